@@ -1,0 +1,53 @@
+# The front door: meson and ninja do the work. `make help` lists the targets.
+
+PREFIX ?= /usr/local
+MINUTES ?= 5
+
+SOURCES = $(shell find include src shim cli tests bench examples -name '*.[ch]' 2>/dev/null)
+COMPILED = $(filter src/%.c shim/%.c cli/%.c,$(SOURCES))
+SCRIPTS = tools/setup tools/demo .ci/run $(wildcard tests/e2e/*.sh)
+
+.PHONY: build check demo install sanitize stress format lint clean help
+
+build: ## build the library, the shim and the command in build/ (the default)
+	@tools/setup build
+	@test -f build/build.ninja || meson setup build --prefix '$(PREFIX)'
+	@ninja -C build
+
+check: ## every test in every build: plain, with checks, AddressSanitizer, ThreadSanitizer
+	@tools/setup build test
+	@tools/check
+
+demo: build ## sqlite3 over a database nine times the memory budget
+	@tools/setup demo
+	@tools/demo
+
+install: build ## install under PREFIX (/usr/local); DESTDIR is put in front
+	@meson configure build -Dprefix='$(PREFIX)'
+	@meson install -C build
+	@test -n '$(DESTDIR)' || /sbin/ldconfig 2>/dev/null || :
+
+sanitize: ## the tests that run under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer
+	@tools/setup build test
+	@tools/check build-asan build-tsan
+
+stress: build ## the stress tests for MINUTES (5) each
+	@FAULTLINE_STRESS_SECONDS=$$((60 * $(MINUTES))) meson test -C build --no-rebuild --suite stress --timeout-multiplier 0 --verbose
+
+format: ## lay the code out as .clang-format says
+	@tools/setup lint
+	@clang-format -i $(SOURCES)
+
+lint: build ## what clang-format, shellcheck, cppcheck, clang-tidy and mandoc have to say
+	@tools/setup lint
+	@clang-format --dry-run --Werror $(SOURCES)
+	@shellcheck $(SCRIPTS)
+	@cppcheck --quiet --error-exitcode=1 --inline-suppr --enable=warning,performance,portability -Isrc -Iinclude $(COMPILED)
+	@clang-tidy --quiet --checks=-clang-analyzer-security.insecureAPI.DeprecatedOrUnsafeBufferHandling --warnings-as-errors='*' -p build $(COMPILED)
+	@mandoc -T lint -W warning $(wildcard man/*.[137])
+
+clean: ## remove every build
+	@rm -rf build build-debug build-asan build-tsan
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12

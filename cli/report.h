@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the processes of a run left in their report regions, put together and printed. */
+#ifndef FL_CLI_REPORT_H
+#define FL_CLI_REPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "child.h"
+#include "util/report.h"
+
+/* A file over all processes: counters added up, peaks the highest of any one process. */
+struct report_total {
+	struct report_file sum;
+	size_t processes;
+};
+
+enum process_state {
+	PROCESS_ENDED,   /* wrote back and said so */
+	PROCESS_RUNNING, /* outlives the program */
+	PROCESS_GONE,    /* without a word: killed, or it became another program */
+};
+
+struct report_process {
+	uint32_t pid, parent;
+	enum process_state state;
+	uint64_t budget_bytes, used_bytes, peak_bytes, start_ns;
+	uint64_t files; /* that it mapped */
+	char program[sizeof((struct report *)0)->program];
+};
+
+struct run_report {
+	char **argv;
+	uint64_t budget_bytes;
+	struct child_end end;
+	struct report_total *files; /* most faults first */
+	size_t nfiles;
+	struct report_process *processes; /* in order of their start */
+	size_t nprocesses;
+	struct report_note *notes;
+	size_t nnotes;
+	size_t notes_lost, unreadable;
+};
+
+/* A counter of struct report_file. */
+struct report_counter {
+	const char *key; /* in JSON; NULL ends the table */
+	size_t offset;
+	uint32_t scale; /* from the unit of the counter to the key's */
+	bool peak;
+};
+
+extern const struct report_counter report_counters[];
+
+uint64_t report_value(const struct report_file *f, const struct report_counter *c);
+/* Adds `from` to a total of the same file. */
+void report_fold(struct report_total *to, const struct report_total *from);
+
+/* A fresh directory for the processes' regions, in memory where possible; the caller frees the path. NULL: it complained. */
+char *report_directory_make(void);
+/* Removes the regions in it, and then the directory; what else is in there is not ours to remove. */
+void report_directory_remove(const char *directory);
+
+/* Fills in what the regions say; the fields about the run are the caller's. */
+void report_collect(const char *directory, struct run_report *r);
+void report_free(struct run_report *r);
+
+const char *report_state_name(enum process_state state);
+
+void report_text(FILE *out, const struct run_report *r);
+void report_json(FILE *out, const struct run_report *r);
+
+#endif

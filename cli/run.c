@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * `faultline run`: everything that can be checked is checked first; then the program runs with the shim preloaded;
+ * then the report. Standard output is the program's alone.
+ */
+#include "run.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "child.h"
+#include "options.h"
+#include "program.h"
+#include "report.h"
+#include "shim.h"
+#include "text.h"
+#include "uffd.h"
+
+struct run {
+	struct run_options options;
+	char *path;      /* of the program */
+	char *directory; /* where the processes leave their reports, or NULL */
+	FILE *report;    /* or NULL */
+};
+
+static int check_userfaultfd(bool thread_faults)
+{
+	struct uffd_probe p = uffd_probe(thread_faults ? UFFD_ALL_FAULTS : UFFD_USER_FAULTS);
+
+	if (uffd_usable(&p))
+		return 0;
+	complain("%s%s; %s (see: faultline doctor)", thread_faults ? "--faults=thread: " : "", uffd_cause(&p), uffd_cure(&p));
+	return EXIT_FAULTLINE;
+}
+
+static int preload_shim(void)
+{
+	const char *others = getenv("LD_PRELOAD");
+	char why[512], *shim = shim_find(why, sizeof why), *value;
+
+	if (!shim) {
+		complain("%s", why);
+		return EXIT_FAULTLINE;
+	}
+	value = others && *others ? text_format("%s:%s", shim, others) : text_copy(shim);
+	setenv("LD_PRELOAD", value, 1);
+	free(value);
+	free(shim);
+	return 0;
+}
+
+/* Not emptied before there is something to put in: a run that fails early leaves an old report alone. */
+static int open_report(struct run *r)
+{
+	const char *name = r->options.report_file;
+	int fd;
+
+	if (r->options.format == REPORT_NONE)
+		return 0;
+	fd = name ? open(name, O_WRONLY | O_CREAT | O_CLOEXEC, 0666) : fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+	r->report = fd < 0 ? NULL : fdopen(fd, "w");
+	if (r->report)
+		return 0;
+	complain("--report%s%s: cannot be written: %s", name ? "-file " : "", name ? name : "", strerror(errno));
+	return EXIT_FAULTLINE;
+}
+
+static int make_directory(struct run *r)
+{
+	if (!r->report)
+		return 0;
+	r->directory = report_directory_make();
+	if (!r->directory)
+		return EXIT_FAULTLINE;
+	setenv("FAULTLINE_REPORT", r->directory, 1);
+	return 0;
+}
+
+static int prepare(struct run *r, int argc, char **argv)
+{
+	int status = options_parse(argc, argv, &r->options);
+
+	if (!status)
+		status = program_find(r->options.program[0], &r->path);
+	if (!status)
+		status = check_userfaultfd(r->options.thread_faults);
+	if (!status)
+		status = preload_shim();
+	if (!status)
+		status = open_report(r);
+	if (!status)
+		status = make_directory(r);
+	return status;
+}
+
+/* Regular files may hold an older, longer report; pipes and terminals cannot be cut, and need not be. */
+static void empty(FILE *f)
+{
+	struct stat st;
+
+	if (fstat(fileno(f), &st) < 0 || !S_ISREG(st.st_mode))
+		return;
+	if (ftruncate(fileno(f), 0) < 0)
+		complain("the old report cannot be cleared: %s", strerror(errno));
+}
+
+static int write_report(struct run *r, const struct run_report *report)
+{
+	/* A reader that left is an error to tell of, not a reason to die with a status that is not the program's. */
+	signal(SIGPIPE, SIG_IGN);
+	if (r->options.report_file)
+		empty(r->report);
+	if (r->options.format == REPORT_JSON)
+		report_json(r->report, report);
+	else
+		report_text(r->report, report);
+	if (!fflush(r->report) && !ferror(r->report))
+		return 0;
+	complain("the report could not be written: %s", strerror(errno));
+	return EXIT_FAULTLINE;
+}
+
+static int say_exec_error(const char *path, int error)
+{
+	complain("%s: %s", path, strerror(error));
+	return error == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_EXEC;
+}
+
+static void clear_up(struct run *r)
+{
+	if (r->directory)
+		report_directory_remove(r->directory);
+	free(r->directory);
+	r->directory = NULL;
+}
+
+static int run_program(struct run *r)
+{
+	struct run_report report = {.argv = r->options.program, .budget_bytes = r->options.budget};
+	struct child_end *end = &report.end;
+	int error = child_run(r->path, r->options.program, end), status = 0;
+
+	if (r->directory)
+		report_collect(r->directory, &report);
+	clear_up(r);
+	child_done();
+	if (error) {
+		complain("no process for the program: %s", strerror(-error));
+		status = EXIT_FAULTLINE;
+	} else if (end->exec_error) {
+		status = say_exec_error(r->path, end->exec_error);
+	} else if (r->report) {
+		status = write_report(r, &report);
+	}
+	report_free(&report);
+	return end->exit_status && !end->exec_error ? end->exit_status : status;
+}
+
+int run_main(int argc, char **argv)
+{
+	struct run r = {0};
+	int status = prepare(&r, argc, argv);
+
+	if (!status)
+		status = run_program(&r);
+	clear_up(&r);
+	if (r.report)
+		fclose(r.report);
+	free(r.path);
+	return status;
+}

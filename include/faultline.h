@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Faultline: mmap(2) and what the kernel does behind it, in user space, within a hard memory budget.
+ *
+ * The calls have the signatures, flags, return values and errors of <sys/mman.h>. Loads and stores on the memory they
+ * return are plain loads and stores; pages come in on first use and leave when the budget asks for it. Each function
+ * says where it differs; faultline(7) has the whole picture.
+ *
+ * All functions are thread-safe. None may be called from a signal handler. A library and a program may both use
+ * Faultline: there is one page cache and one budget to a process.
+ */
+#ifndef FAULTLINE_H
+#define FAULTLINE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define FL_VERSION_MAJOR 0
+#define FL_VERSION_MINOR 1
+#define FL_VERSION_PATCH 0
+
+/* "0.1.0": the version of the library in use, which may be newer than the header. */
+const char *fl_version(void);
+
+/* ---- Start and end ---- */
+
+/* How page faults reach Faultline. */
+enum fl_faults {
+	FL_FAULTS_DEFAULT = 0, /* FAULTLINE_FAULTS, else inline */
+	/*
+	 * In the thread that faults, by SIGBUS: the fastest. System calls on pages that are not in memory fail with EFAULT;
+	 * pin such memory first (fl_pin), or run the program under `faultline run`, which does.
+	 */
+	FL_FAULTS_INLINE = 1,
+	/*
+	 * In threads of Faultline's own: slower (a thread must wake twice for each fault), but system calls on mapped
+	 * memory work by themselves. Needs CAP_SYS_PTRACE or vm.unprivileged_userfaultfd=1.
+	 */
+	FL_FAULTS_THREAD = 2,
+};
+
+enum fl_direct {
+	FL_DIRECT_DEFAULT = 0, /* FAULTLINE_DIRECT, else off */
+	FL_DIRECT_OFF = 1,     /* through the kernel's page cache */
+	FL_DIRECT_ON = 2,      /* O_DIRECT where the file system allows it */
+};
+
+/* Set size to sizeof(struct fl_options) and what is not needed to 0; fields may be added at the end. */
+struct fl_options {
+	size_t size;
+	uint64_t budget;          /* bytes; 0: FAULTLINE_BUDGET, else 1 GiB. At least 1 MiB */
+	enum fl_faults faults;
+	enum fl_direct direct;
+	const char *swap_directory; /* for dirty private pages; NULL: FAULTLINE_SWAP, $TMPDIR, /var/tmp, /tmp */
+};
+
+/*
+ * Starts Faultline with these options; NULL means all defaults. Not required: the first fl_mmap() or
+ * fl_space_create() does it with the defaults. Installs a SIGBUS handler, which passes on what is not Faultline's.
+ *
+ * 0, or -1 with errno:
+ *   EBUSY   started already
+ *   EINVAL  a budget under 1 MiB or over physical memory, an option or a FAULTLINE_* variable that makes no sense
+ *   ENOSYS  the kernel has no userfaultfd, or lacks a feature that is needed (Linux 5.19 and later have them)
+ *   EPERM   userfaultfd is refused here, or FL_FAULTS_THREAD without the privilege for it
+ *   ENOMEM  no memory
+ */
+int fl_init(const struct fl_options *options);
+
+/*
+ * Writes back what is dirty, unmaps every Faultline mapping of every space and stops: fl_init() may follow. No other
+ * thread may use Faultline or its mappings meanwhile. A process that ends writes back by itself and need not call it.
+ *
+ * 0, or -1 with errno: EINVAL (not started); EIO, ENOSPC, ... (a write-back failed: all is stopped, stores are lost).
+ */
+int fl_exit(void);
+
+/* ---- The calls of <sys/mman.h>, on the default space ---- */
+
+/*
+ * mmap(2) of a regular file. Any page-aligned offset and any length, MAP_SHARED, MAP_SHARED_VALIDATE or MAP_PRIVATE,
+ * with MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_NORESERVE, MAP_POPULATE and MAP_NONBLOCK. The mapping outlives close(fd).
+ * The file's pages are shared by all mappings of the file in the process, which are therefore coherent.
+ *
+ * The address, or MAP_FAILED with errno:
+ *   EACCES     fd is not open for reading, or PROT_WRITE with MAP_SHARED and fd not open O_RDWR
+ *   EBADF      fd is not a descriptor
+ *   EEXIST     MAP_FIXED_NOREPLACE and the range is in use
+ *   EINVAL     length 0; offset or (MAP_FIXED) addr not a multiple of the page size; no or an impossible mapping type
+ *   EMFILE     no descriptor left for the two that a mapped file needs
+ *   ENODEV     fd is not a regular file
+ *   ENOMEM     no address space, too many mappings, or no room in the budget for what must be kept of a mapping
+ *   EOPNOTSUPP MAP_ANONYMOUS, MAP_LOCKED, MAP_GROWSDOWN, MAP_HUGETLB or PROT_EXEC: use mmap(2);
+ *              MAP_SYNC, or another flag unknown to MAP_SHARED_VALIDATE (as mmap(2))
+ *   EOVERFLOW  offset + length overflows off_t, or is beyond 4 PiB
+ * or what fl_init() says when this is the first call.
+ */
+void *fl_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset);
+
+/*
+ * munmap(2) of whole or partial mappings; parts of the range that are not Faultline's are left alone. When the last
+ * mapping of a file goes, its dirty pages are written back first.
+ *
+ * 0, or -1 with errno: EINVAL (addr not page aligned, length 0, or a range beyond the address space); ENOMEM.
+ */
+int fl_munmap(void *addr, size_t length);
+
+/*
+ * mprotect(2). 0, or -1 with errno: EACCES (PROT_WRITE on a shared mapping of a file not open for writing);
+ * EINVAL; ENOMEM (part of the range is not a Faultline mapping; what precedes it is changed, as by mprotect(2));
+ * EOPNOTSUPP (PROT_EXEC).
+ */
+int fl_mprotect(void *addr, size_t length, int prot);
+
+/*
+ * mremap(2) within one mapping: MREMAP_MAYMOVE, MREMAP_FIXED (with the new address as fifth argument).
+ * The address, or MAP_FAILED with errno: EFAULT (not a Faultline mapping, or more than one); EINVAL; ENOMEM;
+ * EOPNOTSUPP (MREMAP_DONTUNMAP, and old_size 0).
+ */
+void *fl_mremap(void *old_address, size_t old_size, size_t new_size, int flags, ...);
+
+/*
+ * msync(2). MS_SYNC writes back the dirty pages of the range and returns when they are on stable storage
+ * (fdatasync(2)); MS_ASYNC hands them to the operating system; MS_INVALIDATE has nothing to do, as on Linux.
+ *
+ * 0, or -1 with errno: EINVAL (flags, alignment); ENOMEM (part of the range is not mapped: the rest was synced);
+ * EIO, ENOSPC, EDQUOT, ... (a write-back of the file failed, now or since this mapping last asked; the pages stay
+ * dirty and in memory, and the next call tries again).
+ */
+int fl_msync(void *addr, size_t length, int flags);
+
+/*
+ * madvise(2). MADV_NORMAL, MADV_RANDOM and MADV_SEQUENTIAL set the read-ahead; MADV_WILLNEED reads ahead now;
+ * MADV_DONTNEED, MADV_REMOVE, MADV_POPULATE_READ, MADV_POPULATE_WRITE, MADV_DONTDUMP and MADV_DODUMP as the manual
+ * page says.
+ *
+ * 0, or -1 with errno: EINVAL (unknown advice, alignment, or one that files refuse, such as MADV_FREE); ENOMEM (part
+ * of the range is not mapped: the rest was advised); EACCES (MADV_REMOVE without write access); EOPNOTSUPP (advice
+ * that Linux has and Faultline has not yet); EFAULT or EIO (MADV_POPULATE_* met a page that cannot be had).
+ */
+int fl_madvise(void *addr, size_t length, int advice);
+
+/*
+ * mincore(2): bit 0 of vec[i] says whether page i is in memory now. 0, or -1 with errno: EINVAL (alignment); ENOMEM
+ * (part of the range is not mapped); EFAULT (vec).
+ */
+int fl_mincore(void *addr, size_t length, unsigned char *vec);
+
+/* ---- Memory for system calls ---- */
+
+enum fl_pin_flags {
+	FL_PIN_READ = 0,  /* the kernel will read the memory (write(2), send(2)) */
+	FL_PIN_WRITE = 1, /* the kernel will write it (read(2), recv(2)): pages become dirty */
+};
+
+/*
+ * Brings the pages of the range in and keeps them in memory, mapped, until fl_unpin(): system calls can use them. Pins
+ * nest. Parts of the range that are not Faultline's are ignored, so any buffer may be given.
+ *
+ * 0, or -1 with errno; after failure nothing is pinned:
+ *   EFAULT  part of the range is beyond the end of the file, or FL_PIN_WRITE on memory that may not be written
+ *   ENOMEM  pins may take at most half of the budget; this would exceed it
+ *   EIO     a page could not be read
+ */
+int fl_pin(const void *addr, size_t length, int flags);
+int fl_unpin(const void *addr, size_t length);
+
+/* ---- File calls that see, and are seen by, the mappings of the file ---- */
+
+/*
+ * pread(2), pwrite(2), ftruncate(2) on a file that Faultline may have mapped. The kernel's own calls do not know of
+ * stores that are not written back, and Faultline does not know of theirs. buf may be Faultline memory.
+ */
+ssize_t fl_pread(int fd, void *buf, size_t count, off_t offset);
+ssize_t fl_pwrite(int fd, const void *buf, size_t count, off_t offset);
+int fl_ftruncate(int fd, off_t length);
+
+/* ---- Counters ---- */
+
+/* Set size to sizeof(struct fl_stats) before the call. Counts since fl_init(); fields may be added at the end. */
+struct fl_stats {
+	size_t size;
+	uint64_t budget_bytes;
+	uint64_t used_bytes;      /* frames, buffers and metadata now */
+	uint64_t peak_bytes;      /* the most it ever was; never over budget_bytes */
+	uint64_t metadata_bytes;  /* of used_bytes: page table, mappings, files */
+	uint64_t buffer_bytes;    /* of used_bytes: bounce buffers */
+	uint64_t mapped_bytes;    /* address space mapped now */
+	uint64_t mappings;        /* VMAs now */
+	uint64_t files;           /* files mapped now */
+	uint64_t faults;          /* served */
+	uint64_t faults_hit;      /* of those: the page was in memory */
+	uint64_t faults_write;    /* of those hits: only write permission was missing */
+	uint64_t reads, read_bytes;   /* from stores */
+	uint64_t writes, written_bytes; /* to stores */
+	uint64_t pages_read_ahead;
+	uint64_t evictions;       /* pages */
+	uint64_t writebacks;      /* pages */
+	uint64_t swapped_bytes;   /* private pages written to swap */
+	uint64_t read_errors, write_errors;
+	uint64_t fault_ns;        /* time spent in faults, all threads together */
+};
+
+/* 0, or -1 with errno EINVAL (not started, or size is 0). Fills at most stats->size bytes. */
+int fl_stats(struct fl_stats *stats);
+
+/* ---- Explicit spaces ---- */
+
+/*
+ * A space is a set of mappings with its own lock and its own way of serving faults. All spaces of a process share the
+ * page cache, the budget and the process's addresses. The calls above act on the default space.
+ */
+typedef struct fl_space fl_space;
+
+struct fl_space_options {
+	size_t size;
+	enum fl_faults faults;
+};
+
+/* NULL with errno as fl_init() says, ENOMEM, or EMFILE. At most 16 spaces. options may be NULL. */
+fl_space *fl_space_create(const struct fl_space_options *options);
+/* Unmaps all of it; no thread may use it or its memory any more. 0, or -1 with errno EINVAL (the default space). */
+int fl_space_destroy(fl_space *space);
+/* The space of the calls without one. */
+fl_space *fl_space_default(void);
+
+void *fl_space_mmap(fl_space *space, void *addr, size_t length, int prot, int flags, int fd, off_t offset);
+int fl_space_munmap(fl_space *space, void *addr, size_t length);
+int fl_space_mprotect(fl_space *space, void *addr, size_t length, int prot);
+void *fl_space_mremap(fl_space *space, void *old_address, size_t old_size, size_t new_size, int flags, void *new_address);
+int fl_space_msync(fl_space *space, void *addr, size_t length, int flags);
+int fl_space_madvise(fl_space *space, void *addr, size_t length, int advice);
+int fl_space_mincore(fl_space *space, void *addr, size_t length, unsigned char *vec);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

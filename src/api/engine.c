@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine.h"
+#include "engine_lock.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "cache/budget.h"
+#include "cache/buffer.h"
+#include "cache/filemap.h"
+#include "cache/readahead.h"
+#include "cache/writeback.h"
+#include "mmu/sigbus.h"
+#include "mmu/uffd.h"
+#include "store/store.h"
+#include "util/compiler.h"
+#include "util/log.h"
+
+struct mutex engine_lock = MUTEX_INIT(RANK_SPACES);
+static _Atomic bool started;
+static struct engine_options options;
+static struct mm *default_space; /* constant while started */
+
+bool engine_started(void)
+{
+	return atomic_load_explicit(&started, memory_order_acquire);
+}
+
+const struct engine_options *engine_options(void)
+{
+	return &options;
+}
+
+struct mm *engine_space(void)
+{
+	return engine_started() ? default_space : NULL;
+}
+
+/* What is left of the budget after buffers; a frame also costs its entry in the table. */
+static int init_frames(void)
+{
+	uint64_t left = budget_limit() - budget_used();
+	uint64_t frames = left * FL_PAGE_SIZE / (FL_PAGE_SIZE + 16);
+
+	readahead_init((uint32_t)min_u64(buffer_large_pages(), frames / 16));
+	return page_table_init(frames);
+}
+
+static int init_cache(const struct engine_options *o)
+{
+	int err = budget_init(o->budget);
+
+	if (!err)
+		err = buffer_init(budget_limit());
+	if (!err)
+		err = init_frames();
+	if (!err)
+		err = address_space_init(o->direct);
+	filemap_init();
+	return err;
+}
+
+static void exit_cache(void)
+{
+	address_space_exit();
+	page_table_exit();
+	buffer_exit();
+	swap_exit();
+	report_exit();
+}
+
+static int create_space(bool threads, struct mm **out)
+{
+	struct mmu *mmu;
+	int err = threads ? uffd_thread_create(&mmu) : uffd_inline_create(&mmu);
+
+	if (err)
+		return err;
+	err = mm_create(mmu, out);
+	if (err)
+		mmu->ops->destroy(mmu);
+	else
+		(*out)->inline_faults = !threads;
+	return err;
+}
+
+static void register_atfork(void)
+{
+	static _Atomic bool once;
+
+	if (!atomic_exchange(&once, true))
+		pthread_atfork(engine_fork_prepare, engine_fork_parent, engine_fork_child);
+}
+
+static int start_locked(const struct engine_options *o)
+{
+	int err;
+
+	if (engine_started())
+		return -EBUSY;
+	options = *o;
+	log_set_level((enum log_level)o->log_level);
+	mmu_set_fault_handler(mm_handle_fault);
+	swap_set_directory(o->swap_directory[0] ? o->swap_directory : NULL);
+	err = fault_store_set_rules(o->inject);
+	if (!err)
+		err = report_init(o->report_directory[0] ? o->report_directory : NULL, o->budget);
+	if (!err)
+		err = init_cache(o);
+	if (!err)
+		err = create_space(o->threads, &default_space);
+	if (err) {
+		exit_cache();
+		return err;
+	}
+	atomic_store_explicit(&started, true, memory_order_release);
+	return 0;
+}
+
+int engine_start(const struct engine_options *o)
+{
+	struct sigguard g;
+	int err;
+
+	register_atfork();
+	g = sigguard_enter();
+	mutex_lock(&engine_lock);
+	err = start_locked(o);
+	mutex_unlock(&engine_lock);
+	sigguard_leave(g);
+	return err;
+}
+
+int engine_start_default(void)
+{
+	struct engine_options o;
+	const char *what;
+	int err;
+
+	if (engine_started())
+		return 0;
+	err = engine_options_from_env(&o, &what);
+	if (err) {
+		fl_log(LOG_ERROR, "%s makes no sense", what);
+		return err;
+	}
+	err = engine_start(&o);
+	return err == -EBUSY ? 0 : err;
+}
+
+int engine_space_create(bool threads, struct mm **out)
+{
+	struct sigguard g = sigguard_enter();
+	int err;
+
+	mutex_lock(&engine_lock);
+	err = create_space(threads, out);
+	mutex_unlock(&engine_lock);
+	sigguard_leave(g);
+	return err;
+}
+
+void engine_space_destroy(struct mm *mm)
+{
+	struct sigguard g = sigguard_enter();
+
+	mutex_lock(&engine_lock);
+	mm_destroy(mm);
+	mutex_unlock(&engine_lock);
+	sigguard_leave(g);
+}
+
+/* ---- The end ---- */
+
+static int write_back_one(struct address_space *as, void *arg)
+{
+	int *first = arg, err = writeback_all(as);
+
+	if (err && !*first)
+		*first = err;
+	return 0;
+}
+
+static int hand_over_one(struct address_space *as, void *arg)
+{
+	(void)arg;
+	if (as->store->writable)
+		mm_hand_over(as, NULL);
+	return 0;
+}
+
+static void note_end(void)
+{
+	struct report *r = report_get();
+
+	atomic_store(&r->used_bytes, budget_used() << FL_PAGE_SHIFT);
+	atomic_store(&r->peak_bytes, budget_peak() << FL_PAGE_SHIFT);
+	atomic_store(&r->state, REPORT_ENDED);
+}
+
+int engine_flush(bool final)
+{
+	struct sigguard g;
+	int err = 0;
+
+	if (!engine_started())
+		return 0;
+	g = sigguard_enter();
+	address_space_for_each(write_back_one, &err);
+	if (final) {
+		address_space_for_each(hand_over_one, NULL);
+		note_end();
+	}
+	sigguard_leave(g);
+	return err;
+}
+
+int engine_stop(void)
+{
+	struct sigguard g;
+	struct mm *mm;
+	int err = 0;
+
+	if (!engine_started())
+		return -EINVAL;
+	g = sigguard_enter();
+	mutex_lock(&engine_lock);
+	address_space_for_each(write_back_one, &err);
+	atomic_store(&started, false);
+	while ((mm = mm_space(0)))
+		mm_destroy(mm);
+	default_space = NULL;
+	sigbus_restore();
+	vma_index_pool_exit();
+	vma_pool_exit();
+	note_end();
+	exit_cache();
+	mutex_unlock(&engine_lock);
+	sigguard_leave(g);
+	return err;
+}

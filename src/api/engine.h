@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The engine of a process: its start, its end, and what a fork makes of it. Used by the public calls and by the shim. */
+#ifndef FL_API_ENGINE_H
+#define FL_API_ENGINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "mm/mm.h"
+
+struct engine_options {
+	uint64_t budget;            /* bytes */
+	bool threads;               /* faults served by threads */
+	bool direct;                /* O_DIRECT */
+	char swap_directory[256];   /* "" for the default places */
+	char report_directory[256]; /* "" for none */
+	char inject[256];           /* rules of the fault store */
+	uint64_t min_map;           /* the shim leaves smaller files to the kernel */
+	int log_level;
+};
+
+/* From the FAULTLINE_* variables and defaults. -EINVAL; *what then names the variable. */
+int engine_options_from_env(struct engine_options *o, const char **what);
+/* 0; -EBUSY when started; else what went wrong, nothing started. */
+int engine_start(const struct engine_options *o);
+/* Starts with the environment's options unless started already. */
+int engine_start_default(void);
+bool engine_started(void);
+const struct engine_options *engine_options(void);
+/* The default space; NULL before the start. */
+struct mm *engine_space(void);
+/*
+ * Writes back all that is dirty and gives shared writable mappings to the kernel, so that stores after this, by other
+ * threads or handlers, are not lost. For the end of the process and before exec. First error.
+ */
+int engine_flush(bool final);
+int engine_stop(void);
+/* A space more, with its own way of serving faults; and its end. */
+int engine_space_create(bool threads, struct mm **out);
+void engine_space_destroy(struct mm *mm);
+
+/* fork: called in the parent before and after, and in the child before the program's code runs there. */
+void engine_fork_prepare(void);
+void engine_fork_parent(void);
+void engine_fork_child(void);
+
+#endif

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "file_io.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include "cache/truncate.h"
+#include "cache/writeback.h"
+#include "engine.h"
+#include "util/compiler.h"
+#include "util/sys.h"
+
+struct address_space *file_io_lookup(int fd)
+{
+	struct sigguard g;
+	struct address_space *as;
+	struct stat st;
+
+	if (!address_space_any() || sys_fstat(fd, &st) || !S_ISREG(st.st_mode))
+		return NULL;
+	g = sigguard_enter();
+	as = address_space_find((struct file_id){.dev = st.st_dev, .ino = st.st_ino});
+	sigguard_leave(g);
+	return as;
+}
+
+void file_io_put(struct address_space *as)
+{
+	struct sigguard g = sigguard_enter();
+
+	address_space_put(as);
+	sigguard_leave(g);
+}
+
+int file_io_sync(struct address_space *as, uint64_t off, uint64_t len)
+{
+	struct sigguard g;
+	uint64_t end = len > UINT64_MAX - off ? UINT64_MAX : off + len;
+	int err;
+
+	if (!len || !atomic_load(&as->nr_dirty))
+		return 0;
+	g = sigguard_enter();
+	err = writeback_range(as, off >> FL_PAGE_SHIFT, min_u64((end - 1) >> FL_PAGE_SHIFT, PAGE_INDEX_MAX));
+	sigguard_leave(g);
+	return err;
+}
+
+void file_change_begin(struct file_change *c, struct address_space *as)
+{
+	c->as = as;
+	c->guard = sigguard_enter();
+	c->buf = buffer_get(false);
+	write_lock(&as->invalidate_lock);
+	address_space_stat(as);
+	c->old_size = atomic_load(&as->size);
+}
+
+/* What lies between the old end of the file and the change reads as zeros now, whatever a mapping had stored there. */
+void file_change_end(struct file_change *c, uint64_t off, uint64_t len)
+{
+	struct address_space *as = c->as;
+	uint64_t size;
+
+	address_space_stat(as);
+	size = atomic_load(&as->size);
+	if (size != c->old_size)
+		truncate_setsize(as, c->old_size, size);
+	if (len)
+		refresh_range(as, off, len, c->buf.data);
+	write_unlock(&as->invalidate_lock);
+	buffer_put(c->buf);
+	sigguard_leave(c->guard);
+}
+
+/* ---- Buffers that may be mappings of ours: pinned piece by piece ---- */
+
+#define PIECE_MAX (256UL << 10)
+
+static uint64_t piece_limit(void)
+{
+	return max_u64(FL_PAGE_SIZE, min_u64(PIECE_MAX, engine_options()->budget / 16));
+}
+
+static bool is_ours(const void *buf, size_t len)
+{
+	struct mm *mm;
+
+	for (int i = 0; (mm = mm_space(i)); i++)
+		if (mm_overlaps(mm, (uintptr_t)buf, len))
+			return true;
+	return false;
+}
+
+static int pin(const void *buf, size_t len, bool write)
+{
+	struct sigguard g = sigguard_enter();
+	struct mm *mm;
+	int err = 0, i;
+
+	for (i = 0; (mm = mm_space(i)) && !err; i++)
+		err = mm_pin(mm, (uintptr_t)buf, len, write);
+	if (err)
+		for (i -= 2; i >= 0; i--)
+			mm_unpin(mm_space(i), (uintptr_t)buf, len);
+	sigguard_leave(g);
+	return err;
+}
+
+static void unpin(const void *buf, size_t len)
+{
+	struct sigguard g = sigguard_enter();
+	struct mm *mm;
+
+	for (int i = 0; (mm = mm_space(i)); i++)
+		mm_unpin(mm, (uintptr_t)buf, len);
+	sigguard_leave(g);
+}
+
+typedef ssize_t (*piece_fn)(int fd, void *buf, size_t len, off_t off);
+
+static ssize_t one_piece(piece_fn fn, int fd, void *buf, size_t len, off_t off, bool write)
+{
+	int err = pin(buf, len, write);
+	ssize_t n;
+
+	if (err)
+		return err;
+	n = fn(fd, buf, len, off);
+	unpin(buf, len);
+	return n;
+}
+
+/* Calls fn on the buffer, in pinned pieces when it is memory of ours; short when a piece was. */
+static ssize_t in_pieces(piece_fn fn, int fd, void *buf, size_t len, off_t off, bool write)
+{
+	size_t done = 0;
+
+	if (!is_ours(buf, len))
+		return fn(fd, buf, len, off);
+	do {
+		size_t part = min_u64(len - done, piece_limit());
+		ssize_t n = one_piece(fn, fd, (char *)buf + done, part, off + (off_t)done, write);
+
+		if (n < 0)
+			return done ? (ssize_t)done : n;
+		done += (size_t)n;
+		if ((size_t)n < part)
+			break;
+	} while (done < len);
+	return (ssize_t)done;
+}
+
+/* ---- The calls ---- */
+
+ssize_t file_io_pread(int fd, void *buf, size_t len, off_t off)
+{
+	struct address_space *as = file_io_lookup(fd);
+	ssize_t n = 0;
+
+	if (as) {
+		n = off < 0 ? 0 : file_io_sync(as, (uint64_t)off, len);
+		file_io_put(as);
+	}
+	return n < 0 ? n : in_pieces(sys_pread, fd, buf, len, off, true);
+}
+
+static ssize_t change_and_write(int fd, void *buf, size_t len, off_t off)
+{
+	struct address_space *as = file_io_lookup(fd);
+	struct file_change c;
+	ssize_t n;
+
+	if (!as)
+		return sys_pwrite(fd, buf, len, off);
+	file_change_begin(&c, as);
+	n = sys_pwrite(fd, buf, len, off);
+	file_change_end(&c, (uint64_t)off, n > 0 ? (uint64_t)n : 0);
+	file_io_put(as);
+	return n;
+}
+
+ssize_t file_io_pwrite(int fd, const void *buf, size_t len, off_t off)
+{
+	return in_pieces(change_and_write, fd, (void *)buf, len, off, false);
+}
+
+int file_io_ftruncate(int fd, off_t len)
+{
+	struct address_space *as = file_io_lookup(fd);
+	struct file_change c;
+	int err;
+
+	if (!as)
+		return sys_ftruncate(fd, len);
+	file_change_begin(&c, as);
+	err = sys_ftruncate(fd, len);
+	file_change_end(&c, 0, 0);
+	file_io_put(as);
+	return err;
+}
+
+/* The kernel copies, so that memory that is not there is an error. */
+int file_io_copy_out(void *to, const void *from, size_t len)
+{
+	struct iovec local = {.iov_base = (void *)from, .iov_len = len}, remote = {.iov_base = to, .iov_len = len};
+	int err = pin(to, len, true);
+	long n;
+
+	if (err)
+		return -EFAULT;
+	n = sys_call(SYS_process_vm_writev, sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0), (long)&local, 1, (long)&remote, 1, 0);
+	if (n == -EPERM || n == -ENOSYS) { /* forbidden here: then the copy is a plain one, and bad memory a signal */
+		memcpy(to, from, len);
+		n = (long)len;
+	}
+	unpin(to, len);
+	return n == (long)len ? 0 : -EFAULT;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * File calls next to mappings of the same file. The cache is told of every change of a mapped file that goes through
+ * here, and what it has that the file has not is written first. Used by fl_pread() and its kin, and by the shim, whose
+ * wrappers bracket the real calls with file_change_begin() and file_change_end().
+ */
+#ifndef FL_API_FILE_IO_H
+#define FL_API_FILE_IO_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "cache/address_space.h"
+#include "cache/buffer.h"
+
+/* The mapped file behind fd, with a reference, or NULL: not a mapped file. Cheap while nothing is mapped. */
+struct address_space *file_io_lookup(int fd);
+void file_io_put(struct address_space *as);
+
+/* Stores of the program in [off, off + len) are in the file. 0, or the error of the write-back. */
+int file_io_sync(struct address_space *as, uint64_t off, uint64_t len);
+
+/* A change of the file by other means than its mappings. Signals are blocked from begin to end. */
+struct file_change {
+	struct address_space *as;
+	struct sigguard guard;
+	struct buffer buf;
+	uint64_t old_size;
+};
+void file_change_begin(struct file_change *c, struct address_space *as);
+/* [off, off + len) is what changed; the size is looked up. len may be 0. */
+void file_change_end(struct file_change *c, uint64_t off, uint64_t len);
+
+/* The calls; -errno. Buffers may be mappings of ours. */
+ssize_t file_io_pread(int fd, void *buf, size_t len, off_t off);
+ssize_t file_io_pwrite(int fd, const void *buf, size_t len, off_t off);
+int file_io_ftruncate(int fd, off_t len);
+
+/* A copy to memory of the program's, -EFAULT where it cannot be written. No lock may be held. */
+int file_io_copy_out(void *to, const void *from, size_t len);
+
+#endif

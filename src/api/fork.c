@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* fork(2) of a process with mappings, by pthread_atfork(3); the steps are in mm/fork.c. */
+#include <stdlib.h>
+
+#include "cache/budget.h"
+#include "cache/buffer.h"
+#include "cache/page.h"
+#include "engine.h"
+#include "engine_lock.h"
+#include "util/compiler.h"
+#include "util/log.h"
+#include "util/report.h"
+
+static struct sigguard guard; /* of the one thread that forks at a time: engine_lock is held */
+
+void engine_fork_prepare(void)
+{
+	struct sigguard g = sigguard_enter();
+
+	mutex_lock(&engine_lock);
+	guard = g;
+	if (engine_started())
+		mm_fork_prepare();
+}
+
+void engine_fork_parent(void)
+{
+	struct sigguard g = guard;
+
+	if (engine_started())
+		mm_fork_parent();
+	mutex_unlock(&engine_lock);
+	sigguard_leave(g);
+}
+
+static int make_whole(void)
+{
+	uint64_t pages, kept;
+	int err = report_fork_child();
+
+	if (err)
+		return err;
+	kept = page_table_fork_child(address_space_key_is_anon);
+	buffer_fork_child();
+	err = address_space_fork_child(&pages);
+	budget_set_used(BUDGET_FIXED_PAGES + (buffer_bytes() >> FL_PAGE_SHIFT) + (page_table_bytes() >> FL_PAGE_SHIFT) + pages + kept +
+			mm_fork_pages());
+	return err ? err : mm_fork_child();
+}
+
+/* A child whose mappings cannot be made whole would read zeros: it must not run. */
+void engine_fork_child(void)
+{
+	struct sigguard g = guard;
+	int err = engine_started() ? make_whole() : 0;
+
+	if (err) {
+		fl_log(LOG_ERROR, "fork: the child's mappings cannot be set up (error %d); it ends here", -err);
+		abort();
+	}
+	mutex_unlock(&engine_lock);
+	sigguard_leave(g);
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cache/budget.h"
+#include "engine.h"
+#include "util/compiler.h"
+#include "util/log.h"
+#include "util/size.h"
+
+#define MIN_MAP_DEFAULT (64UL << 10)
+
+static uint64_t physical_memory(void)
+{
+	return (uint64_t)sysconf(_SC_PHYS_PAGES) * FL_PAGE_SIZE;
+}
+
+static int read_size(const char *name, uint64_t min, uint64_t max, uint64_t *value)
+{
+	const char *s = getenv(name);
+	int err;
+
+	if (!s || !*s)
+		return 0;
+	err = size_parse(s, value);
+	return err || *value < min || *value > max ? -EINVAL : 0;
+}
+
+/* One of the given words, by its place; `value` is left alone when the variable is not set. */
+static int read_word(const char *name, const char *const words[], int *value)
+{
+	const char *s = getenv(name);
+
+	if (!s || !*s)
+		return 0;
+	for (int i = 0; words[i]; i++)
+		if (!strcmp(s, words[i])) {
+			*value = i;
+			return 0;
+		}
+	return -EINVAL;
+}
+
+static int read_text(const char *name, char *buf, size_t len)
+{
+	const char *s = getenv(name);
+
+	if (s && strlen(s) >= len)
+		return -EINVAL;
+	snprintf(buf, len, "%s", s ? s : "");
+	return 0;
+}
+
+int engine_options_from_env(struct engine_options *o, const char **what)
+{
+	static const char *const faults[] = {"inline", "thread", NULL}, *const off_on[] = {"0", "1", NULL};
+	static const char *const levels[] = {"quiet", "error", "warn", "info", "debug", NULL};
+	int threads = 0, direct = 0;
+
+	memset(o, 0, sizeof *o);
+	o->budget = min_u64(BUDGET_DEFAULT, physical_memory() / 4);
+	o->min_map = MIN_MAP_DEFAULT;
+	o->log_level = LOG_WARN;
+	if (read_size(*what = "FAULTLINE_BUDGET", BUDGET_MIN, physical_memory(), &o->budget) ||
+	    read_size(*what = "FAULTLINE_MIN_MAP", 0, INT64_MAX, &o->min_map) ||
+	    read_word(*what = "FAULTLINE_FAULTS", faults, &threads) || read_word(*what = "FAULTLINE_DIRECT", off_on, &direct) ||
+	    read_word(*what = "FAULTLINE_LOG", levels, &o->log_level) ||
+	    read_text(*what = "FAULTLINE_SWAP", o->swap_directory, sizeof o->swap_directory) ||
+	    read_text(*what = "FAULTLINE_REPORT", o->report_directory, sizeof o->report_directory) ||
+	    read_text(*what = "FAULTLINE_INJECT", o->inject, sizeof o->inject))
+		return -EINVAL;
+	o->threads = threads;
+	o->direct = direct;
+	return 0;
+}

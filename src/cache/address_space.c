@@ -1,0 +1,565 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "address_space.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "budget.h"
+#include "frames.h"
+#include "truncate.h"
+#include "util/arena.h"
+#include "util/compiler.h"
+#include "util/fd.h"
+#include "writeback.h"
+
+#define IDS 65536
+#define ARENA_RESERVE (1UL << 30)
+
+struct rwlock rmap_lock = RWLOCK_INIT(RANK_RMAP);
+
+static struct mutex files_lock = MUTEX_INIT(RANK_FILES);
+static struct address_space *files;         /* files_lock; objects with a file, not anon */
+static _Atomic uint64_t nr_files;
+static struct address_space **by_id;        /* entry set before its pages are in the table; files_lock to change */
+static uint32_t next_id;                    /* files_lock */
+static struct arena arena;
+static struct address_space *free_objects;  /* files_lock; linked by next. Not given back: see invalidate_lock */
+static bool use_direct;
+
+int address_space_init(bool direct)
+{
+	void *p = sys_mmap(NULL, IDS * sizeof *by_id, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	int err;
+
+	if (sys_is_err(p))
+		return -ENOMEM;
+	err = arena_init(&arena, ARENA_RESERVE, budget_try_reserve);
+	if (err) {
+		sys_munmap(p, IDS * sizeof *by_id);
+		return err;
+	}
+	by_id = p;
+	next_id = 0;
+	use_direct = direct;
+	return 0;
+}
+
+void address_space_exit(void)
+{
+	if (!by_id)
+		return;
+	sys_munmap(by_id, IDS * sizeof *by_id);
+	by_id = NULL;
+	files = free_objects = NULL;
+	atomic_store(&nr_files, 0);
+	budget_release(arena_used(&arena) >> FL_PAGE_SHIFT);
+	arena_exit(&arena);
+}
+
+struct arena *address_space_arena(void)
+{
+	return &arena;
+}
+
+struct address_space *address_space_of(struct page_key key)
+{
+	return __atomic_load_n(&by_id[key.as], __ATOMIC_ACQUIRE);
+}
+
+bool address_space_any(void)
+{
+	return atomic_load_explicit(&nr_files, memory_order_relaxed) > 0;
+}
+
+uint64_t address_space_count(void)
+{
+	return atomic_load(&nr_files);
+}
+
+/* Ids go round, so that a stale key rarely names a new object. Caller holds files_lock. */
+static int id_alloc(struct address_space *as)
+{
+	for (uint32_t i = 0; i < IDS; i++) {
+		uint32_t id = next_id++ % IDS;
+
+		if (!by_id[id]) {
+			as->id = (uint16_t)id;
+			__atomic_store_n(&by_id[id], as, __ATOMIC_RELEASE);
+			return 0;
+		}
+	}
+	return -ENOMEM;
+}
+
+/* A cleared object that keeps the lock of its former life. */
+static struct address_space *object_alloc(void)
+{
+	const size_t keep = sizeof(struct rwlock);
+	struct address_space *as;
+
+	mutex_lock(&files_lock);
+	as = free_objects;
+	if (as)
+		free_objects = as->next;
+	mutex_unlock(&files_lock);
+	if (as) {
+		memset((char *)as + keep, 0, sizeof *as - keep);
+	} else {
+		as = arena_alloc(&arena, sizeof *as);
+		if (as)
+			rwlock_init(&as->invalidate_lock, RANK_INVALIDATE);
+	}
+	return as;
+}
+
+static void object_free(struct address_space *as)
+{
+	mutex_lock(&files_lock);
+	as->next = free_objects;
+	free_objects = as;
+	mutex_unlock(&files_lock);
+}
+
+static struct address_space *alloc_one(const struct frame_ops *frames)
+{
+	struct address_space *as = object_alloc();
+
+	if (!as)
+		return NULL;
+	as->frames = frames;
+	as->memfd = -1;
+	as->refs = 1;
+	return as;
+}
+
+/* The path of a descriptor as the kernel names it. */
+static void path_of(int fd, char *path, size_t len)
+{
+	char link[32];
+	long n;
+
+	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+	n = sys_call(SYS_readlink, (long)link, (long)path, (long)len - 1, 0, 0, 0);
+	path[n > 0 ? n : 0] = 0;
+}
+
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+static int open_store(struct address_space *as, int fd)
+{
+	struct store *inner;
+	int err = file_store_open(&arena, fd, use_direct ? FILE_STORE_DIRECT : 0, &inner);
+
+	if (err)
+		return err;
+	err = fault_store_wrap(&arena, inner, &as->store);
+	if (err)
+		inner->ops->close(inner);
+	return err;
+}
+
+static int open_frames(struct address_space *as, int fd)
+{
+	char path[4096];
+
+	path_of(fd, path, sizeof path);
+	as->memfd = shmem_frames_create(base_name(path));
+	if (as->memfd < 0)
+		return as->memfd;
+	as->report = report_file_get(as->file.dev, as->file.ino, path);
+	return address_space_stat(as);
+}
+
+static void free_file(struct address_space *as)
+{
+	if (as->memfd >= 0)
+		fd_close(as->memfd);
+	if (as->store)
+		as->store->ops->close(as->store);
+	object_free(as);
+}
+
+static int new_file(int fd, struct file_id file, struct address_space **out)
+{
+	struct address_space *as = alloc_one(&shmem_frames);
+	int err;
+
+	if (!as)
+		return -ENOMEM;
+	as->file = file;
+	err = open_store(as, fd);
+	if (!err)
+		err = open_frames(as, fd);
+	if (err) {
+		free_file(as);
+		return err;
+	}
+	*out = as;
+	return 0;
+}
+
+/* Caller holds files_lock. */
+static struct address_space *lookup(struct file_id file)
+{
+	struct address_space *as;
+
+	for (as = files; as; as = as->next)
+		if (as->file.ino == file.ino && as->file.dev == file.dev)
+			return as;
+	return NULL;
+}
+
+static int get_known(int fd, struct address_space *as, struct address_space **out)
+{
+	int err = file_store_widen(as->store, fd);
+
+	if (err)
+		return err;
+	as->refs++;
+	*out = as;
+	return 0;
+}
+
+/* Takes over `fresh` when the file is not known. Caller holds files_lock. */
+static int get_or_add(int fd, struct file_id file, struct address_space *fresh, struct address_space **out)
+{
+	struct address_space *as = lookup(file);
+	int err;
+
+	*out = NULL;
+	if (as)
+		return get_known(fd, as, out);
+	if (!fresh)
+		return -ENOENT;
+	err = id_alloc(fresh);
+	if (err)
+		return err;
+	fresh->next = files;
+	files = fresh;
+	atomic_fetch_add(&nr_files, 1);
+	*out = fresh;
+	return 0;
+}
+
+/* Made outside files_lock, and thrown away when another thread was faster. */
+int address_space_get(int fd, struct address_space **out)
+{
+	struct address_space *fresh = NULL;
+	struct file_id file;
+	struct stat st;
+	int err = sys_fstat(fd, &st);
+
+	if (err)
+		return err;
+	file = (struct file_id){.dev = st.st_dev, .ino = st.st_ino};
+	mutex_lock(&files_lock);
+	err = get_or_add(fd, file, NULL, out);
+	mutex_unlock(&files_lock);
+	if (err != -ENOENT)
+		return err;
+	err = new_file(fd, file, &fresh);
+	if (err)
+		return err;
+	mutex_lock(&files_lock);
+	err = get_or_add(fd, file, fresh, out);
+	mutex_unlock(&files_lock);
+	if (*out != fresh)
+		free_file(fresh);
+	return err;
+}
+
+struct address_space *address_space_find(struct file_id file)
+{
+	struct address_space *as;
+
+	mutex_lock(&files_lock);
+	as = lookup(file);
+	if (as)
+		as->refs++;
+	mutex_unlock(&files_lock);
+	return as;
+}
+
+void address_space_hold(struct address_space *as)
+{
+	mutex_lock(&files_lock);
+	as->refs++;
+	mutex_unlock(&files_lock);
+}
+
+static void unlink_file(struct address_space *as)
+{
+	struct address_space **link = &files;
+
+	while (*link != as)
+		link = &(*link)->next;
+	*link = as->next;
+	atomic_fetch_sub(&nr_files, 1);
+	by_id[as->id] = NULL;
+}
+
+/*
+ * The last one out writes back without files_lock, so another may come in meanwhile: then it is not the last after all.
+ * Between the last look under the lock and the end of this function nobody can find the object any more.
+ */
+int address_space_put(struct address_space *as)
+{
+	int err = 0;
+
+	mutex_lock(&files_lock);
+	if (as->refs == 1 && atomic_load(&as->nr_dirty)) {
+		mutex_unlock(&files_lock);
+		err = writeback_all(as);
+		mutex_lock(&files_lock);
+	}
+	if (--as->refs > 0 || atomic_load(&as->nr_dirty)) {
+		mutex_unlock(&files_lock);
+		return err;
+	}
+	write_lock(&as->invalidate_lock); /* who still works on a page of it has it for reading */
+	truncate_pages(as, 0, PAGE_INDEX_MAX);
+	write_unlock(&as->invalidate_lock);
+	unlink_file(as);
+	mutex_unlock(&files_lock);
+	free_file(as);
+	return err;
+}
+
+int address_space_new_anon(struct address_space *file, uint64_t pages, struct address_space **out)
+{
+	struct address_space *as = alloc_one(&anon_frames);
+	int err = -ENOMEM;
+
+	if (!as)
+		return -ENOMEM;
+	as->file = file->file;
+	as->report = file->report;
+	as->anon_pages = pages;
+	if (swap_store_open(&arena, pages << FL_PAGE_SHIFT, &as->store) == 0)
+		err = anon_swap_init(as);
+	else
+		as->store = NULL, err = 0; /* no swap: its pages stay in memory */
+	if (!err) {
+		mutex_lock(&files_lock);
+		err = id_alloc(as);
+		mutex_unlock(&files_lock);
+	}
+	if (err)
+		address_space_free_anon(as);
+	else
+		*out = as;
+	return err;
+}
+
+void address_space_free_anon(struct address_space *as)
+{
+	mutex_lock(&files_lock);
+	if (by_id[as->id] == as)
+		by_id[as->id] = NULL;
+	mutex_unlock(&files_lock);
+	anon_swap_exit(as);
+	if (as->store)
+		as->store->ops->close(as->store);
+	object_free(as);
+}
+
+int address_space_for_each(int (*fn)(struct address_space *as, void *arg), void *arg)
+{
+	struct address_space *as, *next;
+	int err = 0;
+
+	mutex_lock(&files_lock);
+	as = files;
+	if (as)
+		as->refs++;
+	while (as) {
+		mutex_unlock(&files_lock);
+		err = fn(as, arg);
+		mutex_lock(&files_lock);
+		next = as->next;
+		if (next)
+			next->refs++;
+		mutex_unlock(&files_lock);
+		address_space_put(as);
+		mutex_lock(&files_lock);
+		as = next;
+		if (err && as) {
+			mutex_unlock(&files_lock);
+			address_space_put(as);
+			return err;
+		}
+	}
+	mutex_unlock(&files_lock);
+	return err;
+}
+
+int address_space_stat(struct address_space *as)
+{
+	uint64_t size;
+	int err = as->store->ops->size(as->store, &size);
+
+	if (!err)
+		atomic_store(&as->size, size);
+	return err;
+}
+
+void as_count_page(struct address_space *as, int n)
+{
+	atomic_fetch_add_explicit(&as->nr_pages, (uint64_t)(int64_t)n, memory_order_relaxed);
+	if (n > 0)
+		report_raise(&as->report->pages, &as->report->pages_peak, (uint64_t)n);
+	else
+		report_sub(&as->report->pages, (uint64_t)-n);
+}
+
+/* ---- Fork ---- */
+
+void address_space_fork_prepare(void)
+{
+	mutex_lock(&files_lock);
+}
+
+void address_space_fork_parent(void)
+{
+	mutex_unlock(&files_lock);
+}
+
+bool address_space_key_is_anon(struct page_key key)
+{
+	struct address_space *as = by_id[key.as];
+
+	return as && as->memfd < 0;
+}
+
+static int fork_file(struct address_space *as)
+{
+	char path[4096];
+	int old = as->memfd;
+
+	path_of(file_store_fd(as->store), path, sizeof path);
+	as->memfd = shmem_frames_create(base_name(path));
+	if (as->memfd < 0)
+		return as->memfd;
+	fd_close(old);
+	as->report = report_file_get(as->file.dev, as->file.ino, path);
+	atomic_store(&as->nr_dirty, 0);
+	for (int i = 0; i < RA_STREAMS; i++)
+		atomic_store(&as->streams[i], 0);
+	return 0;
+}
+
+static struct report_file *report_of(struct address_space *anon)
+{
+	struct address_space *file = lookup(anon->file);
+
+	return file ? file->report : report_file_get(anon->file.dev, anon->file.ino, "(unmapped file)");
+}
+
+static int fork_all(uint64_t *pages)
+{
+	int err = 0;
+
+	*pages = arena_used(&arena) >> FL_PAGE_SHIFT;
+	for (struct address_space *as = files; as && !err; as = as->next)
+		err = fork_file(as);
+	for (uint32_t id = 0; id < IDS; id++) {
+		struct address_space *as = by_id[id];
+
+		if (!as)
+			continue;
+		rwlock_init(&as->invalidate_lock, RANK_INVALIDATE);
+		if (as->memfd < 0) {
+			as->report = report_of(as);
+			*pages += anon_swap_pages(as);
+		} else {
+			atomic_store(&as->nr_pages, 0);
+		}
+	}
+	return err;
+}
+
+int address_space_fork_child(uint64_t *pages)
+{
+	int err;
+
+	mutex_unlock(&files_lock);
+	rwlock_init(&rmap_lock, RANK_RMAP);
+	mutex_init(&arena.lock, RANK_ARENA);
+	err = swap_fork_child();
+	return err ? err : fork_all(pages);
+}
+
+/* ---- Reverse map ---- */
+
+void rmap_add(struct address_space *as, struct rmap *r)
+{
+	r->next = as->rmaps;
+	r->link = &as->rmaps;
+	if (r->next)
+		r->next->link = &r->next;
+	as->rmaps = r;
+}
+
+void rmap_del(struct rmap *r)
+{
+	if (!r->link)
+		return;
+	*r->link = r->next;
+	if (r->next)
+		r->next->link = r->link;
+	r->link = NULL;
+	r->next = NULL;
+}
+
+static int protect_in(struct address_space *as, struct rmap *r, uint64_t index, uint32_t n)
+{
+	uint64_t first = max_u64(index, r->pgoff), end = min_u64(index + n, r->pgoff + r->pages);
+
+	if (first >= end || (!r->shared && as->memfd >= 0))
+		return 0;
+	return r->mmu->ops->protect(r->mmu, r->addr + ((first - r->pgoff) << FL_PAGE_SHIFT), (end - first) << FL_PAGE_SHIFT);
+}
+
+int rmap_protect(struct address_space *as, uint64_t index, uint32_t n)
+{
+	int err = 0;
+
+	read_lock(&rmap_lock);
+	for (struct rmap *r = as->rmaps; r && !err; r = r->next)
+		err = protect_in(as, r, index, n);
+	read_unlock(&rmap_lock);
+	return err;
+}
+
+/* ---- Errors of write-back ---- */
+
+uint32_t wb_err_sample(struct address_space *as)
+{
+	return atomic_load(&as->wb_err);
+}
+
+int wb_err_check(struct address_space *as, uint32_t *since)
+{
+	uint32_t now = atomic_load(&as->wb_err);
+
+	if (now == *since)
+		return 0;
+	*since = now;
+	return -(int)(now >> 16);
+}
+
+void wb_err_set(struct address_space *as, int err)
+{
+	uint32_t was = atomic_load(&as->wb_err);
+
+	while (!atomic_compare_exchange_weak(&as->wb_err, &was, (uint32_t)-err << 16 | ((was + 1) & 0xffff)))
+		;
+}

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * struct address_space: the pages of one object - a file, or the private pages of one mapping - and where they are
+ * mapped (the reverse map). As struct address_space of Linux.
+ *
+ * Frames come in two kinds behind frame_ops. `shmem`: the pages of a file live in a memfd as long as any file can be,
+ * offset for offset, which every mapping of the file maps. `anon`: a private page lives only where it is mapped.
+ */
+#ifndef FL_CACHE_ADDRESS_SPACE_H
+#define FL_CACHE_ADDRESS_SPACE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "mmu/mmu.h"
+#include "page.h"
+#include "store/store.h"
+#include "util/lock.h"
+#include "util/report.h"
+
+/* One mapping of an address_space: pages [pgoff, pgoff + pages) at addr. Part of a VMA; guarded by rmap_lock. */
+struct rmap {
+	struct rmap *next, **link; /* link: where the pointer to us is; NULL when not on a list */
+	struct mmu *mmu;
+	uint64_t addr, pgoff, pages;
+	bool shared;
+};
+
+struct address_space;
+
+struct frame_ops {
+	const char *name;
+	/* Copies n stable pages out. */
+	int (*snapshot)(struct address_space *as, uint64_t index, uint32_t n, void *buf);
+	/* Writes n stable pages to the store without a copy; NULL where snapshot is used. */
+	int (*write_out)(struct address_space *as, uint64_t index, uint32_t n);
+	/* Frees the memory of n pages. *kept: pages of memory that remembering them took instead. */
+	int (*drop)(struct address_space *as, uint64_t index, uint32_t n, uint32_t *kept);
+	/* The same for pages nobody will ask for again. */
+	void (*discard)(struct address_space *as, uint64_t index, uint32_t n);
+};
+
+#define RA_STREAMS 4
+
+struct address_space {
+	/*
+	 * Read: the bytes of the store go into the cache or come from it. Write: the bytes or the size of the store are
+	 * changed by other means (write(2), ftruncate(2)). Taken after buffers, before page locks. First, and never cleared: reclaim may
+	 * try it on an object that was just freed, and finds out after.
+	 */
+	struct rwlock invalidate_lock;
+	uint16_t id;                   /* constant */
+	const struct frame_ops *frames; /* constant */
+	struct store *store;           /* constant; swap for anon, NULL when there is none */
+	int memfd;                     /* constant; -1 for anon */
+	struct file_id file;           /* constant */
+	struct report_file *report;    /* constant */
+	struct address_space *next;    /* all files: files_lock */
+	uint32_t refs;                 /* files_lock; mappings and operations that use it */
+	_Atomic uint64_t size;         /* of the file in bytes, as last seen; changes under invalidate_lock */
+	struct rmap *rmaps;            /* rmap_lock */
+	_Atomic uint64_t nr_pages;     /* in the table */
+	_Atomic uint64_t nr_dirty;     /* of those, not CLEAN */
+	_Atomic uint32_t wb_err;       /* errseq: error << 16 | count of errors, 0 when none yet */
+	_Atomic uint64_t streams[RA_STREAMS]; /* read-ahead: next index << 16 | window */
+	_Atomic uint32_t stream_turn;
+	/* anon only */
+	_Atomic uint64_t *swapped;     /* constant: a bit per page: in the store, not in memory. The page's lock guards its bit */
+	uint64_t anon_pages;           /* constant: length of the object */
+	_Atomic uint64_t nr_swapped;
+};
+
+/* The one lock over every reverse map: read by write-back and reclaim, written by whoever changes mappings. */
+extern struct rwlock rmap_lock;
+
+struct arena;
+
+int address_space_init(bool direct);
+void address_space_exit(void);
+struct arena *address_space_arena(void);
+
+/*
+ * The address_space of the file behind fd, made when it is new; the caller owns a reference. -errno: EMFILE, ENOMEM,
+ * EOPNOTSUPP (see file_store_open), EFBIG (RLIMIT_FSIZE would apply to the frames).
+ */
+int address_space_get(int fd, struct address_space **out);
+/* The same only when the file is mapped already: NULL otherwise. */
+struct address_space *address_space_find(struct file_id file);
+/* Cheap: whether any file is mapped at all. */
+bool address_space_any(void);
+void address_space_hold(struct address_space *as);
+/*
+ * Gives a reference back. With the last one, writes back and frees; when the write-back fails the address_space stays,
+ * with its dirty pages, for the next one who maps the file. Returns that error.
+ */
+int address_space_put(struct address_space *as);
+/* The private pages of a mapping of `pages` pages of `file`. */
+int address_space_new_anon(struct address_space *file, uint64_t pages, struct address_space **out);
+struct address_space *address_space_of(struct page_key key);
+/* Calls fn for each file, with a reference held; stops at the first non-zero answer and returns it. */
+int address_space_for_each(int (*fn)(struct address_space *as, void *arg), void *arg);
+uint64_t address_space_count(void);
+/*
+ * fork: before, the table of files is made to hold still. In the child each file gets frames of its own, empty, and
+ * private pages stay; *pages is what all of this holds of the budget, frames and tables excepted.
+ */
+void address_space_fork_prepare(void);
+void address_space_fork_parent(void);
+int address_space_fork_child(uint64_t *pages);
+bool address_space_key_is_anon(struct page_key key);
+
+/* Reverse map. Callers hold rmap_lock for writing. */
+void rmap_add(struct address_space *as, struct rmap *r);
+void rmap_del(struct rmap *r);
+/* Write-protects pages [index, index + n) in every shared mapping (anon: in its one mapping). Holds rmap_lock (read). */
+int rmap_protect(struct address_space *as, uint64_t index, uint32_t n);
+
+/* errseq: the value to remember, and what to report to someone who remembers `since` (0 or -errno; updates it). */
+uint32_t wb_err_sample(struct address_space *as);
+int wb_err_check(struct address_space *as, uint32_t *since);
+void wb_err_set(struct address_space *as, int err);
+
+/* Frames of a file. */
+int frame_write(struct address_space *as, uint64_t off, const void *buf, uint64_t len);
+int frame_read(struct address_space *as, uint64_t off, void *buf, uint64_t len);
+/* Drops every frame from page `index` on, and what any mapping, private ones too, has of them. */
+int frame_truncate(struct address_space *as, uint64_t index);
+
+/* Anon: the page's bytes are in swap. Clearing gives the space back. */
+bool anon_is_swapped(struct address_space *as, uint64_t index);
+void anon_clear_swapped(struct address_space *as, uint64_t index, uint64_t n);
+/* Frees an anon object; its pages are gone already (truncate_pages). */
+void address_space_free_anon(struct address_space *as);
+
+/* Refreshes size from the store. */
+int address_space_stat(struct address_space *as);
+
+/* Counts: a page came into or left the table; a page became or ceased to be dirty. */
+void as_count_page(struct address_space *as, int n);
+static inline void as_count_dirty(struct address_space *as, int n)
+{
+	atomic_fetch_add_explicit(&as->nr_dirty, (uint64_t)(int64_t)n, memory_order_relaxed);
+}
+
+#endif

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "budget.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+
+#include "util/compiler.h"
+
+static _Atomic uint64_t used, peak;
+static uint64_t limit;
+
+int budget_init(uint64_t bytes)
+{
+	if (bytes < BUDGET_MIN)
+		return -EINVAL;
+	limit = bytes >> FL_PAGE_SHIFT;
+	atomic_store(&used, BUDGET_FIXED_PAGES);
+	atomic_store(&peak, BUDGET_FIXED_PAGES);
+	return 0;
+}
+
+static void note_peak(uint64_t now)
+{
+	uint64_t seen = atomic_load_explicit(&peak, memory_order_relaxed);
+
+	while (now > seen && !atomic_compare_exchange_weak_explicit(&peak, &seen, now, memory_order_relaxed, memory_order_relaxed))
+		;
+}
+
+bool budget_try_reserve(uint64_t pages)
+{
+	uint64_t u = atomic_load_explicit(&used, memory_order_relaxed);
+
+	do {
+		if (pages > limit || u > limit - pages)
+			return false;
+	} while (!atomic_compare_exchange_weak(&used, &u, u + pages));
+	note_peak(u + pages);
+	return true;
+}
+
+void budget_release(uint64_t pages)
+{
+	uint64_t was = atomic_fetch_sub(&used, pages);
+
+	fl_assert(was >= pages);
+}
+
+void budget_set_used(uint64_t pages)
+{
+	atomic_store(&used, pages);
+	atomic_store(&peak, pages);
+}
+
+uint64_t budget_limit(void)
+{
+	return limit;
+}
+
+uint64_t budget_used(void)
+{
+	return atomic_load_explicit(&used, memory_order_relaxed);
+}
+
+uint64_t budget_peak(void)
+{
+	return atomic_load_explicit(&peak, memory_order_relaxed);
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The budget: one count of 4 KiB pages, from which everything the engine holds is paid: page frames, bounce buffers,
+ * the page table, the arena, bitmaps, and a fixed allowance for the library's own data.
+ *
+ * Invariant: used <= limit at every moment. A page is reserved before it is allocated and released after it is freed,
+ * so memory measured from outside can only be below the count.
+ */
+#ifndef FL_CACHE_BUDGET_H
+#define FL_CACHE_BUDGET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define BUDGET_MIN (1UL << 20)
+#define BUDGET_DEFAULT (1UL << 30)
+/* The library's writable data, the signal frames of its handler, the report page. */
+#define BUDGET_FIXED_PAGES 24
+
+/* 0, or -EINVAL below BUDGET_MIN. */
+int budget_init(uint64_t bytes);
+bool budget_try_reserve(uint64_t pages);
+void budget_release(uint64_t pages);
+
+/* In a forked child: what is in use there. */
+void budget_set_used(uint64_t pages);
+
+uint64_t budget_limit(void); /* pages */
+uint64_t budget_used(void);
+uint64_t budget_peak(void); /* the most ever used */
+
+#endif

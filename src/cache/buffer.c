@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "buffer.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "budget.h"
+#include "util/compiler.h"
+#include "util/lock.h"
+#include "util/sys.h"
+
+/* At most 64 buffers of one size: their free slots are the bits of one word. */
+struct buffer_pool {
+	_Atomic uint64_t free;
+	_Atomic uint32_t wakeups; /* futex: counts returns while someone waits */
+	_Atomic uint32_t waiters;
+	uint32_t count, pages;
+	char *base;
+};
+
+static struct buffer_pool small, large;
+
+static size_t pool_bytes(const struct buffer_pool *p)
+{
+	return (size_t)p->count * p->pages * FL_PAGE_SIZE;
+}
+
+static void pool_reset(struct buffer_pool *p)
+{
+	atomic_store(&p->free, p->count == 64 ? ~0ULL : (1ULL << p->count) - 1);
+	atomic_store(&p->waiters, 0);
+}
+
+static int pool_init(struct buffer_pool *p, uint32_t count, uint32_t pages)
+{
+	*p = (struct buffer_pool){.count = count, .pages = pages};
+	if (!budget_try_reserve((uint64_t)count * pages))
+		return -ENOMEM;
+	p->base = sys_mmap(NULL, pool_bytes(p), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (sys_is_err(p->base)) {
+		p->base = NULL;
+		budget_release((uint64_t)count * pages);
+		return -ENOMEM;
+	}
+	sys_madvise(p->base, pool_bytes(p), MADV_NOHUGEPAGE);
+	pool_reset(p);
+	return 0;
+}
+
+static void pool_exit(struct buffer_pool *p)
+{
+	if (!p->base)
+		return;
+	sys_munmap(p->base, pool_bytes(p));
+	budget_release((uint64_t)p->count * p->pages);
+	memset(p, 0, sizeof *p);
+}
+
+/* A sixteenth of the budget for large buffers of up to 256 KiB each; single pages, up to 64, from another 32nd. */
+int buffer_init(uint64_t budget_pages)
+{
+	uint32_t singles = (uint32_t)min_u64(64, max_u64(8, budget_pages / 32));
+	uint32_t pages = (uint32_t)min_u64(64, max_u64(2, budget_pages / 64));
+	uint32_t count = (uint32_t)min_u64(8, max_u64(2, budget_pages / 16 / pages));
+	int err = pool_init(&small, singles, 1);
+
+	if (err)
+		return err;
+	err = pool_init(&large, count, pages);
+	if (err)
+		pool_exit(&small);
+	return err;
+}
+
+void buffer_exit(void)
+{
+	pool_exit(&small);
+	pool_exit(&large);
+}
+
+static bool pool_take(struct buffer_pool *p, uint32_t *slot)
+{
+	uint64_t free = atomic_load(&p->free);
+
+	while (free) {
+		*slot = (uint32_t)__builtin_ctzll(free);
+		if (atomic_compare_exchange_weak(&p->free, &free, free & (free - 1)))
+			return true;
+	}
+	return false;
+}
+
+/* The waiter counts itself before it looks again, so a return it did not see wakes it. */
+static uint32_t pool_wait(struct buffer_pool *p)
+{
+	uint32_t slot;
+
+	atomic_fetch_add(&p->waiters, 1);
+	for (;;) {
+		uint32_t seen = atomic_load(&p->wakeups);
+
+		if (pool_take(p, &slot))
+			break;
+		sys_futex_wait(&p->wakeups, seen);
+	}
+	atomic_fetch_sub(&p->waiters, 1);
+	return slot;
+}
+
+struct buffer buffer_get(bool want_large)
+{
+	struct buffer_pool *p = want_large ? &large : &small;
+	uint32_t slot;
+
+	lock_order_acquire(RANK_BUFFER);
+	if (!pool_take(p, &slot))
+		slot = pool_wait(p);
+	return (struct buffer){.data = p->base + (size_t)slot * p->pages * FL_PAGE_SIZE, .pages = p->pages, .slot = slot};
+}
+
+void buffer_put(struct buffer b)
+{
+	struct buffer_pool *p = b.data >= large.base && b.data < large.base + pool_bytes(&large) ? &large : &small;
+
+	atomic_fetch_or(&p->free, 1ULL << b.slot);
+	lock_order_release(RANK_BUFFER);
+	if (atomic_load(&p->waiters)) {
+		atomic_fetch_add(&p->wakeups, 1);
+		sys_futex_wake(&p->wakeups, 1);
+	}
+}
+
+uint32_t buffer_large_pages(void)
+{
+	return large.pages;
+}
+
+uint64_t buffer_bytes(void)
+{
+	return pool_bytes(&small) + pool_bytes(&large);
+}
+
+void buffer_fork_child(void)
+{
+	pool_reset(&small);
+	pool_reset(&large);
+}

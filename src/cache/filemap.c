@@ -1,0 +1,552 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The fault path. For a page of a file, in a shared mapping or read through a private one:
+ *
+ *   in memory    lock the page; map it (write-protected unless DIRTY), or lift the protection after making it DIRTY
+ *   not          reserve frames, get a buffer, put READING pages in the table, read, install, unlock (fill below)
+ *
+ * For a private mapping the page may have a private copy, in memory or in swap, which comes first; a write makes one:
+ *
+ *   private copy in memory           lift the write protection (it was being swapped)
+ *   private copy in swap             read it back
+ *   none, write, page mapped         the kernel's own copy-on-write, with the file's page locked against eviction
+ *   none, write, page not mapped     copy from the cache, or straight from the store, into the mapping
+ *
+ * Order: frames, buffer, invalidate_lock, page of the private copy, page of the file. Nothing that waits for frames or
+ * buffers happens while a page is locked. Every phase may find that the world has changed and answers -EAGAIN: the
+ * fault then starts again from the look-up.
+ */
+#include "filemap.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "budget.h"
+#include "buffer.h"
+#include "reclaim.h"
+#include "util/compiler.h"
+
+#define RUN_MAX 64
+
+static _Atomic uint64_t pinned_pages;
+
+void filemap_init(void)
+{
+	atomic_store(&pinned_pages, 0);
+}
+
+static struct page_key file_key(const struct fault *f)
+{
+	return (struct page_key){.as = f->as->id, .index = f->index};
+}
+
+static struct page_key anon_key(const struct fault *f)
+{
+	return (struct page_key){.as = f->anon->id, .index = f->anon_index};
+}
+
+static bool beyond_eof(struct address_space *as, uint64_t index)
+{
+	return index << FL_PAGE_SHIFT >= atomic_load_explicit(&as->size, memory_order_relaxed);
+}
+
+/* Caller holds the page lock. */
+static void mark_dirty(struct address_space *as, pfn_t pfn)
+{
+	if (page_state_of(page_word(pfn)) == PAGE_CLEAN)
+		as_count_dirty(as, 1);
+	page_make_dirty(pfn);
+}
+
+/* ---- The page is in memory ---- */
+
+static bool is_dirty(pfn_t pfn)
+{
+	enum page_state s = page_state_of(page_word(pfn));
+
+	return s == PAGE_DIRTY || s == PAGE_REDIRTY;
+}
+
+/* Maps a page of the frame memory; an mmu that cannot write-protect at once gets clean pages of shared mappings as dirty ones. */
+static int map_page(struct fault *f, pfn_t pfn)
+{
+	bool wp = !f->write || f->anon;
+	int err;
+
+	if (wp && !f->mmu->map_can_wp && !f->anon && f->as->store->writable)
+		mark_dirty(f->as, pfn);
+	err = f->mmu->ops->map(f->mmu, f->addr, FL_PAGE_SIZE, wp && !is_dirty(pfn) ? MMU_WP : 0);
+	return err == -EEXIST ? (f->write && !f->anon ? f->mmu->ops->unprotect(f->mmu, f->addr, FL_PAGE_SIZE) : 0) : err;
+}
+
+static void count_hit(const struct fault *f)
+{
+	if (!f->missed)
+		report_add(&f->as->report->faults_hit, 1);
+}
+
+/* The page is locked; a write is one through a shared mapping. */
+static int hit(struct fault *f, pfn_t pfn)
+{
+	page_set_flags(pfn, PG_REFERENCED);
+	page_clear_flags(pfn, PG_PREFETCHED);
+	count_hit(f);
+	if (f->write)
+		mark_dirty(f->as, pfn);
+	if (!f->present)
+		return map_page(f, pfn);
+	if (f->write)
+		report_add(&f->as->report->faults_write, 1);
+	return f->write ? f->mmu->ops->unprotect(f->mmu, f->addr, FL_PAGE_SIZE) : 0;
+}
+
+/* ---- Fill: pages come from the store ---- */
+
+struct fill {
+	struct address_space *as;
+	uint64_t index;
+	uint32_t n, reserved; /* pages in hand, locked; frames reserved and not used */
+	pfn_t pfn[RUN_MAX];
+	struct buffer buf;
+};
+
+/* Puts up to max new pages in the table; stops at one that is there. */
+static void insert_run(struct fill *fl, uint32_t max)
+{
+	while (fl->n < max && fl->reserved) {
+		pfn_t pfn = page_insert((struct page_key){.as = fl->as->id, .index = fl->index + fl->n});
+
+		if (pfn == PFN_NONE)
+			break;
+		fl->pfn[fl->n++] = pfn;
+		fl->reserved--;
+	}
+	as_count_page(fl->as, (int)fl->n);
+}
+
+/* Takes the pages from `keep` on out of the table again. */
+static void drop_run(struct fill *fl, uint32_t keep)
+{
+	uint32_t n = fl->n - keep;
+
+	if (!n)
+		return;
+	as_count_page(fl->as, -(int)n);
+	while (fl->n > keep) {
+		page_remove(fl->pfn[--fl->n]);
+		fl->reserved++;
+	}
+}
+
+/*
+ * Reads the run. A failure of a run read ahead must not become a failure of the page asked for: that one is read again
+ * alone. Pages that the file ends before are dropped; the rest of the last page is zeroed.
+ */
+static int read_run(struct fill *fl)
+{
+	const struct store_ops *ops = fl->as->store->ops;
+	uint64_t off = fl->index << FL_PAGE_SHIFT, end;
+	ssize_t got = ops->read(fl->as->store, fl->buf.data, (size_t)fl->n << FL_PAGE_SHIFT, off);
+
+	if (got < 0 && fl->n > 1) {
+		drop_run(fl, 1);
+		got = ops->read(fl->as->store, fl->buf.data, FL_PAGE_SIZE, off);
+	}
+	report_add(&fl->as->report->reads, 1);
+	if (got < 0) {
+		report_add(&fl->as->report->read_errors, 1);
+		return (int)got;
+	}
+	report_add(&fl->as->report->read_bytes, (uint64_t)got);
+	end = page_align_up((uint64_t)got);
+	if (end >> FL_PAGE_SHIFT < fl->n) {
+		address_space_stat(fl->as); /* shorter than it was: cut by somebody else, or a read that stopped short */
+		drop_run(fl, (uint32_t)(end >> FL_PAGE_SHIFT));
+	}
+	if ((uint64_t)got < end && off + (uint64_t)got < atomic_load(&fl->as->size))
+		return -EAGAIN; /* stopped short inside a page: not the end of the file */
+	memset(fl->buf.data + got, 0, end - (uint64_t)got);
+	return fl->n ? 0 : -EAGAIN;
+}
+
+/* Installs the run in a shared mapping: the pages enter the frame memory there. How many were. */
+static uint32_t install_shared(struct fault *f, struct fill *fl, int *err)
+{
+	uint64_t done = 0, more = 0;
+	const struct mmu_ops *ops = f->mmu->ops;
+
+	*err = ops->copy(f->mmu, f->addr, fl->buf.data, FL_PAGE_SIZE, f->write ? 0 : MMU_WP, &done);
+	if (*err == -EEXIST) { /* frame memory that the table does not know holds nothing of value */
+		fl->as->frames->discard(fl->as, fl->index, 1);
+		*err = -EAGAIN;
+	}
+	if (!*err && fl->n > 1)
+		ops->copy(f->mmu, f->addr + FL_PAGE_SIZE, fl->buf.data + FL_PAGE_SIZE, (uint64_t)(fl->n - 1) << FL_PAGE_SHIFT, MMU_WP, &more);
+	return (uint32_t)((done + more) >> FL_PAGE_SHIFT);
+}
+
+/* The frame memory is filled by a write; then the mapping is made, as far as no private copy is in the way. */
+static uint32_t install_private(struct fault *f, struct fill *fl, int *err)
+{
+	uint64_t len = (uint64_t)fl->n << FL_PAGE_SHIFT;
+
+	*err = frame_write(fl->as, fl->index << FL_PAGE_SHIFT, fl->buf.data, len);
+	if (*err) {
+		fl->as->frames->discard(fl->as, fl->index, fl->n);
+		return 0;
+	}
+	if (f->addr) {
+		*err = f->mmu->ops->map(f->mmu, f->addr, len, MMU_WP);
+		if (*err == -EEXIST)
+			*err = 0;
+	}
+	return fl->n;
+}
+
+static void publish(struct fault *f, struct fill *fl)
+{
+	for (uint32_t i = 0; i < fl->n; i++) {
+		bool dirty = i == 0 && f->write;
+
+		page_read_done(fl->pfn[i], dirty);
+		if (dirty)
+			as_count_dirty(fl->as, 1);
+		if (i)
+			page_set_flags(fl->pfn[i], PG_PREFETCHED);
+		page_unlock(fl->pfn[i]);
+	}
+	if (fl->n > 1)
+		report_add(&fl->as->report->read_ahead, fl->n - 1);
+	readahead_done(fl->as, fl->index, fl->n);
+}
+
+/* Caller holds the invalidate_lock (read). */
+static int fill_locked(struct fault *f, struct fill *fl, uint32_t want)
+{
+	uint32_t kept;
+	int err;
+
+	if (beyond_eof(f->as, f->index) && (address_space_stat(f->as) || beyond_eof(f->as, f->index)))
+		return -ENXIO;
+	insert_run(fl, want);
+	if (!fl->n)
+		return -EAGAIN;
+	err = read_run(fl);
+	if (err) {
+		drop_run(fl, 0);
+		return err;
+	}
+	kept = f->anon || !f->addr ? install_private(f, fl, &err) : install_shared(f, fl, &err);
+	drop_run(fl, kept);
+	if (fl->n)
+		publish(f, fl);
+	return err;
+}
+
+static int fill(struct fault *f, uint32_t want)
+{
+	struct fill fl = {.as = f->as, .index = f->index};
+	int err = reserve_frames(want, &want);
+
+	if (err)
+		return err;
+	fl.reserved = want;
+	fl.buf = buffer_get(want > 1);
+	read_lock(&f->as->invalidate_lock);
+	err = fill_locked(f, &fl, (uint32_t)min_u64(min_u64(want, fl.buf.pages), RUN_MAX));
+	read_unlock(&f->as->invalidate_lock);
+	buffer_put(fl.buf);
+	budget_release(fl.reserved);
+	return err;
+}
+
+static int miss(struct fault *f)
+{
+	uint64_t want = readahead_window(f->as, f->index, f->advice);
+	uint64_t size = page_align_up(atomic_load_explicit(&f->as->size, memory_order_relaxed)) >> FL_PAGE_SHIFT;
+
+	f->missed = true;
+	want = min_u64(want, f->room);
+	if (size > f->index)
+		want = min_u64(want, size - f->index);
+	return fill(f, (uint32_t)max_u64(want, 1));
+}
+
+/* A page of the file. On success and with `pinned`, the page stays locked for the caller to pin. */
+static int fault_file(struct fault *f, pfn_t *locked)
+{
+	for (;;) {
+		pfn_t pfn = page_find_lock(file_key(f));
+		int err;
+
+		if (pfn != PFN_NONE) {
+			err = hit(f, pfn);
+			if (locked && !err)
+				*locked = pfn;
+			else
+				page_unlock(pfn);
+			return err;
+		}
+		err = miss(f);
+		if (err && err != -EAGAIN)
+			return err;
+		if (!err && !locked)
+			return 0;
+		f->present = false;
+	}
+}
+
+/* ---- Private copies ---- */
+
+/* The private page is locked and in memory, so it is mapped; protected only while it is being swapped. */
+static int anon_hit(struct fault *f, pfn_t pfn)
+{
+	page_set_flags(pfn, PG_REFERENCED);
+	count_hit(f);
+	if (!f->write)
+		return 0;
+	mark_dirty(f->anon, pfn);
+	report_add(&f->as->report->faults_write, 1);
+	return f->mmu->ops->unprotect(f->mmu, f->addr, FL_PAGE_SIZE);
+}
+
+static int copy_in(struct fault *f, const void *data, unsigned flags)
+{
+	uint64_t done;
+	int err = f->mmu->ops->copy(f->mmu, f->addr, data, FL_PAGE_SIZE, flags, &done);
+
+	return err;
+}
+
+static int swap_in(struct fault *f, struct buffer buf)
+{
+	ssize_t n = f->anon->store->ops->read(f->anon->store, buf.data, FL_PAGE_SIZE, f->anon_index << FL_PAGE_SHIFT);
+
+	int err;
+
+	if (n < 0)
+		return (int)n;
+	f->missed = true;
+	report_add(&f->as->report->swapped_in, 1);
+	err = copy_in(f, buf.data, f->write ? 0 : MMU_WP);
+	if (err == -EEXIST) /* whatever is mapped there, it is not the private page */
+		f->mmu->ops->zap(f->mmu, f->addr, FL_PAGE_SIZE);
+	return err;
+}
+
+/* A page that is zero from the end of the file on. */
+static int read_for_cow(struct fault *f, char *data)
+{
+	struct address_space *as = f->as;
+	ssize_t n;
+
+	if (beyond_eof(as, f->index) && (address_space_stat(as) || beyond_eof(as, f->index)))
+		return -ENXIO;
+	n = as->store->ops->read(as->store, data, FL_PAGE_SIZE, f->index << FL_PAGE_SHIFT);
+	report_add(&as->report->reads, 1);
+	if (n < 0) {
+		report_add(&as->report->read_errors, 1);
+		return (int)n;
+	}
+	report_add(&as->report->read_bytes, (uint64_t)n);
+	if (n == 0) {
+		address_space_stat(as);
+		return -EAGAIN;
+	}
+	memset(data + n, 0, FL_PAGE_SIZE - (size_t)n);
+	return 0;
+}
+
+/* The file's page is locked, so it stays where it is. */
+static int cow_from_cache(struct fault *f, pfn_t file_page, struct buffer buf)
+{
+	int err;
+
+	page_set_flags(file_page, PG_REFERENCED);
+	if (f->present) {
+		err = f->mmu->ops->unprotect(f->mmu, f->addr, FL_PAGE_SIZE);
+		if (!err)
+			err = f->mmu->ops->break_cow(f->mmu, f->addr);
+		return err == -EFAULT ? -EAGAIN : err;
+	}
+	err = frame_read(f->as, f->index << FL_PAGE_SHIFT, buf.data, FL_PAGE_SIZE);
+	return err ? err : copy_in(f, buf.data, 0);
+}
+
+static int cow(struct fault *f, struct buffer buf)
+{
+	pfn_t file_page = page_find_lock(file_key(f));
+	int err;
+
+	if (file_page != PFN_NONE) {
+		err = cow_from_cache(f, file_page, buf);
+		page_unlock(file_page);
+		if (!err)
+			count_hit(f);
+		return err;
+	}
+	f->missed = true;
+	err = read_for_cow(f, buf.data);
+	return err ? err : copy_in(f, buf.data, 0);
+}
+
+/*
+ * Makes the private page, in the table as READING and locked. The kernel may know of a page there that we do not
+ * (-EEXIST: the file's page is mapped after all): look again as for a mapped one.
+ */
+static int make_private(struct fault *f, struct buffer buf, pfn_t pfn)
+{
+	int err = anon_is_swapped(f->anon, f->anon_index) ? swap_in(f, buf) : f->write ? cow(f, buf) : -EAGAIN;
+
+	if (err == -EEXIST) {
+		f->present = true;
+		err = -EAGAIN;
+	} else if (err == -EAGAIN) {
+		f->present = false;
+	}
+	if (!err) {
+		page_read_done(pfn, f->write);
+		if (f->write)
+			as_count_dirty(f->anon, 1);
+	}
+	return err;
+}
+
+/* A private page that is not in memory: from swap, or by copy-on-write. */
+static int anon_miss(struct fault *f, pfn_t *locked)
+{
+	struct buffer buf;
+	uint32_t got;
+	pfn_t pfn;
+	int err = reserve_frames(1, &got);
+
+	if (err)
+		return err;
+	buf = buffer_get(false);
+	read_lock(&f->as->invalidate_lock);
+	pfn = page_insert(anon_key(f));
+	if (pfn == PFN_NONE) {
+		err = -EAGAIN;
+		budget_release(1);
+	} else {
+		as_count_page(f->anon, 1);
+		err = make_private(f, buf, pfn);
+		if (err) {
+			as_count_page(f->anon, -1);
+			page_remove(pfn);
+			budget_release(1);
+		} else if (locked) {
+			*locked = pfn;
+		} else {
+			page_unlock(pfn);
+		}
+	}
+	read_unlock(&f->as->invalidate_lock);
+	buffer_put(buf);
+	return err;
+}
+
+static int fault_private(struct fault *f, pfn_t *locked)
+{
+	for (;;) {
+		pfn_t pfn = page_find_lock(anon_key(f));
+		int err;
+
+		if (pfn != PFN_NONE) {
+			err = anon_hit(f, pfn);
+			if (locked && !err)
+				*locked = pfn;
+			else
+				page_unlock(pfn);
+			return err;
+		}
+		if (!f->write && !anon_is_swapped(f->anon, f->anon_index))
+			return fault_file(f, locked);
+		err = anon_miss(f, locked);
+		if (err != -EAGAIN)
+			return err;
+	}
+}
+
+static int fault_page(struct fault *f, pfn_t *locked)
+{
+	return f->anon ? fault_private(f, locked) : fault_file(f, locked);
+}
+
+int filemap_fault(struct fault *f)
+{
+	report_add(&f->as->report->faults, 1);
+	return fault_page(f, NULL);
+}
+
+/* ---- Pins ---- */
+
+static bool count_pin(void)
+{
+	if (atomic_fetch_add(&pinned_pages, 1) < budget_limit() / 2)
+		return true;
+	atomic_fetch_sub(&pinned_pages, 1);
+	return false;
+}
+
+int filemap_pin(struct fault *f)
+{
+	pfn_t pfn;
+	int err;
+
+	if (!count_pin())
+		return -ENOMEM;
+	report_add(&f->as->report->faults, 1);
+	err = fault_page(f, &pfn);
+	if (!err) {
+		if (!page_pin(pfn))
+			err = -ENOMEM;
+		page_unlock(pfn);
+	}
+	if (err)
+		atomic_fetch_sub(&pinned_pages, 1);
+	return err;
+}
+
+static bool unpin_key(struct page_key key)
+{
+	pfn_t pfn = page_find_lock(key);
+	bool was;
+
+	if (pfn == PFN_NONE)
+		return false;
+	was = page_pins_of(page_word(pfn)) > 0;
+	page_unpin(pfn);
+	page_unlock(pfn);
+	return was;
+}
+
+/* A pin made for reading lies on the file's page, also when the program has made a private copy since. */
+void filemap_unpin(struct fault *f)
+{
+	if (!f->anon || !unpin_key(anon_key(f)))
+		unpin_key(file_key(f));
+	atomic_fetch_sub(&pinned_pages, 1);
+}
+
+/* ---- Without a fault ---- */
+
+void filemap_readahead(struct fault *f, uint64_t pages)
+{
+	struct fault ahead = {.as = f->as, .index = f->index, .mmu = f->mmu};
+	uint64_t end = f->index + pages;
+
+	while (ahead.index < end) {
+		if (page_find(file_key(&ahead)) != PFN_NONE) {
+			ahead.index++;
+			continue;
+		}
+		if (fill(&ahead, (uint32_t)min_u64(end - ahead.index, buffer_large_pages())) < 0)
+			return;
+	}
+}
+
+bool filemap_resident(const struct fault *f)
+{
+	return (f->anon && page_find(anon_key(f)) != PFN_NONE) || page_find(file_key(f)) != PFN_NONE;
+}

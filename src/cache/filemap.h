@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Faults on mapped files: a page comes in and appears in the mapping. As mm/filemap.c and mm/memory.c of Linux. */
+#ifndef FL_CACHE_FILEMAP_H
+#define FL_CACHE_FILEMAP_H
+
+#include "address_space.h"
+#include "readahead.h"
+
+/* A fault, or a wish to have a page in: what mm knows of it. The mapping stays while it is served. */
+struct fault {
+	struct address_space *as;   /* the file */
+	struct address_space *anon; /* private pages of the mapping; NULL when it is shared */
+	uint64_t index, anon_index; /* the page in each */
+	struct mmu *mmu;
+	uint64_t addr;              /* of the page */
+	uint64_t room;              /* pages from addr to the end of the mapping */
+	enum ra_advice advice;
+	bool write, present;        /* what the access was; whether the page is mapped, only protected */
+	bool missed;                /* out: the page was not in memory */
+};
+
+/*
+ * Makes the access possible. 0: try it again (it may fault once more when the page was taken meanwhile).
+ * -ENXIO: beyond the end of the file; -ENOMEM: the budget is full of pages that cannot leave; -EIO and others: the
+ * store failed. All of these are SIGBUS to a program.
+ */
+int filemap_fault(struct fault *f);
+
+/*
+ * filemap_fault() and a pin: the page stays mapped, writable if f->write, until filemap_unpin(). Counts against the
+ * limit of pins (half the budget): -ENOMEM.
+ */
+int filemap_pin(struct fault *f);
+void filemap_unpin(struct fault *f);
+
+/* Reads pages in without mapping them. Best effort: stops at the first error. */
+void filemap_readahead(struct fault *f, uint64_t pages);
+/* Whether a page is in memory. */
+bool filemap_resident(const struct fault *f);
+void filemap_init(void);
+
+#endif

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "frames.h"
+
+#include <errno.h>
+#include <linux/falloc.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+#include "budget.h"
+#include "util/compiler.h"
+#include "util/fd.h"
+
+/* As long as any file: what is past the file's end is a hole, and an access there faults and comes to us. */
+#define MEMFD_SIZE (1LL << 62)
+
+/* ---- shmem: offset for offset in a memfd ---- */
+
+static bool file_size_is_limited(void)
+{
+	struct rlimit rl;
+
+	return sys_call(SYS_prlimit64, 0, RLIMIT_FSIZE, 0, (long)&rl, 0, 0) == 0 && rl.rlim_cur != RLIM_INFINITY;
+}
+
+int shmem_frames_create(const char *name)
+{
+	char label[200];
+	int fd, err;
+
+	if (file_size_is_limited())
+		return -EFBIG; /* it would apply to the memfd, and SIGXFSZ end the program */
+	snprintf(label, sizeof label, "faultline:%s", name);
+	fd = fd_move_high(sys_memfd_create(label, MFD_CLOEXEC));
+	if (fd < 0)
+		return fd;
+	err = sys_ftruncate(fd, MEMFD_SIZE);
+	if (err) {
+		fd_close(fd);
+		return err;
+	}
+	return fd;
+}
+
+int frame_write(struct address_space *as, uint64_t off, const void *buf, uint64_t len)
+{
+	ssize_t n = sys_pwrite(as->memfd, buf, len, (off_t)off);
+
+	return n == (ssize_t)len ? 0 : n < 0 ? (int)n : -ENOMEM;
+}
+
+int frame_read(struct address_space *as, uint64_t off, void *buf, uint64_t len)
+{
+	ssize_t n = sys_pread(as->memfd, buf, len, (off_t)off);
+
+	return n == (ssize_t)len ? 0 : n < 0 ? (int)n : -EIO;
+}
+
+int frame_truncate(struct address_space *as, uint64_t index)
+{
+	int err = sys_ftruncate(as->memfd, (off_t)(index << FL_PAGE_SHIFT));
+
+	return err ? err : sys_ftruncate(as->memfd, MEMFD_SIZE);
+}
+
+static int shmem_snapshot(struct address_space *as, uint64_t index, uint32_t n, void *buf)
+{
+	return frame_read(as, index << FL_PAGE_SHIFT, buf, (uint64_t)n << FL_PAGE_SHIFT);
+}
+
+/* A hole is punched out of every mapping as well, private copies excepted. */
+static int shmem_drop(struct address_space *as, uint64_t index, uint32_t n, uint32_t *kept)
+{
+	*kept = 0;
+	return sys_fallocate(as->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(index << FL_PAGE_SHIFT),
+			     (off_t)((uint64_t)n << FL_PAGE_SHIFT));
+}
+
+static void shmem_discard(struct address_space *as, uint64_t index, uint32_t n)
+{
+	uint32_t kept;
+
+	shmem_drop(as, index, n, &kept);
+}
+
+const struct frame_ops shmem_frames = {
+	.name = "shmem",
+	.snapshot = shmem_snapshot,
+	.drop = shmem_drop,
+	.discard = shmem_discard,
+};
+
+/* ---- anon: where it is mapped, and in swap ---- */
+
+/*
+ * The bitmap is reserved as address space and takes memory by the 4 KiB that a bit touches (128 MiB of the object).
+ * In front of it lies a bit for each such piece that has been paid for.
+ */
+#define BITS_PER_PIECE (FL_PAGE_SIZE * 8)
+
+static uint64_t pieces_of(uint64_t pages)
+{
+	return pages / BITS_PER_PIECE + 1;
+}
+
+static uint64_t paid_words(uint64_t pages)
+{
+	return page_align_up((pieces_of(pages) + 63) / 64 * 8) / 8;
+}
+
+static size_t bitmap_bytes(uint64_t pages)
+{
+	return paid_words(pages) * 8 + pieces_of(pages) * FL_PAGE_SIZE;
+}
+
+int anon_swap_init(struct address_space *as)
+{
+	void *p = sys_mmap(NULL, bitmap_bytes(as->anon_pages), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (sys_is_err(p))
+		return sys_err(p);
+	sys_madvise(p, bitmap_bytes(as->anon_pages), MADV_NOHUGEPAGE);
+	as->swapped = p;
+	return 0;
+}
+
+uint64_t anon_swap_pages(const struct address_space *as)
+{
+	uint64_t n = 0;
+
+	if (!as->swapped)
+		return 0;
+	for (uint64_t w = 0; w < (pieces_of(as->anon_pages) + 63) / 64; w++)
+		n += (uint64_t)__builtin_popcountll(atomic_load(&as->swapped[w]));
+	return n ? n + 1 : 0;
+}
+
+void anon_swap_exit(struct address_space *as)
+{
+	if (!as->swapped)
+		return;
+	budget_release(anon_swap_pages(as));
+	sys_munmap((void *)as->swapped, bitmap_bytes(as->anon_pages));
+	as->swapped = NULL;
+}
+
+static _Atomic uint64_t *bit_word(const struct address_space *as, uint64_t index)
+{
+	return &as->swapped[paid_words(as->anon_pages) + index / 64];
+}
+
+bool anon_is_swapped(struct address_space *as, uint64_t index)
+{
+	if (!as->swapped || !atomic_load_explicit(&as->nr_swapped, memory_order_relaxed))
+		return false;
+	return atomic_load_explicit(bit_word(as, index), memory_order_relaxed) >> index % 64 & 1;
+}
+
+/* Sets the bit; how many pages of memory that touched for the first time (the list of pieces is one page, paid with the first). */
+static uint32_t set_swapped(struct address_space *as, uint64_t index)
+{
+	uint64_t piece = index / BITS_PER_PIECE;
+	uint64_t was = atomic_fetch_or(&as->swapped[piece / 64], 1ULL << piece % 64);
+	uint32_t cost = 0;
+
+	if (!(was >> piece % 64 & 1))
+		cost = anon_swap_pages(as) == 2 ? 2 : 1;
+	if (!(atomic_fetch_or(bit_word(as, index), 1ULL << index % 64) >> index % 64 & 1))
+		atomic_fetch_add(&as->nr_swapped, 1);
+	return cost;
+}
+
+static bool clear_swapped_one(struct address_space *as, uint64_t index)
+{
+	uint64_t bit = 1ULL << index % 64;
+
+	if (!(atomic_fetch_and(bit_word(as, index), ~bit) & bit))
+		return false;
+	atomic_fetch_sub(&as->nr_swapped, 1);
+	return true;
+}
+
+void anon_clear_swapped(struct address_space *as, uint64_t index, uint64_t n)
+{
+	if (!as->swapped || !atomic_load(&as->nr_swapped))
+		return;
+	for (uint64_t i = index; i < index + n && atomic_load(&as->nr_swapped);) {
+		uint64_t piece = i / BITS_PER_PIECE;
+
+		if (!(atomic_load(&as->swapped[piece / 64]) >> piece % 64 & 1)) {
+			i = (piece + 1) * BITS_PER_PIECE;
+			continue;
+		}
+		clear_swapped_one(as, i++);
+	}
+	as->store->ops->discard(as->store, index << FL_PAGE_SHIFT, n << FL_PAGE_SHIFT);
+}
+
+/* The mapping that has the page. Caller holds rmap_lock; NULL when it was unmapped meanwhile. */
+static struct rmap *mapping_of(struct address_space *as, uint64_t index)
+{
+	struct rmap *r;
+
+	for (r = as->rmaps; r; r = r->next)
+		if (index >= r->pgoff && index - r->pgoff < r->pages)
+			return r;
+	return NULL;
+}
+
+/* Caller holds rmap_lock. The part of [index, index + n) that the mapping has; 0 when none has its first page. */
+static uint32_t mapped_part(struct address_space *as, uint64_t index, uint32_t n, struct mmu **mmu, uint64_t *addr)
+{
+	struct rmap *r = mapping_of(as, index);
+
+	if (!r)
+		return 0;
+	*mmu = r->mmu;
+	*addr = r->addr + ((index - r->pgoff) << FL_PAGE_SHIFT);
+	return (uint32_t)min_u64(n, r->pgoff + r->pages - index);
+}
+
+/* The kernel reads the pages where they are mapped: they are write-protected, so no copy is needed. */
+static int anon_write_out(struct address_space *as, uint64_t index, uint32_t n)
+{
+	int err = 0;
+
+	read_lock(&rmap_lock);
+	for (uint32_t k, done = 0; done < n && !err; done += k) {
+		struct mmu *mmu;
+		uint64_t addr;
+
+		k = mapped_part(as, index + done, n - done, &mmu, &addr);
+		if (!k)
+			err = -ENOENT;
+		else
+			err = as->store->ops->write(as->store, (void *)addr, (size_t)k << FL_PAGE_SHIFT, (index + done) << FL_PAGE_SHIFT);
+	}
+	read_unlock(&rmap_lock);
+	return err;
+}
+
+static void anon_discard(struct address_space *as, uint64_t index, uint32_t n)
+{
+	read_lock(&rmap_lock);
+	for (uint32_t k, done = 0; done < n; done += k) {
+		struct mmu *mmu;
+		uint64_t addr;
+
+		k = mapped_part(as, index + done, n - done, &mmu, &addr);
+		if (k)
+			mmu->ops->zap(mmu, addr, (uint64_t)k << FL_PAGE_SHIFT);
+		else
+			k = 1;
+	}
+	read_unlock(&rmap_lock);
+}
+
+static int anon_drop(struct address_space *as, uint64_t index, uint32_t n, uint32_t *kept)
+{
+	*kept = 0;
+	for (uint32_t i = 0; i < n; i++)
+		*kept += set_swapped(as, index + i);
+	anon_discard(as, index, n);
+	return 0;
+}
+
+const struct frame_ops anon_frames = {
+	.name = "anon",
+	.write_out = anon_write_out,
+	.drop = anon_drop,
+	.discard = anon_discard,
+};

@@ -1,0 +1,492 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The page state machine.
+ *
+ *                  page_insert
+ *      ABSENT ----------------------> READING
+ *        ^  ^  page_remove (failed)      |
+ *        |  '----------------------------+
+ *        |                               |  page_read_done(clean) / page_read_done(dirty)
+ *        |                   .-----------+-----------.
+ *        |                   v                       v
+ *        |  page_remove    CLEAN --page_make_dirty-> DIRTY <--------------------------.
+ *        |                  ^ | ^                    |  |                             |
+ *        |      page_rescue | | | page_end_          |  | page_begin_writeback        |
+ *        |                  | | | writeback          |  v                             | page_end_writeback,
+ *        |                  | | '----------------- WRITEBACK --page_fail_writeback--->|  page_fail_writeback
+ *        |                  | |                      |  |                             |
+ *        |                  | | page_begin_evict,    |  '--page_make_dirty--> REDIRTY-'
+ *        |                  | v page_discard         |
+ *        '---------------- EVICTING <----------------' page_discard (from DIRTY)
+ *
+ * Every arrow is taken by a thread that holds the page lock, so the state is simply guarded by the lock; what a thread
+ * may conclude without the lock is nothing. Invariants (numbers as in docs/design.md):
+ *
+ *   1. A page that the program can write without a fault is DIRTY or REDIRTY. The mapping's write protection is lifted
+ *      after page_make_dirty() and set again before page_begin_writeback(), both under the page lock.
+ *   2. A page is copied for write-back only while it is write-protected in every mapping (or pinned, see writeback.c).
+ *   3. Only CLEAN pages leave memory; page_discard() is for bytes that nobody may ask for again.
+ *   4. A fault on a page in transition waits for the lock and looks everything up again.
+ *
+ * The lock is a bit, waited for by futex on the word itself. Any change of the word may wake a waiter early: waiters
+ * look again. An entry that is freed and used again for another page is noticed by its key, which changes only while
+ * the entry is locked.
+ */
+#include "page.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "budget.h"
+#include "util/compiler.h"
+#include "util/lock.h"
+#include "util/sys.h"
+
+#define HEAD_LOCKED 0x80000000u
+#define PAGES_PER_HEAD 4
+
+/* 7 bytes. Written under the page lock before the entry is in a chain, constant while it is. */
+struct packed_key {
+	uint32_t index_low;
+	uint16_t as;
+	uint8_t index_high;
+} __attribute__((packed));
+
+static struct {
+	_Atomic uint32_t *words;
+	_Atomic uint32_t *heads; /* HEAD_LOCKED | pfn + 1; the bit guards the chain */
+	_Atomic uint32_t *nexts; /* pfn + 1, 0 at the end; links a chain, or the free entries */
+	struct packed_key *keys;
+	uint32_t frames, nheads;
+	_Atomic uint32_t high;   /* entries from here on were never used */
+	_Atomic uint64_t free;   /* stack of free entries: generation << 32 | pfn + 1 */
+	void *memory;
+	size_t bytes;
+} table;
+
+static const uint8_t allowed[PAGE_STATES] = {
+	[PAGE_ABSENT] = 1 << PAGE_READING,
+	[PAGE_READING] = 1 << PAGE_CLEAN | 1 << PAGE_DIRTY | 1 << PAGE_ABSENT,
+	[PAGE_CLEAN] = 1 << PAGE_DIRTY | 1 << PAGE_EVICTING,
+	[PAGE_DIRTY] = 1 << PAGE_WRITEBACK | 1 << PAGE_EVICTING,
+	[PAGE_WRITEBACK] = 1 << PAGE_CLEAN | 1 << PAGE_REDIRTY | 1 << PAGE_DIRTY,
+	[PAGE_REDIRTY] = 1 << PAGE_DIRTY,
+	[PAGE_EVICTING] = 1 << PAGE_ABSENT | 1 << PAGE_CLEAN,
+};
+
+bool page_transition_ok(enum page_state from, enum page_state to)
+{
+	return from < PAGE_STATES && to < PAGE_STATES && (allowed[from] >> to & 1);
+}
+
+const char *page_state_name(enum page_state s)
+{
+	static const char *const names[PAGE_STATES] = {"absent", "reading", "clean", "dirty", "writeback", "redirty", "evicting"};
+
+	return s < PAGE_STATES ? names[s] : "?";
+}
+
+/* ---- The table ---- */
+
+static size_t table_bytes(uint32_t frames, uint32_t nheads)
+{
+	return (size_t)frames * (2 * sizeof(uint32_t) + sizeof(struct packed_key)) + (size_t)nheads * sizeof(uint32_t);
+}
+
+int page_table_init(uint64_t frames)
+{
+	uint32_t n = (uint32_t)min_u64(frames, HEAD_LOCKED - 2);
+	uint32_t nheads = n / PAGES_PER_HEAD + 1;
+	size_t bytes = page_align_up(table_bytes(n, nheads));
+	char *p;
+
+	if (!budget_try_reserve(bytes >> FL_PAGE_SHIFT))
+		return -ENOMEM;
+	p = sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (sys_is_err(p)) {
+		budget_release(bytes >> FL_PAGE_SHIFT);
+		return -ENOMEM;
+	}
+	sys_madvise(p, bytes, MADV_NOHUGEPAGE);
+	memset(&table, 0, sizeof table);
+	table.memory = p;
+	table.bytes = bytes;
+	table.frames = n;
+	table.nheads = nheads;
+	table.words = (void *)p;
+	table.heads = (void *)(p + (size_t)n * sizeof(uint32_t));
+	table.nexts = table.heads + nheads;
+	table.keys = (void *)(table.nexts + n);
+	return 0;
+}
+
+void page_table_exit(void)
+{
+	if (!table.memory)
+		return;
+	sys_munmap(table.memory, table.bytes);
+	budget_release(table.bytes >> FL_PAGE_SHIFT);
+	memset(&table, 0, sizeof table);
+}
+
+pfn_t page_table_high(void)
+{
+	return (pfn_t)min_u64(atomic_load(&table.high), table.frames);
+}
+
+uint64_t page_table_bytes(void)
+{
+	return table.bytes;
+}
+
+uint32_t page_word(pfn_t pfn)
+{
+	return atomic_load_explicit(&table.words[pfn], memory_order_acquire);
+}
+
+struct page_key page_key(pfn_t pfn)
+{
+	const struct packed_key *l = &table.keys[pfn];
+
+	return (struct page_key){.as = l->as, .index = (uint64_t)l->index_high << 32 | l->index_low};
+}
+
+static void set_key(pfn_t pfn, struct page_key key)
+{
+	struct packed_key *l = &table.keys[pfn];
+
+	fl_assert(key.index <= PAGE_INDEX_MAX);
+	l->as = key.as;
+	l->index_low = (uint32_t)key.index;
+	l->index_high = (uint8_t)(key.index >> 32);
+}
+
+static bool key_is(pfn_t pfn, struct page_key key)
+{
+	struct page_key k = page_key(pfn);
+
+	return k.as == key.as && k.index == key.index;
+}
+
+/* Neighbours in a file go to neighbouring heads: runs of pages share cache lines, and files are spread apart. */
+static _Atomic uint32_t *head_of(struct page_key key)
+{
+	uint64_t h = (key.index >> 4 | (uint64_t)key.as << 40) * 0x9e3779b97f4a7c15ull;
+
+	h = (h >> 32) * table.nheads >> 32;
+	return &table.heads[(h + (key.index & 15) / PAGES_PER_HEAD) % table.nheads];
+}
+
+static uint32_t head_lock(_Atomic uint32_t *head)
+{
+	for (unsigned turn = 0;; turn++) {
+		uint32_t v = atomic_load_explicit(head, memory_order_relaxed);
+
+		if (!(v & HEAD_LOCKED) &&
+		    atomic_compare_exchange_weak_explicit(head, &v, v | HEAD_LOCKED, memory_order_acquire, memory_order_relaxed))
+			return v;
+		cpu_relax(turn);
+	}
+}
+
+static void head_unlock(_Atomic uint32_t *head, uint32_t first)
+{
+	atomic_store_explicit(head, first, memory_order_release);
+}
+
+static uint32_t next_of(pfn_t pfn)
+{
+	return atomic_load_explicit(&table.nexts[pfn], memory_order_relaxed);
+}
+
+static void set_next(pfn_t pfn, uint32_t next)
+{
+	atomic_store_explicit(&table.nexts[pfn], next, memory_order_relaxed);
+}
+
+static pfn_t chain_find(uint32_t first, struct page_key key)
+{
+	for (uint32_t at = first; at; at = next_of(at - 1))
+		if (key_is(at - 1, key))
+			return at - 1;
+	return PFN_NONE;
+}
+
+pfn_t page_find(struct page_key key)
+{
+	_Atomic uint32_t *head = head_of(key);
+	uint32_t first = head_lock(head);
+	pfn_t pfn = chain_find(first, key);
+
+	head_unlock(head, first);
+	return pfn;
+}
+
+pfn_t page_find_lock(struct page_key key)
+{
+	for (;;) {
+		pfn_t pfn = page_find(key);
+
+		if (pfn == PFN_NONE)
+			return PFN_NONE;
+		page_lock(pfn);
+		if (key_is(pfn, key) && page_state_of(page_word(pfn)) != PAGE_ABSENT)
+			return pfn;
+		page_unlock(pfn);
+	}
+}
+
+/* Entries in use never outnumber reservations, so there is always one. */
+static pfn_t entry_alloc(void)
+{
+	uint64_t top = atomic_load(&table.free);
+
+	while ((uint32_t)top) {
+		uint32_t next = next_of((uint32_t)top - 1);
+
+		if (atomic_compare_exchange_weak(&table.free, &top, ((top >> 32) + 1) << 32 | next))
+			return (uint32_t)top - 1;
+	}
+	uint32_t pfn = atomic_fetch_add(&table.high, 1);
+
+	fl_assert(pfn < table.frames);
+	return pfn;
+}
+
+static void entry_free(pfn_t pfn)
+{
+	uint64_t top = atomic_load(&table.free);
+
+	do {
+		set_next(pfn, (uint32_t)top);
+	} while (!atomic_compare_exchange_weak(&table.free, &top, ((top >> 32) + 1) << 32 | (pfn + 1)));
+}
+
+static void move(pfn_t pfn, enum page_state to);
+
+pfn_t page_insert(struct page_key key)
+{
+	_Atomic uint32_t *head = head_of(key);
+	pfn_t pfn = page_find(key);
+	uint32_t first;
+
+	if (pfn != PFN_NONE)
+		return PFN_NONE;
+	pfn = entry_alloc();
+	page_lock(pfn); /* against a reader that still looks at what the entry was before */
+	set_key(pfn, key);
+	first = head_lock(head);
+	if (chain_find(first, key) != PFN_NONE) {
+		head_unlock(head, first);
+		page_unlock(pfn);
+		entry_free(pfn);
+		return PFN_NONE;
+	}
+	move(pfn, PAGE_READING);
+	set_next(pfn, first);
+	head_unlock(head, pfn + 1);
+	return pfn;
+}
+
+void page_remove(pfn_t pfn)
+{
+	_Atomic uint32_t *head = head_of(page_key(pfn));
+	uint32_t first = head_lock(head);
+
+	if (first == pfn + 1) {
+		first = next_of(pfn);
+	} else {
+		uint32_t at = first;
+
+		while (next_of(at - 1) != pfn + 1)
+			at = next_of(at - 1);
+		set_next(at - 1, next_of(pfn));
+	}
+	head_unlock(head, first);
+	move(pfn, PAGE_ABSENT);
+	atomic_fetch_and(&table.words[pfn], PG_LOCKED | PG_WAITERS | PG_STATE);
+	page_unlock(pfn);
+	entry_free(pfn);
+}
+
+/* A page that the parent's threads were working on counts as what it was before: readings are forgotten. */
+static bool survives(pfn_t pfn, bool (*keep)(struct page_key key))
+{
+	enum page_state s = page_state_of(page_word(pfn));
+
+	return s != PAGE_ABSENT && s != PAGE_READING && s != PAGE_EVICTING && keep(page_key(pfn));
+}
+
+static void chain_again(pfn_t pfn)
+{
+	_Atomic uint32_t *head = head_of(page_key(pfn));
+
+	atomic_store(&table.words[pfn], PAGE_DIRTY);
+	set_next(pfn, atomic_load(head));
+	atomic_store(head, pfn + 1);
+}
+
+uint64_t page_table_fork_child(bool (*keep)(struct page_key key))
+{
+	pfn_t high = page_table_high();
+	uint64_t kept = 0;
+
+	for (uint32_t i = 0; i < table.nheads; i++)
+		atomic_store(&table.heads[i], 0);
+	atomic_store(&table.free, 0);
+	for (pfn_t p = 0; p < high; p++) {
+		if (survives(p, keep)) {
+			chain_again(p);
+			kept++;
+		} else {
+			atomic_store(&table.words[p], PAGE_ABSENT);
+			entry_free(p);
+		}
+	}
+	return kept;
+}
+
+/* ---- The lock ---- */
+
+bool page_trylock(pfn_t pfn)
+{
+	return !(atomic_fetch_or_explicit(&table.words[pfn], PG_LOCKED, memory_order_acquire) & PG_LOCKED);
+}
+
+void page_wait(pfn_t pfn, uint32_t seen)
+{
+	if (!(seen & PG_WAITERS)) {
+		uint32_t w = seen;
+
+		if (!atomic_compare_exchange_strong(&table.words[pfn], &w, seen | PG_WAITERS))
+			return;
+	}
+	sys_futex_wait(&table.words[pfn], seen | PG_WAITERS);
+}
+
+void page_lock(pfn_t pfn)
+{
+	for (unsigned turn = 0; !page_trylock(pfn); turn++) {
+		uint32_t w = page_word(pfn);
+
+		if (!(w & PG_LOCKED))
+			continue;
+		if (turn < 20)
+			__builtin_ia32_pause();
+		else
+			page_wait(pfn, w);
+	}
+}
+
+void page_unlock(pfn_t pfn)
+{
+	uint32_t was = atomic_fetch_and_explicit(&table.words[pfn], ~(PG_LOCKED | PG_WAITERS), memory_order_release);
+
+	fl_debug_assert(was & PG_LOCKED);
+	if (was & PG_WAITERS)
+		sys_futex_wake(&table.words[pfn], INT_MAX);
+}
+
+/* ---- The transitions ---- */
+
+static enum page_state state(pfn_t pfn)
+{
+	return page_state_of(page_word(pfn));
+}
+
+/* The state bits change under the lock, but PG_WAITERS may change beside them. */
+static void move(pfn_t pfn, enum page_state to)
+{
+	uint32_t w = page_word(pfn);
+
+	fl_assert((w & PG_LOCKED) && page_transition_ok(page_state_of(w), to));
+	atomic_fetch_xor(&table.words[pfn], (w & PG_STATE) ^ (uint32_t)to);
+}
+
+void page_read_done(pfn_t pfn, bool dirty)
+{
+	fl_assert(state(pfn) == PAGE_READING);
+	move(pfn, dirty ? PAGE_DIRTY : PAGE_CLEAN);
+}
+
+void page_make_dirty(pfn_t pfn)
+{
+	switch (state(pfn)) {
+	case PAGE_CLEAN:
+		move(pfn, PAGE_DIRTY);
+		break;
+	case PAGE_WRITEBACK:
+		move(pfn, PAGE_REDIRTY);
+		break;
+	default:
+		fl_assert(state(pfn) == PAGE_DIRTY || state(pfn) == PAGE_REDIRTY);
+	}
+}
+
+void page_begin_writeback(pfn_t pfn)
+{
+	fl_assert(state(pfn) == PAGE_DIRTY);
+	move(pfn, PAGE_WRITEBACK);
+}
+
+void page_end_writeback(pfn_t pfn)
+{
+	page_clear_flags(pfn, PG_ERROR);
+	move(pfn, state(pfn) == PAGE_REDIRTY ? PAGE_DIRTY : PAGE_CLEAN);
+}
+
+void page_fail_writeback(pfn_t pfn)
+{
+	fl_assert(state(pfn) == PAGE_WRITEBACK || state(pfn) == PAGE_REDIRTY);
+	move(pfn, PAGE_DIRTY);
+	page_set_flags(pfn, PG_ERROR);
+}
+
+void page_begin_evict(pfn_t pfn)
+{
+	fl_assert(state(pfn) == PAGE_CLEAN);
+	move(pfn, PAGE_EVICTING);
+}
+
+void page_rescue(pfn_t pfn)
+{
+	fl_assert(state(pfn) == PAGE_EVICTING);
+	move(pfn, PAGE_CLEAN);
+}
+
+void page_discard(pfn_t pfn)
+{
+	fl_assert(state(pfn) == PAGE_CLEAN || state(pfn) == PAGE_DIRTY);
+	move(pfn, PAGE_EVICTING);
+}
+
+/* ---- Flags and pins ---- */
+
+void page_set_flags(pfn_t pfn, uint32_t flags)
+{
+	if ((page_word(pfn) & flags) != flags)
+		atomic_fetch_or(&table.words[pfn], flags);
+}
+
+void page_clear_flags(pfn_t pfn, uint32_t flags)
+{
+	if (page_word(pfn) & flags)
+		atomic_fetch_and(&table.words[pfn], ~flags);
+}
+
+bool page_pin(pfn_t pfn)
+{
+	if (page_pins_of(page_word(pfn)) == PG_PINS_MAX)
+		return false;
+	atomic_fetch_add(&table.words[pfn], PG_PIN);
+	return true;
+}
+
+void page_unpin(pfn_t pfn)
+{
+	if (page_pins_of(page_word(pfn)) > 0)
+		atomic_fetch_sub(&table.words[pfn], PG_PIN);
+}

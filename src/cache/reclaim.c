@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A clock over the page table: a page faulted on since the hand last passed gets a second chance, dirty pages are
+ * written back with their neighbours, clean ones leave in batches, sorted so that neighbours leave with one call.
+ *
+ * Reclaim runs in the thread that needs a frame, also in the SIGBUS handler. It only tries page locks and the
+ * invalidate_lock of other files, so it waits for nobody who could wait for its caller.
+ */
+#include "reclaim.h"
+
+#include <errno.h>
+
+#include "address_space.h"
+#include "budget.h"
+#include "util/compiler.h"
+#include "writeback.h"
+
+#define BATCH 64
+
+struct victim {
+	struct page_key key;
+	pfn_t pfn;
+};
+
+static _Atomic uint32_t hand;
+
+/* Entries that one turn of the hand takes, so that several reclaimers sweep different parts. */
+#define STEP 16
+
+static bool before(const struct victim *a, const struct victim *b)
+{
+	return a->key.as != b->key.as ? a->key.as < b->key.as : a->key.index < b->key.index;
+}
+
+/* Nearly sorted already: pages read together lie together in the table. */
+static void sort_victims(struct victim *v, uint32_t n)
+{
+	for (uint32_t i = 1; i < n; i++) {
+		struct victim x = v[i];
+		uint32_t j = i;
+
+		for (; j > 0 && before(&x, &v[j - 1]); j--)
+			v[j] = v[j - 1];
+		v[j] = x;
+	}
+}
+
+static uint32_t run_length(const struct victim *v, uint32_t n)
+{
+	uint32_t k = 1;
+
+	while (k < n && v[k].key.as == v[0].key.as && v[k].key.index == v[0].key.index + k)
+		k++;
+	return k;
+}
+
+/* Takes a run of neighbours, locked and EVICTING, out of memory. The address_space is used for the last time before its pages go. */
+static uint32_t evict_run(const struct victim *v, uint32_t n)
+{
+	struct address_space *as = address_space_of(v[0].key);
+	uint32_t kept, freed = n;
+	int err = as->frames->drop(as, v[0].key.index, n, &kept);
+
+	if (err) {
+		for (uint32_t i = 0; i < n; i++) {
+			page_rescue(v[i].pfn);
+			page_unlock(v[i].pfn);
+		}
+		return 0;
+	}
+	freed = freed > kept ? freed - kept : 0;
+	report_add(&as->report->evictions, n);
+	if (as->memfd < 0)
+		report_add(&as->report->swapped_out, n);
+	as_count_page(as, -(int)n);
+	for (uint32_t i = 0; i < n; i++)
+		page_remove(v[i].pfn);
+	budget_release(freed);
+	return freed;
+}
+
+static uint32_t evict_batch(struct victim *v, uint32_t n)
+{
+	uint32_t freed = 0, k;
+
+	sort_victims(v, n);
+	for (uint32_t i = 0; i < n; i += k) {
+		k = run_length(v + i, n - i);
+		freed += evict_run(v + i, k);
+	}
+	return freed;
+}
+
+static bool evictable(uint32_t word, enum page_state state)
+{
+	return page_state_of(word) == state && page_pins_of(word) == 0;
+}
+
+/* Locks a clean page for eviction. */
+static bool take_clean(pfn_t pfn, struct victim *v)
+{
+	if (!page_trylock(pfn))
+		return false;
+	if (!evictable(page_word(pfn), PAGE_CLEAN)) {
+		page_unlock(pfn);
+		return false;
+	}
+	page_begin_evict(pfn);
+	*v = (struct victim){.key = page_key(pfn), .pfn = pfn};
+	return true;
+}
+
+/*
+ * Looks at one entry; whether it became a victim. `hard`: nothing was found so far, references no longer count.
+ * Writing back waits for a buffer, whose holder may want the lock of a victim: only with none held.
+ */
+static bool consider(pfn_t pfn, bool hard, bool may_write, struct victim *v)
+{
+	uint32_t w = page_word(pfn);
+
+	if ((w & PG_LOCKED) || page_pins_of(w))
+		return false;
+	if ((w & PG_REFERENCED) && !hard) {
+		page_clear_flags(pfn, PG_REFERENCED);
+		return false;
+	}
+	if (page_state_of(w) == PAGE_DIRTY) {
+		if (!may_write || ((w & PG_ERROR) && !hard))
+			return false;
+		writeback_for_reclaim(pfn);
+		w = page_word(pfn);
+	}
+	return page_state_of(w) == PAGE_CLEAN && take_clean(pfn, v);
+}
+
+/* One pass over `entries` entries, or until `want` frames are free. */
+static uint32_t sweep(uint32_t want, uint32_t entries, bool hard)
+{
+	struct victim v[BATCH];
+	uint32_t n = 0, freed = 0;
+
+	for (uint32_t seen = 0; seen < entries && freed + n < want; seen += STEP) {
+		uint32_t high = page_table_high();
+		uint32_t at = atomic_fetch_add_explicit(&hand, STEP, memory_order_relaxed);
+
+		for (uint32_t i = 0; i < STEP && high; i++) {
+			pfn_t pfn = (at + i) % high;
+
+			if (n == BATCH || (n && page_state_of(page_word(pfn)) == PAGE_DIRTY)) {
+				freed += evict_batch(v, n);
+				n = 0;
+			}
+			n += consider(pfn, hard, n == 0, &v[n]);
+		}
+	}
+	return freed + evict_batch(v, n);
+}
+
+uint32_t reclaim_pages(uint32_t want)
+{
+	uint32_t high = page_table_high();
+	uint32_t freed = sweep(want, high + STEP, false);
+
+	if (!freed)
+		freed = sweep(want, high + STEP, false); /* references are cleared now */
+	if (!freed)
+		freed = sweep(want, high + STEP, true);
+	return freed;
+}
+
+/* A batch is a 64th of the budget, so that a fault now and then pays for many. */
+static uint32_t batch_size(uint32_t want)
+{
+	return (uint32_t)max_u64(want, min_u64(BATCH, budget_limit() / 64));
+}
+
+/* Others may hold everything for a moment; after a second of finding nothing it is not for a moment. */
+#define PATIENCE 2000
+#define PAUSE_NS 500000
+
+static void pause_for_others(unsigned turn)
+{
+	if (turn < 20)
+		sys_yield();
+	else
+		sys_nanosleep(PAUSE_NS);
+}
+
+int reserve_frames(uint32_t want, uint32_t *got)
+{
+	for (unsigned idle = 0; idle < PATIENCE;) {
+		if (budget_try_reserve(*got = want))
+			return 0;
+		if (reclaim_pages(batch_size(want))) {
+			/* One is enough when others were faster with the rest. */
+			if (budget_try_reserve(*got = want) || budget_try_reserve(*got = 1))
+				return 0;
+		} else {
+			want = 1;
+			pause_for_others(idle++);
+		}
+	}
+	return -ENOMEM;
+}

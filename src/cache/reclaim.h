@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reclaim: frames for those who need them, by taking pages out of memory. */
+#ifndef FL_CACHE_RECLAIM_H
+#define FL_CACHE_RECLAIM_H
+
+#include <stdint.h>
+
+/*
+ * Reserves up to `want` frames, at least one; waits for reclaim. The caller holds no page lock, no buffer and no
+ * invalidate_lock. -ENOMEM when nothing can leave memory: all is pinned, or cannot be written back.
+ */
+int reserve_frames(uint32_t want, uint32_t *got);
+/* Takes about n pages out of memory; how many frames that released. */
+uint32_t reclaim_pages(uint32_t n);
+
+#endif

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "truncate.h"
+
+#include <errno.h>
+
+#include "budget.h"
+#include "util/compiler.h"
+
+static const char zeros[FL_PAGE_SIZE];
+
+/* Locks the page when it belongs to the range, waiting for whoever works on it, its write-back included. */
+static pfn_t lock_settled(struct page_key key)
+{
+	for (;;) {
+		pfn_t pfn = page_find_lock(key);
+		uint32_t w;
+
+		if (pfn == PFN_NONE)
+			return PFN_NONE;
+		w = page_word(pfn) & ~PG_LOCKED;
+		if (page_state_of(w) != PAGE_WRITEBACK && page_state_of(w) != PAGE_REDIRTY)
+			return pfn;
+		page_unlock(pfn);
+		page_wait(pfn, page_word(pfn));
+	}
+}
+
+static void discard_one(struct address_space *as, struct page_key key)
+{
+	pfn_t pfn = lock_settled(key);
+
+	if (pfn == PFN_NONE)
+		return;
+	if (page_state_of(page_word(pfn)) == PAGE_DIRTY)
+		as_count_dirty(as, -1);
+	page_discard(pfn);
+	as->frames->discard(as, key.index, 1);
+	as_count_page(as, -1);
+	page_remove(pfn);
+	budget_release(1);
+}
+
+static bool in_range(pfn_t pfn, const struct address_space *as, uint64_t first, uint64_t last, struct page_key *key)
+{
+	bool yes;
+
+	if (page_state_of(page_word(pfn)) == PAGE_ABSENT)
+		return false;
+	page_lock(pfn);
+	*key = page_key(pfn);
+	yes = page_state_of(page_word(pfn)) != PAGE_ABSENT && key->as == as->id && key->index >= first && key->index <= last;
+	page_unlock(pfn);
+	return yes;
+}
+
+void truncate_pages(struct address_space *as, uint64_t first, uint64_t last)
+{
+	pfn_t high = page_table_high();
+
+	if (last - first < high / 4) {
+		for (uint64_t i = first; i <= last && atomic_load(&as->nr_pages); i++)
+			discard_one(as, (struct page_key){.as = as->id, .index = i});
+	} else {
+		for (pfn_t p = 0; p < high && atomic_load(&as->nr_pages); p++) {
+			struct page_key key;
+
+			if (in_range(p, as, first, last, &key))
+				discard_one(as, key);
+		}
+	}
+	if (as->memfd < 0)
+		anon_clear_swapped(as, first, min_u64(last - first + 1, as->anon_pages - first));
+}
+
+/* Zeroes the bytes of a page in memory from `from` to its end. */
+static int zero_tail(struct address_space *as, uint64_t from)
+{
+	uint64_t in_page = from & FL_PAGE_MASK;
+	pfn_t pfn;
+	int err;
+
+	if (!in_page)
+		return 0;
+	pfn = page_find_lock((struct page_key){.as = as->id, .index = from >> FL_PAGE_SHIFT});
+	if (pfn == PFN_NONE)
+		return 0;
+	err = frame_write(as, from, zeros, FL_PAGE_SIZE - in_page);
+	page_unlock(pfn);
+	return err;
+}
+
+int truncate_setsize(struct address_space *as, uint64_t old_size, uint64_t new_size)
+{
+	uint64_t end = page_align_up(new_size) >> FL_PAGE_SHIFT;
+
+	atomic_store(&as->size, new_size);
+	if (new_size >= old_size)
+		return zero_tail(as, old_size);
+	truncate_pages(as, end, PAGE_INDEX_MAX);
+	zero_tail(as, new_size);
+	return frame_truncate(as, end);
+}
+
+/* The part of [off, end) that lies in the page at `index`, read again from the store. */
+static int refresh_page(struct address_space *as, uint64_t index, uint64_t off, uint64_t end, void *page)
+{
+	uint64_t from = max_u64(off, index << FL_PAGE_SHIFT), to = min_u64(end, (index + 1) << FL_PAGE_SHIFT);
+	pfn_t pfn = page_find_lock((struct page_key){.as = as->id, .index = index});
+	ssize_t n;
+	int err;
+
+	if (pfn == PFN_NONE)
+		return 0;
+	n = as->store->ops->peek(as->store, page, to - from, from);
+	err = n <= 0 ? (int)n : frame_write(as, from, page, (uint64_t)n);
+	page_unlock(pfn);
+	return err;
+}
+
+
+int refresh_range(struct address_space *as, uint64_t off, uint64_t len, void *page)
+{
+	uint64_t end = off + len, first = off >> FL_PAGE_SHIFT, last = (end - 1) >> FL_PAGE_SHIFT;
+	pfn_t high = page_table_high();
+	int err = 0;
+
+	if (!len || !atomic_load(&as->nr_pages))
+		return 0;
+	if (last - first < high / 4) {
+		for (uint64_t i = first; i <= last && !err; i++)
+			err = refresh_page(as, i, off, end, page);
+		return err;
+	}
+	for (pfn_t p = 0; p < high && !err; p++) {
+		struct page_key key;
+
+		if (in_range(p, as, first, last, &key))
+			err = refresh_page(as, key.index, off, end, page);
+	}
+	return err;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The store changed behind the cache: by write(2), ftruncate(2), fallocate(2) through us. Who does that holds
+ * as->invalidate_lock for writing around the change and the calls below.
+ */
+#ifndef FL_CACHE_TRUNCATE_H
+#define FL_CACHE_TRUNCATE_H
+
+#include "address_space.h"
+
+/* Takes the pages [first, last] out of memory whatever they hold, and forgets what swap has of them. */
+void truncate_pages(struct address_space *as, uint64_t first, uint64_t last);
+/*
+ * The file may have a new size: pages beyond it go, with the private copies of mappings in `anons` style handled by
+ * the caller; the rest of the last page reads as zeros.
+ */
+int truncate_setsize(struct address_space *as, uint64_t old_size, uint64_t new_size);
+/* Bytes [off, off + len) of the store are new: brings pages in memory up to date. `page` is scratch memory of one page. */
+int refresh_range(struct address_space *as, uint64_t off, uint64_t len, void *page);
+
+#endif

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Write-back of a cluster, a run of neighbouring dirty pages of one file:
+ *
+ *   get a buffer            waits; no page lock is held
+ *   invalidate_lock, read   so that write(2) and ftruncate(2) through us keep off until the store has the bytes
+ *   lock the pages          the first may be waited for, neighbours are only tried
+ *   write-protect them in every mapping, copy them, state -> WRITEBACK, unlock
+ *   write                   the program reads on; its stores make the page REDIRTY
+ *   lock each page          WRITEBACK -> CLEAN, REDIRTY -> DIRTY, or -> DIRTY with PG_ERROR
+ *
+ * A page is never in two writes at once: DIRTY is the only state to start from. A pinned page cannot be protected,
+ * since a system call may be storing into it; msync writes what it holds now and it stays DIRTY until unpinned.
+ */
+#include "writeback.h"
+
+#include <errno.h>
+
+#include "budget.h"
+#include "buffer.h"
+#include "util/compiler.h"
+
+#define CLUSTER_MAX 64
+
+struct cluster {
+	struct address_space *as;
+	uint64_t index;  /* of pfn[0] */
+	uint32_t n;
+	pfn_t pfn[CLUSTER_MAX];
+	struct buffer buf;
+	bool pinned;     /* one pinned page: copied without protection, stays DIRTY */
+};
+
+static bool is_dirty(pfn_t pfn)
+{
+	return page_state_of(page_word(pfn)) == PAGE_DIRTY;
+}
+
+/* Locks a neighbour if it is dirty and free. */
+static pfn_t try_neighbour(struct address_space *as, uint64_t index)
+{
+	struct page_key key = {.as = as->id, .index = index}, found;
+	pfn_t pfn = page_find(key);
+
+	if (pfn == PFN_NONE || !is_dirty(pfn) || !page_trylock(pfn))
+		return PFN_NONE;
+	found = page_key(pfn);
+	if (found.as == key.as && found.index == key.index && is_dirty(pfn) && page_pins_of(page_word(pfn)) == 0)
+		return pfn;
+	page_unlock(pfn);
+	return PFN_NONE;
+}
+
+/* Extends c, which holds its first page locked, to the left and to the right, within [first, last]. */
+static void grow_cluster(struct cluster *c, uint64_t first, uint64_t last, uint32_t max)
+{
+	uint32_t left = 0;
+	pfn_t pfn;
+
+	while (c->n < max && c->index > first && (pfn = try_neighbour(c->as, c->index - 1)) != PFN_NONE) {
+		c->pfn[c->n++] = pfn; /* in reverse order; turned below */
+		c->index--;
+		left++;
+	}
+	for (uint32_t i = 0, j = left; i < j; i++, j--) {
+		pfn = c->pfn[i];
+		c->pfn[i] = c->pfn[j];
+		c->pfn[j] = pfn;
+	}
+	while (c->n < max && c->index + c->n <= last && (pfn = try_neighbour(c->as, c->index + c->n)) != PFN_NONE)
+		c->pfn[c->n++] = pfn;
+}
+
+static void unlock_cluster(struct cluster *c)
+{
+	for (uint32_t i = 0; i < c->n; i++)
+		page_unlock(c->pfn[i]);
+}
+
+/* The pages become stable and are copied; then they may be written to again. On failure they are DIRTY as before. */
+static int stabilize(struct cluster *c)
+{
+	int err = c->pinned ? 0 : rmap_protect(c->as, c->index, c->n);
+
+	if (!err && c->as->frames->snapshot)
+		err = c->as->frames->snapshot(c->as, c->index, c->n, c->buf.data);
+	if (!err && !c->pinned)
+		for (uint32_t i = 0; i < c->n; i++)
+			page_begin_writeback(c->pfn[i]);
+	unlock_cluster(c);
+	return err;
+}
+
+/* Never past the end of the file: a page may have been dirtied beyond it, or the file been cut by others. */
+static int write_cluster(struct cluster *c)
+{
+	uint64_t off = c->index << FL_PAGE_SHIFT, len = (uint64_t)c->n << FL_PAGE_SHIFT;
+	uint64_t size = 0;
+	int err;
+
+	if (c->as->frames->write_out)
+		return c->as->frames->write_out(c->as, c->index, c->n);
+	err = c->as->store->ops->size(c->as->store, &size);
+	if (err || off >= size)
+		return err;
+	len = min_u64(len, size - off);
+	err = c->as->store->ops->write(c->as->store, c->buf.data, len, off);
+	if (!err) {
+		report_add(&c->as->report->writes, 1);
+		report_add(&c->as->report->written_bytes, len);
+	}
+	return err;
+}
+
+static void finish_page(struct address_space *as, pfn_t pfn, int err)
+{
+	page_lock(pfn);
+	if (err)
+		page_fail_writeback(pfn);
+	else
+		page_end_writeback(pfn);
+	if (page_state_of(page_word(pfn)) == PAGE_CLEAN)
+		as_count_dirty(as, -1);
+	page_unlock(pfn);
+}
+
+static void finish(struct cluster *c, int err)
+{
+	if (err) {
+		wb_err_set(c->as, err);
+		report_add(&c->as->report->write_errors, 1);
+	} else {
+		report_add(&c->as->report->writebacks, c->n);
+	}
+	if (!c->pinned)
+		for (uint32_t i = 0; i < c->n; i++)
+			finish_page(c->as, c->pfn[i], err);
+}
+
+static int run_cluster(struct cluster *c)
+{
+	int err = stabilize(c);
+
+	if (err)
+		return err;
+	err = write_cluster(c);
+	finish(c, err);
+	return err;
+}
+
+static uint32_t cluster_limit(const struct cluster *c)
+{
+	return c->buf.data ? (uint32_t)min_u64(CLUSTER_MAX, c->buf.pages) : 16;
+}
+
+/* Pages of anon objects are written from where they are mapped, and need no buffer. */
+static struct buffer cluster_buffer(struct address_space *as)
+{
+	return as->frames->snapshot ? buffer_get(true) : (struct buffer){0};
+}
+
+static void put_cluster_buffer(struct buffer b)
+{
+	if (b.data)
+		buffer_put(b);
+}
+
+/*
+ * Locks the page of `key` when it is to be written: waits for one that is in somebody else's write already. PFN_NONE
+ * when there is nothing to write.
+ */
+static pfn_t lock_dirty(struct page_key key)
+{
+	for (;;) {
+		pfn_t pfn = page_find_lock(key);
+		uint32_t w;
+
+		if (pfn == PFN_NONE)
+			return PFN_NONE;
+		w = page_word(pfn);
+		if (page_state_of(w) == PAGE_DIRTY)
+			return pfn;
+		page_unlock(pfn);
+		w = page_word(pfn);
+		if (page_state_of(w) != PAGE_WRITEBACK && page_state_of(w) != PAGE_REDIRTY && page_state_of(w) != PAGE_DIRTY)
+			return PFN_NONE;
+		if (page_state_of(w) != PAGE_DIRTY)
+			page_wait(pfn, w);
+	}
+}
+
+/* One cluster around the dirty page `key`, within [first, last]; the invalidate_lock is held. *next: where to go on. */
+static int write_around(struct cluster *c, struct page_key key, uint64_t first, uint64_t last, uint64_t *next)
+{
+	*next = key.index + 1;
+	c->pfn[0] = lock_dirty(key);
+	if (c->pfn[0] == PFN_NONE)
+		return 0;
+	c->index = key.index;
+	c->n = 1;
+	c->pinned = page_pins_of(page_word(c->pfn[0])) > 0;
+	if (!c->pinned)
+		grow_cluster(c, first, last, cluster_limit(c));
+	*next = c->index + c->n;
+	return run_cluster(c);
+}
+
+/* A range not much longer than the table is walked page by page, another through the table. */
+static int write_by_index(struct cluster *c, uint64_t first, uint64_t last)
+{
+	int err = 0;
+
+	for (uint64_t i = first, next; i <= last; i = next) {
+		int e = write_around(c, (struct page_key){.as = c->as->id, .index = i}, i, last, &next);
+
+		err = err ? err : e;
+	}
+	return err;
+}
+
+static bool wants_write(pfn_t pfn, const struct address_space *as, struct page_key *key)
+{
+	enum page_state s = page_state_of(page_word(pfn));
+
+	if (s != PAGE_DIRTY && s != PAGE_WRITEBACK && s != PAGE_REDIRTY)
+		return false;
+	page_lock(pfn);
+	*key = page_key(pfn);
+	s = page_state_of(page_word(pfn));
+	page_unlock(pfn);
+	return s != PAGE_ABSENT && key->as == as->id;
+}
+
+static int write_by_table(struct cluster *c, uint64_t first, uint64_t last)
+{
+	pfn_t high = page_table_high();
+	int err = 0;
+
+	for (pfn_t p = 0; p < high; p++) {
+		struct page_key key;
+		uint64_t next;
+
+		if (wants_write(p, c->as, &key) && key.index >= first && key.index <= last) {
+			int e = write_around(c, key, first, last, &next);
+
+			err = err ? err : e;
+		}
+	}
+	return err;
+}
+
+static int write_range(struct cluster *c, uint64_t first, uint64_t last)
+{
+	if (last - first < (uint64_t)page_table_high() / 4)
+		return write_by_index(c, first, last);
+	return write_by_table(c, first, last);
+}
+
+int writeback_range(struct address_space *as, uint64_t first, uint64_t last)
+{
+	struct cluster c = {.as = as};
+	int err;
+
+	if (!atomic_load(&as->nr_dirty))
+		return 0;
+	c.buf = cluster_buffer(as);
+	read_lock(&as->invalidate_lock);
+	err = write_range(&c, first, last);
+	read_unlock(&as->invalidate_lock);
+	put_cluster_buffer(c.buf);
+	return err;
+}
+
+int writeback_all(struct address_space *as)
+{
+	return writeback_range(as, 0, PAGE_INDEX_MAX);
+}
+
+void writeback_for_reclaim(pfn_t pfn)
+{
+	struct cluster c = {.n = 1, .pfn = {pfn}};
+	struct page_key key;
+
+	if (!page_trylock(pfn))
+		return;
+	key = page_key(pfn);
+	c.as = page_state_of(page_word(pfn)) == PAGE_DIRTY ? address_space_of(key) : NULL;
+	page_unlock(pfn);
+	if (!c.as || !c.as->store || !c.as->store->writable)
+		return;
+	c.buf = cluster_buffer(c.as);
+	if (read_trylock(&c.as->invalidate_lock)) {
+		c.index = key.index;
+		c.pfn[0] = try_neighbour(c.as, key.index);
+		if (c.pfn[0] != PFN_NONE) {
+			grow_cluster(&c, 0, PAGE_INDEX_MAX, cluster_limit(&c));
+			run_cluster(&c);
+		}
+		read_unlock(&c.as->invalidate_lock);
+	}
+	put_cluster_buffer(c.buf);
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * struct mm, an address space: what mmap(2) and its kin do, on the VMAs of one space.
+ *
+ * The functions take checked or unchecked arguments as the system calls get them and answer -errno in the kernel's
+ * order of checks. All run with signals blocked (struct sigguard), which the api layer does.
+ */
+#ifndef FL_MM_MM_H
+#define FL_MM_MM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "util/lock.h"
+#include "vma.h"
+
+#define SPACES_MAX 16
+
+struct mm {
+	struct mutex mmap_lock;
+	struct vma_index index;       /* changes under mmap_lock */
+	struct mmu *mmu;              /* constant */
+	_Atomic uint64_t mapped;      /* bytes */
+	_Atomic uint64_t low, high;   /* all VMAs lie in [low, high); only ever grows */
+	bool inline_faults;           /* constant */
+};
+
+/* Where every address lies that a program can use. */
+#define TASK_SIZE ((1ULL << 47) - FL_PAGE_SIZE)
+
+/* ---- Spaces ---- */
+
+int mm_create(struct mmu *mmu, struct mm **out);
+void mm_destroy(struct mm *mm);
+/* The n-th space in use, for walking them: NULL past the last. */
+struct mm *mm_space(int n);
+/* Serves a fault in whichever space has the address; see mmu_fault_fn. */
+int mm_handle_fault(uint64_t addr, unsigned flags);
+/* Whether any part of the range may be one of our mappings; never false when it is. Cheap. */
+bool mm_overlaps(struct mm *mm, uint64_t addr, uint64_t len);
+
+/* ---- mmap, munmap, mprotect, mremap ---- */
+
+struct mmap_request {
+	uint64_t addr, len, offset;
+	int prot, flags, fd;
+	bool foreign; /* MAP_FIXED takes the range over from us for a mapping that is not ours: offset, fd for the kernel */
+};
+
+int mm_mmap(struct mm *mm, const struct mmap_request *rq, uint64_t *out);
+/* `whole`: also what lies in the range and is not ours (the shim); else that is left alone. */
+int mm_munmap(struct mm *mm, uint64_t addr, uint64_t len, bool whole);
+int mm_mprotect(struct mm *mm, uint64_t addr, uint64_t len, int prot, bool whole);
+int mm_mremap(struct mm *mm, uint64_t old, uint64_t old_len, uint64_t new_len, int flags, uint64_t new_addr, uint64_t *out);
+
+/* ---- The rest ---- */
+
+int mm_msync(struct mm *mm, uint64_t addr, uint64_t len, int flags, bool whole);
+int mm_madvise(struct mm *mm, uint64_t addr, uint64_t len, int advice, bool whole);
+int mm_mincore(struct mm *mm, uint64_t addr, uint64_t len, unsigned char *vec, bool whole);
+/* Pins what is ours of the range; see fl_pin(). Answers with nothing pinned on failure. */
+int mm_pin(struct mm *mm, uint64_t addr, uint64_t len, bool write);
+void mm_unpin(struct mm *mm, uint64_t addr, uint64_t len);
+/* Brings pages in as MAP_POPULATE does. Stops at the first that cannot be had. */
+int mm_populate(struct mm *mm, uint64_t addr, uint64_t len, bool write);
+
+/*
+ * Gives all shared mappings of a file to the kernel: plain mappings of the file take their place, with what was stored
+ * written back first. Where coherence is needed that an embedded cache cannot give: fork of a shared writable mapping.
+ */
+int mm_hand_over(struct address_space *as, const char *why);
+
+/*
+ * fork. Before: shared writable mappings are handed to the kernel, all spaces hold still. In the child, every mapping
+ * gets a userfaultfd and frames of the child's own, and private pages are carried over. *pages: as above.
+ */
+void mm_fork_prepare(void);
+void mm_fork_parent(void);
+int mm_fork_child(void);
+uint64_t mm_fork_pages(void);
+
+/* ---- Inside mm ---- */
+
+/* Splits VMAs so that none crosses start or end. Caller holds mmap_lock. 0 or -ENOMEM. */
+int vma_split_range(struct mm *mm, uint64_t start, uint64_t end);
+/* Write-locks the VMAs in the range, in order; vma_split_range() came before. */
+void vma_lock_range(struct mm *mm, uint64_t start, uint64_t end);
+void vma_unlock_range(struct mm *mm, uint64_t start, uint64_t end);
+/* Takes write-locked VMAs of the range out of the index and the reverse maps (rmap_lock held); a list to dispose of. */
+struct vma *vma_detach_range(struct mm *mm, uint64_t start, uint64_t end);
+/* Gives up what detached VMAs hold; writes back the last mapping of a file. No locks held. First error of that. */
+int vma_dispose(struct vma *list);
+/* The private pages of a VMA that is being made: -ENOMEM. And giving up such a VMA, its reference to `as` included. */
+int vma_new_anon(struct vma *v, uint64_t pages);
+void vma_free_unlinked(struct vma *v);
+/* Puts a VMA whose fields are set into the reverse map (rmap_lock held). */
+void vma_link_rmap(struct vma *v);
+/* What a fault or a wish for a page at addr needs to know. Caller has the VMA locked. */
+struct fault;
+void vma_fault(struct vma *v, uint64_t addr, bool write, bool present, struct fault *f);
+/* True, and len rounded up to pages, when [addr, addr + len) is an address range; addr must be page aligned. */
+bool range_ok(uint64_t addr, uint64_t *len);
+void mm_account(struct mm *mm, struct vma *v, int sign);
+
+#endif

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * struct vma, one mapping, and the index that finds it by address.
+ *
+ * Locks: mm->mmap_lock is held by whoever changes the set of mappings. vma->lock protects one mapping against faults:
+ * a fault holds it for reading from look-up to the end, also across I/O; who changes the mapping holds it for writing.
+ * Look-up takes no lock: it reads the index under a sequence count, takes the VMA's lock, and checks that the VMA is
+ * still what it looked for. VMAs are never given back to the allocator, so a stale pointer is still a VMA.
+ */
+#ifndef FL_MM_VMA_H
+#define FL_MM_VMA_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cache/address_space.h"
+#include "cache/readahead.h"
+#include "util/compiler.h"
+#include "util/lock.h"
+
+enum {
+	VM_SHARED = 1,
+	VM_MAYWRITE = 2,   /* a shared mapping of a file open for writing, or a private one */
+	VM_HANDED = 4,     /* given to the kernel: a plain mapping of the file, which we only keep book of */
+	VM_NORESERVE = 8,
+	VM_DONTFORK = 16,
+};
+
+struct mm;
+
+struct vma {
+	_Atomic uint32_t lock;       /* VMA_WRITER | readers */
+	struct mm *mm;               /* constant while in the index */
+	uint64_t start, end;         /* mmap_lock and lock; [start, end), 0 when not in use */
+	uint64_t pgoff;              /* the same: page of the file at start */
+	int prot;                    /* the same */
+	unsigned flags;              /* the same */
+	enum ra_advice advice;       /* the same */
+	struct address_space *as;    /* constant while in the index; a reference */
+	struct anon *anon;           /* the same: private pages; NULL when shared */
+	uint64_t anon_pgoff;         /* the same as pgoff: page of the anon object at start */
+	uint32_t wb_seen;            /* mmap_lock: errors of write-back reported so far */
+	struct rmap rmap, anon_rmap; /* rmap_lock */
+	struct vma *next;            /* free list, or a list of VMAs taken out */
+};
+
+/* The private pages of one mmap call, shared by the VMAs it was split into. */
+struct anon {
+	struct address_space *as;
+	_Atomic uint32_t refs; /* one for each VMA */
+};
+
+/* ---- The index: VMAs of one mm by address; two levels, see vma_index.c ---- */
+
+struct vma_chunk;
+struct vma_top {
+	_Atomic uint64_t start; /* of the first VMA in the chunk */
+	struct vma_chunk *_Atomic chunk;
+};
+
+struct vma_index {
+	_Atomic uint32_t seq; /* odd while it changes */
+	_Atomic uint32_t nchunks;
+	struct vma_top *top;  /* reserved address space; entries [0, nchunks) are in use */
+	uint64_t count;
+	uint64_t top_paid;    /* pages of `top` taken from the budget */
+	struct vma_chunk *spare; /* set aside by vma_index_prepare() */
+};
+
+int vma_index_init(struct vma_index *x);
+void vma_index_exit(struct vma_index *x);
+void vma_index_pool_exit(void); /* with the arena */
+/* Writers hold mmap_lock. Insert: 0 or -ENOMEM, nothing changed. The VMA must not overlap another. */
+int vma_index_insert(struct vma_index *x, struct vma *v);
+void vma_index_erase(struct vma_index *x, struct vma *v);
+/* Sets memory aside: the next inserts, up to 60 at neighbouring addresses, cannot fail. 0 or -ENOMEM. */
+int vma_index_prepare(struct vma_index *x);
+/* The VMA with the lowest address whose end is above addr; NULL when there is none. Caller holds mmap_lock. */
+struct vma *vma_find(struct vma_index *x, uint64_t addr);
+/* The same for anyone: a guess to be checked under the VMA's lock. */
+struct vma *vma_find_racy(struct vma_index *x, uint64_t addr);
+
+/* ---- VMAs ---- */
+
+struct vma *vma_alloc(struct mm *mm);
+void vma_free(struct vma *v);
+void vma_pool_exit(void);
+/* In a forked child: the locks are free. */
+void vma_pool_fork_child(void);
+void vma_index_fork_child(void);
+void vma_lock_reset(struct vma *v);
+
+/* Locked for reading when it contains addr; NULL when no VMA seems to: ask again under mmap_lock to be sure. */
+struct vma *vma_lock_read(struct vma_index *x, uint64_t addr);
+void vma_unlock_read(struct vma *v);
+void vma_lock_write(struct vma *v);
+void vma_unlock_write(struct vma *v);
+
+/* Caller holds the lock for writing, or nobody knows the VMA yet; the racing look-up reads `end`. */
+static inline void vma_set_range(struct vma *v, uint64_t start, uint64_t end)
+{
+	v->start = start;
+	__atomic_store_n(&v->end, end, __ATOMIC_RELAXED);
+}
+
+static inline uint64_t vma_pages(const struct vma *v)
+{
+	return (v->end - v->start) >> FL_PAGE_SHIFT;
+}
+
+static inline uint64_t vma_index_of(const struct vma *v, uint64_t addr)
+{
+	return v->pgoff + ((addr - v->start) >> FL_PAGE_SHIFT);
+}
+
+#endif

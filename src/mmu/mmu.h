@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The MMU: what makes a page appear at an address, and disappear. Two real kinds stand behind this table, userfaultfd
+ * with faults served inline (uffd_inline.c) and by threads (uffd_thread.c); tests bring one of their own.
+ *
+ * Addresses and lengths are multiples of the page size and lie inside one mapping. All answer 0 or -errno. Callers
+ * see to it that the mapping stays: by the VMA's lock, or by the rmap lock.
+ */
+#ifndef FL_MMU_MMU_H
+#define FL_MMU_MMU_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct mmu;
+
+enum { MMU_WP = 1 }; /* install write-protected: the first write faults */
+
+struct mmu_ops {
+	const char *name;
+	/* Faults in the range come to us from now on. The mapping must be fresh: nothing touched. */
+	int (*attach)(struct mmu *m, uint64_t addr, uint64_t len);
+	/*
+	 * Puts copies of `len` bytes at src there: into the frame memory of a shared mapping, as private pages of a private
+	 * one. *done says how many bytes were, also on failure. -EEXIST: a page is there already.
+	 */
+	int (*copy)(struct mmu *m, uint64_t addr, const void *src, uint64_t len, unsigned flags, uint64_t *done);
+	/* Maps pages that the frame memory holds already. -EEXIST when mapped already. */
+	int (*map)(struct mmu *m, uint64_t addr, uint64_t len, unsigned flags);
+	int (*protect)(struct mmu *m, uint64_t addr, uint64_t len);
+	int (*unprotect)(struct mmu *m, uint64_t addr, uint64_t len);
+	/* Makes the page at addr, present and writable, a private copy (the kernel's own copy-on-write). */
+	int (*break_cow)(struct mmu *m, uint64_t addr);
+	/* Takes pages out of the mapping; private ones are lost. */
+	int (*zap)(struct mmu *m, uint64_t addr, uint64_t len);
+	/* A thread that faulted there looks again (nothing to do for inline faults). */
+	void (*wake)(struct mmu *m, uint64_t addr, uint64_t len);
+	/* Gives up the context. Mappings attached must be gone. */
+	void (*destroy)(struct mmu *m);
+	/* In a forked child: a context of its own in place of the parent's. */
+	int (*fork_child)(struct mmu *m);
+};
+
+struct mmu {
+	const struct mmu_ops *ops;
+	bool map_can_wp; /* map() obeys MMU_WP; else the caller treats what it maps writable as dirty */
+};
+
+/*
+ * Serves a fault: 0 when the access may be tried again, -EFAULT when the address is not ours, another -errno when the
+ * access must fail with SIGBUS. Set once by mm before the first context is made.
+ */
+enum { FAULT_WRITE = 1, FAULT_PRESENT = 2 };
+typedef int (*mmu_fault_fn)(uint64_t addr, unsigned flags);
+
+#endif

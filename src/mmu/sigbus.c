@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sigbus.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+
+#include "uffd.h"
+#include "util/compiler.h"
+#include "util/lock.h"
+#include "util/sys.h"
+
+#define ERR_PRESENT 1 /* bits of the x86 page fault error code */
+#define ERR_WRITE 2
+
+static _Atomic bool installed;
+static bool (*blocked_query)(void);
+/* The program's disposition: written under action_lock, read by the handler through the sequence count. */
+static struct mutex action_lock = MUTEX_INIT(RANK_LEAF);
+static _Atomic uint32_t action_seq;
+static struct sigaction program_action;
+
+static struct sigaction load_action(void)
+{
+	struct sigaction a;
+	uint32_t seq;
+
+	do {
+		seq = atomic_load(&action_seq);
+		a = program_action;
+		atomic_thread_fence(memory_order_acquire);
+	} while ((seq & 1) || seq != atomic_load(&action_seq));
+	return a;
+}
+
+/* Caller has signals blocked. */
+static void store_action(const struct sigaction *act)
+{
+	mutex_lock(&action_lock);
+	atomic_fetch_add(&action_seq, 1);
+	program_action = *act;
+	atomic_fetch_add(&action_seq, 1);
+	mutex_unlock(&action_lock);
+}
+
+void sigbus_set_action(const struct sigaction *act, struct sigaction *old)
+{
+	struct sigguard g = sigguard_enter();
+
+	if (old)
+		*old = load_action();
+	if (act)
+		store_action(act);
+	sigguard_leave(g);
+}
+
+void sigbus_set_blocked_query(bool (*fn)(void))
+{
+	blocked_query = fn;
+}
+
+/* The access is made again without us, and kills as it would have. */
+static void die_by_default(void)
+{
+	struct sigaction dfl = {.sa_handler = SIG_DFL};
+
+	sys_sigaction(SIGBUS, &dfl, NULL);
+}
+
+/* Another process's kill(): pending until our handler returns, and then deadly. */
+static void send_to_self(void)
+{
+	sys_call(SYS_tgkill, sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0), sys_gettid(), SIGBUS, 0, 0, 0);
+}
+
+static uint64_t mask_word(const sigset_t *set)
+{
+	uint64_t m;
+
+	memcpy(&m, set, sizeof m);
+	return m;
+}
+
+/* What the kernel does to deliver SIGBUS to a handler, from ours. Our caller's mask comes back when our handler returns. */
+static void call_program(const struct sigaction *a, siginfo_t *info, ucontext_t *uc)
+{
+	uint64_t mask = mask_word(&uc->uc_sigmask) | mask_word(&a->sa_mask);
+
+	if (a->sa_flags & SA_RESETHAND) {
+		struct sigaction dfl = {.sa_handler = SIG_DFL};
+
+		store_action(&dfl);
+	}
+	sys_sigmask(SIG_SETMASK, mask & ~SYS_SIGBIT(SIGBUS));
+	if (a->sa_flags & SA_SIGINFO)
+		a->sa_sigaction(SIGBUS, info, uc);
+	else
+		a->sa_handler(SIGBUS);
+	sys_sigmask(SIG_SETMASK, ~0ULL);
+}
+
+static bool sent_by_kernel(const siginfo_t *info)
+{
+	return info->si_code > 0;
+}
+
+static void pass_on(siginfo_t *info, ucontext_t *uc)
+{
+	struct sigaction a = load_action();
+	bool forced = sent_by_kernel(info);
+
+	if (forced && ((blocked_query && blocked_query()) || a.sa_handler == SIG_IGN || a.sa_handler == SIG_DFL)) {
+		die_by_default(); /* a fault cannot be ignored or blocked */
+		return;
+	}
+	if (a.sa_handler == SIG_IGN)
+		return;
+	if (a.sa_handler == SIG_DFL) {
+		die_by_default();
+		send_to_self();
+		return;
+	}
+	call_program(&a, info, uc);
+}
+
+static unsigned fault_flags(const ucontext_t *uc)
+{
+	greg_t err = uc->uc_mcontext.gregs[REG_ERR];
+
+	return (err & ERR_WRITE ? FAULT_WRITE : 0) | (err & ERR_PRESENT ? FAULT_PRESENT : 0);
+}
+
+static void on_sigbus(int sig, siginfo_t *info, void *context)
+{
+	ucontext_t *uc = context;
+	int saved = errno;
+
+	(void)sig;
+	if (info->si_code != BUS_ADRERR || mmu_fault_handler()((uint64_t)(uintptr_t)info->si_addr, fault_flags(uc)) != 0)
+		pass_on(info, uc);
+	errno = saved;
+}
+
+bool sigbus_installed(void)
+{
+	return atomic_load(&installed);
+}
+
+int sigbus_install(void)
+{
+	struct sigaction ours = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART}, was;
+	int err;
+
+	sigfillset(&ours.sa_mask);
+	err = sys_sigaction(SIGBUS, &ours, &was);
+	if (err)
+		return err;
+	if (was.sa_sigaction != on_sigbus)
+		sigbus_set_action(&was, NULL);
+	atomic_store(&installed, true);
+	return 0;
+}
+
+void sigbus_restore(void)
+{
+	struct sigaction program, now;
+
+	if (!atomic_exchange(&installed, false))
+		return;
+	sigbus_set_action(NULL, &program);
+	if (sys_sigaction(SIGBUS, NULL, &now) == 0 && now.sa_sigaction == on_sigbus)
+		sys_sigaction(SIGBUS, &program, NULL);
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The SIGBUS handler. It serves faults and passes on what is not ours as the kernel would have delivered it.
+ *
+ * The program's own disposition is virtual when the shim asks for that (sigbus_set_action): the kernel only ever sees
+ * our handler. Without the shim the disposition found at start is the one passed on to.
+ */
+#ifndef FL_MMU_SIGBUS_H
+#define FL_MMU_SIGBUS_H
+
+#include <signal.h>
+#include <stdbool.h>
+
+/* Installs the handler; 0 or -errno. Again after a fork or when a program replaced it. */
+int sigbus_install(void);
+/* Puts back the disposition that was there. */
+void sigbus_restore(void);
+/* The program's disposition for SIGBUS; either may be NULL. */
+void sigbus_set_action(const struct sigaction *act, struct sigaction *old);
+bool sigbus_installed(void);
+/* Whether this thread has SIGBUS blocked, as far as the program knows; set by the shim. NULL: never. */
+void sigbus_set_blocked_query(bool (*fn)(void));
+
+/*
+ * The rules for code reachable from the handler (tests/unit/handler_test.sh checks the list of files): no malloc, no stdio, no
+ * lock that code outside the engine can hold, no thread-local storage but the initial-exec kind, errno kept, all memory
+ * reserved before.
+ */
+
+#endif

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "uffd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "uffd_abi.h"
+#include "util/compiler.h"
+#include "util/fd.h"
+#include "util/sys.h"
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+static mmu_fault_fn fault_handler;
+
+void mmu_set_fault_handler(mmu_fault_fn fn)
+{
+	fault_handler = fn;
+}
+
+mmu_fault_fn mmu_fault_handler(void)
+{
+	return fault_handler;
+}
+
+/* By system call, or by the device file, whose permissions the administrator chose (Linux 6.1). */
+static int open_any(int flags)
+{
+	int fd = (int)sys_call(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | flags, 0, 0, 0, 0, 0);
+	int dev;
+
+	if (fd != -EPERM && fd != -ENOSYS)
+		return fd;
+	dev = sys_openat(AT_FDCWD, "/dev/userfaultfd", O_RDWR | O_CLOEXEC, 0);
+	if (dev < 0)
+		return fd;
+	fd = sys_ioctl(dev, USERFAULTFD_IOC_NEW, (void *)(long)(O_CLOEXEC | O_NONBLOCK | flags));
+	sys_close(dev);
+	return fd;
+}
+
+int uffd_open(bool kernel_faults, bool sigbus, bool *user_mode_only)
+{
+	struct uffdio_api api = {.api = UFFD_API, .features = UFFD_NEEDED};
+	int fd, err;
+
+	api.features |= sigbus ? UFFD_FEATURE_SIGBUS : UFFD_FEATURE_THREAD_ID;
+	*user_mode_only = !kernel_faults;
+	fd = open_any(kernel_faults ? 0 : UFFD_USER_MODE_ONLY);
+	if (fd == -EINVAL) /* before Linux 5.11 there is no such flag, and no such restriction */
+		fd = open_any(0);
+	if (fd < 0)
+		return fd;
+	err = sys_ioctl(fd, UFFDIO_API, &api);
+	if (err) {
+		sys_close(fd);
+		return err == -EINVAL ? -ENOSYS : err;
+	}
+	return fd_move_high(fd);
+}
+
+static int fd_of(struct mmu *m)
+{
+	return container_of(m, struct uffd_mmu, mmu)->fd;
+}
+
+int uffd_attach(struct mmu *m, uint64_t addr, uint64_t len)
+{
+	struct uffdio_register r = {.range = {.start = addr, .len = len}};
+
+	r.mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR | UFFDIO_REGISTER_MODE_WP;
+	return sys_ioctl(fd_of(m), UFFDIO_REGISTER, &r);
+}
+
+/* -EAGAIN: the address space changed under the copy; what is left is tried again. */
+int uffd_copy(struct mmu *m, uint64_t addr, const void *src, uint64_t len, unsigned flags, uint64_t *done)
+{
+	struct uffdio_copy c;
+	int err;
+
+	*done = 0;
+	do {
+		c = (struct uffdio_copy){.dst = addr + *done, .src = (uint64_t)(uintptr_t)src + *done, .len = len - *done};
+		c.mode = flags & MMU_WP ? UFFDIO_COPY_MODE_WP : 0;
+		err = sys_ioctl(fd_of(m), UFFDIO_COPY, &c);
+		if (c.copy > 0)
+			*done += (uint64_t)c.copy;
+	} while (err == -EAGAIN && *done < len);
+	return *done == len ? 0 : err;
+}
+
+int uffd_map(struct mmu *m, uint64_t addr, uint64_t len, unsigned flags)
+{
+	uint64_t done = 0;
+	int err;
+
+	do {
+		struct uffdio_continue c = {.range = {.start = addr + done, .len = len - done}};
+
+		c.mode = flags & MMU_WP && m->map_can_wp ? UFFDIO_CONTINUE_MODE_WP : 0;
+		err = sys_ioctl(fd_of(m), UFFDIO_CONTINUE, &c);
+		if (c.mapped > 0)
+			done += (uint64_t)c.mapped;
+	} while (err == -EAGAIN && done < len);
+	if (err == -EINVAL && (flags & MMU_WP) && m->map_can_wp) {
+		m->map_can_wp = false; /* Linux before 6.4 */
+		return uffd_map(m, addr, len, flags);
+	}
+	if (!err && (flags & MMU_WP) && !m->map_can_wp)
+		err = uffd_protect(m, addr, len);
+	return err;
+}
+
+static int set_protection(struct mmu *m, uint64_t addr, uint64_t len, uint64_t mode)
+{
+	struct uffdio_writeprotect w = {.range = {.start = addr, .len = len}, .mode = mode};
+	int err;
+
+	do
+		err = sys_ioctl(fd_of(m), UFFDIO_WRITEPROTECT, &w);
+	while (err == -EAGAIN);
+	return err;
+}
+
+int uffd_protect(struct mmu *m, uint64_t addr, uint64_t len)
+{
+	return set_protection(m, addr, len, UFFDIO_WRITEPROTECT_MODE_WP);
+}
+
+int uffd_unprotect(struct mmu *m, uint64_t addr, uint64_t len)
+{
+	return set_protection(m, addr, len, 0);
+}
+
+int uffd_break_cow(struct mmu *m, uint64_t addr)
+{
+	int err;
+
+	(void)m;
+	do
+		err = sys_madvise((void *)addr, FL_PAGE_SIZE, MADV_POPULATE_WRITE);
+	while (err == -EINTR || err == -EAGAIN);
+	return err;
+}
+
+int uffd_zap(struct mmu *m, uint64_t addr, uint64_t len)
+{
+	(void)m;
+	return sys_madvise((void *)addr, len, MADV_DONTNEED);
+}
+
+void uffd_wake(struct mmu *m, uint64_t addr, uint64_t len)
+{
+	struct uffdio_range r = {.start = addr, .len = len};
+
+	sys_ioctl(fd_of(m), UFFDIO_WAKE, &r);
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The native MMU: userfaultfd(2). Faults are served inline (uffd_inline.c) or by threads (uffd_thread.c). */
+#ifndef FL_MMU_UFFD_H
+#define FL_MMU_UFFD_H
+
+#include "mmu.h"
+
+struct uffd_mmu {
+	struct mmu mmu;
+	int fd;
+	bool threads; /* served by threads */
+	bool user_mode_only;
+	struct uffd_threads *pool;
+};
+
+/*
+ * Opens a userfaultfd with what the native family needs. `kernel_faults`: faults of system calls are to be served
+ * too, which takes privilege. -ENOSYS: no userfaultfd, or a feature is missing; -EPERM: refused.
+ */
+int uffd_open(bool kernel_faults, bool sigbus, bool *user_mode_only);
+
+/* A context that serves faults in the thread that faults. Installs the SIGBUS handler on first use. */
+int uffd_inline_create(struct mmu **out);
+/* A context with threads of its own. */
+int uffd_thread_create(struct mmu **out);
+
+void mmu_set_fault_handler(mmu_fault_fn fn);
+mmu_fault_fn mmu_fault_handler(void);
+
+/* Shared by both kinds. */
+int uffd_attach(struct mmu *m, uint64_t addr, uint64_t len);
+int uffd_copy(struct mmu *m, uint64_t addr, const void *src, uint64_t len, unsigned flags, uint64_t *done);
+int uffd_map(struct mmu *m, uint64_t addr, uint64_t len, unsigned flags);
+int uffd_protect(struct mmu *m, uint64_t addr, uint64_t len);
+int uffd_unprotect(struct mmu *m, uint64_t addr, uint64_t len);
+int uffd_break_cow(struct mmu *m, uint64_t addr);
+int uffd_zap(struct mmu *m, uint64_t addr, uint64_t len);
+void uffd_wake(struct mmu *m, uint64_t addr, uint64_t len);
+
+#endif

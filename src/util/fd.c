@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include "compiler.h"
+#include "lock.h"
+#include "sys.h"
+
+#define OURS_MAX 65536 /* descriptors above this are ours without being known as such */
+#define RETIRED_MAX 128
+
+static _Atomic uint64_t ours[OURS_MAX / 64];
+static _Atomic bool locks_in_use;
+
+static struct mutex retired_lock = MUTEX_INIT(RANK_LEAF);
+static struct retired {
+	int fd;
+	uint64_t dev, ino;
+} retired[RETIRED_MAX];
+static _Atomic int nretired;
+
+static void mark(int fd, bool on)
+{
+	if (fd < 0 || fd >= OURS_MAX)
+		return;
+	if (on)
+		atomic_fetch_or(&ours[fd / 64], 1ULL << fd % 64);
+	else
+		atomic_fetch_and(&ours[fd / 64], ~(1ULL << fd % 64));
+}
+
+bool fd_is_ours(int fd)
+{
+	return fd >= 0 && fd < OURS_MAX && (atomic_load_explicit(&ours[fd / 64], memory_order_relaxed) >> fd % 64 & 1);
+}
+
+/* The upper part of what RLIMIT_NOFILE allows, at most 256 below it. */
+static int high_base(void)
+{
+	struct rlimit rl;
+
+	if (sys_call(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, (long)&rl, 0, 0) < 0)
+		return 0;
+	rl.rlim_cur = min_u64(rl.rlim_cur, OURS_MAX);
+	return (int)(rl.rlim_cur > 512 ? rl.rlim_cur - 256 : rl.rlim_cur / 2);
+}
+
+int fd_dup_high(int fd)
+{
+	int high = sys_fcntl(fd, F_DUPFD_CLOEXEC, high_base());
+
+	if (high == -EMFILE || high == -EINVAL)
+		high = sys_fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	mark(high, true);
+	return high;
+}
+
+int fd_move_high(int fd)
+{
+	int high;
+
+	if (fd < 0)
+		return fd;
+	if (!atomic_load(&locks_in_use)) {
+		high = fd_dup_high(fd);
+		if (high >= 0) {
+			sys_close(fd);
+			return high;
+		}
+	}
+	mark(fd, true);
+	return fd;
+}
+
+/* Keeps fd for later; false when there is no room or it is no file that can carry locks. */
+static bool retire(int fd)
+{
+	struct stat st;
+	bool kept = false;
+
+	if (sys_fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return false;
+	mutex_lock(&retired_lock);
+	if (nretired < RETIRED_MAX) {
+		retired[nretired++] = (struct retired){.fd = fd, .dev = st.st_dev, .ino = st.st_ino};
+		kept = true;
+	}
+	mutex_unlock(&retired_lock);
+	return kept;
+}
+
+void fd_close(int fd)
+{
+	if (fd < 0 || (atomic_load(&locks_in_use) && retire(fd)))
+		return;
+	mark(fd, false);
+	sys_close(fd);
+}
+
+void fd_locks_in_use(void)
+{
+	if (!atomic_load_explicit(&locks_in_use, memory_order_relaxed))
+		atomic_store(&locks_in_use, true);
+}
+
+bool fd_have_retired(void)
+{
+	return atomic_load_explicit(&nretired, memory_order_relaxed) > 0;
+}
+
+void fd_program_closed(uint64_t dev, uint64_t ino)
+{
+	mutex_lock(&retired_lock);
+	for (int i = 0; i < nretired;) {
+		if (retired[i].dev != dev || retired[i].ino != ino) {
+			i++;
+			continue;
+		}
+		mark(retired[i].fd, false);
+		sys_close(retired[i].fd);
+		retired[i] = retired[--nretired];
+	}
+	mutex_unlock(&retired_lock);
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Descriptors of the engine's own, kept out of the program's way: at high numbers, close-on-exec, known as ours.
+ *
+ * POSIX record locks die when a process closes any descriptor of the file (fcntl(2)). So once the program has taken
+ * such locks, a descriptor of ours is not closed but retired: it is closed when the program closes one of its own of
+ * the same file, which drops the locks anyway.
+ */
+#ifndef FL_UTIL_FD_H
+#define FL_UTIL_FD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A copy of fd at a high number; -errno. */
+int fd_dup_high(int fd);
+/* Moves a descriptor just opened to a high number, where closing the low one is harmless; else leaves it. */
+int fd_move_high(int fd);
+/* Registers / closes a descriptor of ours. */
+void fd_close(int fd);
+bool fd_is_ours(int fd);
+
+/* From now on closing a descriptor of a regular file could drop the program's locks. */
+void fd_locks_in_use(void);
+/* The program closed a descriptor of this file: retired ones of the same file can go. */
+void fd_program_closed(uint64_t dev, uint64_t ino);
+bool fd_have_retired(void);
+
+#endif

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Locks of the engine. They are futex words: no allocation, no thread-local state in release builds, and safe in the
+ * SIGBUS handler, because whoever holds one has every signal blocked (struct sigguard) and touches no mapped memory.
+ *
+ * Debug builds check the order below on every acquisition (docs/locking.md says why each pair stands as it does).
+ * A lock may be taken only while every lock held has a smaller rank. Page locks are not in the list: they are bits
+ * in the page word, taken last but one; see cache/page.h.
+ */
+#ifndef FL_UTIL_LOCK_H
+#define FL_UTIL_LOCK_H
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "sys.h"
+
+enum lock_rank {
+	RANK_SPACES = 1,  /* list of address spaces, start and end of the engine */
+	RANK_MMAP,        /* mm->mmap_lock: writers of one address space */
+	RANK_VMA,         /* one VMA against its faults */
+	RANK_FILES,       /* table of address_spaces by inode */
+	RANK_BUFFER,      /* not a lock: holding, and waiting for, a bounce buffer */
+	RANK_INVALIDATE,  /* address_space.invalidate_lock */
+	RANK_RMAP,        /* which VMAs map which file */
+	RANK_ARENA,       /* internal allocator */
+	RANK_LEAF,        /* short sections that take nothing else */
+};
+
+struct mutex {
+	_Atomic uint32_t word; /* 0 free, 1 held, 2 held and waited for */
+	uint32_t rank;
+};
+
+/* Many readers or one writer; a waiting writer stops new readers. */
+struct rwlock {
+	_Atomic uint32_t word; /* bits 0..29 readers, bit 30 a writer waits, bit 31 a writer holds */
+	uint32_t rank;
+};
+
+#define MUTEX_INIT(r) {.word = 0, .rank = (r)}
+#define RWLOCK_INIT(r) {.word = 0, .rank = (r)}
+
+void mutex_init(struct mutex *m, enum lock_rank rank);
+void mutex_lock(struct mutex *m);
+bool mutex_trylock(struct mutex *m);
+void mutex_unlock(struct mutex *m);
+
+void rwlock_init(struct rwlock *l, enum lock_rank rank);
+void read_lock(struct rwlock *l);
+bool read_trylock(struct rwlock *l);
+void read_unlock(struct rwlock *l);
+void write_lock(struct rwlock *l);
+void write_unlock(struct rwlock *l);
+
+/* Spinning helper: a few pauses first, then the processor is given away. */
+void cpu_relax(unsigned turn);
+
+#ifdef FL_DEBUG
+void lock_order_acquire(uint32_t rank);
+void lock_order_release(uint32_t rank);
+#else
+static inline void lock_order_acquire(uint32_t rank)
+{
+	(void)rank;
+}
+static inline void lock_order_release(uint32_t rank)
+{
+	(void)rank;
+}
+#endif
+
+/*
+ * Every signal blocked from enter to leave. Needed around any lock that the fault path takes: a handler of the
+ * program that ran in between and touched mapped memory would wait for a lock its own thread holds.
+ */
+struct sigguard {
+	uint64_t old;
+};
+
+static inline struct sigguard sigguard_enter(void)
+{
+	return (struct sigguard){.old = sys_sigmask(SIG_SETMASK, ~0ULL)};
+}
+
+static inline void sigguard_leave(struct sigguard g)
+{
+	sys_sigmask(SIG_SETMASK, g.old);
+}
+
+#endif

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "report.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+#include "compiler.h"
+#include "lock.h"
+#include "sys.h"
+
+static struct report *region;
+static struct mutex slots_lock = MUTEX_INIT(RANK_LEAF); /* who fills a slot */
+static char directory[256];
+
+static void *map_file(void)
+{
+	char path[320];
+	void *p;
+	int fd;
+
+	if (!directory[0])
+		return NULL;
+	snprintf(path, sizeof path, "%s/%ld" REPORT_SUFFIX, directory, sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0));
+	fd = sys_openat(AT_FDCWD, path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return NULL;
+	p = sys_ftruncate(fd, sizeof *region) ? NULL : sys_mmap(NULL, sizeof *region, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	sys_close(fd);
+	return sys_is_err(p) ? NULL : p;
+}
+
+static void *map_private(void)
+{
+	void *p = sys_mmap(NULL, sizeof *region, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return sys_is_err(p) ? NULL : p;
+}
+
+static void read_program_name(char *buf, size_t len)
+{
+	long n = sys_call(SYS_readlink, (long)"/proc/self/exe", (long)buf, (long)len - 1, 0, 0, 0);
+
+	buf[n > 0 ? n : 0] = 0;
+}
+
+static int start(uint64_t budget_bytes)
+{
+	struct timespec now;
+
+	region = map_file();
+	if (!region)
+		region = map_private();
+	if (!region)
+		return -ENOMEM;
+	memset(region, 0, offsetof(struct report, notes)); /* a process that exec'ed has its file already */
+	clock_gettime(CLOCK_REALTIME, &now);
+	region->start_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+	region->pid = (uint32_t)sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0);
+	region->parent = (uint32_t)sys_call(SYS_getppid, 0, 0, 0, 0, 0, 0);
+	region->budget_bytes = budget_bytes;
+	read_program_name(region->program, sizeof region->program);
+	atomic_store(&region->state, REPORT_RUNNING);
+	region->version = REPORT_VERSION;
+	region->magic = REPORT_MAGIC;
+	return 0;
+}
+
+int report_init(const char *dir, uint64_t budget_bytes)
+{
+	snprintf(directory, sizeof directory, "%s", dir ? dir : "");
+	return start(budget_bytes);
+}
+
+int report_fork_child(void)
+{
+	uint64_t budget = region->budget_bytes;
+
+	sys_munmap(region, sizeof *region);
+	return start(budget);
+}
+
+void report_exit(void)
+{
+	if (region)
+		sys_munmap(region, sizeof *region);
+	region = NULL;
+}
+
+struct report *report_get(void)
+{
+	return region;
+}
+
+static void set_path(struct report_file *f, const char *path)
+{
+	size_t n = strlen(path), room = sizeof f->path - 1;
+
+	if (n <= room)
+		memcpy(f->path, path, n + 1);
+	else
+		snprintf(f->path, sizeof f->path, "...%s", path + n - (room - 3));
+}
+
+static struct report_file *find_or_fill(uint64_t dev, uint64_t ino, const char *path)
+{
+	struct report_file *f;
+
+	for (int i = 0; i < REPORT_FILES_MAX - 1; i++) {
+		f = &region->files[i];
+		if (!atomic_load(&f->used)) {
+			f->dev = dev;
+			f->ino = ino;
+			set_path(f, path);
+			atomic_store(&f->used, 1);
+			return f;
+		}
+		if (f->dev == dev && f->ino == ino)
+			return f;
+	}
+	f = &region->files[REPORT_FILES_MAX - 1];
+	set_path(f, "(other files)");
+	atomic_store(&f->used, 1);
+	return f;
+}
+
+struct report_file *report_file_get(uint64_t dev, uint64_t ino, const char *path)
+{
+	struct sigguard g = sigguard_enter();
+	struct report_file *f;
+
+	mutex_lock(&slots_lock);
+	f = find_or_fill(dev, ino, path);
+	mutex_unlock(&slots_lock);
+	sigguard_leave(g);
+	return f;
+}
+
+static void add_note(const char *text)
+{
+	for (int i = 0; i < REPORT_NOTES_MAX; i++) {
+		struct report_note *n = &region->notes[i];
+
+		if (!atomic_load(&n->used)) {
+			snprintf(n->text, sizeof n->text, "%s", text);
+			n->count = 1;
+			atomic_store(&n->used, 1);
+			return;
+		}
+		if (!strcmp(n->text, text)) {
+			n->count++;
+			return;
+		}
+	}
+	report_add(&region->notes_lost, 1);
+}
+
+void report_note(const char *text)
+{
+	struct sigguard g = sigguard_enter();
+
+	mutex_lock(&slots_lock);
+	if (region)
+		add_note(text);
+	mutex_unlock(&slots_lock);
+	sigguard_leave(g);
+}
+
+void report_raise(_Atomic uint64_t *level, _Atomic uint64_t *peak, uint64_t n)
+{
+	uint64_t now = atomic_fetch_add_explicit(level, n, memory_order_relaxed) + n;
+	uint64_t seen = atomic_load_explicit(peak, memory_order_relaxed);
+
+	while (now > seen && !atomic_compare_exchange_weak_explicit(peak, &seen, now, memory_order_relaxed, memory_order_relaxed))
+		;
+}
