@@ -343,6 +343,7 @@ int address_space_new_anon(struct address_space *file, uint64_t pages, struct ad
 	as->file = file->file;
 	as->report = file->report;
 	as->anon_pages = pages;
+	atomic_store(&as->anon_refs, 1);
 	if (swap_store_open(&arena, pages << FL_PAGE_SHIFT, &as->store) == 0)
 		err = anon_swap_init(as);
 	else
@@ -353,14 +354,16 @@ int address_space_new_anon(struct address_space *file, uint64_t pages, struct ad
 		mutex_unlock(&files_lock);
 	}
 	if (err)
-		address_space_free_anon(as);
+		address_space_put_anon(as);
 	else
 		*out = as;
 	return err;
 }
 
-void address_space_free_anon(struct address_space *as)
+void address_space_put_anon(struct address_space *as)
 {
+	if (atomic_fetch_sub(&as->anon_refs, 1) > 1)
+		return;
 	mutex_lock(&files_lock);
 	if (by_id[as->id] == as)
 		by_id[as->id] = NULL;

@@ -19,15 +19,18 @@
 #include "util/lock.h"
 #include "util/report.h"
 
+struct address_space;
+
 /* One mapping of an address_space: pages [pgoff, pgoff + pages) at addr. Part of a VMA; guarded by rmap_lock. */
 struct rmap {
 	struct rmap *next, **link; /* link: where the pointer to us is; NULL when not on a list */
 	struct mmu *mmu;
 	uint64_t addr, pgoff, pages;
 	bool shared;
+	struct address_space *anon; /* of a private mapping: its private pages, from anon_pgoff on */
+	uint64_t anon_pgoff;
+	uint32_t visited;           /* by the truncate of that number; written under rmap_lock (read) by that one only */
 };
-
-struct address_space;
 
 struct frame_ops {
 	const char *name;
@@ -38,7 +41,7 @@ struct frame_ops {
 	/* Frees the memory of n pages. *kept: pages of memory that remembering them took instead. */
 	int (*drop)(struct address_space *as, uint64_t index, uint32_t n, uint32_t *kept);
 	/* The same for pages nobody will ask for again. */
-	void (*discard)(struct address_space *as, uint64_t index, uint32_t n);
+	void (*discard)(struct address_space *as, uint64_t index, uint64_t n);
 };
 
 #define RA_STREAMS 4
@@ -69,6 +72,7 @@ struct address_space {
 	_Atomic uint64_t *swapped;     /* constant: a bit per page: in the store, not in memory. The page's lock guards its bit */
 	uint64_t anon_pages;           /* constant: length of the object */
 	_Atomic uint64_t nr_swapped;
+	_Atomic uint32_t anon_refs;    /* the mappings, and whoever works on it without one */
 };
 
 /* The one lock over every reverse map: read by write-back and reclaim, written by whoever changes mappings. */
@@ -130,8 +134,8 @@ int frame_truncate(struct address_space *as, uint64_t index);
 /* Anon: the page's bytes are in swap. Clearing gives the space back. */
 bool anon_is_swapped(struct address_space *as, uint64_t index);
 void anon_clear_swapped(struct address_space *as, uint64_t index, uint64_t n);
-/* Frees an anon object; its pages are gone already (truncate_pages). */
-void address_space_free_anon(struct address_space *as);
+/* Gives up a reference; the last frees the object, whose pages are gone by then (truncate_pages). */
+void address_space_put_anon(struct address_space *as);
 
 /* Refreshes size from the store. */
 int address_space_stat(struct address_space *as);

@@ -71,18 +71,23 @@ static int shmem_snapshot(struct address_space *as, uint64_t index, uint32_t n, 
 }
 
 /* A hole is punched out of every mapping as well, private copies excepted. */
+static int punch(struct address_space *as, uint64_t index, uint64_t n)
+{
+	uint64_t off = index << FL_PAGE_SHIFT;
+
+	return sys_fallocate(as->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)off,
+			     (off_t)min_u64(n << FL_PAGE_SHIFT, MEMFD_SIZE - off));
+}
+
 static int shmem_drop(struct address_space *as, uint64_t index, uint32_t n, uint32_t *kept)
 {
 	*kept = 0;
-	return sys_fallocate(as->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(index << FL_PAGE_SHIFT),
-			     (off_t)((uint64_t)n << FL_PAGE_SHIFT));
+	return punch(as, index, n);
 }
 
-static void shmem_discard(struct address_space *as, uint64_t index, uint32_t n)
+static void shmem_discard(struct address_space *as, uint64_t index, uint64_t n)
 {
-	uint32_t kept;
-
-	shmem_drop(as, index, n, &kept);
+	punch(as, index, n);
 }
 
 const struct frame_ops shmem_frames = {
@@ -210,7 +215,7 @@ static struct rmap *mapping_of(struct address_space *as, uint64_t index)
 }
 
 /* Caller holds rmap_lock. The part of [index, index + n) that the mapping has; 0 when none has its first page. */
-static uint32_t mapped_part(struct address_space *as, uint64_t index, uint32_t n, struct mmu **mmu, uint64_t *addr)
+static uint64_t mapped_part(struct address_space *as, uint64_t index, uint64_t n, struct mmu **mmu, uint64_t *addr)
 {
 	struct rmap *r = mapping_of(as, index);
 
@@ -218,7 +223,7 @@ static uint32_t mapped_part(struct address_space *as, uint64_t index, uint32_t n
 		return 0;
 	*mmu = r->mmu;
 	*addr = r->addr + ((index - r->pgoff) << FL_PAGE_SHIFT);
-	return (uint32_t)min_u64(n, r->pgoff + r->pages - index);
+	return min_u64(n, r->pgoff + r->pages - index);
 }
 
 /* The kernel reads the pages where they are mapped: they are write-protected, so no copy is needed. */
@@ -231,7 +236,7 @@ static int anon_write_out(struct address_space *as, uint64_t index, uint32_t n)
 		struct mmu *mmu;
 		uint64_t addr;
 
-		k = mapped_part(as, index + done, n - done, &mmu, &addr);
+		k = (uint32_t)mapped_part(as, index + done, n - done, &mmu, &addr);
 		if (!k)
 			err = -ENOENT;
 		else
@@ -241,10 +246,10 @@ static int anon_write_out(struct address_space *as, uint64_t index, uint32_t n)
 	return err;
 }
 
-static void anon_discard(struct address_space *as, uint64_t index, uint32_t n)
+static void anon_discard(struct address_space *as, uint64_t index, uint64_t n)
 {
 	read_lock(&rmap_lock);
-	for (uint32_t k, done = 0; done < n; done += k) {
+	for (uint64_t k, done = 0; done < n; done += k) {
 		struct mmu *mmu;
 		uint64_t addr;
 

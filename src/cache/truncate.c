@@ -25,19 +25,24 @@ static pfn_t lock_settled(struct page_key key)
 	}
 }
 
-static void discard_one(struct address_space *as, struct page_key key)
+/*
+ * Takes a page out of the table; false when it is not there. Private pages are freed here, those of a file by one punch
+ * for the whole range after: until then a fault would find frame memory that the table does not know, and drop it.
+ */
+static bool forget_one(struct address_space *as, struct page_key key)
 {
 	pfn_t pfn = lock_settled(key);
 
 	if (pfn == PFN_NONE)
-		return;
+		return false;
 	if (page_state_of(page_word(pfn)) == PAGE_DIRTY)
 		as_count_dirty(as, -1);
 	page_discard(pfn);
-	as->frames->discard(as, key.index, 1);
+	if (as->memfd < 0)
+		as->frames->discard(as, key.index, 1);
 	as_count_page(as, -1);
 	page_remove(pfn);
-	budget_release(1);
+	return true;
 }
 
 static bool in_range(pfn_t pfn, const struct address_space *as, uint64_t first, uint64_t last, struct page_key *key)
@@ -53,21 +58,32 @@ static bool in_range(pfn_t pfn, const struct address_space *as, uint64_t first, 
 	return yes;
 }
 
-void truncate_pages(struct address_space *as, uint64_t first, uint64_t last)
+static uint64_t forget_range(struct address_space *as, uint64_t first, uint64_t last)
 {
 	pfn_t high = page_table_high();
+	uint64_t n = 0;
 
 	if (last - first < high / 4) {
 		for (uint64_t i = first; i <= last && atomic_load(&as->nr_pages); i++)
-			discard_one(as, (struct page_key){.as = as->id, .index = i});
-	} else {
-		for (pfn_t p = 0; p < high && atomic_load(&as->nr_pages); p++) {
-			struct page_key key;
-
-			if (in_range(p, as, first, last, &key))
-				discard_one(as, key);
-		}
+			n += forget_one(as, (struct page_key){.as = as->id, .index = i});
+		return n;
 	}
+	for (pfn_t p = 0; p < high && atomic_load(&as->nr_pages); p++) {
+		struct page_key key;
+
+		if (in_range(p, as, first, last, &key))
+			n += forget_one(as, key);
+	}
+	return n;
+}
+
+void truncate_pages(struct address_space *as, uint64_t first, uint64_t last)
+{
+	uint64_t n = forget_range(as, first, last);
+
+	if (n && as->memfd >= 0)
+		as->frames->discard(as, first, last - first + 1);
+	budget_release(n);
 	if (as->memfd < 0)
 		anon_clear_swapped(as, first, min_u64(last - first + 1, as->anon_pages - first));
 }
@@ -89,6 +105,45 @@ static int zero_tail(struct address_space *as, uint64_t from)
 	return err;
 }
 
+/*
+ * A private mapping that has not been visited yet, with a reference to its private pages; *first is the first of those
+ * that lie at or after page `end` of the file.
+ */
+static struct address_space *next_private(struct address_space *as, uint64_t end, uint32_t turn, uint64_t *first)
+{
+	struct address_space *anon = NULL;
+
+	read_lock(&rmap_lock);
+	for (struct rmap *r = as->rmaps; r && !anon; r = r->next) {
+		if (!r->anon || r->visited == turn || end >= r->pgoff + r->pages)
+			continue;
+		r->visited = turn;
+		anon = r->anon;
+		atomic_fetch_add(&anon->anon_refs, 1);
+		*first = r->anon_pgoff + (end > r->pgoff ? end - r->pgoff : 0);
+	}
+	read_unlock(&rmap_lock);
+	return anon;
+}
+
+/*
+ * Private copies of pages beyond the end go too, as on the kernel. (What lies behind them in the same object belongs to
+ * later parts of the same mmap call, so to the file beyond its end as well.)
+ */
+static void truncate_private(struct address_space *as, uint64_t end)
+{
+	static _Atomic uint32_t turns;
+	uint32_t turn = atomic_fetch_add(&turns, 1) + 1;
+	struct address_space *anon;
+	uint64_t first;
+
+	while ((anon = next_private(as, end, turn, &first))) {
+		if (first < anon->anon_pages)
+			truncate_pages(anon, first, anon->anon_pages - 1);
+		address_space_put_anon(anon);
+	}
+}
+
 int truncate_setsize(struct address_space *as, uint64_t old_size, uint64_t new_size)
 {
 	uint64_t end = page_align_up(new_size) >> FL_PAGE_SHIFT;
@@ -97,6 +152,7 @@ int truncate_setsize(struct address_space *as, uint64_t old_size, uint64_t new_s
 	if (new_size >= old_size)
 		return zero_tail(as, old_size);
 	truncate_pages(as, end, PAGE_INDEX_MAX);
+	truncate_private(as, end);
 	zero_tail(as, new_size);
 	return frame_truncate(as, end);
 }

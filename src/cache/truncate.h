@@ -11,8 +11,7 @@
 /* Takes the pages [first, last] out of memory whatever they hold, and forgets what swap has of them. */
 void truncate_pages(struct address_space *as, uint64_t first, uint64_t last);
 /*
- * The file may have a new size: pages beyond it go, with the private copies of mappings in `anons` style handled by
- * the caller; the rest of the last page reads as zeros.
+ * The file has a new size: pages beyond it go, private copies too; the rest of the last page reads as zeros.
  */
 int truncate_setsize(struct address_space *as, uint64_t old_size, uint64_t new_size);
 /* Bytes [off, off + len) of the store are new: brings pages in memory up to date. `page` is scratch memory of one page. */

@@ -161,7 +161,7 @@ static int map_and_attach(struct mm *mm, const struct mmap_request *rq, struct v
 /* The kernel's mapping, the index and the reverse map change together. Caller holds mmap_lock and the VMAs in the way. */
 static int place(struct mm *mm, const struct mmap_request *rq, struct vma *v, struct vma **replaced)
 {
-	uint64_t addr, len = page_align_up(rq->len);
+	uint64_t addr = 0, len = page_align_up(rq->len);
 	int err;
 
 	write_lock(&rmap_lock);

@@ -13,6 +13,8 @@ void vma_link_rmap(struct vma *v)
 	rmap_add(v->as, &v->rmap);
 	if (!v->anon)
 		return;
+	v->rmap.anon = v->anon->as;
+	v->rmap.anon_pgoff = v->anon_pgoff;
 	v->anon_rmap = (struct rmap){.mmu = v->mm->mmu, .addr = v->start, .pgoff = v->anon_pgoff, .pages = vma_pages(v)};
 	rmap_add(v->anon->as, &v->anon_rmap);
 }
@@ -37,7 +39,7 @@ int vma_new_anon(struct vma *v, uint64_t pages)
 void vma_free_unlinked(struct vma *v)
 {
 	if (v->anon) {
-		address_space_free_anon(v->anon->as);
+		address_space_put_anon(v->anon->as);
 		arena_free(address_space_arena(), v->anon, sizeof *v->anon);
 	}
 	address_space_put(v->as);
@@ -159,7 +161,7 @@ static void dispose_anon(struct vma *v)
 	truncate_pages(anon->as, v->anon_rmap.pgoff, v->anon_rmap.pgoff + v->anon_rmap.pages - 1);
 	if (atomic_fetch_sub(&anon->refs, 1) > 1)
 		return;
-	address_space_free_anon(anon->as);
+	address_space_put_anon(anon->as);
 	arena_free(address_space_arena(), anon, sizeof *anon);
 }
 

@@ -148,6 +148,22 @@ TEST(a_file_cut_short_raises_sigbus)
 	assert_int_equal(fl_munmap(p, PATTERN_BYTES), 0);
 }
 
+TEST(private_copies_end_with_the_file_too)
+{
+	struct fixture *f = *state;
+	uint64_t *p = map_file(f, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+
+	for (size_t i = 0; i < PATTERN_WORDS; i += 512)
+		p[i] = 1;
+	assert_int_equal(fl_ftruncate(f->fd, 4096 * 10), 0);
+	assert_signal(SIGBUS, BUS_ADRERR, (char *)p + 4096 * 10, access_read);
+	assert_signal(SIGBUS, BUS_ADRERR, (char *)p + 4096 * 1000, access_write);
+	assert_int_equal(p[512 * 9], 1);
+	assert_int_equal(fl_ftruncate(f->fd, PATTERN_BYTES), 0);
+	assert_int_equal(p[512 * 10], 0);
+	assert_int_equal(fl_munmap(p, PATTERN_BYTES), 0);
+}
+
 TEST(protection_raises_sigsegv)
 {
 	char *p = (char *)map_file(*state, PROT_READ, MAP_PRIVATE);
@@ -401,6 +417,7 @@ int main(void)
 		RUN(past_the_end_of_the_file),
 		RUN(a_file_that_grows_becomes_accessible),
 		RUN(a_file_cut_short_raises_sigbus),
+		RUN(private_copies_end_with_the_file_too),
 		RUN(protection_raises_sigsegv),
 		RUN(a_read_only_file_cannot_be_made_writable),
 		RUN(partial_munmap_leaves_the_rest),
