@@ -80,12 +80,12 @@ void file_change_end(struct file_change *c, uint64_t off, uint64_t len)
 
 #define PIECE_MAX (256UL << 10)
 
-static uint64_t piece_limit(void)
+uint64_t file_io_piece_limit(void)
 {
 	return max_u64(FL_PAGE_SIZE, min_u64(PIECE_MAX, engine_options()->budget / 16));
 }
 
-static bool is_ours(const void *buf, size_t len)
+bool file_io_is_ours(const void *buf, size_t len)
 {
 	struct mm *mm;
 
@@ -95,7 +95,7 @@ static bool is_ours(const void *buf, size_t len)
 	return false;
 }
 
-static int pin(const void *buf, size_t len, bool write)
+int file_io_pin(const void *buf, size_t len, bool write)
 {
 	struct sigguard g = sigguard_enter();
 	struct mm *mm;
@@ -110,7 +110,7 @@ static int pin(const void *buf, size_t len, bool write)
 	return err;
 }
 
-static void unpin(const void *buf, size_t len)
+void file_io_unpin(const void *buf, size_t len)
 {
 	struct sigguard g = sigguard_enter();
 	struct mm *mm;
@@ -124,13 +124,13 @@ typedef ssize_t (*piece_fn)(int fd, void *buf, size_t len, off_t off);
 
 static ssize_t one_piece(piece_fn fn, int fd, void *buf, size_t len, off_t off, bool write)
 {
-	int err = pin(buf, len, write);
+	int err = file_io_pin(buf, len, write);
 	ssize_t n;
 
 	if (err)
 		return err;
 	n = fn(fd, buf, len, off);
-	unpin(buf, len);
+	file_io_unpin(buf, len);
 	return n;
 }
 
@@ -139,10 +139,10 @@ static ssize_t in_pieces(piece_fn fn, int fd, void *buf, size_t len, off_t off, 
 {
 	size_t done = 0;
 
-	if (!is_ours(buf, len))
+	if (!file_io_is_ours(buf, len))
 		return fn(fd, buf, len, off);
 	do {
-		size_t part = min_u64(len - done, piece_limit());
+		size_t part = min_u64(len - done, file_io_piece_limit());
 		ssize_t n = one_piece(fn, fd, (char *)buf + done, part, off + (off_t)done, write);
 
 		if (n < 0)
@@ -207,7 +207,7 @@ int file_io_ftruncate(int fd, off_t len)
 int file_io_copy_out(void *to, const void *from, size_t len)
 {
 	struct iovec local = {.iov_base = (void *)from, .iov_len = len}, remote = {.iov_base = to, .iov_len = len};
-	int err = pin(to, len, true);
+	int err = file_io_pin(to, len, true);
 	long n;
 
 	if (err)
@@ -217,6 +217,6 @@ int file_io_copy_out(void *to, const void *from, size_t len)
 		memcpy(to, from, len);
 		n = (long)len;
 	}
-	unpin(to, len);
+	file_io_unpin(to, len);
 	return n == (long)len ? 0 : -EFAULT;
 }

@@ -37,6 +37,15 @@ ssize_t file_io_pread(int fd, void *buf, size_t len, off_t off);
 ssize_t file_io_pwrite(int fd, const void *buf, size_t len, off_t off);
 int file_io_ftruncate(int fd, off_t len);
 
+/*
+ * Buffers for the kernel. Whether any part may be a mapping of ours: cheap, never false when it is. Pins as fl_pin(), in
+ * every space. A pinned buffer should be no longer than file_io_piece_limit(), so that several threads find room.
+ */
+bool file_io_is_ours(const void *buf, size_t len);
+int file_io_pin(const void *buf, size_t len, bool write);
+void file_io_unpin(const void *buf, size_t len);
+uint64_t file_io_piece_limit(void);
+
 /* A copy to memory of the program's, -EFAULT where it cannot be written. No lock may be held. */
 int file_io_copy_out(void *to, const void *from, size_t len);
 

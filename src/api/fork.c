@@ -43,7 +43,7 @@ static int make_whole(void)
 	kept = page_table_fork_child(address_space_key_is_anon);
 	buffer_fork_child();
 	err = address_space_fork_child(&pages);
-	budget_set_used(BUDGET_FIXED_PAGES + (buffer_bytes() >> FL_PAGE_SHIFT) + (page_table_bytes() >> FL_PAGE_SHIFT) + pages + kept +
+	budget_set_used(budget_fixed_pages() + (buffer_bytes() >> FL_PAGE_SHIFT) + (page_table_bytes() >> FL_PAGE_SHIFT) + pages + kept +
 			mm_fork_pages());
 	return err ? err : mm_fork_child();
 }

@@ -14,9 +14,13 @@ int budget_init(uint64_t bytes)
 	if (bytes < BUDGET_MIN)
 		return -EINVAL;
 	limit = bytes >> FL_PAGE_SHIFT;
-	atomic_store(&used, BUDGET_FIXED_PAGES);
-	atomic_store(&peak, BUDGET_FIXED_PAGES);
+	budget_set_used(budget_fixed_pages());
 	return 0;
+}
+
+uint64_t budget_fixed_pages(void)
+{
+	return BUDGET_FIXED_PAGES + limit / 64;
 }
 
 static void note_peak(uint64_t now)

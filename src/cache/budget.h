@@ -14,8 +14,12 @@
 
 #define BUDGET_MIN (1UL << 20)
 #define BUDGET_DEFAULT (1UL << 30)
-/* The library's writable data, the signal frames of its handler, the report page. */
+/*
+ * Never given out: the library's writable data, the report page, and a 64th for what an observer sees who reads the
+ * kinds of memory one after the other while pages move between them.
+ */
 #define BUDGET_FIXED_PAGES 24
+uint64_t budget_fixed_pages(void);
 
 /* 0, or -EINVAL below BUDGET_MIN. */
 int budget_init(uint64_t bytes);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdatomic.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -38,6 +39,20 @@ static void mark(int fd, bool on)
 bool fd_is_ours(int fd)
 {
 	return fd >= 0 && fd < OURS_MAX && (atomic_load_explicit(&ours[fd / 64], memory_order_relaxed) >> fd % 64 & 1);
+}
+
+int fd_next_ours(int from)
+{
+	int fd = from < 0 ? 0 : from;
+
+	while (fd < OURS_MAX) {
+		uint64_t bits = atomic_load_explicit(&ours[fd / 64], memory_order_relaxed) >> fd % 64;
+
+		if (bits)
+			return fd + __builtin_ctzll(bits);
+		fd += 64 - fd % 64;
+	}
+	return INT_MAX;
 }
 
 /* The upper part of what RLIMIT_NOFILE allows, at most 256 below it. */

@@ -19,6 +19,8 @@ int fd_move_high(int fd);
 /* Registers / closes a descriptor of ours. */
 void fd_close(int fd);
 bool fd_is_ours(int fd);
+/* The first of ours from `from` on; INT_MAX when there is none. */
+int fd_next_ours(int from);
 
 /* From now on closing a descriptor of a regular file could drop the program's locks. */
 void fd_locks_in_use(void);
