@@ -319,17 +319,19 @@ static void verdict(bool works, const struct run_options *o)
 	       o->thread_faults ? "by threads" : "inline", budget);
 }
 
+static const struct argp doctor_argp;
+
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
 	const char **path = state->input;
 
 	switch (key) {
 	case 'h':
-		argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
-		return 0;
+		argp_help(&doctor_argp, stdout, ARGP_HELP_LONG | ARGP_HELP_USAGE | ARGP_HELP_DOC, state->name);
+		exit(0);
 	case ARGP_KEY_ARG:
 		if (state->arg_num)
-			argp_error(state, "one PATH at most");
+			return ARGP_ERR_UNKNOWN;
 		*path = arg;
 		return 0;
 	default:
@@ -338,7 +340,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 }
 
 static const struct argp_option option_table[] = {
-	{NULL, 'h', NULL, OPTION_HIDDEN, NULL, 0},
+	{"help", 'h', NULL, 0, "Give this help", -1},
 	{0},
 };
 
@@ -359,7 +361,7 @@ int doctor_main(int argc, char **argv)
 	struct stat st;
 	bool works;
 
-	if (argp_parse(&doctor_argp, argc, argv, 0, NULL, &path))
+	if (parse_command_line(&doctor_argp, "doctor", argc, argv, 0, &path))
 		return EXIT_FAULTLINE;
 	if (stat(path, &st) < 0) {
 		complain("doctor: %s: %s", path, strerror(errno));

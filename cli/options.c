@@ -163,6 +163,8 @@ static error_t parse_end(const struct run_options *o)
 	return EINVAL;
 }
 
+static const struct argp run_argp;
+
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
 	struct parse *p = state->input;
@@ -174,8 +176,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		p->o->report_file = arg;
 		return 0;
 	case 'h':
-		argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
-		return 0;
+		argp_help(&run_argp, stdout, ARGP_HELP_LONG | ARGP_HELP_USAGE | ARGP_HELP_DOC, state->name);
+		exit(0);
 	case ARGP_KEY_ARG:
 		/* The rest is the program's, options and all. */
 		p->o->program = &state->argv[state->next - 1];
@@ -206,7 +208,7 @@ static const struct argp_option option_table[] = {
 	{"report", KEY_REPORT, "text|json", OPTION_ARG_OPTIONAL, "Afterwards say what each mapped file cost (default: text)", 3},
 	{"report-file", KEY_REPORT_FILE, "FILE", 0, "Write the report there, not to standard error", 3},
 	{"log", KEY_LOG, "LEVEL", 0, "quiet, error, warn (default), info or debug", 3},
-	{NULL, 'h', NULL, OPTION_HIDDEN, NULL, -1},
+	{"help", 'h', NULL, 0, "Give this help", -1},
 	{0},
 };
 
@@ -260,7 +262,7 @@ int options_parse(int argc, char **argv, struct run_options *o)
 	bool ok;
 
 	*o = (struct run_options){.budget = probe_default_budget()};
-	ok = argp_parse(&run_argp, argc, argv, ARGP_IN_ORDER, NULL, &p) == 0 && fill_from_environment(&p);
+	ok = parse_command_line(&run_argp, "run", argc, argv, ARGP_IN_ORDER, &p) == 0 && fill_from_environment(&p);
 	if (o->report_file && o->format == REPORT_NONE)
 		o->format = REPORT_TEXT;
 	if (ok)

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "text.h"
 
+#include <argp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* Whether a line was said: a failure is explained once. */
+static bool has_complained;
 
 static _Noreturn void out_of_memory(void)
 {
@@ -54,6 +58,7 @@ void complain(const char *fmt, ...)
 	raw = format(fmt, ap);
 	va_end(ap);
 	line = text_escape(raw, TEXT_TERMINAL);
+	has_complained = true;
 	fprintf(stderr, "faultline: %s\n", line);
 	free(line);
 	free(raw);
@@ -141,4 +146,29 @@ const char *time_format(uint64_t ns, char *buf)
 	}
 	snprintf(buf, NUMBER_MAX, "%.*f %s", u == 0 || v >= 99.95 ? 0 : v >= 9.995 ? 1 : 2, v, units[u]);
 	return buf;
+}
+
+/* The word that argp stopped at: an option before `next`, or the word left over there. */
+static const char *culprit(int argc, char **argv, int next, bool left_over)
+{
+	if (left_over)
+		return argv[next];
+	for (int i = next < argc ? next : argc - 1; i > 0; i--)
+		if (argv[i][0] == '-')
+			return argv[i];
+	return argv[argc - 1];
+}
+
+/* argp's own messages take two lines. A parser that has complained already answers an error too. */
+int parse_command_line(const struct argp *argp, const char *command, int argc, char **argv, unsigned flags, void *input)
+{
+	int next = argc;
+	error_t err = argp_parse(argp, argc, argv, flags | ARGP_NO_HELP | ARGP_NO_ERRS, &next, input);
+	bool left_over = !err && next < argc;
+
+	if (!err && !left_over)
+		return 0;
+	if (!has_complained)
+		complain("%s: %s: not understood here; see `faultline %s --help'", command, culprit(argc, argv, next, left_over), command);
+	return EXIT_FAULTLINE;
 }

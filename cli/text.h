@@ -23,6 +23,13 @@ enum {
 /* One line on standard error, "faultline: " in front; names in it cannot break the line or drive the terminal. */
 void complain(const char *fmt, ...) FL_PRINTF(1, 2);
 
+struct argp;
+/*
+ * argp_parse() whose mistakes are one line, by complain(), and whose --help is the option 'h' of the table: 0 when all is
+ * well, else EXIT_FAULTLINE. `command` is what comes before the options.
+ */
+int parse_command_line(const struct argp *argp, const char *command, int argc, char **argv, unsigned flags, void *input);
+
 /* These end the command with EXIT_FAULTLINE when there is no memory. */
 char *text_format(const char *fmt, ...) FL_PRINTF(1, 2);
 char *text_copy(const char *s);

@@ -88,6 +88,35 @@ void truncate_pages(struct address_space *as, uint64_t first, uint64_t last)
 		anon_clear_swapped(as, first, min_u64(last - first + 1, as->anon_pages - first));
 }
 
+static void discard_if_clean(struct address_space *as, struct page_key key)
+{
+	pfn_t pfn = lock_settled(key);
+
+	if (pfn == PFN_NONE)
+		return;
+	if (page_state_of(page_word(pfn)) != PAGE_CLEAN || page_pins_of(page_word(pfn))) {
+		page_unlock(pfn);
+		return;
+	}
+	page_discard(pfn);
+	as->frames->discard(as, key.index, 1);
+	as_count_page(as, -1);
+	page_remove(pfn);
+	budget_release(1);
+}
+
+void invalidate_clean_pages(struct address_space *as)
+{
+	pfn_t high = page_table_high();
+
+	for (pfn_t p = 0; p < high && atomic_load(&as->nr_pages); p++) {
+		struct page_key key;
+
+		if (page_state_of(page_word(p)) == PAGE_CLEAN && in_range(p, as, 0, PAGE_INDEX_MAX, &key))
+			discard_if_clean(as, key);
+	}
+}
+
 /* Zeroes the bytes of a page in memory from `from` to its end. */
 static int zero_tail(struct address_space *as, uint64_t from)
 {

@@ -14,6 +14,11 @@ void truncate_pages(struct address_space *as, uint64_t first, uint64_t last);
  * The file has a new size: pages beyond it go, private copies too; the rest of the last page reads as zeros.
  */
 int truncate_setsize(struct address_space *as, uint64_t old_size, uint64_t new_size);
+/*
+ * Somebody else may have changed the file: pages that hold no stores of ours go, and come back from the file. Pinned
+ * ones stay as they are.
+ */
+void invalidate_clean_pages(struct address_space *as);
 /* Bytes [off, off + len) of the store are new: brings pages in memory up to date. `page` is scratch memory of one page. */
 int refresh_range(struct address_space *as, uint64_t off, uint64_t len, void *page);
 
