@@ -72,6 +72,7 @@ struct address_space {
 	_Atomic uint64_t *swapped;     /* constant: a bit per page: in the store, not in memory. The page's lock guards its bit */
 	uint64_t anon_pages;           /* constant: length of the object */
 	_Atomic uint64_t nr_swapped;
+	_Atomic uint64_t swap_paid;    /* which parts of the bitmap are paid for, see frames.c */
 	_Atomic uint32_t anon_refs;    /* the mappings, and whoever works on it without one */
 };
 

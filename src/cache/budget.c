@@ -45,7 +45,7 @@ bool budget_try_reserve(uint64_t pages)
 
 void budget_release(uint64_t pages)
 {
-	uint64_t was = atomic_fetch_sub(&used, pages);
+	uint64_t was = pages ? atomic_fetch_sub(&used, pages) : 0;
 
 	fl_assert(was >= pages);
 }

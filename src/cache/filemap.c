@@ -114,8 +114,12 @@ struct fill {
 static void insert_run(struct fill *fl, uint32_t max)
 {
 	while (fl->n < max && fl->reserved) {
-		pfn_t pfn = page_insert((struct page_key){.as = fl->as->id, .index = fl->index + fl->n});
+		struct page_key key = {.as = fl->as->id, .index = fl->index + fl->n};
+		pfn_t pfn;
 
+		if (fl->n && page_find(key) != PFN_NONE)
+			break;
+		pfn = page_insert(key);
 		if (pfn == PFN_NONE)
 			break;
 		fl->pfn[fl->n++] = pfn;

@@ -100,46 +100,63 @@ const struct frame_ops shmem_frames = {
 /* ---- anon: where it is mapped, and in swap ---- */
 
 /*
- * The bitmap is reserved as address space and takes memory by the 4 KiB that a bit touches (128 MiB of the object).
- * In front of it lies a bit for each such piece that has been paid for.
+ * The bitmap is reserved as address space and takes memory by the 4 KiB that a bit touches (128 MiB of the object). Which
+ * of these pieces have been paid for says a list: one word of the address_space, or, for objects of over 8 GiB, pages in
+ * front of the bitmap, which are paid for at once. So swapping out a page never costs more than the page it frees.
  */
 #define BITS_PER_PIECE (FL_PAGE_SIZE * 8)
+#define INLINE_PIECES 64
 
 static uint64_t pieces_of(uint64_t pages)
 {
 	return pages / BITS_PER_PIECE + 1;
 }
 
-static uint64_t paid_words(uint64_t pages)
+static uint64_t list_words(uint64_t pages)
 {
-	return page_align_up((pieces_of(pages) + 63) / 64 * 8) / 8;
+	return (pieces_of(pages) + 63) / 64;
+}
+
+static uint64_t list_pages(uint64_t pages)
+{
+	return pieces_of(pages) <= INLINE_PIECES ? 0 : page_align_up(list_words(pages) * 8) >> FL_PAGE_SHIFT;
+}
+
+static _Atomic uint64_t *paid_list(struct address_space *as)
+{
+	return list_pages(as->anon_pages) ? as->swapped : &as->swap_paid;
 }
 
 static size_t bitmap_bytes(uint64_t pages)
 {
-	return paid_words(pages) * 8 + pieces_of(pages) * FL_PAGE_SIZE;
+	return (list_pages(pages) + pieces_of(pages)) << FL_PAGE_SHIFT;
 }
 
 int anon_swap_init(struct address_space *as)
 {
-	void *p = sys_mmap(NULL, bitmap_bytes(as->anon_pages), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *p;
 
-	if (sys_is_err(p))
+	if (!budget_try_reserve(list_pages(as->anon_pages)))
+		return -ENOMEM;
+	p = sys_mmap(NULL, bitmap_bytes(as->anon_pages), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (sys_is_err(p)) {
+		budget_release(list_pages(as->anon_pages));
 		return sys_err(p);
+	}
 	sys_madvise(p, bitmap_bytes(as->anon_pages), MADV_NOHUGEPAGE);
 	as->swapped = p;
 	return 0;
 }
 
-uint64_t anon_swap_pages(const struct address_space *as)
+uint64_t anon_swap_pages(struct address_space *as)
 {
-	uint64_t n = 0;
+	uint64_t n = list_pages(as->anon_pages);
 
 	if (!as->swapped)
 		return 0;
-	for (uint64_t w = 0; w < (pieces_of(as->anon_pages) + 63) / 64; w++)
-		n += (uint64_t)__builtin_popcountll(atomic_load(&as->swapped[w]));
-	return n ? n + 1 : 0;
+	for (uint64_t w = 0; w < list_words(as->anon_pages); w++)
+		n += (uint64_t)__builtin_popcountll(atomic_load(&paid_list(as)[w]));
+	return n;
 }
 
 void anon_swap_exit(struct address_space *as)
@@ -153,7 +170,7 @@ void anon_swap_exit(struct address_space *as)
 
 static _Atomic uint64_t *bit_word(const struct address_space *as, uint64_t index)
 {
-	return &as->swapped[paid_words(as->anon_pages) + index / 64];
+	return &as->swapped[(list_pages(as->anon_pages) << FL_PAGE_SHIFT) / 8 + index / 64];
 }
 
 bool anon_is_swapped(struct address_space *as, uint64_t index)
@@ -163,15 +180,13 @@ bool anon_is_swapped(struct address_space *as, uint64_t index)
 	return atomic_load_explicit(bit_word(as, index), memory_order_relaxed) >> index % 64 & 1;
 }
 
-/* Sets the bit; how many pages of memory that touched for the first time (the list of pieces is one page, paid with the first). */
+/* Sets the bit; how many pages of memory that touched for the first time. */
 static uint32_t set_swapped(struct address_space *as, uint64_t index)
 {
 	uint64_t piece = index / BITS_PER_PIECE;
-	uint64_t was = atomic_fetch_or(&as->swapped[piece / 64], 1ULL << piece % 64);
-	uint32_t cost = 0;
+	uint64_t was = atomic_fetch_or(&paid_list(as)[piece / 64], 1ULL << piece % 64);
+	uint32_t cost = !(was >> piece % 64 & 1);
 
-	if (!(was >> piece % 64 & 1))
-		cost = anon_swap_pages(as) == 2 ? 2 : 1;
 	if (!(atomic_fetch_or(bit_word(as, index), 1ULL << index % 64) >> index % 64 & 1))
 		atomic_fetch_add(&as->nr_swapped, 1);
 	return cost;
@@ -194,7 +209,7 @@ void anon_clear_swapped(struct address_space *as, uint64_t index, uint64_t n)
 	for (uint64_t i = index; i < index + n && atomic_load(&as->nr_swapped);) {
 		uint64_t piece = i / BITS_PER_PIECE;
 
-		if (!(atomic_load(&as->swapped[piece / 64]) >> piece % 64 & 1)) {
+		if (!(atomic_load(&paid_list(as)[piece / 64]) >> piece % 64 & 1)) {
 			i = (piece + 1) * BITS_PER_PIECE;
 			continue;
 		}

@@ -14,6 +14,6 @@ int shmem_frames_create(const char *name);
 int anon_swap_init(struct address_space *as);
 void anon_swap_exit(struct address_space *as);
 /* Pages of the budget that the bitmap holds. */
-uint64_t anon_swap_pages(const struct address_space *as);
+uint64_t anon_swap_pages(struct address_space *as);
 
 #endif

@@ -270,12 +270,9 @@ static void move(pfn_t pfn, enum page_state to);
 pfn_t page_insert(struct page_key key)
 {
 	_Atomic uint32_t *head = head_of(key);
-	pfn_t pfn = page_find(key);
+	pfn_t pfn = entry_alloc();
 	uint32_t first;
 
-	if (pfn != PFN_NONE)
-		return PFN_NONE;
-	pfn = entry_alloc();
 	page_lock(pfn); /* against a reader that still looks at what the entry was before */
 	set_key(pfn, key);
 	first = head_lock(head);

@@ -19,5 +19,6 @@ if command -v g++ >/dev/null; then
 fi
 "$WORK/$PREFIX/bin/faultline" run --budget 2M -- /usr/bin/python3 -c '
 import mmap
-m = mmap.mmap(open("data", "rb").fileno(), 0, prot=mmap.PROT_READ)
+f = open("data", "rb")
+m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)
 print(sum(m[i] for i in range(0, len(m), 1000)))' >installed || fail "the installed command does not run"
