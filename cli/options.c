@@ -197,7 +197,7 @@ static const struct argp_option option_table[] = {
 	 "machine's memory if that is less)",
 	 1},
 	{"swap", KEY_SWAP, "DIR", 0, "Where changed private pages go when the budget is spent (default: $TMPDIR, /var/tmp or /tmp)", 1},
-	{"min-map", KEY_MIN_MAP, "SIZE", 0, "Leave mappings smaller than this to the kernel", 1},
+	{"min-map", KEY_MIN_MAP, "SIZE", 0, "Leave mappings of files smaller than this to the kernel (default: 64K)", 1},
 	{NULL, 0, NULL, 0, "Input and output:", 2},
 	{"direct", KEY_DIRECT, "0|1", OPTION_ARG_OPTIONAL, "Read and write with O_DIRECT, past the kernel's page cache (default: 0)", 2},
 	{"faults", KEY_FAULTS, "inline|thread", 0,

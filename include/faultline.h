@@ -53,15 +53,15 @@ enum fl_direct {
 /* Set size to sizeof(struct fl_options) and what is not needed to 0; fields may be added at the end. */
 struct fl_options {
 	size_t size;
-	uint64_t budget;          /* bytes; 0: FAULTLINE_BUDGET, else 1 GiB. At least 1 MiB */
+	uint64_t budget;          /* bytes; 0: FAULTLINE_BUDGET, else 1 GiB or a quarter of memory if that is less; from 1 MiB */
 	enum fl_faults faults;
 	enum fl_direct direct;
 	const char *swap_directory; /* for dirty private pages; NULL: FAULTLINE_SWAP, $TMPDIR, /var/tmp, /tmp */
 };
 
 /*
- * Starts Faultline with these options; NULL means all defaults. Not required: the first fl_mmap() or
- * fl_space_create() does it with the defaults. Installs a SIGBUS handler, which passes on what is not Faultline's.
+ * Starts Faultline with these options; NULL means all defaults. Not required: the first call of another function here
+ * (fl_version(), fl_exit(), fl_stats() and the pins excepted) does it with the defaults, and can fail as this. Installs a SIGBUS handler, which passes on what is not Faultline's.
  *
  * 0, or -1 with errno:
  *   EBUSY   started already
@@ -69,6 +69,8 @@ struct fl_options {
  *   ENOSYS  the kernel has no userfaultfd, or lacks a feature that is needed (Linux 5.19 and later have them)
  *   EPERM   userfaultfd is refused here, or FL_FAULTS_THREAD without the privilege for it
  *   ENOMEM  no memory
+ *   EMFILE, ENFILE, EAGAIN  no descriptor, or no thread, left
+ *   ENOENT, EACCES, EOPNOTSUPP, ...  swap_directory cannot hold a temporary file (open(2), O_TMPFILE)
  */
 int fl_init(const struct fl_options *options);
 
@@ -92,11 +94,13 @@ int fl_exit(void);
  *   EBADF      fd is not a descriptor
  *   EEXIST     MAP_FIXED_NOREPLACE and the range is in use
  *   EINVAL     length 0; offset or (MAP_FIXED) addr not a multiple of the page size; no or an impossible mapping type
- *   EMFILE     no descriptor left for the two that a mapped file needs
+ *   EFBIG      RLIMIT_FSIZE is set: it would apply to the memory that holds the pages
+ *   EMFILE, ENFILE  no descriptor left for the two that a mapped file needs (three with O_DIRECT)
  *   ENODEV     fd is not a regular file
  *   ENOMEM     no address space, too many mappings, or no room in the budget for what must be kept of a mapping
  *   EOPNOTSUPP MAP_ANONYMOUS, MAP_LOCKED, MAP_GROWSDOWN, MAP_HUGETLB or PROT_EXEC: use mmap(2);
- *              MAP_SYNC, or another flag unknown to MAP_SHARED_VALIDATE (as mmap(2))
+ *              MAP_SYNC, or another flag unknown to MAP_SHARED_VALIDATE (as mmap(2)); a file open with O_APPEND,
+ *              before Linux 6.9, that cannot be opened a second time
  *   EOVERFLOW  offset + length overflows off_t, or is beyond 4 PiB
  * or what fl_init() says when this is the first call.
  */
@@ -120,7 +124,7 @@ int fl_mprotect(void *addr, size_t length, int prot);
 /*
  * mremap(2) within one mapping: MREMAP_MAYMOVE, MREMAP_FIXED (with the new address as fifth argument).
  * The address, or MAP_FAILED with errno: EFAULT (not a Faultline mapping, or more than one); EINVAL; ENOMEM;
- * EOPNOTSUPP (MREMAP_DONTUNMAP, and old_size 0).
+ * EOPNOTSUPP (MREMAP_DONTUNMAP, old_size 0, and a mapping that a fork has handed to the kernel).
  */
 void *fl_mremap(void *old_address, size_t old_size, size_t new_size, int flags, ...);
 
@@ -141,7 +145,8 @@ int fl_msync(void *addr, size_t length, int flags);
  *
  * 0, or -1 with errno: EINVAL (unknown advice, alignment, or one that files refuse, such as MADV_FREE); ENOMEM (part
  * of the range is not mapped: the rest was advised); EACCES (MADV_REMOVE without write access); EOPNOTSUPP (advice
- * that Linux has and Faultline has not yet); EFAULT or EIO (MADV_POPULATE_* met a page that cannot be had).
+ * that Linux has and Faultline has not yet; MADV_REMOVE where the file system has no holes); EFAULT or EIO
+ * (MADV_POPULATE_* met a page that cannot be had). MADV_WILLNEED reads a quarter of the budget at most, and waits.
  */
 int fl_madvise(void *addr, size_t length, int advice);
 
@@ -164,7 +169,8 @@ enum fl_pin_flags {
  *
  * 0, or -1 with errno; after failure nothing is pinned:
  *   EFAULT  part of the range is beyond the end of the file, or FL_PIN_WRITE on memory that may not be written
- *   ENOMEM  pins may take at most half of the budget; this would exceed it
+ *   EINVAL  flags
+ *   ENOMEM  pins may take at most half of the budget, each pin counted, and 65535 a page; or all else is dirty and stuck
  *   EIO     a page could not be read
  */
 int fl_pin(const void *addr, size_t length, int flags);
@@ -222,7 +228,7 @@ struct fl_space_options {
 	enum fl_faults faults;
 };
 
-/* NULL with errno as fl_init() says, ENOMEM, or EMFILE. At most 16 spaces. options may be NULL. */
+/* NULL with errno as fl_init() says, or EINVAL. At most 16 spaces, 4 of them with FL_FAULTS_THREAD: ENOMEM. options may be NULL. */
 fl_space *fl_space_create(const struct fl_space_options *options);
 /* Unmaps all of it; no thread may use it or its memory any more. 0, or -1 with errno EINVAL (the default space). */
 int fl_space_destroy(fl_space *space);

@@ -12,6 +12,7 @@
 #include "faultline.h"
 #include "file_io.h"
 #include "util/compiler.h"
+#include "util/log.h"
 
 static int result(int err)
 {
@@ -85,7 +86,10 @@ FL_EXPORT int fl_exit(void)
 /* A program that ends without fl_exit() has its stores written back. */
 __attribute__((destructor)) static void at_exit(void)
 {
-	engine_flush(true);
+	int err = engine_flush(true);
+
+	if (err)
+		fl_log(LOG_ERROR, "at exit: stores could not be written back: %s", strerror(-err));
 }
 
 /* ---- Spaces ---- */

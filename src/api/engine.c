@@ -103,8 +103,9 @@ static int start_locked(const struct engine_options *o)
 	options = *o;
 	log_set_level((enum log_level)o->log_level);
 	mmu_set_fault_handler(mm_handle_fault);
-	swap_set_directory(o->swap_directory[0] ? o->swap_directory : NULL);
-	err = fault_store_set_rules(o->inject);
+	err = swap_set_directory(o->swap_directory[0] ? o->swap_directory : NULL);
+	if (!err)
+		err = fault_store_set_rules(o->inject);
 	if (!err)
 		err = report_init(o->report_directory[0] ? o->report_directory : NULL, o->budget);
 	if (!err)

@@ -2,6 +2,7 @@
 #include "file_io.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -178,6 +179,8 @@ static ssize_t change_and_write(int fd, void *buf, size_t len, off_t off)
 		return sys_pwrite(fd, buf, len, off);
 	file_change_begin(&c, as);
 	n = sys_pwrite(fd, buf, len, off);
+	if (sys_fcntl(fd, F_GETFL, 0) & O_APPEND) /* goes to the end all the same (pwrite(2), BUGS) */
+		off = (off_t)c.old_size;
 	file_change_end(&c, (uint64_t)off, n > 0 ? (uint64_t)n : 0);
 	file_io_put(as);
 	return n;

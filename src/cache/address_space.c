@@ -306,8 +306,11 @@ static void unlink_file(struct address_space *as)
 	by_id[as->id] = NULL;
 }
 
+#define ROUNDS 8 /* pinned pages stay dirty whatever is written */
+
 /*
- * The last one out writes back without files_lock, so another may come in meanwhile: then it is not the last after all.
+ * The last one out writes back without files_lock, so another may come in meanwhile: then it is not the last after all. And
+ * what came and went meanwhile may have left dirty pages: hence the rounds.
  * Between the last look under the lock and the end of this function nobody can find the object any more.
  */
 int address_space_put(struct address_space *as)
@@ -315,7 +318,7 @@ int address_space_put(struct address_space *as)
 	int err = 0;
 
 	mutex_lock(&files_lock);
-	if (as->refs == 1 && atomic_load(&as->nr_dirty)) {
+	for (int i = 0; i < ROUNDS && !err && as->refs == 1 && atomic_load(&as->nr_dirty); i++) {
 		mutex_unlock(&files_lock);
 		err = writeback_all(as);
 		mutex_lock(&files_lock);

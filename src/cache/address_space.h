@@ -65,6 +65,7 @@ struct address_space {
 	struct rmap *rmaps;            /* rmap_lock */
 	_Atomic uint64_t nr_pages;     /* in the table */
 	_Atomic uint64_t nr_dirty;     /* of those, not CLEAN */
+	_Atomic bool handed;           /* its shared mappings are the kernel's; only ever set, under every mmap_lock */
 	_Atomic uint32_t wb_err;       /* errseq: error << 16 | count of errors, 0 when none yet */
 	_Atomic uint64_t streams[RA_STREAMS]; /* read-ahead: next index << 16 | window */
 	_Atomic uint32_t stream_turn;

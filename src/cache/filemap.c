@@ -67,6 +67,17 @@ static bool is_dirty(pfn_t pfn)
 	return s == PAGE_DIRTY || s == PAGE_REDIRTY;
 }
 
+/*
+ * Whether a private mapping has a copy of its own of the i-th page from here. Caller holds the lock of the file's page:
+ * none is made meanwhile, and one that leaves memory is marked as swapped before it leaves the table.
+ */
+static bool has_private(const struct fault *f, uint32_t i)
+{
+	struct page_key key = {.as = f->anon->id, .index = f->anon_index + i};
+
+	return page_find(key) != PFN_NONE || anon_is_swapped(f->anon, key.index);
+}
+
 /* Maps a page of the frame memory; an mmu that cannot write-protect at once gets clean pages of shared mappings as dirty ones. */
 static int map_page(struct fault *f, pfn_t pfn)
 {
@@ -75,7 +86,9 @@ static int map_page(struct fault *f, pfn_t pfn)
 
 	if (wp && !f->mmu->map_can_wp && !f->anon && f->as->store->writable)
 		mark_dirty(f->as, pfn);
-	err = f->mmu->ops->map(f->mmu, f->addr, FL_PAGE_SIZE, wp && !is_dirty(pfn) ? MMU_WP : 0);
+	if (f->anon && has_private(f, 0))
+		return -EAGAIN; /* in swap by now: the file's page must not show in its place */
+	err = f->mmu->ops->map(f->mmu, f->addr, FL_PAGE_SIZE, wp && (f->anon || !is_dirty(pfn)) ? MMU_WP : 0);
 	return err == -EEXIST ? (f->write && !f->anon ? f->mmu->ops->unprotect(f->mmu, f->addr, FL_PAGE_SIZE) : 0) : err;
 }
 
@@ -131,7 +144,7 @@ static void insert_run(struct fill *fl, uint32_t max)
 /* Takes the pages from `keep` on out of the table again. */
 static void drop_run(struct fill *fl, uint32_t keep)
 {
-	uint32_t n = fl->n - keep;
+	uint32_t n = fl->n > keep ? fl->n - keep : 0;
 
 	if (!n)
 		return;
@@ -163,10 +176,9 @@ static int read_run(struct fill *fl)
 	}
 	report_add(&fl->as->report->read_bytes, (uint64_t)got);
 	end = page_align_up((uint64_t)got);
-	if (end >> FL_PAGE_SHIFT < fl->n) {
-		address_space_stat(fl->as); /* shorter than it was: cut by somebody else, or a read that stopped short */
-		drop_run(fl, (uint32_t)(end >> FL_PAGE_SHIFT));
-	}
+	if ((uint64_t)got < (uint64_t)fl->n << FL_PAGE_SHIFT)
+		address_space_stat(fl->as); /* the end, or shorter than it was: cut by somebody else, or a read that stopped short */
+	drop_run(fl, (uint32_t)(end >> FL_PAGE_SHIFT));
 	if ((uint64_t)got < end && off + (uint64_t)got < atomic_load(&fl->as->size))
 		return -EAGAIN; /* stopped short inside a page: not the end of the file */
 	memset(fl->buf.data + got, 0, end - (uint64_t)got);
@@ -189,18 +201,20 @@ static uint32_t install_shared(struct fault *f, struct fill *fl, int *err)
 	return (uint32_t)((done + more) >> FL_PAGE_SHIFT);
 }
 
-/* The frame memory is filled by a write; then the mapping is made, as far as no private copy is in the way. */
+/* The frame memory is filled by a write; then the mapping is made, as far as no private copy, in swap or not, is in the way. */
 static uint32_t install_private(struct fault *f, struct fill *fl, int *err)
 {
-	uint64_t len = (uint64_t)fl->n << FL_PAGE_SHIFT;
+	uint32_t n = 0;
 
-	*err = frame_write(fl->as, fl->index << FL_PAGE_SHIFT, fl->buf.data, len);
+	*err = frame_write(fl->as, fl->index << FL_PAGE_SHIFT, fl->buf.data, (uint64_t)fl->n << FL_PAGE_SHIFT);
 	if (*err) {
 		fl->as->frames->discard(fl->as, fl->index, fl->n);
 		return 0;
 	}
-	if (f->addr) {
-		*err = f->mmu->ops->map(f->mmu, f->addr, len, MMU_WP);
+	while (f->addr && n < fl->n && !has_private(f, n))
+		n++;
+	if (n) {
+		*err = f->mmu->ops->map(f->mmu, f->addr, (uint64_t)n << FL_PAGE_SHIFT, MMU_WP);
 		if (*err == -EEXIST)
 			*err = 0;
 	}
@@ -357,8 +371,20 @@ static int read_for_cow(struct fault *f, char *data)
 		address_space_stat(as);
 		return -EAGAIN;
 	}
+	if (n < (ssize_t)FL_PAGE_SIZE && (address_space_stat(as) || (f->index << FL_PAGE_SHIFT) + (uint64_t)n < atomic_load(&as->size)))
+		return -EAGAIN; /* stopped short: not the end of the file */
 	memset(data + n, 0, FL_PAGE_SIZE - (size_t)n);
 	return 0;
+}
+
+/* Makes the page that is mapped the program's own, if it is not; -EAGAIN when none is mapped any more. */
+static int cow_mapped(struct fault *f)
+{
+	int err = f->mmu->ops->unprotect(f->mmu, f->addr, FL_PAGE_SIZE);
+
+	if (!err)
+		err = f->mmu->ops->break_cow(f->mmu, f->addr);
+	return err == -EFAULT ? -EAGAIN : err;
 }
 
 /* The file's page is locked, so it stays where it is. */
@@ -367,12 +393,8 @@ static int cow_from_cache(struct fault *f, pfn_t file_page, struct buffer buf)
 	int err;
 
 	page_set_flags(file_page, PG_REFERENCED);
-	if (f->present) {
-		err = f->mmu->ops->unprotect(f->mmu, f->addr, FL_PAGE_SIZE);
-		if (!err)
-			err = f->mmu->ops->break_cow(f->mmu, f->addr);
-		return err == -EFAULT ? -EAGAIN : err;
-	}
+	if (f->present)
+		return cow_mapped(f);
 	err = frame_read(f->as, f->index << FL_PAGE_SHIFT, buf.data, FL_PAGE_SIZE);
 	return err ? err : copy_in(f, buf.data, 0);
 }
@@ -389,6 +411,8 @@ static int cow(struct fault *f, struct buffer buf)
 			count_hit(f);
 		return err;
 	}
+	if (f->present) /* a copy that the kernel made before the mapping was write-protected, see uffd_map() */
+		return cow_mapped(f);
 	f->missed = true;
 	err = read_for_cow(f, buf.data);
 	return err ? err : copy_in(f, buf.data, 0);
@@ -465,8 +489,9 @@ static int fault_private(struct fault *f, pfn_t *locked)
 			return err;
 		}
 		if (!f->write && !anon_is_swapped(f->anon, f->anon_index))
-			return fault_file(f, locked);
-		err = anon_miss(f, locked);
+			err = fault_file(f, locked);
+		else
+			err = anon_miss(f, locked);
 		if (err != -EAGAIN)
 			return err;
 	}
@@ -528,9 +553,13 @@ static bool unpin_key(struct page_key key)
 /* A pin made for reading lies on the file's page, also when the program has made a private copy since. */
 void filemap_unpin(struct fault *f)
 {
-	if (!f->anon || !unpin_key(anon_key(f)))
-		unpin_key(file_key(f));
-	atomic_fetch_sub(&pinned_pages, 1);
+	if ((f->anon && unpin_key(anon_key(f))) || unpin_key(file_key(f)))
+		atomic_fetch_sub(&pinned_pages, 1);
+}
+
+void filemap_forget_pins(uint32_t n)
+{
+	atomic_fetch_sub(&pinned_pages, n);
 }
 
 /* ---- Without a fault ---- */

@@ -33,6 +33,9 @@ int filemap_fault(struct fault *f);
 int filemap_pin(struct fault *f);
 void filemap_unpin(struct fault *f);
 
+/* A page goes with so many pins on it (truncate, munmap): they no longer count. */
+void filemap_forget_pins(uint32_t n);
+
 /* Reads pages in without mapping them. Best effort: stops at the first error. */
 void filemap_readahead(struct fault *f, uint64_t pages);
 /* Whether a page is in memory. */

@@ -4,9 +4,15 @@
 #include <errno.h>
 
 #include "budget.h"
+#include "filemap.h"
 #include "util/compiler.h"
 
 static const char zeros[FL_PAGE_SIZE];
+
+static bool in_writeback(uint32_t word)
+{
+	return page_state_of(word) == PAGE_WRITEBACK || page_state_of(word) == PAGE_REDIRTY;
+}
 
 /* Locks the page when it belongs to the range, waiting for whoever works on it, its write-back included. */
 static pfn_t lock_settled(struct page_key key)
@@ -15,13 +21,12 @@ static pfn_t lock_settled(struct page_key key)
 		pfn_t pfn = page_find_lock(key);
 		uint32_t w;
 
-		if (pfn == PFN_NONE)
-			return PFN_NONE;
-		w = page_word(pfn) & ~PG_LOCKED;
-		if (page_state_of(w) != PAGE_WRITEBACK && page_state_of(w) != PAGE_REDIRTY)
+		if (pfn == PFN_NONE || !in_writeback(page_word(pfn)))
 			return pfn;
 		page_unlock(pfn);
-		page_wait(pfn, page_word(pfn));
+		w = page_word(pfn);
+		if (in_writeback(w)) /* else it has ended meanwhile, and nobody would wake us */
+			page_wait(pfn, w);
 	}
 }
 
@@ -37,6 +42,7 @@ static bool forget_one(struct address_space *as, struct page_key key)
 		return false;
 	if (page_state_of(page_word(pfn)) == PAGE_DIRTY)
 		as_count_dirty(as, -1);
+	filemap_forget_pins(page_pins_of(page_word(pfn)));
 	page_discard(pfn);
 	if (as->memfd < 0)
 		as->frames->discard(as, key.index, 1);

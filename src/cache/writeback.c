@@ -37,9 +37,9 @@ static bool is_dirty(pfn_t pfn)
 }
 
 /* Locks a neighbour if it is dirty and free. */
-static pfn_t try_neighbour(struct address_space *as, uint64_t index)
+static pfn_t try_neighbour(struct page_key key)
 {
-	struct page_key key = {.as = as->id, .index = index}, found;
+	struct page_key found;
 	pfn_t pfn = page_find(key);
 
 	if (pfn == PFN_NONE || !is_dirty(pfn) || !page_trylock(pfn))
@@ -54,21 +54,27 @@ static pfn_t try_neighbour(struct address_space *as, uint64_t index)
 /* Extends c, which holds its first page locked, to the left and to the right, within [first, last]. */
 static void grow_cluster(struct cluster *c, uint64_t first, uint64_t last, uint32_t max)
 {
+	struct page_key key = {.as = c->as->id, .index = c->index};
 	uint32_t left = 0;
 	pfn_t pfn;
 
-	while (c->n < max && c->index > first && (pfn = try_neighbour(c->as, c->index - 1)) != PFN_NONE) {
+	for (; c->n < max && c->index > first; c->index--, left++) {
+		key.index = c->index - 1;
+		if ((pfn = try_neighbour(key)) == PFN_NONE)
+			break;
 		c->pfn[c->n++] = pfn; /* in reverse order; turned below */
-		c->index--;
-		left++;
 	}
 	for (uint32_t i = 0, j = left; i < j; i++, j--) {
 		pfn = c->pfn[i];
 		c->pfn[i] = c->pfn[j];
 		c->pfn[j] = pfn;
 	}
-	while (c->n < max && c->index + c->n <= last && (pfn = try_neighbour(c->as, c->index + c->n)) != PFN_NONE)
+	while (c->n < max && c->index + c->n <= last) {
+		key.index = c->index + c->n;
+		if ((pfn = try_neighbour(key)) == PFN_NONE)
+			break;
 		c->pfn[c->n++] = pfn;
+	}
 }
 
 static void unlock_cluster(struct cluster *c)
@@ -276,27 +282,59 @@ int writeback_all(struct address_space *as)
 	return writeback_range(as, 0, PAGE_INDEX_MAX);
 }
 
-void writeback_for_reclaim(pfn_t pfn)
-{
-	struct cluster c = {.n = 1, .pfn = {pfn}};
+/* What reclaim knows of a dirty page once it has let go of the lock: the object may be freed, and used for another file. */
+struct lead {
 	struct page_key key;
+	struct address_space *as;
+	bool bounce;
+};
+
+/* False when there is nothing to write, or nobody to write it. */
+static bool look(pfn_t pfn, struct lead *l)
+{
+	bool yes = false;
 
 	if (!page_trylock(pfn))
-		return;
-	key = page_key(pfn);
-	c.as = page_state_of(page_word(pfn)) == PAGE_DIRTY ? address_space_of(key) : NULL;
+		return false;
+	if (page_state_of(page_word(pfn)) == PAGE_DIRTY) {
+		l->key = page_key(pfn);
+		l->as = address_space_of(l->key);
+		l->bounce = l->as->frames->snapshot;
+		yes = l->as->store && l->as->store->writable;
+	}
 	page_unlock(pfn);
-	if (!c.as || !c.as->store || !c.as->store->writable)
+	return yes;
+}
+
+/* The page again, locked, if it is still dirty and still this object's: which therefore stays until it is unlocked. */
+static pfn_t find_again(const struct lead *l)
+{
+	pfn_t pfn = try_neighbour(l->key);
+
+	if (pfn == PFN_NONE || address_space_of(l->key) == l->as)
+		return pfn;
+	page_unlock(pfn);
+	return PFN_NONE;
+}
+
+void writeback_for_reclaim(pfn_t pfn)
+{
+	struct cluster c = {.n = 1};
+	struct lead l;
+
+	if (!look(pfn, &l))
 		return;
-	c.buf = cluster_buffer(c.as);
-	if (read_trylock(&c.as->invalidate_lock)) {
-		c.index = key.index;
-		c.pfn[0] = try_neighbour(c.as, key.index);
+	if (l.bounce)
+		c.buf = buffer_get(true);
+	if (read_trylock(&l.as->invalidate_lock)) {
+		c.as = l.as;
+		c.index = l.key.index;
+		c.pfn[0] = find_again(&l);
 		if (c.pfn[0] != PFN_NONE) {
 			grow_cluster(&c, 0, PAGE_INDEX_MAX, cluster_limit(&c));
 			run_cluster(&c);
 		}
-		read_unlock(&c.as->invalidate_lock);
+		read_unlock(&l.as->invalidate_lock);
 	}
 	put_cluster_buffer(c.buf);
 }

@@ -85,6 +85,8 @@ static int hand_over(struct address_space *as)
 	lock_spaces();
 	for_each_concerned(as, lock_one);
 	err = writeback_all(as);
+	if (!err)
+		atomic_store(&as->handed, true);
 	write_lock(&rmap_lock);
 	if (!err)
 		err = for_each_concerned(as, replace_one);

@@ -140,8 +140,9 @@ static int map_and_attach(struct mm *mm, const struct mmap_request *rq, struct v
 	uint64_t len = page_align_up(rq->len);
 	int flags = (rq->flags & (KERNEL_FLAGS | MAP_FIXED | MAP_FIXED_NOREPLACE)) | (v->flags & VM_SHARED ? MAP_SHARED : MAP_PRIVATE);
 	bool hide = is_fixed(rq);
-	void *p = sys_mmap((void *)rq->addr, len, hide ? PROT_NONE : v->prot, flags, v->as->memfd, (off_t)rq->offset);
-	int err;
+	bool handed = v->flags & VM_HANDED;
+	int fd = handed ? file_store_fd(v->as->store) : v->as->memfd, err = 0;
+	void *p = sys_mmap((void *)rq->addr, len, hide && !handed ? PROT_NONE : v->prot, flags, fd, (off_t)rq->offset);
 
 	if (sys_is_err(p))
 		return sys_err(p);
@@ -149,8 +150,9 @@ static int map_and_attach(struct mm *mm, const struct mmap_request *rq, struct v
 		sys_munmap(p, len);
 		return -EEXIST;
 	}
-	err = mm->mmu->ops->attach(mm->mmu, (uint64_t)p, len);
-	if (!err && hide && v->prot)
+	if (!handed)
+		err = mm->mmu->ops->attach(mm->mmu, (uint64_t)p, len);
+	if (!err && hide && !handed && v->prot)
 		err = sys_mprotect(p, len, v->prot);
 	if (err)
 		sys_munmap(p, len);
@@ -165,11 +167,14 @@ static int place(struct mm *mm, const struct mmap_request *rq, struct vma *v, st
 	int err;
 
 	write_lock(&rmap_lock);
+	if ((v->flags & VM_SHARED) && atomic_load(&v->as->handed))
+		v->flags |= VM_HANDED;
 	err = map_and_attach(mm, rq, v, &addr);
 	if (!err) {
 		*replaced = vma_detach_range(mm, addr, addr + len);
 		vma_set_range(v, addr, addr + len);
-		vma_link_rmap(v);
+		if (!(v->flags & VM_HANDED))
+			vma_link_rmap(v);
 		err = vma_index_insert(&mm->index, v);
 		if (err) {
 			sys_munmap((void *)addr, len);

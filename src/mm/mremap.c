@@ -265,6 +265,8 @@ static int remap_locked(struct mm *mm, struct remap *r, uint64_t *out)
 
 	if (!v)
 		return -EFAULT;
+	if (vma_index_of(v, r->old) + (r->new_len >> FL_PAGE_SHIFT) > PAGE_INDEX_MAX + 1)
+		return -EINVAL;
 	if (v->flags & VM_HANDED)
 		return -EOPNOTSUPP; /* docs/design.md, stepping aside */
 	if (r->new_len < r->old_len) {

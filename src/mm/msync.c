@@ -107,15 +107,19 @@ int mm_msync(struct mm *mm, uint64_t addr, uint64_t len, int flags, bool whole)
 
 /* ---- madvise ---- */
 
-static void set_advice(struct mm *mm, const struct part *p, enum ra_advice advice)
+static int set_advice(struct mm *mm, const struct part *p, enum ra_advice advice)
 {
+	int err;
+
 	mutex_lock(&mm->mmap_lock);
-	for (struct vma *v = vma_find(&mm->index, p->start); v && v->start < p->end; v = vma_find(&mm->index, v->end)) {
+	err = vma_split_range(mm, p->start, p->end);
+	for (struct vma *v = vma_find(&mm->index, p->start); v && v->start < p->end && !err; v = vma_find(&mm->index, v->end)) {
 		vma_lock_write(v);
 		v->advice = advice;
 		vma_unlock_write(v);
 	}
 	mutex_unlock(&mm->mmap_lock);
+	return err;
 }
 
 /* Private pages go, in memory and in swap; then the mapping lets go of what it shows. */
@@ -168,14 +172,11 @@ static int advise_part(struct mm *mm, const struct part *p, int advice)
 		return sys_madvise((void *)p->start, p->end - p->start, advice);
 	switch (advice) {
 	case MADV_NORMAL:
-		set_advice(mm, p, RA_NORMAL);
-		return 0;
+		return set_advice(mm, p, RA_NORMAL);
 	case MADV_RANDOM:
-		set_advice(mm, p, RA_RANDOM);
-		return 0;
+		return set_advice(mm, p, RA_RANDOM);
 	case MADV_SEQUENTIAL:
-		set_advice(mm, p, RA_SEQUENTIAL);
-		return 0;
+		return set_advice(mm, p, RA_SEQUENTIAL);
 	case MADV_WILLNEED:
 		return willneed(mm, p);
 	case MADV_DONTNEED:
@@ -210,7 +211,11 @@ static int check_advice(int advice)
 	case MADV_DONTFORK:
 	case MADV_DOFORK:
 	case MADV_HWPOISON:
+	case 24:  /* MADV_DONTNEED_LOCKED */
+	case 25:  /* MADV_COLLAPSE */
 	case 101: /* MADV_SOFT_OFFLINE */
+	case 102: /* MADV_GUARD_INSTALL */
+	case 103: /* MADV_GUARD_REMOVE */
 	case MADV_MERGEABLE:
 	case MADV_UNMERGEABLE:
 	case MADV_HUGEPAGE:
@@ -240,30 +245,37 @@ int mm_madvise(struct mm *mm, uint64_t addr, uint64_t len, int advice, bool whol
 
 /* ---- mincore ---- */
 
-static void mincore_part(const struct part *p, unsigned char *vec)
+static void mincore_vma(struct vma *v, uint64_t from, uint64_t to, unsigned char *vec)
 {
-	for (uint64_t i = p->first; i <= p->last; i++)
-		vec[i - p->first] = page_find((struct page_key){.as = p->as->id, .index = i}) != PFN_NONE;
+	for (uint64_t at = from; at < to; at += FL_PAGE_SIZE) {
+		struct fault f;
+
+		vma_fault(v, at, false, false, &f);
+		vec[(at - from) >> FL_PAGE_SHIFT] = filemap_resident(&f);
+	}
 }
 
 int mm_mincore(struct mm *mm, uint64_t addr, uint64_t len, unsigned char *vec, bool whole)
 {
+	uint64_t at = addr;
 	bool hole = false;
-	struct part p;
 	int err = 0;
 
 	if (addr & FL_PAGE_MASK)
 		return -EINVAL;
 	if (!range_ok(addr, &len))
 		return -ENOMEM;
-	for (uint64_t at = addr; at < addr + len && !err && next_part(mm, at, addr + len, &p, &hole); at = p.end) {
-		unsigned char *v = vec + ((p.start - addr) >> FL_PAGE_SHIFT);
+	mutex_lock(&mm->mmap_lock);
+	for (struct vma *v; at < addr + len && !err && (v = vma_find(&mm->index, at)) && v->start < addr + len; at = v->end) {
+		uint64_t from = max_u64(v->start, at), to = min_u64(v->end, addr + len);
+		unsigned char *part = vec + ((from - addr) >> FL_PAGE_SHIFT);
 
-		if (p.flags & VM_HANDED)
-			err = sys_mincore((void *)p.start, p.end - p.start, v);
+		hole |= from > at;
+		if (v->flags & VM_HANDED)
+			err = sys_mincore((void *)from, to - from, part);
 		else
-			mincore_part(&p, v);
-		address_space_put(p.as);
+			mincore_vma(v, from, to, part);
 	}
-	return err ? err : hole && !whole ? -ENOMEM : 0;
+	mutex_unlock(&mm->mmap_lock);
+	return err ? err : (hole || at < addr + len) && !whole ? -ENOMEM : 0;
 }

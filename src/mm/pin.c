@@ -47,7 +47,7 @@ static void unpin_page(struct mm *mm, uint64_t addr)
 
 void mm_unpin(struct mm *mm, uint64_t addr, uint64_t len)
 {
-	uint64_t end = page_align_up(addr + len);
+	uint64_t end = len ? page_align_up(addr + len) : 0;
 
 	for (uint64_t at = page_align_down(addr); at < end && mm_overlaps(mm, at, end - at); at += FL_PAGE_SIZE)
 		unpin_page(mm, at);
@@ -55,7 +55,7 @@ void mm_unpin(struct mm *mm, uint64_t addr, uint64_t len)
 
 int mm_pin(struct mm *mm, uint64_t addr, uint64_t len, bool write)
 {
-	uint64_t end = page_align_up(addr + len);
+	uint64_t end = len ? page_align_up(addr + len) : 0;
 
 	for (uint64_t at = page_align_down(addr); at < end && mm_overlaps(mm, at, end - at); at += FL_PAGE_SIZE) {
 		int err = pin_page(mm, at, write);

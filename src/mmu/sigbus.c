@@ -13,6 +13,7 @@
 #include "util/lock.h"
 #include "util/sys.h"
 
+#define SI_FAILED_ACCESS (-7717) /* our own si_code, see sigbus_raise_in() */
 #define ERR_PRESENT 1 /* bits of the x86 page fault error code */
 #define ERR_WRITE 2
 
@@ -133,13 +134,37 @@ static unsigned fault_flags(const ucontext_t *uc)
 	return (err & ERR_WRITE ? FAULT_WRITE : 0) | (err & ERR_PRESENT ? FAULT_PRESENT : 0);
 }
 
+void sigbus_raise_in(int tid, uint64_t addr)
+{
+	siginfo_t info;
+
+	memset(&info, 0, sizeof info);
+	info.si_signo = SIGBUS;
+	info.si_code = SI_FAILED_ACCESS;
+	info.si_value.sival_ptr = (void *)(uintptr_t)addr;
+	sys_call(SYS_rt_tgsigqueueinfo, sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0), tid, SIGBUS, (long)&info, 0, 0);
+}
+
+static void translate(siginfo_t *info)
+{
+	void *addr = info->si_value.sival_ptr;
+
+	memset(info, 0, sizeof *info);
+	info->si_signo = SIGBUS;
+	info->si_code = BUS_ADRERR;
+	info->si_addr = addr;
+}
+
 static void on_sigbus(int sig, siginfo_t *info, void *context)
 {
 	ucontext_t *uc = context;
 	int saved = errno;
 
 	(void)sig;
-	if (info->si_code != BUS_ADRERR || mmu_fault_handler()((uint64_t)(uintptr_t)info->si_addr, fault_flags(uc)) != 0)
+	if (info->si_code == SI_FAILED_ACCESS) {
+		translate(info);
+		pass_on(info, uc);
+	} else if (info->si_code != BUS_ADRERR || mmu_fault_handler()((uint64_t)(uintptr_t)info->si_addr, fault_flags(uc)) != 0)
 		pass_on(info, uc);
 	errno = saved;
 }

@@ -10,6 +10,7 @@
 
 #include <signal.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 /* Installs the handler; 0 or -errno. Again after a fork or when a program replaced it. */
 int sigbus_install(void);
@@ -18,6 +19,11 @@ void sigbus_restore(void);
 /* The program's disposition for SIGBUS; either may be NULL. */
 void sigbus_set_action(const struct sigaction *act, struct sigaction *old);
 bool sigbus_installed(void);
+/*
+ * Raises SIGBUS for a failed access in another thread of this process, as if the kernel had: only a process's first thread
+ * may queue a signal with a si_code of the kernel's, so ours is a private one, which the handler translates.
+ */
+void sigbus_raise_in(int tid, uint64_t addr);
 /* Whether this thread has SIGBUS blocked, as far as the program knows; set by the shim. NULL: never. */
 void sigbus_set_blocked_query(bool (*fn)(void));
 

@@ -14,6 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "sigbus.h"
 #include "uffd.h"
 #include "uffd_abi.h"
 #include "util/compiler.h"
@@ -33,17 +34,6 @@ struct uffd_threads {
 static struct uffd_threads pools[CONTEXTS];
 static struct uffd_mmu contexts[CONTEXTS]; /* in use when fd > 0; changed under the lock of spaces */
 
-static void send_sigbus(int tid, uint64_t addr)
-{
-	siginfo_t info;
-
-	memset(&info, 0, sizeof info);
-	info.si_signo = SIGBUS;
-	info.si_code = BUS_ADRERR;
-	info.si_addr = (void *)(uintptr_t)addr;
-	sys_call(SYS_rt_tgsigqueueinfo, sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0), tid, SIGBUS, (long)&info, 0, 0);
-}
-
 static void serve(struct uffd_mmu *u, const struct uffd_msg *msg)
 {
 	uint64_t addr = msg->arg.pagefault.address, flags = msg->arg.pagefault.flags;
@@ -53,7 +43,7 @@ static void serve(struct uffd_mmu *u, const struct uffd_msg *msg)
 	if (msg->event != UFFD_EVENT_PAGEFAULT)
 		return;
 	if (mmu_fault_handler()(addr, f) != 0)
-		send_sigbus((int)msg->arg.pagefault.feat.ptid, addr);
+		sigbus_raise_in((int)msg->arg.pagefault.feat.ptid, addr);
 	uffd_wake(&u->mmu, page_align_down(addr), FL_PAGE_SIZE);
 }
 
@@ -177,5 +167,5 @@ int uffd_thread_create(struct mmu **out)
 		return err;
 	}
 	*out = &u->mmu;
-	return 0;
+	return sigbus_install();
 }

@@ -59,7 +59,8 @@ int file_store_fd(struct store *s);
 /* ---- Swap: a region of an unlinked temporary file (swap_store.c) ---- */
 
 /* Where the temporary file is made: a directory; NULL for $TMPDIR, /var/tmp, /tmp. */
-void swap_set_directory(const char *dir);
+/* 0, or -errno when the directory cannot hold one. */
+int swap_set_directory(const char *dir);
 int swap_store_open(struct arena *arena, uint64_t bytes, struct store **out);
 void swap_exit(void);
 uint64_t swap_written(void);

@@ -29,16 +29,24 @@ static int swap_fd = -1;        /* guarded by swap_lock until set */
 static uint64_t next_base;      /* guarded by swap_lock */
 static _Atomic uint64_t written;
 
-void swap_set_directory(const char *dir)
-{
-	directory[0] = 0;
-	if (dir)
-		snprintf(directory, sizeof directory, "%s", dir);
-}
-
 static int open_in(const char *dir)
 {
 	return dir && *dir ? sys_openat(AT_FDCWD, dir, O_TMPFILE | O_RDWR | O_EXCL | O_CLOEXEC, 0600) : -ENOENT;
+}
+
+int swap_set_directory(const char *dir)
+{
+	int fd;
+
+	directory[0] = 0;
+	if (!dir)
+		return 0;
+	fd = open_in(dir);
+	if (fd < 0)
+		return fd;
+	sys_close(fd);
+	snprintf(directory, sizeof directory, "%s", dir);
+	return 0;
 }
 
 /* Only on first use, outside of any signal handler: reads the environment. */

@@ -33,7 +33,7 @@ struct arena {
 
 int arena_init(struct arena *a, size_t reserve, bool (*charge)(uint64_t pages));
 void arena_exit(struct arena *a);
-/* Zeroed memory of at least `size` bytes (up to ARENA_MAX_OBJECT), 64-byte aligned from 64 on; NULL when over budget. */
+/* Zeroed memory of at least `size` bytes (up to ARENA_MAX_OBJECT), 32-byte aligned; NULL when over budget. */
 void *arena_alloc(struct arena *a, size_t size);
 void arena_free(struct arena *a, void *p, size_t size);
 /* Bytes taken from the system so far. */
