@@ -20,10 +20,12 @@ struct vma *vma_alloc(struct mm *mm)
 	if (v)
 		pool = v->next;
 	mutex_unlock(&pool_lock);
-	if (v)
-		memset((char *)v + sizeof v->lock, 0, sizeof *v - sizeof v->lock);
-	else
+	if (v) { /* a racing look-up may still hold it */
+		vma_set_range(v, 0, 0);
+		memset(&v->pgoff, 0, sizeof *v - offsetof(struct vma, pgoff));
+	} else {
 		v = arena_alloc(address_space_arena(), sizeof *v);
+	}
 	if (v)
 		v->mm = mm;
 	return v;
@@ -84,9 +86,11 @@ struct vma *vma_lock_read(struct vma_index *x, uint64_t addr)
 			return NULL;
 		if (!try_read(v))
 			continue;
-		if (addr >= v->start && addr < v->end && v->mm)
+		uint64_t end = __atomic_load_n(&v->end, __ATOMIC_ACQUIRE), start = __atomic_load_n(&v->start, __ATOMIC_RELAXED);
+
+		if (addr >= start && addr < end && v->mm)
 			return v;
-		bool above = v->start > addr && v->end > v->start;
+		bool above = start > addr && end > start;
 
 		vma_unlock_read(v);
 		if (above)

@@ -97,11 +97,11 @@ void vma_unlock_read(struct vma *v);
 void vma_lock_write(struct vma *v);
 void vma_unlock_write(struct vma *v);
 
-/* Caller holds the lock for writing, or nobody knows the VMA yet; the racing look-up reads `end`. */
+/* Caller holds the lock for writing, or nobody knows the VMA yet, all else set; racing look-ups read both. */
 static inline void vma_set_range(struct vma *v, uint64_t start, uint64_t end)
 {
-	v->start = start;
-	__atomic_store_n(&v->end, end, __ATOMIC_RELAXED);
+	__atomic_store_n(&v->start, start, __ATOMIC_RELAXED);
+	__atomic_store_n(&v->end, end, __ATOMIC_RELEASE);
 }
 
 static inline uint64_t vma_pages(const struct vma *v)

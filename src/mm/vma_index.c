@@ -9,7 +9,8 @@
  * A full chunk splits in two, an empty one is taken out. With 128 to a chunk, a million VMAs are some ten thousand
  * chunks; inserting moves half a chunk and, once in some 64 times, half the top.
  *
- * Readers hold nothing: all words are atomic, and `seq` tells them that what they read was one state.
+ * Readers hold nothing: all words are atomic, and `seq` tells them that what they read was one state. They look into a VMA
+ * before they know that: pointers to VMAs are stored with release.
  */
 #include <errno.h>
 #include <sys/mman.h>
@@ -180,10 +181,10 @@ static void chunk_put(struct vma_chunk *c, uint32_t at, struct vma *v)
 
 	for (uint32_t i = n; i > at; i--) {
 		store(&c->start[i], load(&c->start[i - 1]));
-		store(&c->vma[i], load(&c->vma[i - 1]));
+		atomic_store_explicit(&c->vma[i], load(&c->vma[i - 1]), memory_order_release);
 	}
 	store(&c->start[at], v->start);
-	store(&c->vma[at], v);
+	atomic_store_explicit(&c->vma[at], v, memory_order_release);
 	store(&c->n, n + 1);
 }
 
@@ -193,7 +194,7 @@ static void chunk_take(struct vma_chunk *c, uint32_t at)
 
 	for (uint32_t i = at; i < n; i++) {
 		store(&c->start[i], load(&c->start[i + 1]));
-		store(&c->vma[i], load(&c->vma[i + 1]));
+		atomic_store_explicit(&c->vma[i], load(&c->vma[i + 1]), memory_order_release);
 	}
 	store(&c->n, n);
 }
@@ -206,7 +207,7 @@ static void chunk_split(struct vma_index *x, uint32_t t, struct vma_chunk *fresh
 
 	for (uint32_t i = keep; i < n; i++) {
 		store(&fresh->start[i - keep], load(&c->start[i]));
-		store(&fresh->vma[i - keep], load(&c->vma[i]));
+		atomic_store_explicit(&fresh->vma[i - keep], load(&c->vma[i]), memory_order_release);
 	}
 	store(&fresh->n, n - keep);
 	store(&c->n, keep);
@@ -287,10 +288,10 @@ static struct vma *entry(struct vma_index *x, uint32_t t, uint32_t at)
 	struct vma_chunk *c = load(&x->top[t].chunk);
 
 	if (at < load(&c->n) && at < CHUNK_MAX)
-		return load(&c->vma[at]);
+		return atomic_load_explicit(&c->vma[at], memory_order_acquire);
 	if (t + 1 >= load(&x->nchunks))
 		return NULL;
-	return load(&load(&x->top[t + 1].chunk)->vma[0]);
+	return atomic_load_explicit(&load(&x->top[t + 1].chunk)->vma[0], memory_order_acquire);
 }
 
 static struct vma *find(struct vma_index *x, uint64_t addr)

@@ -59,7 +59,6 @@ static struct vma *upper_part(struct vma *v, uint64_t addr)
 
 	if (!u)
 		return NULL;
-	vma_set_range(u, addr, v->end);
 	u->pgoff = vma_index_of(v, addr);
 	u->anon_pgoff = v->anon_pgoff + ((addr - v->start) >> FL_PAGE_SHIFT);
 	u->prot = v->prot;
@@ -68,6 +67,7 @@ static struct vma *upper_part(struct vma *v, uint64_t addr)
 	u->as = v->as;
 	u->anon = v->anon;
 	u->wb_seen = v->wb_seen;
+	vma_set_range(u, addr, v->end);
 	return u;
 }
 

@@ -30,7 +30,10 @@ struct mmu_ops {
 	int (*map)(struct mmu *m, uint64_t addr, uint64_t len, unsigned flags);
 	int (*protect)(struct mmu *m, uint64_t addr, uint64_t len);
 	int (*unprotect)(struct mmu *m, uint64_t addr, uint64_t len);
-	/* Makes the page at addr, present and writable, a private copy (the kernel's own copy-on-write). */
+	/*
+	 * Makes the page at addr, present and writable, a private copy (the kernel's own copy-on-write). -EFAULT when it is
+	 * not present after all. NULL where that would make the caller wait for itself: faults served by threads.
+	 */
 	int (*break_cow)(struct mmu *m, uint64_t addr);
 	/* Takes pages out of the mapping; private ones are lost. */
 	int (*zap)(struct mmu *m, uint64_t addr, uint64_t len);

@@ -28,7 +28,7 @@ void sigbus_raise_in(int tid, uint64_t addr);
 void sigbus_set_blocked_query(bool (*fn)(void));
 
 /*
- * The rules for code reachable from the handler (tests/unit/handler_test.sh checks the list of files): no malloc, no stdio, no
+ * The rules for code reachable from the handler (tests/unit/handler_rules_test.sh checks what they call): no malloc, no stdio, no
  * lock that code outside the engine can hold, no thread-local storage but the initial-exec kind, errno kept, all memory
  * reserved before.
  */

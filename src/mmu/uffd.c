@@ -48,7 +48,7 @@ int uffd_open(bool kernel_faults, bool sigbus, bool *user_mode_only)
 	struct uffdio_api api = {.api = UFFD_API, .features = UFFD_NEEDED};
 	int fd, err;
 
-	api.features |= sigbus ? UFFD_FEATURE_SIGBUS : UFFD_FEATURE_THREAD_ID;
+	api.features |= sigbus ? UFFD_FEATURE_SIGBUS : UFFD_FEATURE_THREAD_ID | UFFD_FEATURE_EXACT_ADDRESS;
 	*user_mode_only = !kernel_faults;
 	fd = open_any(kernel_faults ? 0 : UFFD_USER_MODE_ONLY);
 	if (fd == -EINVAL) /* before Linux 5.11 there is no such flag, and no such restriction */

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* read, pread, write, pwrite, getrandom. */
+#include <errno.h>
+#include <pthread.h>
+
+#include "coherent.h"
+#include "real.h"
+#include "transfer.h"
+#include "util/sys.h"
+
+/* One look decides whether anything of this file concerns the call; no file is mapped in most processes most of the time. */
+#define NOTHING_MAPPED likely(!address_space_any())
+
+struct raw_call {
+	int fd;
+	const void *buf;
+	size_t len;
+	off_t off;
+};
+
+static long raw_write(const void *call)
+{
+	const struct raw_call *c = call;
+
+	return c->off == AT_POSITION ? sys_write(c->fd, c->buf, c->len) : sys_pwrite(c->fd, c->buf, c->len, c->off);
+}
+
+static off_t place(const struct transfer *t, size_t done)
+{
+	return t->off == AT_POSITION ? AT_POSITION : t->off + (off_t)done;
+}
+
+static ssize_t libc_read(const struct transfer *t, void *buf, size_t len, size_t done)
+{
+	off_t off = place(t, done);
+
+	return off == AT_POSITION ? REAL(read)(t->fd, buf, len) : REAL(pread64)(t->fd, buf, len, off);
+}
+
+static ssize_t libc_write(const struct transfer *t, const void *buf, size_t len, size_t done)
+{
+	off_t off = place(t, done);
+
+	return off == AT_POSITION ? REAL(write)(t->fd, buf, len) : REAL(pwrite64)(t->fd, buf, len, off);
+}
+
+static ssize_t do_read(const struct transfer *t, void *buf, size_t len, size_t done)
+{
+	struct address_space *as = file_io_lookup(t->fd);
+	int err = 0;
+
+	if (as) {
+		err = coherent_read(as, t->fd, place(t, done), len);
+		file_io_put(as);
+	}
+	return err ? -1 : libc_read(t, buf, len, done);
+}
+
+static ssize_t do_write(const struct transfer *t, void *buf, size_t len, size_t done)
+{
+	struct raw_call raw = {.fd = t->fd, .buf = buf, .len = len, .off = place(t, done)};
+	struct address_space *as = file_io_lookup(t->fd);
+	ssize_t n;
+
+	if (!as)
+		return libc_write(t, buf, len, done);
+	n = coherent_write(as, t->fd, raw.off, raw.off != AT_POSITION && fd_appends(t->fd), raw_write, &raw);
+	file_io_put(as);
+	return n;
+}
+
+static ssize_t read_at(int fd, void *buf, size_t len, off_t off)
+{
+	struct transfer t = {.call = do_read, .fd = fd, .to_memory = true, .off = off};
+
+	return transfer(&t, buf, len);
+}
+
+static ssize_t write_at(int fd, const void *buf, size_t len, off_t off)
+{
+	struct transfer t = {.call = do_write, .fd = fd, .off = off};
+
+	return transfer(&t, (void *)buf, len);
+}
+
+/* ---- The wrappers. A negative offset is the kernel's to refuse. ---- */
+
+WRAPPER ssize_t read(int fd, void *buf, size_t len)
+{
+	return NOTHING_MAPPED ? REAL(read)(fd, buf, len) : read_at(fd, buf, len, AT_POSITION);
+}
+
+WRAPPER ssize_t pread(int fd, void *buf, size_t len, off_t off)
+{
+	return NOTHING_MAPPED || off < 0 ? REAL(pread)(fd, buf, len, off) : read_at(fd, buf, len, off);
+}
+
+WRAPPER ssize_t pread64(int fd, void *buf, size_t len, off64_t off)
+{
+	return NOTHING_MAPPED || off < 0 ? REAL(pread64)(fd, buf, len, off) : read_at(fd, buf, len, off);
+}
+
+WRAPPER ssize_t write(int fd, const void *buf, size_t len)
+{
+	return NOTHING_MAPPED ? REAL(write)(fd, buf, len) : write_at(fd, buf, len, AT_POSITION);
+}
+
+WRAPPER ssize_t pwrite(int fd, const void *buf, size_t len, off_t off)
+{
+	return NOTHING_MAPPED || off < 0 ? REAL(pwrite)(fd, buf, len, off) : write_at(fd, buf, len, off);
+}
+
+WRAPPER ssize_t pwrite64(int fd, const void *buf, size_t len, off64_t off)
+{
+	return NOTHING_MAPPED || off < 0 ? REAL(pwrite64)(fd, buf, len, off) : write_at(fd, buf, len, off);
+}
+
+/* The checking forms of _FORTIFY_SOURCE; libc's own end the program. */
+WRAPPER ssize_t __read_chk(int fd, void *buf, size_t len, size_t room)
+{
+	return NOTHING_MAPPED || len > room ? REAL(__read_chk)(fd, buf, len, room) : read_at(fd, buf, len, AT_POSITION);
+}
+
+WRAPPER ssize_t __pread_chk(int fd, void *buf, size_t len, off_t off, size_t room)
+{
+	return len > room ? REAL(__pread_chk)(fd, buf, len, off, room) : pread(fd, buf, len, off);
+}
+
+WRAPPER ssize_t __pread64_chk(int fd, void *buf, size_t len, off64_t off, size_t room)
+{
+	return len > room ? REAL(__pread64_chk)(fd, buf, len, off, room) : pread64(fd, buf, len, off);
+}
+
+static ssize_t do_random(const struct transfer *t, void *buf, size_t len, size_t done)
+{
+	(void)done;
+	return REAL(getrandom)(buf, len, (unsigned)t->flags);
+}
+
+WRAPPER ssize_t getrandom(void *buf, size_t len, unsigned flags)
+{
+	struct transfer t = {.call = do_random, .fd = -1, .to_memory = true, .whole = true, .flags = (int)flags};
+
+	return NOTHING_MAPPED ? REAL(getrandom)(buf, len, flags) : transfer(&t, buf, len);
+}

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * readv, preadv, writev, pwritev and their v2 forms. Buffers of ours are pinned all at once where that fits; else the
+ * vector goes one buffer at a time, which a concurrent reader of the file may notice.
+ */
+#include "iov.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <sys/syscall.h>
+
+#include "coherent.h"
+#include "real.h"
+#include "transfer.h"
+#include "util/sys.h"
+
+#define NOTHING_MAPPED likely(!address_space_any())
+#define APPEND_FLAG 0x10 /* RWF_APPEND */
+
+bool iov_is_ours(const struct iovec *iov, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (file_io_is_ours(iov[i].iov_base, iov[i].iov_len))
+			return true;
+	return false;
+}
+
+int iov_pin(const struct iovec *iov, int n, bool write)
+{
+	for (int i = 0; i < n; i++) {
+		int err = file_io_pin(iov[i].iov_base, iov[i].iov_len, write);
+
+		if (err) {
+			iov_unpin(iov, i);
+			return err;
+		}
+	}
+	return 0;
+}
+
+void iov_unpin(const struct iovec *iov, int n)
+{
+	while (n-- > 0)
+		file_io_unpin(iov[n].iov_base, iov[n].iov_len);
+}
+
+struct vector {
+	int fd;
+	const struct iovec *iov;
+	int n;
+	off_t off; /* AT_POSITION: the file position */
+	int flags;
+	bool writes;
+};
+
+static long raw_vector(const void *call)
+{
+	const struct vector *v = call;
+
+	/* preadv2 and pwritev2 take the offset in two halves; on 64 bits the first is all of it, and -1 is the position */
+	return sys_call(v->writes ? SYS_pwritev2 : SYS_preadv2, v->fd, (long)v->iov, v->n, v->off, 0, v->flags);
+}
+
+static ssize_t libc_vector(const struct vector *v)
+{
+	if (v->flags)
+		return v->writes ? REAL(pwritev64v2)(v->fd, v->iov, v->n, v->off, v->flags)
+				 : REAL(preadv64v2)(v->fd, v->iov, v->n, v->off, v->flags);
+	if (v->off == AT_POSITION)
+		return v->writes ? REAL(writev)(v->fd, v->iov, v->n) : REAL(readv)(v->fd, v->iov, v->n);
+	return v->writes ? REAL(pwritev64)(v->fd, v->iov, v->n, v->off) : REAL(preadv64)(v->fd, v->iov, v->n, v->off);
+}
+
+static size_t total(const struct vector *v)
+{
+	size_t sum = 0;
+
+	for (int i = 0; i < v->n; i++)
+		sum += v->iov[i].iov_len;
+	return sum;
+}
+
+static bool appends(const struct vector *v)
+{
+	return (v->flags & APPEND_FLAG) || fd_appends(v->fd);
+}
+
+/* Buffers are pinned or not ours. */
+static ssize_t run(const struct vector *v)
+{
+	struct address_space *as = file_io_lookup(v->fd);
+	ssize_t n = 0;
+
+	if (!as)
+		return libc_vector(v);
+	if (v->writes)
+		n = coherent_write(as, v->fd, v->off, appends(v), raw_vector, v);
+	else
+		n = coherent_read(as, v->fd, v->off, total(v));
+	file_io_put(as);
+	return v->writes || n < 0 ? n : libc_vector(v);
+}
+
+static ssize_t run_one(const struct transfer *t, void *buf, size_t len, size_t done)
+{
+	struct iovec iov = {.iov_base = buf, .iov_len = len};
+	struct vector v = {.fd = t->fd, .iov = &iov, .n = 1, .flags = t->flags, .writes = !t->to_memory};
+
+	v.off = t->off == AT_POSITION ? AT_POSITION : t->off + (off_t)done;
+	return run(&v);
+}
+
+static ssize_t one_by_one(const struct vector *v)
+{
+	size_t done = 0;
+
+	for (int i = 0; i < v->n; i++) {
+		struct transfer t = {.call = run_one, .fd = v->fd, .to_memory = !v->writes, .flags = v->flags};
+		ssize_t n;
+
+		t.off = v->off == AT_POSITION ? AT_POSITION : v->off + (off_t)done;
+		n = transfer(&t, v->iov[i].iov_base, v->iov[i].iov_len);
+		if (n < 0)
+			return done ? (ssize_t)done : n;
+		done += (size_t)n;
+		if ((size_t)n < v->iov[i].iov_len)
+			break;
+	}
+	return (ssize_t)done;
+}
+
+static ssize_t run_vector(const struct vector *v)
+{
+	ssize_t n;
+
+	if (v->n <= 0 || v->n > IOV_MAX || v->off < AT_POSITION)
+		return libc_vector(v);
+	if (!iov_is_ours(v->iov, v->n))
+		return run(v);
+	if (total(v) > file_io_piece_limit() || iov_pin(v->iov, v->n, !v->writes))
+		return one_by_one(v);
+	n = run(v);
+	iov_unpin(v->iov, v->n);
+	return n;
+}
+
+static ssize_t vector(int fd, const struct iovec *iov, int n, off_t off, int flags, bool writes)
+{
+	struct vector v = {.fd = fd, .iov = iov, .n = n, .off = off, .flags = flags, .writes = writes};
+
+	return run_vector(&v);
+}
+
+WRAPPER ssize_t readv(int fd, const struct iovec *iov, int n)
+{
+	return NOTHING_MAPPED ? REAL(readv)(fd, iov, n) : vector(fd, iov, n, AT_POSITION, 0, false);
+}
+
+WRAPPER ssize_t writev(int fd, const struct iovec *iov, int n)
+{
+	return NOTHING_MAPPED ? REAL(writev)(fd, iov, n) : vector(fd, iov, n, AT_POSITION, 0, true);
+}
+
+/* Without the v2 a negative offset is an error, also -1. */
+WRAPPER ssize_t preadv(int fd, const struct iovec *iov, int n, off_t off)
+{
+	return NOTHING_MAPPED || off < 0 ? REAL(preadv)(fd, iov, n, off) : vector(fd, iov, n, off, 0, false);
+}
+
+WRAPPER ssize_t preadv64(int fd, const struct iovec *iov, int n, off64_t off)
+{
+	return NOTHING_MAPPED || off < 0 ? REAL(preadv64)(fd, iov, n, off) : vector(fd, iov, n, off, 0, false);
+}
+
+WRAPPER ssize_t pwritev(int fd, const struct iovec *iov, int n, off_t off)
+{
+	return NOTHING_MAPPED || off < 0 ? REAL(pwritev)(fd, iov, n, off) : vector(fd, iov, n, off, 0, true);
+}
+
+WRAPPER ssize_t pwritev64(int fd, const struct iovec *iov, int n, off64_t off)
+{
+	return NOTHING_MAPPED || off < 0 ? REAL(pwritev64)(fd, iov, n, off) : vector(fd, iov, n, off, 0, true);
+}
+
+WRAPPER ssize_t preadv2(int fd, const struct iovec *iov, int n, off_t off, int flags)
+{
+	return NOTHING_MAPPED ? REAL(preadv2)(fd, iov, n, off, flags) : vector(fd, iov, n, off, flags, false);
+}
+
+WRAPPER ssize_t preadv64v2(int fd, const struct iovec *iov, int n, off64_t off, int flags)
+{
+	return NOTHING_MAPPED ? REAL(preadv64v2)(fd, iov, n, off, flags) : vector(fd, iov, n, off, flags, false);
+}
+
+WRAPPER ssize_t pwritev2(int fd, const struct iovec *iov, int n, off_t off, int flags)
+{
+	return NOTHING_MAPPED ? REAL(pwritev2)(fd, iov, n, off, flags) : vector(fd, iov, n, off, flags, true);
+}
+
+WRAPPER ssize_t pwritev64v2(int fd, const struct iovec *iov, int n, off64_t off, int flags)
+{
+	return NOTHING_MAPPED ? REAL(pwritev64v2)(fd, iov, n, off, flags) : vector(fd, iov, n, off, flags, true);
+}

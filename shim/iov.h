@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Buffers given as a vector. */
+#ifndef FL_SHIM_IOV_H
+#define FL_SHIM_IOV_H
+
+#include <stdbool.h>
+#include <sys/uio.h>
+
+bool iov_is_ours(const struct iovec *iov, int n);
+/* Pins what is ours; 0, or -errno with nothing pinned. */
+int iov_pin(const struct iovec *iov, int n, bool write);
+void iov_unpin(const struct iovec *iov, int n);
+
+#endif

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* open in its forms: O_TRUNC on a mapped file is a truncate of it. */
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "coherent.h"
+#include "paths.h"
+#include "real.h"
+#include "util/sys.h"
+
+struct open_call {
+	int dir;
+	const char *path;
+	int flags;
+	mode_t mode;
+};
+
+static long raw_open(const void *call)
+{
+	const struct open_call *o = call;
+
+	return sys_openat(o->dir, o->path, o->flags, (int)o->mode);
+}
+
+static struct address_space *lookup(int dir, const char *path)
+{
+	struct sigguard g;
+	struct address_space *as;
+	struct stat st;
+
+	if (REAL(fstatat)(dir, path, &st, 0) || !S_ISREG(st.st_mode))
+		return NULL;
+	g = sigguard_enter();
+	as = address_space_find((struct file_id){.dev = st.st_dev, .ino = st.st_ino});
+	sigguard_leave(g);
+	return as;
+}
+
+static int open_truncated(struct address_space *as, const struct open_call *o)
+{
+	int fd;
+
+	pthread_testcancel();
+	fd = (int)coherent_change(as, 0, 0, raw_open, o);
+	file_io_put(as);
+	return fd;
+}
+
+typedef int (*openat_fn)(int dir, const char *path, int flags, ...);
+
+static int open_while_mapped(openat_fn real, const struct open_call *o)
+{
+	struct address_space *as = NULL;
+	size_t held = path_hold(o->path);
+	int fd;
+
+	if ((o->flags & O_TRUNC) && !(o->flags & O_PATH))
+		as = lookup(o->dir, o->path);
+	fd = as ? open_truncated(as, o) : real(o->dir, o->path, o->flags, o->mode);
+	path_release(o->path, held);
+	return fd;
+}
+
+static int do_open(openat_fn real, int dir, const char *path, int flags, mode_t mode)
+{
+	struct open_call o = {.dir = dir, .path = path, .flags = flags, .mode = mode};
+
+	return likely(!address_space_any()) ? real(dir, path, flags, mode) : open_while_mapped(real, &o);
+}
+
+static bool takes_mode(int flags)
+{
+	return (flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE;
+}
+
+#define GET_MODE(mode, flags)                                      \
+	do {                                                       \
+		va_list ap;                                        \
+		va_start(ap, flags);                               \
+		mode = takes_mode(flags) ? va_arg(ap, mode_t) : 0; \
+		va_end(ap);                                        \
+	} while (0)
+
+WRAPPER int open(const char *path, int flags, ...)
+{
+	mode_t mode;
+
+	GET_MODE(mode, flags);
+	return do_open(REAL(openat), AT_FDCWD, path, flags, mode);
+}
+
+WRAPPER int open64(const char *path, int flags, ...)
+{
+	mode_t mode;
+
+	GET_MODE(mode, flags);
+	return do_open(REAL(openat64), AT_FDCWD, path, flags, mode);
+}
+
+WRAPPER int openat(int dir, const char *path, int flags, ...)
+{
+	mode_t mode;
+
+	GET_MODE(mode, flags);
+	return do_open(REAL(openat), dir, path, flags, mode);
+}
+
+WRAPPER int openat64(int dir, const char *path, int flags, ...)
+{
+	mode_t mode;
+
+	GET_MODE(mode, flags);
+	return do_open(REAL(openat64), dir, path, flags, mode);
+}
+
+WRAPPER int creat(const char *path, mode_t mode)
+{
+	return do_open(REAL(openat), AT_FDCWD, path, O_WRONLY | O_CREAT | O_TRUNC, mode);
+}
+
+WRAPPER int creat64(const char *path, mode_t mode)
+{
+	return do_open(REAL(openat64), AT_FDCWD, path, O_WRONLY | O_CREAT | O_TRUNC, mode);
+}
+
+/* The checking forms of _FORTIFY_SOURCE: without a mode. libc's own end the program when one is missing. */
+WRAPPER int __open_2(const char *path, int flags)
+{
+	return takes_mode(flags) ? REAL(__open_2)(path, flags) : do_open(REAL(openat), AT_FDCWD, path, flags, 0);
+}
+
+WRAPPER int __open64_2(const char *path, int flags)
+{
+	return takes_mode(flags) ? REAL(__open64_2)(path, flags) : do_open(REAL(openat64), AT_FDCWD, path, flags, 0);
+}
+
+WRAPPER int __openat_2(int dir, const char *path, int flags)
+{
+	return takes_mode(flags) ? REAL(__openat_2)(dir, path, flags) : do_open(REAL(openat), dir, path, flags, 0);
+}
+
+WRAPPER int __openat64_2(int dir, const char *path, int flags)
+{
+	return takes_mode(flags) ? REAL(__openat64_2)(dir, path, flags) : do_open(REAL(openat64), dir, path, flags, 0);
+}
+
+/* ---- fopen: truncated first, and then opened by libc, which truncates an empty file ---- */
+
+static void truncate_for(const char *path, const char *mode)
+{
+	struct address_space *as;
+	int fd;
+
+	if (mode[0] != 'w' || strchr(mode, 'x') || !(as = lookup(AT_FDCWD, path)))
+		return;
+	fd = open_truncated(as, &(struct open_call){.dir = AT_FDCWD, .path = path, .flags = O_WRONLY | O_TRUNC | O_CLOEXEC});
+	if (fd >= 0)
+		sys_close(fd);
+}
+
+static size_t prepare(const char *path, const char *mode)
+{
+	int saved = errno;
+	size_t held;
+
+	if (likely(!address_space_any()) || !path)
+		return 0;
+	held = path_hold(path);
+	truncate_for(path, mode);
+	errno = saved;
+	return held;
+}
+
+#define RETURN_PREPARED(path, mode, call)           \
+	do {                                        \
+		size_t held_ = prepare(path, mode); \
+		FILE *result_ = call;               \
+		path_release(path, held_);          \
+		return result_;                     \
+	} while (0)
+
+WRAPPER FILE *fopen(const char *path, const char *mode)
+{
+	RETURN_PREPARED(path, mode, REAL(fopen)(path, mode));
+}
+
+WRAPPER FILE *fopen64(const char *path, const char *mode)
+{
+	RETURN_PREPARED(path, mode, REAL(fopen64)(path, mode));
+}
+
+WRAPPER FILE *freopen(const char *path, const char *mode, FILE *f)
+{
+	RETURN_PREPARED(path, mode, REAL(freopen)(path, mode, f));
+}
+
+WRAPPER FILE *freopen64(const char *path, const char *mode, FILE *f)
+{
+	RETURN_PREPARED(path, mode, REAL(freopen64)(path, mode, f));
+}

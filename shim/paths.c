@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Calls that take paths, or give strings, and otherwise nothing that concerns mappings. */
+#include "paths.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+
+#include "api/file_io.h"
+#include "real.h"
+
+size_t path_hold_slowly(const char *path)
+{
+	int saved = errno;
+	size_t len;
+
+	if (!path || !file_io_is_ours(path, 1))
+		return 0;
+	len = strnlen(path, PATH_MAX) + 1;
+	if (file_io_pin(path, len, false))
+		len = 0;
+	errno = saved;
+	return len;
+}
+
+void path_release_slowly(const char *path, size_t held)
+{
+	file_io_unpin(path, held);
+}
+
+WRAPPER int stat(const char *path, struct stat *st)
+{
+	RETURN_HOLDING(path, REAL(stat)(path, st));
+}
+
+WRAPPER int stat64(const char *path, struct stat64 *st)
+{
+	RETURN_HOLDING(path, REAL(stat64)(path, st));
+}
+
+WRAPPER int lstat(const char *path, struct stat *st)
+{
+	RETURN_HOLDING(path, REAL(lstat)(path, st));
+}
+
+WRAPPER int lstat64(const char *path, struct stat64 *st)
+{
+	RETURN_HOLDING(path, REAL(lstat64)(path, st));
+}
+
+WRAPPER int fstatat(int dir, const char *path, struct stat *st, int flags)
+{
+	RETURN_HOLDING(path, REAL(fstatat)(dir, path, st, flags));
+}
+
+WRAPPER int fstatat64(int dir, const char *path, struct stat64 *st, int flags)
+{
+	RETURN_HOLDING(path, REAL(fstatat64)(dir, path, st, flags));
+}
+
+WRAPPER int statx(int dir, const char *path, int flags, unsigned mask, struct statx *st)
+{
+	RETURN_HOLDING(path, REAL(statx)(dir, path, flags, mask, st));
+}
+
+WRAPPER int statfs(const char *path, struct statfs *st)
+{
+	RETURN_HOLDING(path, REAL(statfs)(path, st));
+}
+
+WRAPPER int statfs64(const char *path, struct statfs64 *st)
+{
+	RETURN_HOLDING(path, REAL(statfs64)(path, st));
+}
+
+WRAPPER int access(const char *path, int mode)
+{
+	RETURN_HOLDING(path, REAL(access)(path, mode));
+}
+
+WRAPPER int faccessat(int dir, const char *path, int mode, int flags)
+{
+	RETURN_HOLDING(path, REAL(faccessat)(dir, path, mode, flags));
+}
+
+WRAPPER int unlink(const char *path)
+{
+	RETURN_HOLDING(path, REAL(unlink)(path));
+}
+
+WRAPPER int unlinkat(int dir, const char *path, int flags)
+{
+	RETURN_HOLDING(path, REAL(unlinkat)(dir, path, flags));
+}
+
+WRAPPER int rmdir(const char *path)
+{
+	RETURN_HOLDING(path, REAL(rmdir)(path));
+}
+
+WRAPPER int mkdir(const char *path, mode_t mode)
+{
+	RETURN_HOLDING(path, REAL(mkdir)(path, mode));
+}
+
+WRAPPER int mkdirat(int dir, const char *path, mode_t mode)
+{
+	RETURN_HOLDING(path, REAL(mkdirat)(dir, path, mode));
+}
+
+WRAPPER int chdir(const char *path)
+{
+	RETURN_HOLDING(path, REAL(chdir)(path));
+}
+
+WRAPPER int chmod(const char *path, mode_t mode)
+{
+	RETURN_HOLDING(path, REAL(chmod)(path, mode));
+}
+
+WRAPPER int chown(const char *path, uid_t user, gid_t group)
+{
+	RETURN_HOLDING(path, REAL(chown)(path, user, group));
+}
+
+WRAPPER int lchown(const char *path, uid_t user, gid_t group)
+{
+	RETURN_HOLDING(path, REAL(lchown)(path, user, group));
+}
+
+WRAPPER int rename(const char *from, const char *to)
+{
+	RETURN_HOLDING_BOTH(from, to, REAL(rename)(from, to));
+}
+
+WRAPPER int renameat(int dir, const char *from, int to_dir, const char *to)
+{
+	RETURN_HOLDING_BOTH(from, to, REAL(renameat)(dir, from, to_dir, to));
+}
+
+WRAPPER int renameat2(int dir, const char *from, int to_dir, const char *to, unsigned flags)
+{
+	RETURN_HOLDING_BOTH(from, to, REAL(renameat2)(dir, from, to_dir, to, flags));
+}
+
+WRAPPER int link(const char *from, const char *to)
+{
+	RETURN_HOLDING_BOTH(from, to, REAL(link)(from, to));
+}
+
+WRAPPER int symlink(const char *text, const char *path)
+{
+	RETURN_HOLDING_BOTH(text, path, REAL(symlink)(text, path));
+}
+
+WRAPPER DIR *opendir(const char *path)
+{
+	RETURN_HOLDING(path, REAL(opendir)(path));
+}
+
+/* ---- Strings given: by way of the stack when the room for them is ours ---- */
+
+/* Out of line, or the compiler takes it for a read of what buf points to. */
+__attribute__((noinline)) static bool is_ours(uintptr_t buf, size_t len)
+{
+	return file_io_is_ours((const void *)buf, len);
+}
+
+/* The link's text, at most len bytes of it, into memory of ours. */
+static ssize_t read_link(int dir, const char *path, char *buf, size_t len)
+{
+	char text[PATH_MAX];
+	size_t held = path_hold(path);
+	ssize_t n = REAL(readlinkat)(dir, path, text, len < sizeof text ? len : sizeof text);
+
+	path_release(path, held);
+	if (n > 0)
+		memcpy(buf, text, (size_t)n);
+	return n;
+}
+
+WRAPPER ssize_t readlinkat(int dir, const char *path, char *buf, size_t len)
+{
+	if (unlikely(is_ours((uintptr_t)buf, len)))
+		return read_link(dir, path, buf, len);
+	RETURN_HOLDING(path, REAL(readlinkat)(dir, path, buf, len));
+}
+
+WRAPPER ssize_t readlink(const char *path, char *buf, size_t len)
+{
+	if (likely(!address_space_any()))
+		return REAL(readlink)(path, buf, len);
+	return readlinkat(AT_FDCWD, path, buf, len);
+}
+
+static char *get_cwd(char *buf, size_t len)
+{
+	char text[PATH_MAX];
+
+	return REAL(getcwd)(text, len < sizeof text ? len : sizeof text) ? strcpy(buf, text) : NULL;
+}
+
+WRAPPER char *getcwd(char *buf, size_t len)
+{
+	if (likely(!address_space_any()) || !buf || !file_io_is_ours(buf, len))
+		return REAL(getcwd)(buf, len);
+	return get_cwd(buf, len);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Path arguments that lie in mappings of ours: pinned for the call. */
+#ifndef FL_SHIM_PATHS_H
+#define FL_SHIM_PATHS_H
+
+#include <stddef.h>
+
+#include "cache/address_space.h"
+#include "util/compiler.h"
+
+/*
+ * Bytes pinned, for path_release(); 0 when the path is not ours, or cannot be pinned: then the kernel says EFAULT. The length
+ * of the string is found by plain loads, so a bad page raises a signal.
+ */
+size_t path_hold_slowly(const char *path);
+void path_release_slowly(const char *path, size_t held);
+
+static inline size_t path_hold(const char *path)
+{
+	return likely(!address_space_any()) ? 0 : path_hold_slowly(path);
+}
+
+static inline void path_release(const char *path, size_t held)
+{
+	if (unlikely(held))
+		path_release_slowly(path, held);
+}
+
+#define RETURN_HOLDING(path, call)               \
+	do {                                     \
+		size_t held_ = path_hold(path);  \
+		__typeof__(call) result_ = call; \
+		path_release(path, held_);       \
+		return result_;                  \
+	} while (0)
+
+#define RETURN_HOLDING_BOTH(one, other, call)                                      \
+	do {                                                                       \
+		size_t held_one_ = path_hold(one), held_other_ = path_hold(other); \
+		__typeof__(call) result_ = call;                                   \
+		path_release(one, held_one_);                                      \
+		path_release(other, held_other_);                                  \
+		return result_;                                                    \
+	} while (0)
+
+#endif

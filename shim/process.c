@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * exit() is covered by the engine's destructor; here are the ends and new beginnings that run none.
+ *
+ * A child of vfork(2) runs on its parent's memory: its exit or exec ends nothing of ours, and handing mappings over
+ * there would be the parent's loss. It is told by its process id. (A child made by a bare clone(2) without CLONE_VM looks
+ * the same, and has no mappings of ours that work: only fork(3) is followed.)
+ */
+#include "process.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <sys/syscall.h>
+
+#include "api/engine.h"
+#include "api/file_io.h"
+#include "locked.h"
+#include "real.h"
+#include "revalidate.h"
+#include "util/sys.h"
+
+static _Atomic long own_pid;
+
+static long current_pid(void)
+{
+	return sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0);
+}
+
+static void after_fork_parent(void)
+{
+	if (address_space_any())
+		revalidate_forked();
+}
+
+static void after_fork_child(void)
+{
+	atomic_store(&own_pid, current_pid());
+	locked_fork_child();
+	after_fork_parent();
+}
+
+__attribute__((constructor)) static void at_start(void)
+{
+	atomic_store(&own_pid, current_pid());
+	pthread_atfork(NULL, after_fork_parent, after_fork_child);
+}
+
+static bool concerns_us(void)
+{
+	return engine_started() && address_space_any() && current_pid() == atomic_load(&own_pid);
+}
+
+static void flush(bool final)
+{
+	int saved = errno;
+
+	if (concerns_us())
+		engine_flush(final);
+	errno = saved;
+}
+
+void process_ends(void)
+{
+	flush(true);
+}
+
+/* ---- Ends ---- */
+
+WRAPPER void _exit(int status)
+{
+	process_ends();
+	REAL(_exit)(status);
+	__builtin_unreachable();
+}
+
+WRAPPER void _Exit(int status)
+{
+	process_ends();
+	REAL(_Exit)(status);
+	__builtin_unreachable();
+}
+
+/* Its handlers may still store: what they store after this reaches the file through the kernel's mappings. */
+WRAPPER void quick_exit(int status)
+{
+	process_ends();
+	REAL(quick_exit)(status);
+	__builtin_unreachable();
+}
+
+/* ---- exec ---- */
+
+#define ARGS_MAX 4096
+
+/*
+ * Strings that lie in mappings of ours are touched one by one by the kernel, which cannot fault them in: pinned, and
+ * never unpinned when all goes well.
+ */
+static void each_string(char *const v[], void (*fn)(const char *s))
+{
+	for (int i = 0; v && v[i]; i++)
+		if (file_io_is_ours(v[i], 1))
+			fn(v[i]);
+}
+
+static void pin_string(const char *s)
+{
+	file_io_pin(s, __builtin_strlen(s) + 1, false);
+}
+
+static void unpin_string(const char *s)
+{
+	file_io_unpin(s, __builtin_strlen(s) + 1);
+}
+
+struct exec {
+	int (*call)(const struct exec *e);
+	int fd;
+	const char *path;
+	char *const *argv, *const *envp;
+	int flags;
+};
+
+static int run(const struct exec *e)
+{
+	int result;
+
+	if (likely(!address_space_any()))
+		return e->call(e);
+	flush(false);
+	each_string(e->argv, pin_string);
+	each_string(e->envp, pin_string);
+	result = e->call(e);
+	each_string(e->argv, unpin_string);
+	each_string(e->envp, unpin_string);
+	return result;
+}
+
+static int call_execve(const struct exec *e)
+{
+	return REAL(execve)(e->path, e->argv, e->envp);
+}
+
+static int call_execvpe(const struct exec *e)
+{
+	return REAL(execvpe)(e->path, e->argv, e->envp);
+}
+
+static int call_fexecve(const struct exec *e)
+{
+	return REAL(fexecve)(e->fd, e->argv, e->envp);
+}
+
+static int call_execveat(const struct exec *e)
+{
+	if (REAL(execveat))
+		return REAL(execveat)(e->fd, e->path, e->argv, e->envp, e->flags);
+	return (int)shim_result(sys_call(SYS_execveat, e->fd, (long)e->path, (long)e->argv, (long)e->envp, e->flags, 0));
+}
+
+WRAPPER int execve(const char *path, char *const argv[], char *const envp[])
+{
+	return run(&(struct exec){.call = call_execve, .path = path, .argv = argv, .envp = envp});
+}
+
+WRAPPER int execv(const char *path, char *const argv[])
+{
+	return execve(path, argv, environ);
+}
+
+WRAPPER int execvpe(const char *file, char *const argv[], char *const envp[])
+{
+	return run(&(struct exec){.call = call_execvpe, .path = file, .argv = argv, .envp = envp});
+}
+
+WRAPPER int execvp(const char *file, char *const argv[])
+{
+	return execvpe(file, argv, environ);
+}
+
+WRAPPER int fexecve(int fd, char *const argv[], char *const envp[])
+{
+	return run(&(struct exec){.call = call_fexecve, .fd = fd, .argv = argv, .envp = envp});
+}
+
+WRAPPER int execveat(int dir, const char *path, char *const argv[], char *const envp[], int flags)
+{
+	return run(&(struct exec){.call = call_execveat, .fd = dir, .path = path, .argv = argv, .envp = envp, .flags = flags});
+}
+
+/* The argument list, NULL at its end included; -1 when it is longer than can be taken on a stack. */
+static int gather(const char *first, va_list ap, char *argv[])
+{
+	int n = 0;
+
+	for (const char *s = first; n < ARGS_MAX; s = va_arg(ap, const char *)) {
+		argv[n++] = (char *)s;
+		if (!s)
+			return n;
+	}
+	errno = E2BIG;
+	return -1;
+}
+
+WRAPPER int execl(const char *path, const char *arg, ...)
+{
+	char *argv[ARGS_MAX];
+	va_list ap;
+	int n;
+
+	va_start(ap, arg);
+	n = gather(arg, ap, argv);
+	va_end(ap);
+	return n < 0 ? -1 : execve(path, argv, environ);
+}
+
+WRAPPER int execlp(const char *file, const char *arg, ...)
+{
+	char *argv[ARGS_MAX];
+	va_list ap;
+	int n;
+
+	va_start(ap, arg);
+	n = gather(arg, ap, argv);
+	va_end(ap);
+	return n < 0 ? -1 : execvpe(file, argv, environ);
+}
+
+WRAPPER int execle(const char *path, const char *arg, ...)
+{
+	char *argv[ARGS_MAX], *const *envp = NULL;
+	va_list ap;
+	int n;
+
+	va_start(ap, arg);
+	n = gather(arg, ap, argv);
+	if (n > 0)
+		envp = va_arg(ap, char *const *);
+	va_end(ap);
+	return n < 0 ? -1 : execve(path, argv, envp);
+}

@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The process: which one this is, its end, and its becoming another program. */
+#ifndef FL_SHIM_PROCESS_H
+#define FL_SHIM_PROCESS_H
+
+/* Before the end of the process without exit(): stores reach their files. */
+void process_ends(void);
+
+#endif

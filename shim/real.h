@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The functions that the wrappers stand in for: the next definition after this library, normally libc's. Calls that
+ * pass through keep libc's own behaviour, cancellation points and errno included.
+ */
+#ifndef FL_SHIM_REAL_H
+#define FL_SHIM_REAL_H
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/select.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "util/compiler.h"
+
+/* A wrapper: what this library exports beside fl_*(). */
+#define WRAPPER FL_EXPORT
+
+/* Macros of <stdio.h> when it optimizes. */
+#undef fread_unlocked
+#undef fwrite_unlocked
+
+/* Functions of libc's that its headers do not declare, or not always. */
+ssize_t __read_chk(int fd, void *buf, size_t len, size_t room);
+ssize_t __pread_chk(int fd, void *buf, size_t len, off_t off, size_t room);
+ssize_t __pread64_chk(int fd, void *buf, size_t len, off64_t off, size_t room);
+ssize_t __recv_chk(int fd, void *buf, size_t len, size_t room, int flags);
+ssize_t __recvfrom_chk(int fd, void *buf, size_t len, size_t room, int flags, struct sockaddr *from, socklen_t *from_len);
+size_t __fread_chk(void *buf, size_t room, size_t size, size_t n, FILE *f);
+size_t __fread_unlocked_chk(void *buf, size_t room, size_t size, size_t n, FILE *f);
+int __open_2(const char *path, int flags);
+int __open64_2(const char *path, int flags);
+int __openat_2(int dir, const char *path, int flags);
+int __openat64_2(int dir, const char *path, int flags);
+int __sigaction(int sig, const struct sigaction *act, struct sigaction *old);
+void (*bsd_signal(int sig, void (*handler)(int)))(int);
+void (*__sysv_signal(int sig, void (*handler)(int)))(int);
+int sigblock(int mask);
+int sigsetmask(int mask);
+int __close(int fd);
+
+#define REAL_MEMORY(X)                                                                                                          \
+	X(mmap)                                                                                                                 \
+	X(mmap64) X(munmap) X(mprotect) X(pkey_mprotect) X(mremap) X(msync) X(madvise) X(mincore) X(mlock) X(mlock2) X(munlock) \
+		X(mlockall) X(munlockall)
+#define REAL_IO(X)                                                                                                                      \
+	X(read)                                                                                                                         \
+	X(pread) X(pread64) X(readv) X(preadv) X(preadv64) X(preadv2) X(preadv64v2) X(write) X(pwrite) X(pwrite64) X(writev) X(pwritev) \
+		X(pwritev64) X(pwritev2) X(pwritev64v2) X(__read_chk) X(__pread_chk) X(__pread64_chk) X(getrandom)
+#define REAL_SOCKETS(X) X(send) X(sendto) X(sendmsg) X(sendmmsg) X(recv) X(recvfrom) X(recvmsg) X(recvmmsg) X(__recv_chk) X(__recvfrom_chk)
+#define REAL_FILES(X)                                                                                                                      \
+	X(ftruncate)                                                                                                                       \
+	X(ftruncate64) X(truncate) X(truncate64) X(fallocate) X(fallocate64) X(posix_fallocate) X(posix_fallocate64) X(fsync) X(fdatasync) \
+		X(sync) X(syncfs) X(sync_file_range) X(copy_file_range) X(sendfile) X(sendfile64) X(splice) X(lseek) X(lseek64)
+#define REAL_OPEN(X)                                                                                                                    \
+	X(open)                                                                                                                         \
+	X(open64) X(openat) X(openat64) X(creat) X(creat64) X(__open_2) X(__open64_2) X(__openat_2) X(__openat64_2) X(fopen) X(fopen64) \
+		X(freopen) X(freopen64)
+#define REAL_PATHS(X)                                                                                                                     \
+	X(stat)                                                                                                                           \
+	X(stat64) X(lstat) X(lstat64) X(fstatat) X(fstatat64) X(statx) X(statfs) X(statfs64) X(access) X(faccessat) X(unlink) X(unlinkat) \
+		X(rmdir) X(mkdir) X(mkdirat) X(chdir) X(chmod) X(chown) X(lchown) X(rename) X(renameat) X(renameat2) X(link) X(symlink)   \
+			X(readlink) X(readlinkat) X(getcwd) X(opendir)
+#define REAL_STDIO(X)                                                                                                                     \
+	X(fread)                                                                                                                          \
+	X(fread_unlocked) X(fwrite) X(fwrite_unlocked) X(fputs) X(fputs_unlocked) X(puts) X(fflush) X(fflush_unlocked) X(fclose) X(fseek) \
+		X(fseeko) X(fseeko64) X(rewind) X(__fread_chk) X(__fread_unlocked_chk)
+#define REAL_FDS(X) X(close) X(close_range) X(closefrom) X(dup2) X(dup3) X(fcntl) X(fcntl64) X(flock) X(lockf) X(lockf64)
+#define REAL_SIGNALS(X)                                                                                                              \
+	X(sigaction)                                                                                                                 \
+	X(__sigaction) X(signal) X(bsd_signal) X(ssignal) X(sysv_signal) X(__sysv_signal) X(sigset) X(sigignore) X(siginterrupt)     \
+		X(sigprocmask) X(pthread_sigmask) X(sigsuspend) X(sighold) X(sigrelse) X(sigblock) X(sigsetmask) X(ppoll) X(pselect) \
+			X(epoll_pwait) X(epoll_pwait2) X(pthread_attr_setsigmask_np)
+#define REAL_PROCESS(X) X(_exit) X(_Exit) X(quick_exit) X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) X(execveat) X(syscall)
+#define REAL_ALL(X)     \
+	REAL_MEMORY(X)  \
+	REAL_IO(X)      \
+	REAL_SOCKETS(X) \
+	REAL_FILES(X)   \
+	REAL_OPEN(X)    \
+	REAL_PATHS(X)   \
+	REAL_STDIO(X)   \
+	REAL_FDS(X)     \
+	REAL_SIGNALS(X) \
+	REAL_PROCESS(X)
+
+/* Functions that libc lacks are NULL: wrappers of those that came after glibc 2.28 check. */
+struct real_functions {
+#define X(name) __typeof__(&name) name;
+	REAL_ALL(X)
+#undef X
+};
+
+extern struct real_functions real_functions;
+extern _Atomic bool real_ready;
+/* Fills the table; safe to call again. */
+void real_resolve(void);
+
+/* Other libraries' constructors may come before ours, so the table may have to be filled by the first call. */
+static inline const struct real_functions *real_table(void)
+{
+	if (unlikely(!__atomic_load_n((bool *)&real_ready, __ATOMIC_ACQUIRE)))
+		real_resolve();
+	return &real_functions;
+}
+
+#define REAL(name) (real_table()->name)
+
+/* errno and the value that libc's functions fail with; from a result of the engine or of sys_*(). */
+long shim_result(long r);
+
+#endif

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The kernel keeps: what is no regular file or lies in memory anyway, code, locked and otherwise special mappings, small
+ * files, and shared writable mappings below 1 MiB. The last are mostly how processes talk to each other (locks, indexes
+ * of logs), which needs the one cache that all processes see.
+ *
+ * A call that must fail is not looked into: the kernel makes the error.
+ */
+#include "serve.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+
+#include "api/engine.h"
+#include "api/file_io.h"
+#include "left.h"
+#include "revalidate.h"
+#include "util/compiler.h"
+#include "util/log.h"
+#include "util/sys.h"
+
+#define SHARED_WRITABLE_MIN (1 << 20)
+#define KERNEL_FLAGS (MAP_ANONYMOUS | MAP_LOCKED | MAP_GROWSDOWN | MAP_HUGETLB)
+
+enum state { UNKNOWN, READY, OFF };
+
+static _Atomic int state;
+static _Atomic bool no_more;
+static uint64_t min_map;
+
+void serve_no_more(void)
+{
+	atomic_store(&no_more, true);
+}
+
+/* The options are read once, and said to be wrong once. */
+static int look_at_options(void)
+{
+	struct engine_options o;
+	const char *what;
+	int now = READY;
+
+	if (engine_options_from_env(&o, &what)) {
+		fl_log(LOG_ERROR, "%s makes no sense; mappings are left to the kernel", what);
+		now = OFF;
+	}
+	min_map = o.min_map;
+	atomic_store(&state, now);
+	return now;
+}
+
+static bool ready(void)
+{
+	int now = atomic_load_explicit(&state, memory_order_acquire);
+
+	return (now == UNKNOWN ? look_at_options() : now) == READY;
+}
+
+static bool start_engine(void)
+{
+	int err = engine_start_default();
+
+	if (!err) {
+		left_report_early();
+		return true;
+	}
+	if (atomic_exchange(&state, OFF) != OFF)
+		fl_log(LOG_ERROR, "cannot start (error %d); mappings are left to the kernel", -err);
+	return false;
+}
+
+/* ---- The call ---- */
+
+static bool is_shared(const struct map_call *c)
+{
+	return (c->flags & MAP_TYPE) != MAP_PRIVATE;
+}
+
+static bool is_candidate(const struct map_call *c)
+{
+	int type = c->flags & MAP_TYPE;
+
+	if (c->fd < 0 || !c->len || (c->flags & KERNEL_FLAGS) || (c->prot & ~(PROT_READ | PROT_WRITE)))
+		return false;
+	if (type == MAP_SHARED_VALIDATE && (c->flags & MAP_SYNC))
+		return false;
+	return (type == MAP_SHARED || type == MAP_PRIVATE || type == MAP_SHARED_VALIDATE) && !(c->off & (off_t)FL_PAGE_MASK);
+}
+
+/* ---- The file ---- */
+
+/* Why files there are the kernel's; NULL when they are not. */
+static const char *file_system_reason(int fd)
+{
+	struct statfs fs;
+
+	if (sys_call(SYS_fstatfs, fd, (long)&fs, 0, 0, 0, 0))
+		return "no file system";
+	switch ((unsigned long)fs.f_type) {
+	case TMPFS_MAGIC:
+	case RAMFS_MAGIC:
+		return "a file in memory (tmpfs)";
+	case HUGETLBFS_MAGIC:
+		return "huge pages";
+	case PROC_SUPER_MAGIC:
+	case SYSFS_MAGIC:
+	case CGROUP_SUPER_MAGIC:
+	case CGROUP2_SUPER_MAGIC:
+	case DEBUGFS_MAGIC:
+	case TRACEFS_MAGIC:
+	case BPF_FS_MAGIC:
+	case SECURITYFS_MAGIC:
+	case PSTOREFS_MAGIC:
+	case EFIVARFS_MAGIC:
+	case SELINUX_MAGIC:
+	case BINFMTFS_MAGIC:
+	case SOCKFS_MAGIC:
+	case ANON_INODE_FS_MAGIC:
+	case 0x62656570: /* configfs */
+		return "a special file system";
+	default:
+		return NULL;
+	}
+}
+
+static struct address_space *find_mapped(const struct stat *st)
+{
+	struct sigguard g;
+	struct address_space *as;
+
+	if (!address_space_any())
+		return NULL;
+	g = sigguard_enter();
+	as = address_space_find((struct file_id){.dev = st->st_dev, .ino = st->st_ino});
+	sigguard_leave(g);
+	return as;
+}
+
+static bool is_small(const struct map_call *c, const struct stat *st)
+{
+	uint64_t size = (uint64_t)st->st_size;
+	bool writes = is_shared(c) && (sys_fcntl(c->fd, F_GETFL, 0) & O_ACCMODE) == O_RDWR;
+
+	return size < min_map || (writes && size < SHARED_WRITABLE_MIN);
+}
+
+/*
+ * The kernel maps a file that has mappings of ours: they follow it, so that all show the same bytes. Called before the
+ * kernel's mmap.
+ */
+static void follow(const struct stat *st, const char *why)
+{
+	struct address_space *as = find_mapped(st);
+	struct sigguard g;
+
+	if (!as)
+		return;
+	g = sigguard_enter();
+	mm_hand_over(as, why);
+	sigguard_leave(g);
+	file_io_put(as);
+}
+
+static bool leave(const struct map_call *c, const struct stat *st, const char *why)
+{
+	if (why)
+		left_note(c->fd, why);
+	if (is_shared(c)) {
+		follow(st, why ? why : "also mapped in a way that only the kernel can");
+		left_add(st, c->prot & PROT_WRITE);
+	}
+	return false;
+}
+
+static bool wanted(const struct map_call *c, const struct stat *st)
+{
+	struct address_space *as;
+	const char *why;
+
+	if (left_has(st))
+		return false;
+	as = find_mapped(st);
+	if (as) {
+		bool handed = revalidate_handed(as);
+
+		if (!handed)
+			revalidate(as);
+		file_io_put(as);
+		return handed ? leave(c, st, NULL) : true;
+	}
+	if (is_small(c, st))
+		return leave(c, st, NULL);
+	why = file_system_reason(c->fd);
+	return why ? leave(c, st, why) : true;
+}
+
+/* ---- The end ---- */
+
+/* What the engine could not do and the kernel perhaps can; NULL when it is the program's mistake. */
+static const char *error_reason(int err)
+{
+	switch (err) {
+	case -EMFILE:
+	case -ENFILE:
+		return "no descriptor left";
+	case -ENOMEM:
+		return "no room for it in the budget or the address space";
+	case -EFBIG:
+		return "RLIMIT_FSIZE is set";
+	case -EPERM:
+	case -ENOSYS:
+		return "not permitted here";
+	case -EOPNOTSUPP:
+		return "the file cannot be opened a second time";
+	case -EOVERFLOW:
+		return "too large";
+	default:
+		return NULL;
+	}
+}
+
+static int engine_mmap(const struct map_call *c, void **out)
+{
+	struct mmap_request rq = {.addr = (uintptr_t)c->addr, .len = c->len, .offset = (uint64_t)c->off};
+	struct sigguard g = sigguard_enter();
+	uint64_t addr;
+	int err;
+
+	rq.prot = c->prot;
+	rq.flags = c->flags;
+	rq.fd = c->fd;
+	err = mm_mmap(engine_space(), &rq, &addr);
+	sigguard_leave(g);
+	if (!err)
+		*out = (void *)(uintptr_t)addr;
+	return err;
+}
+
+/* A mapping that is not for us shows a file's bytes as they are now, and if shared those of later. */
+static void kernel_maps_too(const struct map_call *c)
+{
+	struct address_space *as;
+	struct stat st;
+
+	if (c->fd < 0 || (c->flags & MAP_ANONYMOUS) || !(as = file_io_lookup(c->fd)))
+		return;
+	if (!is_shared(c))
+		file_io_sync(as, 0, UINT64_MAX);
+	else if (!sys_fstat(c->fd, &st))
+		leave(c, &st, NULL);
+	file_io_put(as);
+}
+
+bool serve_mmap(const struct map_call *c, void **out)
+{
+	const char *why;
+	struct stat st;
+	int err;
+
+	if (!is_candidate(c)) {
+		kernel_maps_too(c);
+		return false;
+	}
+	if (!ready() || atomic_load(&no_more) || sys_fstat(c->fd, &st) || !S_ISREG(st.st_mode) || !wanted(c, &st) || !start_engine())
+		return false;
+	err = engine_mmap(c, out);
+	if (!err) {
+		revalidate_remember(c->fd);
+		return true;
+	}
+	why = error_reason(err);
+	if (why)
+		leave(c, &st, why);
+	return false;
+}

@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Streams. libc calls the kernel for them by inner names that no wrapper meets, so it is the stream calls that are
+ * wrapped: their buffers are pinned, and those that reach a mapped file write stores first or are bracketed.
+ *
+ * A call that its stream's buffer satisfies touches neither file nor mapping; that is looked up in the stream (_IO_read_ptr
+ * and so on are part of glibc's ABI). Before a bracket the stream is locked, as a thread that holds it may come for the
+ * bracket.
+ *
+ * Not covered: printf(), putc() and other writers of small pieces to a stream of a file that is mapped at the same time;
+ * the mapping sees what they wrote after fflush(), fclose() or fseek(), when the stream's buffer did not overflow before.
+ */
+#include <errno.h>
+#include <stdio_ext.h>
+#include <string.h>
+
+#include "coherent.h"
+#include "real.h"
+#include "util/sys.h"
+
+#define NOTHING_MAPPED likely(!address_space_any())
+
+static size_t pending(const FILE *f)
+{
+	return f->_IO_write_ptr > f->_IO_write_base ? (size_t)(f->_IO_write_ptr - f->_IO_write_base) : 0;
+}
+
+static size_t room_for_writes(const FILE *f)
+{
+	return f->_IO_write_end > f->_IO_write_ptr ? (size_t)(f->_IO_write_end - f->_IO_write_ptr) : 0;
+}
+
+static size_t readable(const FILE *f)
+{
+	return f->_IO_read_end > f->_IO_read_ptr ? (size_t)(f->_IO_read_end - f->_IO_read_ptr) : 0;
+}
+
+static struct address_space *lookup(FILE *f)
+{
+	int saved = errno, fd = f ? fileno_unlocked(f) : -1;
+	struct address_space *as = fd < 0 ? NULL : file_io_lookup(fd);
+
+	errno = saved;
+	return as;
+}
+
+/* ---- Writing within a bracket ---- */
+
+struct stream_call {
+	size_t (*fn)(const struct stream_call *c);
+	FILE *f;
+	const void *buf;
+	size_t size, n; /* of fwrite() */
+};
+
+/* All bytes that the call adds to the stream go to the file in one run, which ends at the file position, or stay pending. */
+static size_t write_in_bracket(struct address_space *as, const struct stream_call *c)
+{
+	struct file_change change;
+	size_t before, left, result;
+	uint64_t end;
+	int state;
+
+	flockfile(c->f);
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	file_change_begin(&change, as);
+	before = pending(c->f) + c->size * c->n;
+	result = c->fn(c);
+	left = min_u64(pending(c->f), before);
+	end = (uint64_t)sys_lseek(fileno_unlocked(c->f), 0, SEEK_CUR);
+	file_change_end(&change, end - min_u64(end, before - left), before - left);
+	pthread_setcancelstate(state, NULL);
+	funlockfile(c->f);
+	return result;
+}
+
+static size_t call_fflush(const struct stream_call *c)
+{
+	return (size_t)REAL(fflush_unlocked)(c->f);
+}
+
+static size_t call_fwrite(const struct stream_call *c)
+{
+	return REAL(fwrite_unlocked)(c->buf, c->size, c->n, c->f);
+}
+
+/* What is pending reaches the file, if that is mapped; errors are for the call that follows to find. */
+static void flush_if_mapped(FILE *f)
+{
+	struct address_space *as;
+
+	if (NOTHING_MAPPED || !f || !pending(f) || !(as = lookup(f)))
+		return;
+	write_in_bracket(as, &(struct stream_call){.fn = call_fflush, .f = f});
+	file_io_put(as);
+}
+
+/* ---- fwrite, fputs, puts ---- */
+
+/* One piece, whose buffer is pinned or not ours; items written. */
+static size_t write_items(const void *buf, size_t size, size_t n, FILE *f)
+{
+	struct address_space *as = size * n > room_for_writes(f) ? lookup(f) : NULL;
+	size_t result;
+
+	if (!as)
+		return REAL(fwrite)(buf, size, n, f);
+	result = write_in_bracket(as, &(struct stream_call){.fn = call_fwrite, .f = f, .buf = buf, .size = size, .n = n});
+	file_io_put(as);
+	return result;
+}
+
+/* Bytes written of a buffer of ours. What cannot be pinned ends it, as EFAULT ends libc's. */
+static size_t write_pinned(const char *buf, size_t len, FILE *f)
+{
+	size_t done = 0;
+
+	while (done < len) {
+		size_t part = min_u64(len - done, file_io_piece_limit()), n;
+
+		if (file_io_pin(buf + done, part, false)) {
+			errno = EFAULT;
+			break;
+		}
+		n = write_items(buf + done, 1, part, f);
+		file_io_unpin(buf + done, part);
+		done += n;
+		if (n < part)
+			break;
+	}
+	return done;
+}
+
+static size_t do_fwrite(const void *buf, size_t size, size_t n, FILE *f)
+{
+	size_t bytes, done;
+
+	if (__builtin_mul_overflow(size, n, &bytes) || !bytes)
+		return REAL(fwrite)(buf, size, n, f);
+	if (!file_io_is_ours(buf, bytes))
+		return write_items(buf, size, n, f);
+	flockfile(f);
+	done = write_pinned(buf, bytes, f);
+	funlockfile(f);
+	return done / size;
+}
+
+WRAPPER size_t fwrite(const void *buf, size_t size, size_t n, FILE *f)
+{
+	return NOTHING_MAPPED ? REAL(fwrite)(buf, size, n, f) : do_fwrite(buf, size, n, f);
+}
+
+WRAPPER size_t fwrite_unlocked(const void *buf, size_t size, size_t n, FILE *f)
+{
+	return NOTHING_MAPPED ? REAL(fwrite_unlocked)(buf, size, n, f) : do_fwrite(buf, size, n, f);
+}
+
+static int write_string(const char *s, FILE *f)
+{
+	size_t len = strlen(s);
+
+	return do_fwrite(s, 1, len, f) == len ? 1 : EOF;
+}
+
+WRAPPER int fputs(const char *s, FILE *f)
+{
+	return NOTHING_MAPPED ? REAL(fputs)(s, f) : write_string(s, f);
+}
+
+WRAPPER int fputs_unlocked(const char *s, FILE *f)
+{
+	return NOTHING_MAPPED ? REAL(fputs_unlocked)(s, f) : write_string(s, f);
+}
+
+WRAPPER int puts(const char *s)
+{
+	int result;
+
+	if (NOTHING_MAPPED)
+		return REAL(puts)(s);
+	flockfile(stdout);
+	result = write_string(s, stdout);
+	if (result != EOF && putc_unlocked('\n', stdout) == EOF)
+		result = EOF;
+	funlockfile(stdout);
+	return result;
+}
+
+/* ---- fread ---- */
+
+static void write_stores_first(FILE *f)
+{
+	struct address_space *as = lookup(f);
+
+	if (!as)
+		return;
+	file_io_sync(as, 0, UINT64_MAX); /* an error of that is msync's and fsync's to tell */
+	file_io_put(as);
+}
+
+static size_t read_pinned(char *buf, size_t len, FILE *f)
+{
+	size_t done = 0;
+
+	while (done < len) {
+		size_t part = min_u64(len - done, file_io_piece_limit()), n;
+
+		if (file_io_pin(buf + done, part, true)) {
+			errno = EFAULT;
+			break;
+		}
+		n = REAL(fread)(buf + done, 1, part, f);
+		file_io_unpin(buf + done, part);
+		done += n;
+		if (n < part)
+			break;
+	}
+	return done;
+}
+
+static size_t do_fread(void *buf, size_t size, size_t n, FILE *f)
+{
+	size_t bytes, done;
+
+	if (__builtin_mul_overflow(size, n, &bytes) || bytes <= readable(f))
+		return REAL(fread)(buf, size, n, f);
+	flush_if_mapped(f);
+	write_stores_first(f);
+	if (!file_io_is_ours(buf, bytes))
+		return REAL(fread)(buf, size, n, f);
+	flockfile(f);
+	done = read_pinned(buf, bytes, f);
+	funlockfile(f);
+	return done / size;
+}
+
+WRAPPER size_t fread(void *buf, size_t size, size_t n, FILE *f)
+{
+	return NOTHING_MAPPED ? REAL(fread)(buf, size, n, f) : do_fread(buf, size, n, f);
+}
+
+WRAPPER size_t fread_unlocked(void *buf, size_t size, size_t n, FILE *f)
+{
+	return NOTHING_MAPPED ? REAL(fread_unlocked)(buf, size, n, f) : do_fread(buf, size, n, f);
+}
+
+static bool fits(size_t room, size_t size, size_t n)
+{
+	size_t bytes;
+
+	return !__builtin_mul_overflow(size, n, &bytes) && bytes <= room;
+}
+
+WRAPPER size_t __fread_chk(void *buf, size_t room, size_t size, size_t n, FILE *f)
+{
+	return fits(room, size, n) ? fread(buf, size, n, f) : REAL(__fread_chk)(buf, room, size, n, f);
+}
+
+WRAPPER size_t __fread_unlocked_chk(void *buf, size_t room, size_t size, size_t n, FILE *f)
+{
+	return fits(room, size, n) ? fread_unlocked(buf, size, n, f) : REAL(__fread_unlocked_chk)(buf, room, size, n, f);
+}
+
+/* ---- Calls that empty the buffer ---- */
+
+/* fflush(NULL) writes to files unseen; that their mappings show it is brought about by fclose() at the latest. */
+WRAPPER int fflush(FILE *f)
+{
+	flush_if_mapped(f);
+	return REAL(fflush)(f);
+}
+
+WRAPPER int fflush_unlocked(FILE *f)
+{
+	flush_if_mapped(f);
+	return REAL(fflush_unlocked)(f);
+}
+
+WRAPPER int fclose(FILE *f)
+{
+	flush_if_mapped(f);
+	return REAL(fclose)(f);
+}
+
+WRAPPER int fseek(FILE *f, long off, int whence)
+{
+	flush_if_mapped(f);
+	return REAL(fseek)(f, off, whence);
+}
+
+WRAPPER int fseeko(FILE *f, off_t off, int whence)
+{
+	flush_if_mapped(f);
+	return REAL(fseeko)(f, off, whence);
+}
+
+WRAPPER int fseeko64(FILE *f, off64_t off, int whence)
+{
+	flush_if_mapped(f);
+	return REAL(fseeko64)(f, off, whence);
+}
+
+WRAPPER void rewind(FILE *f)
+{
+	flush_if_mapped(f);
+	REAL(rewind)(f);
+}

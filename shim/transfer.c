@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A buffer that is small next to the budget is pinned whole, so that the call is one call, as datagrams need. A longer
+ * one goes in pieces. Where pins are short - many threads wait in calls with pinned buffers - a piece goes through the
+ * stack.
+ */
+#include "transfer.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "api/file_io.h"
+#include "real.h"
+#include "util/sys.h"
+
+#define BOUNCE 4096
+
+static bool is_regular(int fd)
+{
+	struct stat st;
+
+	return !sys_fstat(fd, &st) && S_ISREG(st.st_mode);
+}
+
+static ssize_t bounce(const struct transfer *t, void *buf, size_t len, size_t done)
+{
+	char stack[BOUNCE];
+	ssize_t n;
+
+	len = len < BOUNCE ? len : BOUNCE;
+	if (!t->to_memory)
+		memcpy(stack, buf, len);
+	n = t->call(t, stack, len, done);
+	if (t->to_memory && n > 0)
+		memcpy(buf, stack, (size_t)n);
+	return n;
+}
+
+/* *len becomes what was tried. Memory that cannot be pinned, page by page, is what the kernel calls EFAULT. */
+static ssize_t piece(const struct transfer *t, char *buf, size_t *len, size_t done)
+{
+	int err = file_io_pin(buf, *len, t->to_memory);
+	ssize_t n;
+
+	if (err) {
+		*len = min_u64(*len, FL_PAGE_SIZE - ((uintptr_t)buf & FL_PAGE_MASK));
+		err = file_io_pin(buf, *len, t->to_memory);
+	}
+	if (err == -ENOMEM)
+		return bounce(t, buf, *len, done);
+	if (err) {
+		errno = EFAULT;
+		return -1;
+	}
+	n = t->call(t, buf, *len, done);
+	file_io_unpin(buf, *len);
+	return n;
+}
+
+/* A full piece of something that is no file may be all there is: the next read would wait. */
+static bool goes_on(const struct transfer *t)
+{
+	return t->whole || !t->to_memory || is_regular(t->fd);
+}
+
+ssize_t transfer(const struct transfer *t, void *buf, size_t len)
+{
+	size_t done = 0, limit;
+
+	if (!file_io_is_ours(buf, len))
+		return t->call(t, buf, len, 0);
+	limit = file_io_piece_limit();
+	do {
+		size_t part = min_u64(len - done, limit);
+		ssize_t n = piece(t, (char *)buf + done, &part, done);
+
+		if (n < 0)
+			return done ? (ssize_t)done : n;
+		done += (size_t)n;
+		if ((size_t)n < part)
+			break;
+	} while (done < len && goes_on(t));
+	return (ssize_t)done;
+}

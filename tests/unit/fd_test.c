@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* util/fd.c: descriptors out of the program's way, known as ours, and closed where that drops none of its locks. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "util/fd.h"
+
+static int temporary(struct stat *st)
+{
+	char path[] = "/var/tmp/faultline-fd-XXXXXX";
+	int fd = mkstemp(path);
+
+	assert_true(fd >= 0);
+	unlink(path);
+	assert_int_equal(fstat(fd, st), 0);
+	return fd;
+}
+
+static bool is_open(int fd)
+{
+	return fcntl(fd, F_GETFD) >= 0;
+}
+
+static void copies_are_high_ours_and_close_on_exec(void **state)
+{
+	struct stat st;
+	int fd = temporary(&st), high = fd_dup_high(fd);
+
+	(void)state;
+	assert_true(high > 200);
+	assert_true(fd_is_ours(high));
+	assert_false(fd_is_ours(fd));
+	assert_true(fcntl(high, F_GETFD) & FD_CLOEXEC);
+	fd_close(high);
+	assert_false(is_open(high));
+	assert_false(fd_is_ours(high));
+	close(fd);
+}
+
+static void moving_leaves_nothing_at_the_low_number(void **state)
+{
+	struct stat st;
+	int fd = temporary(&st), high = fd_move_high(fd);
+
+	(void)state;
+	assert_true(high > 200);
+	assert_false(is_open(fd));
+	assert_true(fd_is_ours(high));
+	fd_close(high);
+}
+
+static void errors_go_through(void **state)
+{
+	(void)state;
+	assert_int_equal(fd_move_high(-EMFILE), -EMFILE);
+	assert_int_equal(fd_dup_high(-1), -EBADF);
+	assert_false(fd_is_ours(-1));
+	assert_false(fd_is_ours(1 << 30));
+	assert_false(fd_is_ours(0));
+	fd_close(-1);
+}
+
+/* Only another process is told of our lock. */
+static bool locked_by_us(int fd)
+{
+	struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(fcntl(fd, F_GETLK, &l) == 0 && l.l_type != F_UNLCK);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WEXITSTATUS(status);
+}
+
+/* The last test: there is no way back from fd_locks_in_use(). */
+static void the_programs_record_locks_survive(void **state)
+{
+	struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	struct stat st, other;
+	int fd = temporary(&st), fd2 = temporary(&other), high = fd_dup_high(fd), pipes[2], low;
+
+	(void)state;
+	assert_int_equal(fcntl(fd, F_SETLK, &l), 0);
+	fd_locks_in_use();
+	fd_close(high);
+	assert_true(is_open(high)); /* retired */
+	assert_true(fd_have_retired());
+	assert_true(locked_by_us(fd));
+	fd_program_closed(other.st_dev, other.st_ino);
+	assert_true(is_open(high));
+	fd_program_closed(st.st_dev, st.st_ino);
+	assert_false(is_open(high));
+	assert_false(fd_is_ours(high));
+	assert_false(fd_have_retired());
+
+	low = fd_move_high(fcntl(fd2, F_DUPFD, 3)); /* stays: closing the low number could drop locks */
+	assert_true(low < 200 && fd_is_ours(low));
+	assert_int_equal(pipe(pipes), 0);
+	fd_close(pipes[0]); /* carries no locks */
+	assert_false(is_open(pipes[0]));
+	close(pipes[1]);
+	fd_close(low);
+	fd_program_closed(other.st_dev, other.st_ino);
+	assert_false(is_open(low));
+	close(fd);
+	close(fd2);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(copies_are_high_ours_and_close_on_exec),
+		cmocka_unit_test(moving_leaves_nothing_at_the_low_number),
+		cmocka_unit_test(errors_go_through),
+		cmocka_unit_test(the_programs_record_locks_survive),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,478 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cache/page.c: the state machine, the table that finds pages, the page lock, pins, and what a page costs. */
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "cache/budget.h"
+#include "cache/page.h"
+#include "util/compiler.h"
+
+#define FRAMES 1000
+
+static int start(void **state)
+{
+	(void)state;
+	assert_int_equal(budget_init(64UL << 20), 0);
+	return page_table_init(FRAMES);
+}
+
+static int end(void **state)
+{
+	(void)state;
+	page_table_exit();
+	return budget_used() != budget_fixed_pages();
+}
+
+static struct page_key key(uint16_t as, uint64_t index)
+{
+	return (struct page_key){.as = as, .index = index};
+}
+
+static enum page_state state_of(pfn_t pfn)
+{
+	return page_state_of(page_word(pfn));
+}
+
+/* ---- The state machine ---- */
+
+/* A locked page brought to a state by the functions that lead there. */
+static pfn_t page_in(enum page_state s)
+{
+	static uint64_t index;
+	pfn_t pfn = page_insert(key(1, index++));
+
+	assert_int_not_equal(pfn, PFN_NONE);
+	if (s == PAGE_READING)
+		return pfn;
+	page_read_done(pfn, s != PAGE_CLEAN && s != PAGE_EVICTING);
+	if (s == PAGE_EVICTING)
+		page_begin_evict(pfn);
+	if (s == PAGE_WRITEBACK || s == PAGE_REDIRTY)
+		page_begin_writeback(pfn);
+	if (s == PAGE_REDIRTY)
+		page_make_dirty(pfn);
+	assert_int_equal(state_of(pfn), s);
+	return pfn;
+}
+
+static void read_clean(pfn_t pfn)
+{
+	page_read_done(pfn, false);
+}
+
+static void read_dirty(pfn_t pfn)
+{
+	page_read_done(pfn, true);
+}
+
+static const struct {
+	const char *name;
+	void (*fn)(pfn_t pfn);
+	enum page_state from, to;
+} arrows[] = {
+	{"read_done", read_clean, PAGE_READING, PAGE_CLEAN},
+	{"read_done dirty", read_dirty, PAGE_READING, PAGE_DIRTY},
+	{"make_dirty", page_make_dirty, PAGE_CLEAN, PAGE_DIRTY},
+	{"make_dirty", page_make_dirty, PAGE_DIRTY, PAGE_DIRTY},
+	{"make_dirty", page_make_dirty, PAGE_WRITEBACK, PAGE_REDIRTY},
+	{"make_dirty", page_make_dirty, PAGE_REDIRTY, PAGE_REDIRTY},
+	{"begin_writeback", page_begin_writeback, PAGE_DIRTY, PAGE_WRITEBACK},
+	{"end_writeback", page_end_writeback, PAGE_WRITEBACK, PAGE_CLEAN},
+	{"end_writeback", page_end_writeback, PAGE_REDIRTY, PAGE_DIRTY},
+	{"fail_writeback", page_fail_writeback, PAGE_WRITEBACK, PAGE_DIRTY},
+	{"fail_writeback", page_fail_writeback, PAGE_REDIRTY, PAGE_DIRTY},
+	{"begin_evict", page_begin_evict, PAGE_CLEAN, PAGE_EVICTING},
+	{"rescue", page_rescue, PAGE_EVICTING, PAGE_CLEAN},
+	{"discard", page_discard, PAGE_CLEAN, PAGE_EVICTING},
+	{"discard", page_discard, PAGE_DIRTY, PAGE_EVICTING},
+};
+
+static void each_transition_leads_where_the_drawing_says(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(arrows); i++) {
+		pfn_t pfn = page_in(arrows[i].from);
+
+		arrows[i].fn(pfn);
+		assert_int_equal(state_of(pfn), arrows[i].to);
+		assert_true(page_word(pfn) & PG_LOCKED);
+		page_unlock(pfn);
+	}
+}
+
+static bool drawn(enum page_state from, enum page_state to)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(arrows); i++)
+		if (arrows[i].from == from && arrows[i].to == to && from != to)
+			return true;
+	return (from == PAGE_ABSENT && to == PAGE_READING) || (to == PAGE_ABSENT && (from == PAGE_READING || from == PAGE_EVICTING));
+}
+
+static void every_other_transition_is_refused(void **state)
+{
+	(void)state;
+	for (unsigned from = 0; from < PAGE_STATES; from++)
+		for (unsigned to = 0; to < PAGE_STATES; to++)
+			assert_int_equal(page_transition_ok(from, to), drawn(from, to));
+	assert_false(page_transition_ok(PAGE_STATES, PAGE_CLEAN));
+	assert_false(page_transition_ok(PAGE_CLEAN, PAGE_STATES));
+}
+
+/* In a child, which must end by abort(). */
+static void assert_aborts(void (*fn)(pfn_t pfn), enum page_state from)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		struct rlimit none = {0};
+		pfn_t pfn = page_in(from);
+
+		setrlimit(RLIMIT_CORE, &none);
+		close(STDERR_FILENO);
+		fn(pfn);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGABRT);
+}
+
+static void a_transition_from_the_wrong_state_aborts(void **state)
+{
+	(void)state;
+	assert_aborts(page_begin_evict, PAGE_DIRTY); /* a dirty page would be dropped */
+	assert_aborts(page_begin_evict, PAGE_WRITEBACK);
+	assert_aborts(page_begin_writeback, PAGE_CLEAN);
+	assert_aborts(page_begin_writeback, PAGE_WRITEBACK); /* two writes of one page */
+	assert_aborts(page_discard, PAGE_WRITEBACK);
+	assert_aborts(page_make_dirty, PAGE_READING);
+	assert_aborts(page_make_dirty, PAGE_EVICTING);
+	assert_aborts(page_end_writeback, PAGE_CLEAN);
+	assert_aborts(page_fail_writeback, PAGE_DIRTY);
+	assert_aborts(page_rescue, PAGE_CLEAN);
+	assert_aborts(page_remove, PAGE_DIRTY);
+	assert_aborts(page_remove, PAGE_CLEAN);
+	assert_aborts(read_clean, PAGE_DIRTY);
+}
+
+static void unlock_and_evict(pfn_t pfn)
+{
+	page_unlock(pfn);
+	page_begin_evict(pfn);
+}
+
+static void a_transition_without_the_lock_aborts(void **state)
+{
+	(void)state;
+	assert_aborts(unlock_and_evict, PAGE_CLEAN);
+}
+
+static void a_failed_write_back_leaves_its_mark_until_one_succeeds(void **state)
+{
+	pfn_t pfn = page_in(PAGE_WRITEBACK);
+
+	(void)state;
+	page_fail_writeback(pfn);
+	assert_true(page_word(pfn) & PG_ERROR);
+	page_begin_writeback(pfn);
+	assert_true(page_word(pfn) & PG_ERROR);
+	page_end_writeback(pfn);
+	assert_false(page_word(pfn) & PG_ERROR);
+	page_unlock(pfn);
+}
+
+/* ---- The table ---- */
+
+static void a_page_is_found_until_it_is_removed(void **state)
+{
+	pfn_t pfn = page_insert(key(3, 77));
+
+	(void)state;
+	assert_int_equal(page_find(key(3, 77)), pfn);
+	assert_int_equal(page_find(key(3, 78)), PFN_NONE);
+	assert_int_equal(page_find(key(4, 77)), PFN_NONE);
+	assert_int_equal(page_insert(key(3, 77)), PFN_NONE);
+	page_read_done(pfn, false);
+	page_unlock(pfn);
+	assert_int_equal(page_find_lock(key(3, 77)), pfn);
+	page_begin_evict(pfn);
+	page_remove(pfn);
+	assert_int_equal(page_find(key(3, 77)), PFN_NONE);
+	assert_int_equal(page_find_lock(key(3, 77)), PFN_NONE);
+}
+
+/* So many that chains are long; taken out of their middles, fronts and ends. */
+static void chains_survive_removal_in_any_order(void **state)
+{
+	pfn_t pfn[FRAMES];
+	unsigned order[FRAMES];
+
+	(void)state;
+	srand(5);
+	for (unsigned i = 0; i < FRAMES; i++) {
+		pfn[i] = page_insert(key((uint16_t)(i % 7), (uint64_t)i * 64));
+		assert_int_not_equal(pfn[i], PFN_NONE);
+		page_unlock(pfn[i]);
+		order[i] = i;
+	}
+	for (unsigned i = 0; i < FRAMES; i++) {
+		unsigned j = i + (unsigned)rand() % (FRAMES - i), out = order[j];
+
+		order[j] = order[i];
+		assert_int_equal(page_find_lock(key((uint16_t)(out % 7), (uint64_t)out * 64)), pfn[out]);
+		page_remove(pfn[out]);
+		for (unsigned k = 0; k < FRAMES; k += 97)
+			if (k == out)
+				assert_int_equal(page_find(key((uint16_t)(k % 7), (uint64_t)k * 64)), PFN_NONE);
+		order[i] = out;
+		for (unsigned k = i + 1; k < FRAMES; k += 131)
+			assert_int_equal(page_find(key((uint16_t)(order[k] % 7), (uint64_t)order[k] * 64)), pfn[order[k]]);
+	}
+}
+
+static void entries_are_used_again(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 20 * FRAMES; i++) {
+		pfn_t pfn = page_insert(key((uint16_t)i, i));
+
+		assert_int_not_equal(pfn, PFN_NONE);
+		page_set_flags(pfn, PG_REFERENCED | PG_ERROR | PG_PREFETCHED);
+		assert_true(page_pin(pfn));
+		page_remove(pfn);
+		assert_int_equal(page_word(pfn), PAGE_ABSENT);
+	}
+	assert_true(page_table_high() < 10);
+}
+
+static void indices_have_forty_bits(void **state)
+{
+	static const uint64_t indices[] = {0, 1, UINT32_MAX, 1ULL << 32, (1ULL << 32) + 1, 1ULL << 39, PAGE_INDEX_MAX};
+	pfn_t pfn[ARRAY_SIZE(indices)];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(indices); i++) {
+		pfn[i] = page_insert(key(UINT16_MAX, indices[i]));
+		assert_int_not_equal(pfn[i], PFN_NONE);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(indices); i++) {
+		assert_int_equal(page_find(key(UINT16_MAX, indices[i])), pfn[i]);
+		assert_int_equal(page_key(pfn[i]).as, UINT16_MAX);
+		assert_int_equal(page_key(pfn[i]).index, indices[i]);
+		page_remove(pfn[i]);
+	}
+}
+
+static void a_page_costs_sixteen_bytes(void **state)
+{
+	static const uint64_t frames[] = {100, 1000, 65536, 1 << 20};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(frames); i++) {
+		uint64_t before;
+
+		page_table_exit();
+		before = budget_used();
+		assert_int_equal(page_table_init(frames[i]), 0);
+		assert_true(page_table_bytes() <= page_align_up(frames[i] * 16 + 4));
+		assert_int_equal(budget_used() - before, page_table_bytes() >> FL_PAGE_SHIFT);
+	}
+}
+
+static void a_table_beyond_the_budget_is_refused(void **state)
+{
+	uint64_t used;
+
+	(void)state;
+	page_table_exit();
+	used = budget_used();
+	assert_int_equal(page_table_init((64UL << 20) / 16 * 2), -ENOMEM);
+	assert_int_equal(budget_used(), used);
+	assert_int_equal(page_table_init(FRAMES), 0);
+}
+
+/* ---- Locks and pins ---- */
+
+static void pins_stop_at_their_limit(void **state)
+{
+	pfn_t pfn = page_in(PAGE_CLEAN);
+
+	(void)state;
+	page_unpin(pfn); /* nothing to undo */
+	assert_int_equal(page_pins_of(page_word(pfn)), 0);
+	for (unsigned i = 0; i < PG_PINS_MAX; i++)
+		assert_true(page_pin(pfn));
+	assert_false(page_pin(pfn));
+	assert_int_equal(page_pins_of(page_word(pfn)), PG_PINS_MAX);
+	assert_int_equal(state_of(pfn), PAGE_CLEAN);
+	for (unsigned i = 0; i < PG_PINS_MAX; i++)
+		page_unpin(pfn);
+	assert_int_equal(page_pins_of(page_word(pfn)), 0);
+	page_unlock(pfn);
+}
+
+static void a_held_lock_is_not_given_twice(void **state)
+{
+	pfn_t pfn = page_in(PAGE_CLEAN);
+
+	(void)state;
+	assert_false(page_trylock(pfn));
+	page_unlock(pfn);
+	assert_true(page_trylock(pfn));
+	page_unlock(pfn);
+}
+
+static void *wait_for_removal(void *arg)
+{
+	(void)arg;
+	return (void *)(uintptr_t)page_find_lock(key(9, 9));
+}
+
+static void who_waits_for_a_page_that_goes_finds_nothing(void **state)
+{
+	pfn_t pfn = page_insert(key(9, 9));
+	pthread_t t[4];
+	void *found;
+
+	(void)state;
+	for (int i = 0; i < 4; i++)
+		pthread_create(&t[i], NULL, wait_for_removal, NULL);
+	while (!(page_word(pfn) & PG_WAITERS))
+		usleep(100);
+	page_remove(pfn);
+	for (int i = 0; i < 4; i++) {
+		pthread_join(t[i], &found);
+		assert_int_equal((uintptr_t)found, PFN_NONE);
+	}
+}
+
+static void *wait_for_change(void *arg)
+{
+	pfn_t pfn = *(pfn_t *)arg;
+	uint32_t w;
+
+	while (page_state_of(w = page_word(pfn)) == PAGE_WRITEBACK)
+		page_wait(pfn, w);
+	return NULL;
+}
+
+static void the_end_of_a_write_back_wakes_who_waits_for_it(void **state)
+{
+	pfn_t pfn = page_in(PAGE_WRITEBACK);
+	pthread_t t[4];
+
+	(void)state;
+	page_unlock(pfn);
+	for (int i = 0; i < 4; i++)
+		pthread_create(&t[i], NULL, wait_for_change, &pfn);
+	while (!(page_word(pfn) & PG_WAITERS))
+		usleep(100);
+	page_lock(pfn);
+	page_end_writeback(pfn);
+	page_unlock(pfn);
+	for (int i = 0; i < 4; i++)
+		pthread_join(t[i], NULL);
+}
+
+/* ---- Many threads ---- */
+
+#define KEYS 64
+#define THREADS 4
+#define STEPS 30000
+
+static uint64_t inside[KEYS]; /* plain: the page lock of the key guards it */
+static _Atomic uint64_t inserted, removed;
+
+static void use_page(pfn_t pfn, uint64_t k, unsigned r)
+{
+	assert_int_equal(page_key(pfn).index, k);
+	assert_int_equal(inside[k], 0);
+	inside[k] = pfn + 1;
+	if (r & 8)
+		sched_yield();
+	inside[k] = 0;
+}
+
+static void *insert_and_remove(void *arg)
+{
+	unsigned r = (unsigned)(uintptr_t)arg * 77777 + 1;
+
+	for (int i = 0; i < STEPS; i++) {
+		uint64_t k = (r = r * 1664525 + 1013904223) >> 8 & (KEYS - 1);
+		pfn_t pfn = r >> 20 & 1 ? page_insert(key(2, k)) : PFN_NONE;
+
+		if (pfn != PFN_NONE) {
+			atomic_fetch_add(&inserted, 1);
+			use_page(pfn, k, r);
+			page_read_done(pfn, false);
+			page_unlock(pfn);
+		} else if ((pfn = page_find_lock(key(2, k))) != PFN_NONE) {
+			use_page(pfn, k, r);
+			if (r >> 21 & 1) {
+				page_begin_evict(pfn);
+				page_remove(pfn);
+				atomic_fetch_add(&removed, 1);
+			} else {
+				page_unlock(pfn);
+			}
+		}
+	}
+	return NULL;
+}
+
+static void threads_on_the_same_keys_exclude_each_other(void **state)
+{
+	pthread_t t[THREADS];
+	uint64_t left = 0;
+
+	(void)state;
+	atomic_store(&inserted, 0);
+	atomic_store(&removed, 0);
+	for (uintptr_t i = 0; i < THREADS; i++)
+		pthread_create(&t[i], NULL, insert_and_remove, (void *)i);
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(t[i], NULL);
+	for (uint64_t k = 0; k < KEYS; k++)
+		left += page_find(key(2, k)) != PFN_NONE;
+	assert_int_equal(left, atomic_load(&inserted) - atomic_load(&removed));
+	assert_true(page_table_high() <= KEYS + THREADS);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, start, end)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(each_transition_leads_where_the_drawing_says),
+		T(every_other_transition_is_refused),
+		T(a_transition_from_the_wrong_state_aborts),
+		T(a_transition_without_the_lock_aborts),
+		T(a_failed_write_back_leaves_its_mark_until_one_succeeds),
+		T(a_page_is_found_until_it_is_removed),
+		T(chains_survive_removal_in_any_order),
+		T(entries_are_used_again),
+		T(indices_have_forty_bits),
+		T(a_page_costs_sixteen_bytes),
+		T(a_table_beyond_the_budget_is_refused),
+		T(pins_stop_at_their_limit),
+		T(a_held_lock_is_not_given_twice),
+		T(who_waits_for_a_page_that_goes_finds_nothing),
+		T(the_end_of_a_write_back_wakes_who_waits_for_it),
+		T(threads_on_the_same_keys_exclude_each_other),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

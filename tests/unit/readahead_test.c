@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cache/readahead.c: windows grow on sequential evidence, stream by stream, and stay at one page without it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "cache/readahead.h"
+
+#define MAX 64
+
+static struct address_space file;
+
+static int start(void **state)
+{
+	(void)state;
+	file = (struct address_space){.id = 1};
+	readahead_init(MAX);
+	return 0;
+}
+
+/* A miss at `index`, served in full; how many pages were read. */
+static uint32_t miss(uint64_t index)
+{
+	uint32_t n = readahead_window(&file, index, RA_NORMAL);
+
+	readahead_done(&file, index, n);
+	return n;
+}
+
+static void sequential_reads_double_up_to_the_limit(void **state)
+{
+	static const uint32_t expected[] = {1, 4, 8, 16, 32, 64, 64, 64};
+	uint64_t at = 1000;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+		uint32_t n = miss(at);
+
+		assert_int_equal(n, expected[i]);
+		at += n;
+	}
+}
+
+static void the_start_of_a_file_is_a_stream_too(void **state)
+{
+	(void)state;
+	assert_int_equal(miss(0), 1);
+	assert_int_equal(miss(1), 4);
+	assert_int_equal(miss(5), 8);
+}
+
+static void random_reads_are_one_page(void **state)
+{
+	uint64_t pages = 0;
+
+	(void)state;
+	srand(1);
+	for (int i = 0; i < 20000; i++)
+		pages += miss((uint64_t)rand() % (1 << 26));
+	assert_true(pages <= 20000 + 20);
+}
+
+static void backward_reads_are_one_page(void **state)
+{
+	(void)state;
+	for (uint64_t at = 10000; at > 0; at--)
+		assert_int_equal(miss(at), 1);
+}
+
+static void reads_with_gaps_are_one_page(void **state)
+{
+	(void)state;
+	for (uint64_t at = 0; at < 100000; at += 17)
+		assert_int_equal(miss(at), 1);
+}
+
+static void interleaved_streams_grow_each_for_itself(void **state)
+{
+	uint64_t at[RA_STREAMS];
+	uint32_t n = 0;
+
+	(void)state;
+	for (int i = 0; i < RA_STREAMS; i++)
+		at[i] = (uint64_t)i * 1000000;
+	for (int round = 0; round < 6; round++)
+		for (int i = 0; i < RA_STREAMS; i++) {
+			n = miss(at[i]);
+			assert_int_equal(n, round == 0 ? 1 : 2u << round);
+			at[i] += n;
+		}
+	assert_int_equal(n, MAX);
+}
+
+static void advice_decides(void **state)
+{
+	(void)state;
+	for (uint64_t at = 0; at < 100; at++) {
+		assert_int_equal(readahead_window(&file, at, RA_RANDOM), 1);
+		assert_int_equal(readahead_window(&file, at * 1000, RA_SEQUENTIAL), MAX);
+		readahead_done(&file, at, 1);
+	}
+}
+
+static void the_limit_is_at_least_a_page(void **state)
+{
+	(void)state;
+	readahead_init(0);
+	assert_int_equal(miss(5), 1);
+	assert_int_equal(miss(6), 1);
+	assert_int_equal(readahead_window(&file, 7, RA_SEQUENTIAL), 1);
+}
+
+/* The highest index takes 40 bits, the window 16. */
+static void the_end_of_the_largest_file(void **state)
+{
+	uint64_t at = PAGE_INDEX_MAX - 20;
+
+	(void)state;
+	assert_int_equal(miss(at), 1);
+	assert_int_equal(miss(at + 1), 4);
+	assert_int_equal(miss(at + 5), 8);
+	assert_int_equal(miss(5), 1);
+}
+
+#define T(name) cmocka_unit_test_setup(name, start)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(sequential_reads_double_up_to_the_limit),
+		T(the_start_of_a_file_is_a_stream_too),
+		T(random_reads_are_one_page),
+		T(backward_reads_are_one_page),
+		T(reads_with_gaps_are_one_page),
+		T(interleaved_streams_grow_each_for_itself),
+		T(advice_decides),
+		T(the_limit_is_at_least_a_page),
+		T(the_end_of_the_largest_file),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
