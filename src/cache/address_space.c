@@ -303,7 +303,7 @@ static void unlink_file(struct address_space *as)
 		link = &(*link)->next;
 	*link = as->next;
 	atomic_fetch_sub(&nr_files, 1);
-	by_id[as->id] = NULL;
+	__atomic_store_n(&by_id[as->id], NULL, __ATOMIC_RELEASE);
 }
 
 #define ROUNDS 8 /* pinned pages stay dirty whatever is written */
@@ -369,7 +369,7 @@ void address_space_put_anon(struct address_space *as)
 		return;
 	mutex_lock(&files_lock);
 	if (by_id[as->id] == as)
-		by_id[as->id] = NULL;
+		__atomic_store_n(&by_id[as->id], NULL, __ATOMIC_RELEASE);
 	mutex_unlock(&files_lock);
 	anon_swap_exit(as);
 	if (as->store)
@@ -417,13 +417,14 @@ int address_space_stat(struct address_space *as)
 	return err;
 }
 
+/* A page less is the last word of who takes it out: when none is left, the object may be freed (truncate_pages). */
 void as_count_page(struct address_space *as, int n)
 {
-	atomic_fetch_add_explicit(&as->nr_pages, (uint64_t)(int64_t)n, memory_order_relaxed);
 	if (n > 0)
 		report_raise(&as->report->pages, &as->report->pages_peak, (uint64_t)n);
 	else
 		report_sub(&as->report->pages, (uint64_t)-n);
+	atomic_fetch_add_explicit(&as->nr_pages, (uint64_t)(int64_t)n, memory_order_release);
 }
 
 /* ---- Fork ---- */

@@ -197,7 +197,8 @@ static uint32_t install_shared(struct fault *f, struct fill *fl, int *err)
 		*err = -EAGAIN;
 	}
 	if (!*err && fl->n > 1)
-		ops->copy(f->mmu, f->addr + FL_PAGE_SIZE, fl->buf.data + FL_PAGE_SIZE, (uint64_t)(fl->n - 1) << FL_PAGE_SHIFT, MMU_WP, &more);
+		ops->copy(f->mmu, f->addr + FL_PAGE_SIZE, fl->buf.data + FL_PAGE_SIZE, (uint64_t)(fl->n - 1) << FL_PAGE_SHIFT, MMU_WP,
+			  &more);
 	return (uint32_t)((done + more) >> FL_PAGE_SHIFT);
 }
 
@@ -382,7 +383,7 @@ static int cow_mapped(struct fault *f)
 {
 	int err = f->mmu->ops->unprotect(f->mmu, f->addr, FL_PAGE_SIZE);
 
-	if (!err)
+	if (!err && f->mmu->ops->break_cow)
 		err = f->mmu->ops->break_cow(f->mmu, f->addr);
 	return err == -EFAULT ? -EAGAIN : err;
 }
@@ -393,9 +394,11 @@ static int cow_from_cache(struct fault *f, pfn_t file_page, struct buffer buf)
 	int err;
 
 	page_set_flags(file_page, PG_REFERENCED);
-	if (f->present)
+	if (f->present && f->mmu->ops->break_cow)
 		return cow_mapped(f);
 	err = frame_read(f->as, f->index << FL_PAGE_SHIFT, buf.data, FL_PAGE_SIZE);
+	if (!err && f->present) /* who accesses it now waits for the private page's lock */
+		err = f->mmu->ops->zap(f->mmu, f->addr, FL_PAGE_SIZE);
 	return err ? err : copy_in(f, buf.data, 0);
 }
 
@@ -411,8 +414,8 @@ static int cow(struct fault *f, struct buffer buf)
 			count_hit(f);
 		return err;
 	}
-	if (f->present) /* a copy that the kernel made before the mapping was write-protected, see uffd_map() */
-		return cow_mapped(f);
+	if (f->present && (f->mmu->ops->break_cow || !f->mmu->map_can_wp))
+		return cow_mapped(f); /* a copy that the kernel made before the mapping was write-protected, see uffd_map() */
 	f->missed = true;
 	err = read_for_cow(f, buf.data);
 	return err ? err : copy_in(f, buf.data, 0);

@@ -208,7 +208,6 @@ static int refresh_page(struct address_space *as, uint64_t index, uint64_t off, 
 	return err;
 }
 
-
 int refresh_range(struct address_space *as, uint64_t off, uint64_t len, void *page)
 {
 	uint64_t end = off + len, first = off >> FL_PAGE_SHIFT, last = (end - 1) >> FL_PAGE_SHIFT;

@@ -24,11 +24,11 @@
 
 struct cluster {
 	struct address_space *as;
-	uint64_t index;  /* of pfn[0] */
+	uint64_t index; /* of pfn[0] */
 	uint32_t n;
 	pfn_t pfn[CLUSTER_MAX];
 	struct buffer buf;
-	bool pinned;     /* one pinned page: copied without protection, stays DIRTY */
+	bool pinned; /* one pinned page: copied without protection, stays DIRTY */
 };
 
 static bool is_dirty(pfn_t pfn)

@@ -69,7 +69,8 @@ void vma_index_pool_exit(void)
 
 int vma_index_init(struct vma_index *x)
 {
-	void *p = sys_mmap(NULL, TOP_MAX * sizeof(struct vma_top), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *p = sys_mmap(NULL, TOP_MAX * sizeof(struct vma_top), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+			   0);
 
 	if (sys_is_err(p))
 		return sys_err(p);

@@ -138,7 +138,6 @@ static const struct mmu_ops thread_ops = {
 	.map = uffd_map,
 	.protect = uffd_protect,
 	.unprotect = uffd_unprotect,
-	.break_cow = uffd_break_cow,
 	.zap = uffd_zap,
 	.wake = uffd_wake,
 	.destroy = thread_destroy,

@@ -155,12 +155,8 @@ static void threads_have_objects_of_their_own(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(objects_are_zeroed_aligned_and_apart),
-		T(what_is_freed_is_used_again),
-		T(no_object_lies_across_two_pages_unless_it_must),
-		T(over_budget_there_is_nothing),
-		T(the_reserve_is_a_limit_too),
-		T(threads_have_objects_of_their_own),
+		T(objects_are_zeroed_aligned_and_apart), T(what_is_freed_is_used_again), T(no_object_lies_across_two_pages_unless_it_must),
+		T(over_budget_there_is_nothing),         T(the_reserve_is_a_limit_too),  T(threads_have_objects_of_their_own),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -302,8 +302,11 @@ static void a_store_that_takes_nothing_fails_the_access_that_needs_room(void **s
 
 static void rules_that_cannot_be_read_are_refused(void **state)
 {
-	static const char *const bad[] = {"read", "read:eio", "read:eio:0", "write:eagain:1", "open:eio:1", "read:eio:x", ":::",
-					  "read:eio:1,read:eio:1,read:eio:1,read:eio:1,read:eio:1,read:eio:1,read:eio:1,read:eio:1,read:eio:1"};
+	static const char *const bad[] = {
+		"read",       "read:eio",
+		"read:eio:0", "write:eagain:1",
+		"open:eio:1", "read:eio:x",
+		":::",        "read:eio:1,read:eio:1,read:eio:1,read:eio:1,read:eio:1,read:eio:1,read:eio:1,read:eio:1,read:eio:1"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)

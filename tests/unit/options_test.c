@@ -84,9 +84,10 @@ static void a_bad_value_is_refused_and_named(void **state)
 	static const struct {
 		const char *name, *value;
 	} bad[] = {
-		{"FAULTLINE_BUDGET", "lots"},    {"FAULTLINE_BUDGET", "1023K"},   {"FAULTLINE_BUDGET", "8000P"}, {"FAULTLINE_BUDGET", "-64M"},
-		{"FAULTLINE_BUDGET", "0"},       {"FAULTLINE_MIN_MAP", "64 K"},   {"FAULTLINE_FAULTS", "threads"}, {"FAULTLINE_FAULTS", "Inline"},
-		{"FAULTLINE_DIRECT", "yes"},     {"FAULTLINE_DIRECT", "2"},       {"FAULTLINE_LOG", "loud"},
+		{"FAULTLINE_BUDGET", "lots"},    {"FAULTLINE_BUDGET", "1023K"},  {"FAULTLINE_BUDGET", "8000P"},
+		{"FAULTLINE_BUDGET", "-64M"},    {"FAULTLINE_BUDGET", "0"},      {"FAULTLINE_MIN_MAP", "64 K"},
+		{"FAULTLINE_FAULTS", "threads"}, {"FAULTLINE_FAULTS", "Inline"}, {"FAULTLINE_DIRECT", "yes"},
+		{"FAULTLINE_DIRECT", "2"},       {"FAULTLINE_LOG", "loud"},
 	};
 
 	(void)state;

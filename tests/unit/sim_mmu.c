@@ -41,18 +41,18 @@ struct mapping {
 	int fd;      /* the frames, or the file itself when plain */
 	int storage; /* of private copies; -1 when shared */
 	bool shared;
-	bool plain;  /* a mapping of the file that the engine has left to the kernel */
+	bool plain;    /* a mapping of the file that the engine has left to the kernel */
 	uint64_t ptes; /* table_lock */
 };
 
 struct pte {
-	struct pte *next;           /* in its bucket; table_lock */
-	struct pte *peer, **link;   /* in its stripe; table_lock for writing */
-	struct mapping *m;          /* constant */
-	uint64_t vpn, index;        /* table_lock */
-	int prot;                   /* table_lock */
-	bool attached;              /* table_lock for writing, or the stripe's */
-	unsigned flags;             /* the stripe's lock */
+	struct pte *next;         /* in its bucket; table_lock */
+	struct pte *peer, **link; /* in its stripe; table_lock for writing */
+	struct mapping *m;        /* constant */
+	uint64_t vpn, index;      /* table_lock */
+	int prot;                 /* table_lock */
+	bool attached;            /* table_lock for writing, or the stripe's */
+	unsigned flags;           /* the stripe's lock */
 };
 
 struct stripe {
@@ -405,7 +405,8 @@ static int copy_one(struct pte *p, void *arg)
 	if (p->flags || (p->m->shared && frame_present(p)))
 		return -EEXIST;
 	p->flags = SIM_PRESENT | (c->flags & MMU_WP ? SIM_WP : 0) | (p->m->shared ? 0 : SIM_PRIVATE);
-	must(pwrite(bytes_fd(p), c->src + c->done, FL_PAGE_SIZE, offset_of(p, 0)), FL_PAGE_SIZE, "copy cannot write", p->vpn << FL_PAGE_SHIFT);
+	must(pwrite(bytes_fd(p), c->src + c->done, FL_PAGE_SIZE, offset_of(p, 0)), FL_PAGE_SIZE, "copy cannot write",
+	     p->vpn << FL_PAGE_SHIFT);
 	c->done += FL_PAGE_SIZE;
 	return 0;
 }
@@ -689,7 +690,8 @@ static void grow_range(uint64_t addr, uint64_t len, uint64_t new_len)
 	struct pte *last = find(addr + len - FL_PAGE_SIZE);
 
 	for (uint64_t at = len; at < new_len; at += FL_PAGE_SIZE)
-		entry_add(last->m, (addr + at) >> FL_PAGE_SHIFT, last->index + 1 + ((at - len) >> FL_PAGE_SHIFT), last->prot, last->attached);
+		entry_add(last->m, (addr + at) >> FL_PAGE_SHIFT, last->index + 1 + ((at - len) >> FL_PAGE_SHIFT), last->prot,
+			  last->attached);
 }
 
 void *__wrap_sys_mremap(void *old, size_t old_len, size_t new_len, int flags, void *new_addr)

@@ -109,7 +109,8 @@ static void read_own(uint64_t page, unsigned slot)
 {
 	uint64_t v = 0;
 
-	if (fl_pread(fd, &v, 8, (off_t)((page * WORDS_PER_PAGE + place[slot]) * 8)) != 8 || v != encode(page, slot, model[page * SLOTS + slot]))
+	if (fl_pread(fd, &v, 8, (off_t)((page * WORDS_PER_PAGE + place[slot]) * 8)) != 8 ||
+	    v != encode(page, slot, model[page * SLOTS + slot]))
 		die("fl_pread", page, slot, v);
 }
 

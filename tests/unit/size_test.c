@@ -46,7 +46,7 @@ static void sizes_are_understood(void **state)
 
 static void nonsense_is_refused(void **state)
 {
-	static const char *const bad[] = {"",    " ",   "M",   "-1",   "+1",    "1 M",  "1MM",  "1Mi",   "1X",
+	static const char *const bad[] = {"",    " ",   "M",   "-1",   "+1",    "1 M", "1MM",  "1Mi", "1X",
 					  "1.5", "1.M", ".5M", "1,5M", "0x100", "1M1", "1.5B", "1e6", "1 "};
 
 	(void)state;
@@ -60,8 +60,8 @@ static void nonsense_is_refused(void **state)
 
 static void sizes_of_2_to_the_63_and_more_are_refused(void **state)
 {
-	static const char *const big[] = {"9223372036854775808", "8192P", "99999999999999999999999999999999999999999999", "18446744073709551616K",
-					  "8191.9999999999P9"};
+	static const char *const big[] = {"9223372036854775808", "8192P", "99999999999999999999999999999999999999999999",
+					  "18446744073709551616K", "8191.9999999999P9"};
 	uint64_t bytes;
 
 	(void)state;
