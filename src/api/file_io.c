@@ -18,12 +18,16 @@ struct address_space *file_io_lookup(int fd)
 {
 	struct sigguard g;
 	struct address_space *as;
+	struct file_id file;
 	struct stat st;
 
 	if (!address_space_any() || sys_fstat(fd, &st) || !S_ISREG(st.st_mode))
 		return NULL;
+	file = (struct file_id){.dev = st.st_dev, .ino = st.st_ino};
+	if (!address_space_maybe(file))
+		return NULL;
 	g = sigguard_enter();
-	as = address_space_find((struct file_id){.dev = st.st_dev, .ino = st.st_ino});
+	as = address_space_find(file);
 	sigguard_leave(g);
 	return as;
 }

@@ -16,6 +16,7 @@
 #include "writeback.h"
 
 #define IDS 65536
+#define FILTER_SIZE 1024
 #define ARENA_RESERVE (1UL << 30)
 
 struct rwlock rmap_lock = RWLOCK_INIT(RANK_RMAP);
@@ -23,6 +24,7 @@ struct rwlock rmap_lock = RWLOCK_INIT(RANK_RMAP);
 static struct mutex files_lock = MUTEX_INIT(RANK_FILES);
 static struct address_space *files;         /* files_lock; objects with a file, not anon */
 static _Atomic uint64_t nr_files;
+static _Atomic uint32_t filter[FILTER_SIZE]; /* files in `files` by a hash of their inode: 0 says there is none */
 static struct address_space **by_id;        /* entry set before its pages are in the table; files_lock to change */
 static uint32_t next_id;                    /* files_lock */
 static struct arena arena;
@@ -55,6 +57,7 @@ void address_space_exit(void)
 	by_id = NULL;
 	files = free_objects = NULL;
 	atomic_store(&nr_files, 0);
+	memset((void *)filter, 0, sizeof filter);
 	budget_release(arena_used(&arena) >> FL_PAGE_SHIFT);
 	arena_exit(&arena);
 }
@@ -67,6 +70,16 @@ struct arena *address_space_arena(void)
 struct address_space *address_space_of(struct page_key key)
 {
 	return __atomic_load_n(&by_id[key.as], __ATOMIC_ACQUIRE);
+}
+
+static _Atomic uint32_t *filter_of(struct file_id file)
+{
+	return &filter[(file.ino ^ file.dev * 31) * 0x9e3779b97f4a7c15ull >> 54];
+}
+
+bool address_space_maybe(struct file_id file)
+{
+	return atomic_load_explicit(filter_of(file), memory_order_relaxed) != 0;
 }
 
 bool address_space_any(void)
@@ -245,6 +258,7 @@ static int get_or_add(int fd, struct file_id file, struct address_space *fresh, 
 	fresh->next = files;
 	files = fresh;
 	atomic_fetch_add(&nr_files, 1);
+	atomic_fetch_add(filter_of(file), 1);
 	*out = fresh;
 	return 0;
 }
@@ -303,6 +317,7 @@ static void unlink_file(struct address_space *as)
 		link = &(*link)->next;
 	*link = as->next;
 	atomic_fetch_sub(&nr_files, 1);
+	atomic_fetch_sub(filter_of(as->file), 1);
 	__atomic_store_n(&by_id[as->id], NULL, __ATOMIC_RELEASE);
 }
 

@@ -95,6 +95,8 @@ int address_space_get(int fd, struct address_space **out);
 struct address_space *address_space_find(struct file_id file);
 /* Cheap: whether any file is mapped at all. */
 bool address_space_any(void);
+/* Cheap: false when the file is not mapped. */
+bool address_space_maybe(struct file_id file);
 void address_space_hold(struct address_space *as);
 /*
  * Gives a reference back. With the last one, writes back and frees; when the write-back fails the address_space stays,
