@@ -201,7 +201,7 @@ void report_text(FILE *out, const struct run_report *r)
 	} else if (r->nprocesses) {
 		fputs("faultline: no file was mapped through Faultline\n", out);
 	} else if (!r->unreadable) {
-		fputs("faultline: no process reported: the shim was not loaded, or every process was replaced or killed early\n", out);
+		fputs("faultline: nothing was served: no process mapped a file that is not left to the kernel (small files are: --min-map)\n", out);
 	}
 	print_notes(out, r);
 	if (r->unreadable)

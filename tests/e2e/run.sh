@@ -52,5 +52,4 @@ done
 "$FAULTLINE" --help >/dev/null || fail "help"
 "$FAULTLINE" doctor . >doctor || { cat doctor; fail "doctor says this machine cannot"; }
 grep -qi userfaultfd doctor || fail "doctor does not mention userfaultfd"
-ls /dev/shm/faultline* >/dev/null 2>&1 && fail "something is left in /dev/shm"
 exit 0
