@@ -40,7 +40,7 @@ static int make_whole(void)
 
 	if (err)
 		return err;
-	kept = page_table_fork_child(address_space_key_is_anon);
+	kept = page_table_fork_child(address_space_fork_keeps);
 	buffer_fork_child();
 	err = address_space_fork_child(&pages);
 	budget_set_used(budget_fixed_pages() + (buffer_bytes() >> FL_PAGE_SHIFT) + (page_table_bytes() >> FL_PAGE_SHIFT) + pages + kept +

@@ -38,7 +38,7 @@ int address_space_init(bool direct)
 
 	if (sys_is_err(p))
 		return -ENOMEM;
-	err = arena_init(&arena, ARENA_RESERVE, budget_try_reserve);
+	err = arena_init(&arena, ARENA_RESERVE, budget_charge_metadata);
 	if (err) {
 		sys_munmap(p, IDS * sizeof *by_id);
 		return err;
@@ -454,11 +454,12 @@ void address_space_fork_parent(void)
 	mutex_unlock(&files_lock);
 }
 
-bool address_space_key_is_anon(struct page_key key)
+/* A private page that leaves is marked as swapped first, and then taken out of the mapping (anon_drop). */
+bool address_space_fork_keeps(struct page_key key, bool leaving)
 {
 	struct address_space *as = by_id[key.as];
 
-	return as && as->memfd < 0;
+	return as && as->memfd < 0 && !(leaving && anon_is_swapped(as, key.index));
 }
 
 static int fork_file(struct address_space *as)

@@ -116,7 +116,8 @@ uint64_t address_space_count(void);
 void address_space_fork_prepare(void);
 void address_space_fork_parent(void);
 int address_space_fork_child(uint64_t *pages);
-bool address_space_key_is_anon(struct page_key key);
+/* Which pages the child keeps: private ones, unless they were leaving and swap has them by now. */
+bool address_space_fork_keeps(struct page_key key, bool leaving);
 
 /* Reverse map. Callers hold rmap_lock for writing. */
 void rmap_add(struct address_space *as, struct rmap *r);

@@ -7,6 +7,7 @@
 #include "util/compiler.h"
 
 static _Atomic uint64_t used, peak;
+static _Atomic uint64_t spare; /* reserved for metadata, not used yet */
 static uint64_t limit;
 
 int budget_init(uint64_t bytes)
@@ -52,6 +53,7 @@ void budget_release(uint64_t pages)
 
 void budget_set_used(uint64_t pages)
 {
+	atomic_store(&spare, 0);
 	atomic_store(&used, pages);
 	atomic_store(&peak, pages);
 }
@@ -69,4 +71,29 @@ uint64_t budget_used(void)
 uint64_t budget_peak(void)
 {
 	return atomic_load_explicit(&peak, memory_order_relaxed);
+}
+
+bool budget_charge_metadata(uint64_t pages)
+{
+	uint64_t s = atomic_load(&spare);
+
+	while (s >= pages)
+		if (atomic_compare_exchange_weak(&spare, &s, s - pages))
+			return true;
+	return budget_try_reserve(pages);
+}
+
+uint64_t budget_spare(void)
+{
+	return atomic_load_explicit(&spare, memory_order_relaxed);
+}
+
+bool budget_metadata_low(void)
+{
+	return atomic_load_explicit(&spare, memory_order_relaxed) < METADATA_SPARE;
+}
+
+void budget_add_spare(void)
+{
+	atomic_fetch_add(&spare, 1);
 }

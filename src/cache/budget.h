@@ -29,6 +29,16 @@ void budget_release(uint64_t pages);
 /* In a forked child: what is in use there. */
 void budget_set_used(uint64_t pages);
 
+/*
+ * Metadata is paid for under locks, where nothing may be reclaimed for it: from a few pages set aside before
+ * (metadata_refill() in reclaim.h), else from what happens to be free.
+ */
+#define METADATA_SPARE 6
+bool budget_charge_metadata(uint64_t pages);
+bool budget_metadata_low(void);
+uint64_t budget_spare(void);
+void budget_add_spare(void); /* one page that the caller has reserved */
+
 uint64_t budget_limit(void); /* pages */
 uint64_t budget_used(void);
 uint64_t budget_peak(void); /* the most ever used */

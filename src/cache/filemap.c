@@ -228,8 +228,6 @@ static void publish(struct fault *f, struct fill *fl)
 		bool dirty = i == 0 && f->write;
 
 		page_read_done(fl->pfn[i], dirty);
-		if (dirty)
-			as_count_dirty(fl->as, 1);
 		if (i)
 			page_set_flags(fl->pfn[i], PG_PREFETCHED);
 		page_unlock(fl->pfn[i]);
@@ -255,7 +253,11 @@ static int fill_locked(struct fault *f, struct fill *fl, uint32_t want)
 		drop_run(fl, 0);
 		return err;
 	}
+	if (f->write) /* before it is mapped: another thread may store to it at once, and msync */
+		as_count_dirty(fl->as, 1);
 	kept = f->anon || !f->addr ? install_private(f, fl, &err) : install_shared(f, fl, &err);
+	if (f->write && !kept)
+		as_count_dirty(fl->as, -1);
 	drop_run(fl, kept);
 	if (fl->n)
 		publish(f, fl);

@@ -310,11 +310,11 @@ void page_remove(pfn_t pfn)
 }
 
 /* A page that the parent's threads were working on counts as what it was before: readings are forgotten. */
-static bool survives(pfn_t pfn, bool (*keep)(struct page_key key))
+static bool survives(pfn_t pfn, bool (*keep)(struct page_key key, bool leaving))
 {
 	enum page_state s = page_state_of(page_word(pfn));
 
-	return s != PAGE_ABSENT && s != PAGE_READING && s != PAGE_EVICTING && keep(page_key(pfn));
+	return s != PAGE_ABSENT && s != PAGE_READING && keep(page_key(pfn), s == PAGE_EVICTING);
 }
 
 static void chain_again(pfn_t pfn)
@@ -326,7 +326,7 @@ static void chain_again(pfn_t pfn)
 	atomic_store(head, pfn + 1);
 }
 
-uint64_t page_table_fork_child(bool (*keep)(struct page_key key))
+uint64_t page_table_fork_child(bool (*keep)(struct page_key key, bool leaving))
 {
 	pfn_t high = page_table_high();
 	uint64_t kept = 0;

@@ -202,3 +202,11 @@ int reserve_frames(uint32_t want, uint32_t *got)
 	}
 	return -ENOMEM;
 }
+
+void metadata_refill(void)
+{
+	uint32_t got;
+
+	while (budget_metadata_low() && reserve_frames(1, &got) == 0)
+		budget_add_spare();
+}

@@ -10,6 +10,11 @@
  * invalidate_lock. -ENOMEM when nothing can leave memory: all is pinned, or cannot be written back.
  */
 int reserve_frames(uint32_t want, uint32_t *got);
+/*
+ * Sets memory aside for the VMAs and files that the next call may need, so that it does not fail because the cache
+ * fills the budget. Called before any lock is taken; best effort.
+ */
+void metadata_refill(void);
 /* Takes about n pages out of memory; how many frames that released. */
 uint32_t reclaim_pages(uint32_t n);
 

@@ -224,11 +224,14 @@ static int write_by_index(struct cluster *c, uint64_t first, uint64_t last)
 	return err;
 }
 
+/* A page that is still being read may be mapped already, and stored to: it is waited for. */
 static bool wants_write(pfn_t pfn, const struct address_space *as, struct page_key *key)
 {
 	enum page_state s = page_state_of(page_word(pfn));
 
-	if (s != PAGE_DIRTY && s != PAGE_WRITEBACK && s != PAGE_REDIRTY)
+	if (s != PAGE_DIRTY && s != PAGE_WRITEBACK && s != PAGE_REDIRTY && s != PAGE_READING)
+		return false;
+	if (page_key(pfn).as != as->id)
 		return false;
 	page_lock(pfn);
 	*key = page_key(pfn);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 
+#include "cache/truncate.h"
 #include "cache/writeback.h"
 #include "mm.h"
 #include "util/compiler.h"
@@ -52,9 +53,9 @@ static int mark_one(struct vma *v)
 {
 	bool replaced = !v->rmap.link;
 
-	vma_unlock_write(v);
 	if (replaced)
 		v->flags |= VM_HANDED;
+	vma_unlock_write(v);
 	return 0;
 }
 
@@ -76,7 +77,8 @@ static void unlock_spaces(void)
 
 /*
  * All mappings of the file at once: a page of the cache must not be written over what a store through a mapping handed
- * over before it has put into the file. With the VMAs locked, a page written back cannot become dirty again.
+ * over before it has put into the file. With the VMAs locked, a page written back cannot become dirty again. Pinned pages
+ * stay dirty, though: they leave the cache with all others, before anyone can write them back over later stores.
  */
 static int hand_over(struct address_space *as)
 {
@@ -85,12 +87,16 @@ static int hand_over(struct address_space *as)
 	lock_spaces();
 	for_each_concerned(as, lock_one);
 	err = writeback_all(as);
+	write_lock(&as->invalidate_lock);
 	if (!err)
 		atomic_store(&as->handed, true);
 	write_lock(&rmap_lock);
 	if (!err)
 		err = for_each_concerned(as, replace_one);
 	write_unlock(&rmap_lock);
+	if (!err)
+		truncate_pages(as, 0, PAGE_INDEX_MAX);
+	write_unlock(&as->invalidate_lock);
 	for_each_concerned(as, mark_one);
 	unlock_spaces();
 	return err;

@@ -2,11 +2,18 @@
 #include "mm.h"
 
 #include <errno.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include "cache/budget.h"
 #include "cache/filemap.h"
 #include "util/compiler.h"
+#include "util/sys.h"
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#define MADV_POPULATE_WRITE 23
+#endif
 
 static struct mm spaces[SPACES_MAX];
 static _Atomic uint32_t in_use; /* bit per space; changed under the lock of the api layer */
@@ -116,17 +123,31 @@ void vma_fault(struct vma *v, uint64_t addr, bool write, bool present, struct fa
 	};
 }
 
-/* A VMA that was being replaced is found under mmap_lock, by which whoever replaces it has put the new one in place. */
+/*
+ * A VMA that was being replaced or moved is found under mmap_lock, by which whoever does so has put the new one in place.
+ * In between the index has nothing there: what it says without the lock is no reason to do without.
+ */
 static struct vma *lock_vma(struct mm *mm, uint64_t addr)
 {
 	struct vma *v = vma_lock_read(&mm->index, addr);
 
-	if (!v && mm_overlaps(mm, page_align_down(addr), FL_PAGE_SIZE)) {
+	if (!v) {
 		mutex_lock(&mm->mmap_lock);
 		mutex_unlock(&mm->mmap_lock);
 		v = vma_lock_read(&mm->index, addr);
 	}
 	return v;
+}
+
+/*
+ * The mapping is the kernel's. The fault may be from before, and have waited for the VMA while it was handed over: then
+ * the access works now. What the kernel cannot do either is its own SIGBUS.
+ */
+static int fault_handed(uint64_t addr, unsigned flags)
+{
+	int advice = flags & FAULT_WRITE ? MADV_POPULATE_WRITE : MADV_POPULATE_READ;
+
+	return sys_madvise((void *)page_align_down(addr), FL_PAGE_SIZE, advice) ? -EFAULT : 0;
 }
 
 static int fault_in(struct mm *mm, uint64_t addr, unsigned flags)
@@ -139,8 +160,9 @@ static int fault_in(struct mm *mm, uint64_t addr, unsigned flags)
 	if (!v)
 		return -EFAULT;
 	if (v->flags & VM_HANDED) {
+		err = fault_handed(addr, flags);
 		vma_unlock_read(v);
-		return -EFAULT; /* the kernel's own SIGBUS */
+		return err;
 	}
 	start = now_ns();
 	vma_fault(v, addr, flags & FAULT_WRITE, flags & FAULT_PRESENT, &f);

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 #include "cache/budget.h"
+#include "cache/reclaim.h"
 #include "mm.h"
 #include "util/arena.h"
 #include "util/compiler.h"
@@ -255,6 +256,7 @@ int mm_mmap(struct mm *mm, const struct mmap_request *rq, uint64_t *out)
 	struct vma *v;
 	int err;
 
+	metadata_refill();
 	if (rq->foreign)
 		return mmap_foreign(mm, rq, out);
 	err = check(rq);
@@ -298,6 +300,7 @@ int mm_munmap(struct mm *mm, uint64_t addr, uint64_t len, bool whole)
 
 	if (!len || !range_ok(addr, &len) || addr > TASK_SIZE || len > TASK_SIZE - addr)
 		return -EINVAL;
+	metadata_refill();
 	end = addr + len;
 	mutex_lock(&mm->mmap_lock);
 	err = vma_split_range(mm, addr, end);

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#include "cache/reclaim.h"
 #include "mm.h"
 #include "util/compiler.h"
 
@@ -69,6 +70,7 @@ int mm_mprotect(struct mm *mm, uint64_t addr, uint64_t len, int prot, bool whole
 		return -ENOMEM;
 	if (!whole && (prot & PROT_EXEC))
 		return -EOPNOTSUPP;
+	metadata_refill();
 	mutex_lock(&mm->mmap_lock);
 	err = protect_locked(mm, addr, addr + len, prot, whole);
 	mutex_unlock(&mm->mmap_lock);

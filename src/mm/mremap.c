@@ -12,6 +12,7 @@
 
 #include "cache/budget.h"
 #include "cache/filemap.h"
+#include "cache/reclaim.h"
 #include "mm.h"
 #include "util/arena.h"
 #include "util/compiler.h"
@@ -219,7 +220,7 @@ static int place_shared(struct mm *mm, struct remap *r, struct vma *v, uint64_t 
 	return err;
 }
 
-/* Pages of the file that the move left unprotected are protected again; private pages may be written to anyway. */
+/* Pages of the object, at addr from pgoff on, that the move left unprotected are protected again. */
 static void reprotect(struct mm *mm, struct address_space *as, uint64_t pgoff, uint64_t addr, uint64_t len)
 {
 	pfn_t high = page_table_high();
@@ -235,11 +236,24 @@ static void reprotect(struct mm *mm, struct address_space *as, uint64_t pgoff, u
 	}
 }
 
+/*
+ * What moved to `addr`: the file's pages, and the private ones too. A private page that is CLEAN, or being written to swap,
+ * must not be stored to without a fault; one that is DIRTY costs a fault more.
+ */
+static void reprotect_all(struct mm *mm, struct remap *r, uint64_t addr)
+{
+	for (struct vma *v = vma_find(&mm->index, r->old); v && v->start < r->old + r->old_len; v = vma_find(&mm->index, v->end)) {
+		uint64_t to = addr + (v->start - r->old), len = v->end - v->start;
+
+		reprotect(mm, v->as, v->pgoff, to, len);
+		if (v->anon)
+			reprotect(mm, v->anon->as, v->anon_pgoff, to, len);
+	}
+}
+
 static int change(struct mm *mm, struct remap *r, struct vma *v, uint64_t *out)
 {
 	bool shared = v->flags & VM_SHARED;
-	struct address_space *as = v->as;
-	uint64_t pgoff = vma_index_of(v, r->old);
 	int err;
 
 	vma_lock_range(mm, r->old, r->old + r->old_len);
@@ -251,7 +265,7 @@ static int change(struct mm *mm, struct remap *r, struct vma *v, uint64_t *out)
 		settle_shared(mm, r, *out);
 	} else {
 		if (*out != r->old)
-			reprotect(mm, as, pgoff, *out, r->old_len);
+			reprotect_all(mm, r, *out);
 		settle_private(mm, r, *out);
 	}
 	write_unlock(&rmap_lock);
@@ -297,6 +311,7 @@ int mm_mremap(struct mm *mm, uint64_t old, uint64_t old_len, uint64_t new_len, i
 
 	if (err)
 		return err;
+	metadata_refill();
 	mutex_lock(&mm->mmap_lock);
 	err = remap_locked(mm, &r, out);
 	mutex_unlock(&mm->mmap_lock);

@@ -8,6 +8,7 @@
 
 #include "cache/budget.h"
 #include "cache/filemap.h"
+#include "cache/reclaim.h"
 #include "cache/truncate.h"
 #include "cache/writeback.h"
 #include "mm.h"
@@ -78,8 +79,11 @@ static int sync_part(struct mm *mm, struct part *p, int flags)
 	if (!(p->flags & VM_SHARED) || !p->as->store->writable)
 		return 0;
 	err = writeback_range(p->as, p->first, p->last);
-	if (!err && (flags & MS_SYNC))
+	if (!err && (flags & MS_SYNC)) {
 		err = p->as->store->ops->sync(p->as->store);
+		if (err)
+			wb_err_set(p->as, err); /* the other mappings of the file are told too */
+	}
 	earlier = wb_err_check(p->as, &seen);
 	if (seen != p->wb_seen)
 		note_seen(mm, p, seen);
@@ -236,6 +240,7 @@ int mm_madvise(struct mm *mm, uint64_t addr, uint64_t len, int advice, bool whol
 		return err;
 	if (!range_ok(addr, &len))
 		return -EINVAL;
+	metadata_refill();
 	for (uint64_t at = addr; at < addr + len && !err && next_part(mm, at, addr + len, &p, &hole); at = p.end) {
 		err = advise_part(mm, &p, advice);
 		address_space_put(p.as);

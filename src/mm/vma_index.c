@@ -145,7 +145,7 @@ static int top_pay(struct vma_index *x, uint32_t entries)
 	if (entries > TOP_MAX)
 		return -ENOMEM;
 	if (need > x->top_paid) {
-		if (!budget_try_reserve(need - x->top_paid))
+		if (!budget_charge_metadata(need - x->top_paid))
 			return -ENOMEM;
 		x->top_paid = need;
 	}

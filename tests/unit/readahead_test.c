@@ -95,6 +95,26 @@ static void interleaved_streams_grow_each_for_itself(void **state)
 	assert_int_equal(n, MAX);
 }
 
+/* Random misses in between neither stop a stream nor are read ahead. */
+static void a_stream_survives_random_misses(void **state)
+{
+	uint64_t next = 1000, x = 88172645463325252ull;
+	uint32_t window = 0;
+
+	(void)state;
+	for (int i = 0; i < 200; i++) {
+		window = miss(next);
+		next += window;
+		for (int k = 0; k < 3; k++) {
+			x ^= x << 13;
+			x ^= x >> 7;
+			x ^= x << 17;
+			assert_int_equal(miss((1ull << 30) + x % (1ull << 30)), 1);
+		}
+	}
+	assert_true(window >= MAX / 4);
+}
+
 static void advice_decides(void **state)
 {
 	(void)state;
@@ -137,6 +157,7 @@ int main(void)
 		T(backward_reads_are_one_page),
 		T(reads_with_gaps_are_one_page),
 		T(interleaved_streams_grow_each_for_itself),
+		T(a_stream_survives_random_misses),
 		T(advice_decides),
 		T(the_limit_is_at_least_a_page),
 		T(the_end_of_the_largest_file),

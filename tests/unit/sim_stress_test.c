@@ -114,20 +114,13 @@ static void read_own(uint64_t page, unsigned slot)
 		die("fl_pread", page, slot, v);
 }
 
-/* What must be kept of a mapping may find the budget full for a moment: reclaim makes room for frames, not for that. */
 static uint64_t *map_or_die(int file, uint64_t pages, int flags)
 {
-	for (int i = 0; i < 1000; i++) {
-		void *p = fl_mmap(NULL, pages * FL_PAGE_SIZE, PROT_READ | PROT_WRITE, flags, file, 0);
+	void *p = fl_mmap(NULL, pages * FL_PAGE_SIZE, PROT_READ | PROT_WRITE, flags, file, 0);
 
-		if (p != MAP_FAILED)
-			return p;
-		if (errno != ENOMEM)
-			break;
-		usleep(1000);
-	}
-	die("fl_mmap", 0, 0, (uint64_t)errno);
-	return NULL;
+	if (p == MAP_FAILED)
+		die("fl_mmap", 0, 0, (uint64_t)errno);
+	return p;
 }
 
 /* ---- Private words: the top bit and the thread tell them from the file's ---- */
