@@ -444,13 +444,25 @@ void as_count_page(struct address_space *as, int n)
 
 /* ---- Fork ---- */
 
+static bool fork_holds_rmap; /* files_lock */
+
+/* Nothing goes to swap or leaves the mappings for it until the child has copied the swap file. */
 void address_space_fork_prepare(void)
 {
 	mutex_lock(&files_lock);
+	fork_holds_rmap = swap_in_use();
+	if (!fork_holds_rmap)
+		return;
+	write_lock(&rmap_lock);
+	swap_fork_prepare();
 }
 
 void address_space_fork_parent(void)
 {
+	if (fork_holds_rmap) {
+		swap_fork_parent();
+		write_unlock(&rmap_lock);
+	}
 	mutex_unlock(&files_lock);
 }
 
@@ -513,6 +525,8 @@ int address_space_fork_child(uint64_t *pages)
 {
 	int err;
 
+	if (fork_holds_rmap)
+		write_unlock(&rmap_lock);
 	mutex_unlock(&files_lock);
 	rwlock_init(&rmap_lock, RANK_RMAP);
 	mutex_init(&arena.lock, RANK_ARENA);

@@ -110,7 +110,7 @@ struct address_space *address_space_of(struct page_key key);
 int address_space_for_each(int (*fn)(struct address_space *as, void *arg), void *arg);
 uint64_t address_space_count(void);
 /*
- * fork: before, the table of files is made to hold still. In the child each file gets frames of its own, empty, and
+ * fork: before, the table of files and swap are made to hold still. In the child each file gets frames of its own, empty, and
  * private pages stay; *pages is what all of this holds of the budget, frames and tables excepted.
  */
 void address_space_fork_prepare(void);

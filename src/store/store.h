@@ -64,7 +64,13 @@ int swap_set_directory(const char *dir);
 int swap_store_open(struct arena *arena, uint64_t bytes, struct store **out);
 void swap_exit(void);
 uint64_t swap_written(void);
-/* A forked child gets a file of its own with what the parent's held. 0 or -errno. */
+/*
+ * A forked child gets a file of its own with what the parent's held. 0 or -errno. The parent, whose swap must hold still
+ * until then, waits for it in swap_fork_parent(); see address_space_fork_prepare().
+ */
+bool swap_in_use(void);
+void swap_fork_prepare(void);
+void swap_fork_parent(void);
 int swap_fork_child(void);
 
 /* ---- Faults on demand: wraps a store for tests (fault_store.c) ---- */

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "store.h"
@@ -186,6 +187,53 @@ uint64_t swap_written(void)
 	return atomic_load_explicit(&written, memory_order_relaxed);
 }
 
+/* ---- fork ---- */
+
+static int fork_pipe[2] = {-1, -1}; /* by it the child says that it has its copy */
+
+bool swap_in_use(void)
+{
+	return swap_fd >= 0;
+}
+
+void swap_fork_prepare(void)
+{
+	int fds[2];
+
+	if (!swap_written() || sys_call(SYS_pipe2, (long)fds, O_CLOEXEC, 0, 0, 0, 0))
+		return;
+	fork_pipe[0] = fd_move_high(fds[0]);
+	fork_pipe[1] = fd_move_high(fds[1]);
+}
+
+static void close_fork_pipe(int end)
+{
+	fd_close(fork_pipe[end]);
+	fork_pipe[end] = -1;
+}
+
+/* Also when there is no child after all, or it dies: then the pipe has no writer. */
+void swap_fork_parent(void)
+{
+	char done;
+
+	if (fork_pipe[0] < 0)
+		return;
+	close_fork_pipe(1);
+	while (sys_read(fork_pipe[0], &done, 1) == -EINTR)
+		;
+	close_fork_pipe(0);
+}
+
+static void tell_parent(void)
+{
+	if (fork_pipe[1] < 0)
+		return;
+	close_fork_pipe(0);
+	sys_write(fork_pipe[1], "", 1);
+	close_fork_pipe(1);
+}
+
 /* Copies [at, end) of the old file; whole extents, in the kernel where it can. */
 static int copy_extent(int old, int fresh, off_t at, off_t end)
 {
@@ -220,5 +268,6 @@ int swap_fork_child(void)
 	}
 	swap_fd = fresh;
 	fd_close(old);
+	tell_parent();
 	return err;
 }
