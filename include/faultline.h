@@ -192,7 +192,7 @@ int fl_ftruncate(int fd, off_t length);
 struct fl_stats {
 	size_t size;
 	uint64_t budget_bytes;
-	uint64_t used_bytes;      /* frames, buffers and metadata now */
+	uint64_t used_bytes;      /* frames, buffers, metadata and the allowance now */
 	uint64_t peak_bytes;      /* the most it ever was; never over budget_bytes */
 	uint64_t metadata_bytes;  /* of used_bytes: page table, mappings, files */
 	uint64_t buffer_bytes;    /* of used_bytes: bounce buffers */
@@ -210,6 +210,7 @@ struct fl_stats {
 	uint64_t swapped_bytes;   /* private pages written to swap */
 	uint64_t read_errors, write_errors;
 	uint64_t fault_ns;        /* time spent in faults, all threads together */
+	uint64_t allowance_bytes; /* of used_bytes: kept free for the library's own data and for errors of measurement */
 };
 
 /* 0, or -1 with errno EINVAL (not started, or size is 0). Fills at most stats->size bytes. */

@@ -46,8 +46,8 @@ static void collect(struct fl_stats *s)
 	s->used_bytes = budget_used() << FL_PAGE_SHIFT;
 	s->peak_bytes = budget_peak() << FL_PAGE_SHIFT;
 	s->buffer_bytes = buffer_bytes();
-	s->metadata_bytes = page_table_bytes() + arena_used(address_space_arena()) +
-			    ((budget_fixed_pages() + budget_spare()) << FL_PAGE_SHIFT);
+	s->metadata_bytes = page_table_bytes() + arena_used(address_space_arena()) + (budget_spare() << FL_PAGE_SHIFT);
+	s->allowance_bytes = budget_fixed_pages() << FL_PAGE_SHIFT;
 	s->files = address_space_count();
 	s->swapped_bytes = swap_written();
 	add_spaces(s);

@@ -70,7 +70,7 @@ static inline void sim_stop(void)
 	assert_true(st.peak_bytes <= st.budget_bytes);
 	assert_int_equal(st.mappings, 0);
 	assert_int_equal(st.files, 0);
-	assert_int_equal(st.used_bytes, st.buffer_bytes + st.metadata_bytes);
+	assert_int_equal(st.used_bytes, st.buffer_bytes + st.metadata_bytes + st.allowance_bytes);
 	assert_int_equal(fl_exit(), 0);
 }
 
