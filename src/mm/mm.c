@@ -133,8 +133,8 @@ static struct vma *lock_vma(struct mm *mm, uint64_t addr)
 
 	if (!v) {
 		mutex_lock(&mm->mmap_lock);
+		v = vma_lock_read(&mm->index, addr); /* without waiting: who locks VMAs for writing has mmap_lock */
 		mutex_unlock(&mm->mmap_lock);
-		v = vma_lock_read(&mm->index, addr);
 	}
 	return v;
 }
