@@ -420,7 +420,10 @@ static int cow(struct fault *f, struct buffer buf)
 		return cow_mapped(f); /* a copy that the kernel made before the mapping was write-protected, see uffd_map() */
 	f->missed = true;
 	err = read_for_cow(f, buf.data);
-	return err ? err : copy_in(f, buf.data, 0);
+	if (!err)
+		err = copy_in(f, buf.data, 0);
+	/* Told of a page, and there is one, but not the file's: it is a private copy already. */
+	return err == -EEXIST && f->present ? cow_mapped(f) : err;
 }
 
 /*

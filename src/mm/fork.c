@@ -61,6 +61,20 @@ static int attach(struct vma *v, uint64_t addr)
 	return v->mm->mmu->ops->attach(v->mm->mmu, addr, v->end - v->start);
 }
 
+/* It could not be handed over before the fork (the file was not written back): at least parent and child see one file. */
+static int remap_kernel(struct vma *v)
+{
+	void *p = sys_mmap((void *)v->start, v->end - v->start, v->prot, MAP_SHARED | MAP_FIXED, file_store_fd(v->as->store),
+			   (off_t)(v->pgoff << FL_PAGE_SHIFT));
+
+	if (sys_is_err(p))
+		return sys_err(p);
+	rmap_del(&v->rmap);
+	v->flags |= VM_HANDED;
+	atomic_store(&v->as->handed, true);
+	return 0;
+}
+
 static int remap_in_place(struct vma *v)
 {
 	void *p = map_frames(v, v->start, v->prot, MAP_FIXED);
@@ -116,6 +130,8 @@ static int remap_vma(struct vma *v)
 	if (v->flags & VM_HANDED)
 		return 0;
 	report_raise(&v->as->report->mapped_bytes, &v->as->report->mapped_peak, v->end - v->start);
+	if ((v->flags & (VM_SHARED | VM_MAYWRITE)) == (VM_SHARED | VM_MAYWRITE))
+		return remap_kernel(v);
 	return v->flags & VM_SHARED ? remap_in_place(v) : remap_private(v);
 }
 

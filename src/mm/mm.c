@@ -127,7 +127,7 @@ void vma_fault(struct vma *v, uint64_t addr, bool write, bool present, struct fa
  * A VMA that was being replaced or moved is found under mmap_lock, by which whoever does so has put the new one in place.
  * In between the index has nothing there: what it says without the lock is no reason to do without.
  */
-static struct vma *lock_vma(struct mm *mm, uint64_t addr)
+struct vma *mm_lock_vma(struct mm *mm, uint64_t addr)
 {
 	struct vma *v = vma_lock_read(&mm->index, addr);
 
@@ -152,7 +152,7 @@ static int fault_handed(uint64_t addr, unsigned flags)
 
 static int fault_in(struct mm *mm, uint64_t addr, unsigned flags)
 {
-	struct vma *v = lock_vma(mm, addr);
+	struct vma *v = mm_lock_vma(mm, addr);
 	struct fault f;
 	uint64_t start;
 	int err;

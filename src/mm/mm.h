@@ -96,6 +96,8 @@ int vma_new_anon(struct vma *v, uint64_t pages);
 void vma_free_unlinked(struct vma *v);
 /* Puts a VMA whose fields are set into the reverse map (rmap_lock held). */
 void vma_link_rmap(struct vma *v);
+/* The VMA that has addr, locked for reading; NULL when none does. No lock may be held. */
+struct vma *mm_lock_vma(struct mm *mm, uint64_t addr);
 /* What a fault or a wish for a page at addr needs to know. Caller has the VMA locked. */
 struct fault;
 void vma_fault(struct vma *v, uint64_t addr, bool write, bool present, struct fault *f);

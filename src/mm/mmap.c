@@ -171,6 +171,8 @@ static int place(struct mm *mm, const struct mmap_request *rq, struct vma *v, st
 	if ((v->flags & VM_SHARED) && atomic_load(&v->as->handed))
 		v->flags |= VM_HANDED;
 	err = map_and_attach(mm, rq, v, &addr);
+	if (err && addr) /* the kernel's mapping was made, so what was there is gone, and could not be kept */
+		*replaced = vma_detach_range(mm, addr, addr + len);
 	if (!err) {
 		*replaced = vma_detach_range(mm, addr, addr + len);
 		vma_set_range(v, addr, addr + len);

@@ -15,7 +15,7 @@ static bool may_access(const struct vma *v, bool write)
 /* One page: 0 when it is pinned, 1 when it is not ours to pin. */
 static int pin_page(struct mm *mm, uint64_t addr, bool write)
 {
-	struct vma *v = vma_lock_read(&mm->index, addr);
+	struct vma *v = mm_lock_vma(mm, addr);
 	struct fault f;
 	int err = -EFAULT;
 
@@ -33,7 +33,7 @@ static int pin_page(struct mm *mm, uint64_t addr, bool write)
 
 static void unpin_page(struct mm *mm, uint64_t addr)
 {
-	struct vma *v = vma_lock_read(&mm->index, addr);
+	struct vma *v = mm_lock_vma(mm, addr);
 	struct fault f;
 
 	if (!v)
@@ -72,7 +72,7 @@ int mm_pin(struct mm *mm, uint64_t addr, uint64_t len, bool write)
 int mm_populate(struct mm *mm, uint64_t addr, uint64_t len, bool write)
 {
 	for (uint64_t at = addr; at < addr + len; at += FL_PAGE_SIZE) {
-		struct vma *v = vma_lock_read(&mm->index, at);
+		struct vma *v = mm_lock_vma(mm, at);
 		struct fault f;
 		int err;
 
