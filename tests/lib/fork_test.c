@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* fork and moves with pages in every condition: in memory, in swap, pinned, being faulted on by other threads. */
+#include <pthread.h>
+
+#include "harness.h"
+
+#define PAGE 4096UL
+#define PAGES (PATTERN_BYTES / PAGE)
+
+static volatile bool stop;
+static char *touched;
+
+static void store_all(char *map, size_t pages, char value)
+{
+	for (size_t i = 0; i < pages; i++)
+		map[i * PAGE] = value;
+}
+
+static size_t count_other_than(const char *map, size_t pages, char value)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < pages; i++)
+		n += map[i * PAGE] != value;
+	return n;
+}
+
+/* Reads more than the budget twice, so that what else is in memory leaves it. */
+static void read_through(struct fixture *f)
+{
+	char *p = (char *)map_file(f, PROT_READ, MAP_SHARED);
+
+	for (size_t i = 0; i < 2 * PAGES; i++)
+		access_read(p + i % PAGES * PAGE);
+	assert_int_equal(fl_munmap(p, PATTERN_BYTES), 0);
+}
+
+/* Back from swap a private page is clean; a move must not make it writable unseen. */
+TEST(stores_after_a_move_go_to_swap_too)
+{
+	struct fixture *f = *state;
+	char *p = (char *)map_file(f, PROT_READ | PROT_WRITE, MAP_PRIVATE), *to, *q;
+
+	store_all(p, 100, 'A');
+	read_through(f);
+	assert_int_equal(count_other_than(p, 100, 'A'), 0);
+	to = mmap(NULL, PATTERN_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	q = fl_mremap(p, PATTERN_BYTES, PATTERN_BYTES, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+	assert_ptr_equal(q, to);
+	store_all(q, 100, 'B');
+	read_through(f);
+	assert_int_equal(count_other_than(q, 100, 'B'), 0);
+	assert_int_equal(fl_munmap(q, PATTERN_BYTES), 0);
+}
+
+/* A pinned page stays dirty through a write-back; after a fork the file has newer bytes than it. */
+TEST(a_page_pinned_across_fork_overwrites_nothing)
+{
+	struct fixture *f = *state;
+	char *p = (char *)map_file(f, PROT_READ | PROT_WRITE, MAP_SHARED), byte;
+	pid_t pid;
+
+	p[0] = 'A';
+	assert_int_equal(fl_pin(p, PAGE, FL_PIN_WRITE), 0);
+	pid = fork();
+	if (pid == 0)
+		_exit(0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	fl_unpin(p, PAGE);
+	p[0] = 'B';
+	assert_int_equal(fl_munmap(p, PATTERN_BYTES), 0);
+	assert_int_equal(pread(f->fd, &byte, 1, 0), 1);
+	assert_int_equal(byte, 'B');
+}
+
+static void fork_and_then(struct fixture *f, bool unmap)
+{
+	char *p = (char *)map_file(f, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	int status;
+	pid_t pid;
+
+	store_all(p, PAGES, 'A');
+	pid = fork();
+	if (pid == 0)
+		_exit(count_other_than(p, PAGES, 'A') != 0);
+	if (unmap)
+		assert_int_equal(fl_munmap(p, PATTERN_BYTES), 0);
+	else
+		store_all(p, PAGES, 'B');
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	if (!unmap)
+		assert_int_equal(fl_munmap(p, PATTERN_BYTES), 0);
+}
+
+TEST(the_child_does_not_see_later_stores_of_the_parent)
+{
+	fork_and_then(*state, false);
+}
+
+TEST(the_child_keeps_what_the_parent_unmaps)
+{
+	fork_and_then(*state, true);
+}
+
+static void *touch(void *arg)
+{
+	unsigned x = (unsigned)(uintptr_t)arg + 1;
+
+	while (!stop) {
+		x = x * 1664525u + 1013904223u;
+		touched[(x >> 8) % PAGES * PAGE + 16] = 1;
+	}
+	return NULL;
+}
+
+/* Threads that store through a shared mapping while a fork hands it over are not disturbed, nor is SIGBUS after it. */
+TEST(threads_store_on_while_a_fork_hands_over)
+{
+	struct fixture *f = *state;
+	char *other = (char *)map_file(f, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	pthread_t thread[4];
+	int status;
+	pid_t pid;
+
+	touched = (char *)map_file(f, PROT_READ | PROT_WRITE, MAP_SHARED);
+	stop = false;
+	for (uintptr_t i = 0; i < 4; i++)
+		pthread_create(&thread[i], NULL, touch, (void *)i);
+	usleep(50000);
+	pid = fork();
+	if (pid == 0)
+		_exit(0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	usleep(50000);
+	stop = true;
+	for (int i = 0; i < 4; i++)
+		pthread_join(thread[i], NULL);
+	for (size_t i = 0; i < PAGES; i += 16)
+		access_read(other + i * PAGE);
+	assert_int_equal(fl_munmap(other, PATTERN_BYTES), 0);
+	assert_int_equal(fl_munmap(touched, PATTERN_BYTES), 0);
+}
+
+static void *read_private(void *arg)
+{
+	unsigned x = (unsigned)(uintptr_t)arg * 77 + 1;
+
+	while (!stop) {
+		x = x * 1664525u + 1013904223u;
+		if (touched[(x >> 8) % 1500 * PAGE] != 'A')
+			abort();
+	}
+	return NULL;
+}
+
+TEST(forks_while_threads_swap)
+{
+	pthread_t thread[4];
+
+	touched = (char *)map_file(*state, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	store_all(touched, 1500, 'A');
+	stop = false;
+	for (uintptr_t i = 0; i < 4; i++)
+		pthread_create(&thread[i], NULL, read_private, (void *)i);
+	for (int k = 0; k < 20; k++) {
+		int status;
+		pid_t pid = fork();
+
+		if (pid == 0)
+			_exit(count_other_than(touched, 1500, 'A') != 0);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(status, 0);
+	}
+	stop = true;
+	for (int i = 0; i < 4; i++)
+		pthread_join(thread[i], NULL);
+	assert_int_equal(fl_munmap(touched, PATTERN_BYTES), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		RUN(stores_after_a_move_go_to_swap_too),
+		RUN(a_page_pinned_across_fork_overwrites_nothing),
+		RUN(the_child_does_not_see_later_stores_of_the_parent),
+		RUN(the_child_keeps_what_the_parent_unmaps),
+		RUN(threads_store_on_while_a_fork_hands_over),
+		RUN(forks_while_threads_swap),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
