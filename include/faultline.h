@@ -140,8 +140,8 @@ int fl_msync(void *addr, size_t length, int flags);
 
 /*
  * madvise(2). MADV_NORMAL, MADV_RANDOM and MADV_SEQUENTIAL set the read-ahead; MADV_WILLNEED reads ahead now;
- * MADV_DONTNEED, MADV_REMOVE, MADV_POPULATE_READ, MADV_POPULATE_WRITE, MADV_DONTDUMP and MADV_DODUMP as the manual
- * page says.
+ * MADV_DONTNEED, MADV_REMOVE, MADV_COLD, MADV_PAGEOUT (both for the pages of the file, not for private copies),
+ * MADV_POPULATE_READ, MADV_POPULATE_WRITE, MADV_DONTDUMP and MADV_DODUMP as the manual page says.
  *
  * 0, or -1 with errno: EINVAL (unknown advice, alignment, or one that files refuse, such as MADV_FREE); ENOMEM (part
  * of the range is not mapped: the rest was advised); EACCES (MADV_REMOVE without write access); EOPNOTSUPP (advice

@@ -70,8 +70,6 @@ static int without_support(int advice)
 	case MADV_NOHUGEPAGE:
 	case MADV_MERGEABLE:
 	case MADV_UNMERGEABLE:
-	case 20: /* MADV_COLD */
-	case 21: /* MADV_PAGEOUT */
 	case 25: /* MADV_COLLAPSE */
 		return 0;
 	default:

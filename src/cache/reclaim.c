@@ -168,6 +168,32 @@ uint32_t reclaim_pages(uint32_t want)
 	return freed;
 }
 
+/* Caller holds the page lock; whether the page left, and the lock with it. */
+static bool cool_locked(pfn_t pfn, const struct address_space *as, uint64_t first, uint64_t last, bool out)
+{
+	struct victim v = {.key = page_key(pfn), .pfn = pfn};
+
+	if (page_state_of(page_word(pfn)) == PAGE_ABSENT || v.key.as != as->id || v.key.index < first || v.key.index > last)
+		return false;
+	page_clear_flags(pfn, PG_REFERENCED);
+	if (!out || !evictable(page_word(pfn), PAGE_CLEAN))
+		return false;
+	page_begin_evict(pfn);
+	evict_run(&v, 1);
+	return true;
+}
+
+void reclaim_range(struct address_space *as, uint64_t first, uint64_t last, bool out)
+{
+	pfn_t high = page_table_high();
+
+	if (out)
+		writeback_range(as, first, last);
+	for (pfn_t p = 0; p < high; p++)
+		if (page_state_of(page_word(p)) != PAGE_ABSENT && page_trylock(p) && !cool_locked(p, as, first, last, out))
+			page_unlock(p);
+}
+
 /* A batch is a 64th of the budget, so that a fault now and then pays for many. */
 static uint32_t batch_size(uint32_t want)
 {

@@ -3,7 +3,10 @@
 #ifndef FL_CACHE_RECLAIM_H
 #define FL_CACHE_RECLAIM_H
 
+#include <stdbool.h>
 #include <stdint.h>
+
+#include "address_space.h"
 
 /*
  * Reserves up to `want` frames, at least one; waits for reclaim. The caller holds no page lock, no buffer and no
@@ -15,6 +18,11 @@ int reserve_frames(uint32_t want, uint32_t *got);
  * fills the budget. Called before any lock is taken; best effort.
  */
 void metadata_refill(void);
+/*
+ * Pages [first, last] are not needed soon: they lose their second chance, and with `out` leave memory at once, written
+ * back first. Pinned pages, and what others hold, stay.
+ */
+void reclaim_range(struct address_space *as, uint64_t first, uint64_t last, bool out);
 /* Takes about n pages out of memory; how many frames that released. */
 uint32_t reclaim_pages(uint32_t n);
 

@@ -187,6 +187,10 @@ static int advise_part(struct mm *mm, const struct part *p, int advice)
 		return dontneed(mm, p);
 	case MADV_REMOVE:
 		return remove_part(p);
+	case MADV_COLD:
+	case MADV_PAGEOUT:
+		reclaim_range(p->as, p->first, p->last, advice == MADV_PAGEOUT);
+		return 0;
 	case MADV_POPULATE_READ:
 	case MADV_POPULATE_WRITE:
 		return mm_populate(mm, p->start, p->end - p->start, advice == MADV_POPULATE_WRITE);
@@ -209,9 +213,9 @@ static int check_advice(int advice)
 	case MADV_POPULATE_WRITE:
 	case MADV_DONTDUMP:
 	case MADV_DODUMP:
-		return 0;
 	case MADV_COLD:
 	case MADV_PAGEOUT:
+		return 0;
 	case MADV_DONTFORK:
 	case MADV_DOFORK:
 	case MADV_HWPOISON:

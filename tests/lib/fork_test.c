@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fork and moves with pages in every condition: in memory, in swap, pinned, being faulted on by other threads. */
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "harness.h"
 
 #define PAGE 4096UL
 #define PAGES (PATTERN_BYTES / PAGE)
 
-static volatile bool stop;
+static _Atomic bool stop; /* volatile would do, but for what gcc 12 makes of it under UBSan: one load before the loop */
 static char *touched;
 
 static void store_all(char *map, size_t pages, char value)

@@ -330,6 +330,23 @@ TEST(madvise_dontneed)
 	assert_int_equal(fl_munmap(p, PATTERN_BYTES), 0);
 }
 
+TEST(madvise_pageout)
+{
+	uint64_t *p = map_file(*state, PROT_READ | PROT_WRITE, MAP_SHARED);
+	unsigned char vec[16];
+
+	for (size_t i = 0; i < 16; i++)
+		p[i * 512] = i + 1;
+	assert_int_equal(fl_madvise(p, 16 * 4096, MADV_COLD), 0);
+	assert_int_equal(fl_madvise(p + 512 * 4, 4 * 4096, MADV_PAGEOUT), 0);
+	assert_int_equal(fl_mincore(p, 16 * 4096, vec), 0);
+	for (size_t i = 0; i < 16; i++)
+		assert_int_equal(vec[i] & 1, i < 4 || i >= 8);
+	for (size_t i = 0; i < 16; i++)
+		assert_int_equal(p[i * 512], i + 1);
+	assert_int_equal(fl_munmap(p, PATTERN_BYTES), 0);
+}
+
 /* A file far larger than memory costs nothing until it is touched. */
 TEST(a_huge_sparse_file_costs_little)
 {
@@ -427,6 +444,7 @@ int main(void)
 		RUN(pinned_memory_works_in_system_calls),
 		RUN(mincore_tells_what_is_in_memory),
 		RUN(madvise_dontneed),
+		RUN(madvise_pageout),
 		RUN(a_huge_sparse_file_costs_little),
 		RUN(fork_keeps_private_and_shared_apart),
 		RUN(arguments_that_cannot_be),
