@@ -272,36 +272,14 @@ FL_EXPORT int fl_mincore(void *addr, size_t length, unsigned char *vec)
 
 /* ---- Pins: in every space, since a buffer may lie in any ---- */
 
-static int pin_all(uint64_t addr, uint64_t len, bool write)
-{
-	struct mm *mm;
-	int err = 0, i;
-
-	for (i = 0; (mm = mm_space(i)) && !err; i++)
-		err = mm_pin(mm, addr, len, write);
-	if (err)
-		for (i -= 2; i >= 0; i--)
-			mm_unpin(mm_space(i), addr, len);
-	return err;
-}
-
 FL_EXPORT int fl_pin(const void *addr, size_t length, int flags)
 {
-	struct sigguard g = sigguard_enter();
-	int err = flags & ~FL_PIN_WRITE ? -EINVAL : pin_all((uintptr_t)addr, length, flags & FL_PIN_WRITE);
-
-	sigguard_leave(g);
-	return result(err);
+	return result(flags & ~FL_PIN_WRITE ? -EINVAL : file_io_pin(addr, length, flags & FL_PIN_WRITE));
 }
 
 FL_EXPORT int fl_unpin(const void *addr, size_t length)
 {
-	struct sigguard g = sigguard_enter();
-	struct mm *mm;
-
-	for (int i = 0; (mm = mm_space(i)); i++)
-		mm_unpin(mm, (uintptr_t)addr, length);
-	sigguard_leave(g);
+	file_io_unpin(addr, length);
 	return 0;
 }
 
