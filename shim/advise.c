@@ -59,34 +59,15 @@ WRAPPER int msync(void *addr, size_t len, int flags)
 	return (int)shim_result(err ? err : other);
 }
 
-/*
- * Advice that the engine has no use for and that changes nothing a program can see is taken, and does nothing. The
- * rest of what it lacks (MADV_DONTFORK, ...) is refused as unknown.
- */
-static int without_support(int advice)
-{
-	switch (advice) {
-	case MADV_HUGEPAGE:
-	case MADV_NOHUGEPAGE:
-	case MADV_MERGEABLE:
-	case MADV_UNMERGEABLE:
-	case 25: /* MADV_COLLAPSE */
-		return 0;
-	default:
-		return -EINVAL;
-	}
-}
-
+/* What the engine lacks is answered as by a kernel built without it (huge pages, KSM): nothing is promised and not done. */
 static int advise_ours(void *addr, size_t len, int advice)
 {
 	struct sigguard g = sigguard_enter();
 	int err = mm_madvise(engine_space(), (uintptr_t)addr, len, advice, true), other;
 
 	sigguard_leave(g);
-	if (err == -EOPNOTSUPP)
-		err = without_support(advice);
-	if (err == -EINVAL)
-		return err;
+	if (err == -EOPNOTSUPP || err == -EINVAL)
+		return -EINVAL;
 	other = for_gaps(addr, len, sys_madvise, advice);
 	return err ? err : other;
 }
