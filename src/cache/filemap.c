@@ -102,7 +102,6 @@ static void count_hit(const struct fault *f)
 static int hit(struct fault *f, pfn_t pfn)
 {
 	page_set_flags(pfn, PG_REFERENCED);
-	page_clear_flags(pfn, PG_PREFETCHED);
 	count_hit(f);
 	if (f->write)
 		mark_dirty(f->as, pfn);
@@ -228,8 +227,6 @@ static void publish(struct fault *f, struct fill *fl)
 		bool dirty = i == 0 && f->write;
 
 		page_read_done(fl->pfn[i], dirty);
-		if (i)
-			page_set_flags(fl->pfn[i], PG_PREFETCHED);
 		page_unlock(fl->pfn[i]);
 	}
 	if (fl->n > 1)

@@ -32,7 +32,6 @@ enum page_state {
 #define PG_WAITERS 0x10u
 #define PG_REFERENCED 0x20u /* faulted on since reclaim last came by */
 #define PG_ERROR 0x40u      /* the last write-back failed; DIRTY until one succeeds */
-#define PG_PREFETCHED 0x80u /* read ahead and not asked for yet */
 #define PG_PIN_SHIFT 16
 #define PG_PIN (1u << PG_PIN_SHIFT)
 #define PG_PINS_MAX 0xffffu

@@ -23,7 +23,7 @@
 /* 512 bytes. dev, ino and path are written before `used` is set and constant after. */
 struct report_file {
 	_Atomic uint32_t used;
-	_Atomic uint32_t flags; /* REPORT_DIRECT, ... */
+	uint32_t reserved_flags;
 	uint64_t dev, ino;
 	_Atomic uint64_t mapped_bytes;  /* now */
 	_Atomic uint64_t mapped_peak;   /* the most at a time */

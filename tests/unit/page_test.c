@@ -250,7 +250,7 @@ static void entries_are_used_again(void **state)
 		pfn_t pfn = page_insert(key((uint16_t)i, i));
 
 		assert_int_not_equal(pfn, PFN_NONE);
-		page_set_flags(pfn, PG_REFERENCED | PG_ERROR | PG_PREFETCHED);
+		page_set_flags(pfn, PG_REFERENCED | PG_ERROR);
 		assert_true(page_pin(pfn));
 		page_remove(pfn);
 		assert_int_equal(page_word(pfn), PAGE_ABSENT);
