@@ -48,12 +48,13 @@
 #define HEAD_LOCKED 0x80000000u
 #define PAGES_PER_HEAD 4
 
-/* 7 bytes. Written under the page lock before the entry is in a chain, constant while it is. */
+/*
+ * 7 bytes: index, then id of the address_space. Written under the page lock before the entry is in a chain, constant while
+ * it is. A reader without the lock gets a guess, which may even be torn: hence atomic bytes.
+ */
 struct packed_key {
-	uint32_t index_low;
-	uint16_t as;
-	uint8_t index_high;
-} __attribute__((packed));
+	uint8_t byte[7];
+};
 
 static struct {
 	_Atomic uint32_t *words;
@@ -149,19 +150,20 @@ uint32_t page_word(pfn_t pfn)
 
 struct page_key page_key(pfn_t pfn)
 {
-	const struct packed_key *l = &table.keys[pfn];
+	uint64_t bits = 0;
 
-	return (struct page_key){.as = l->as, .index = (uint64_t)l->index_high << 32 | l->index_low};
+	for (unsigned i = 0; i < sizeof(struct packed_key); i++)
+		bits |= (uint64_t)__atomic_load_n(&table.keys[pfn].byte[i], __ATOMIC_RELAXED) << 8 * i;
+	return (struct page_key){.as = (uint16_t)(bits >> 40), .index = bits & PAGE_INDEX_MAX};
 }
 
 static void set_key(pfn_t pfn, struct page_key key)
 {
-	struct packed_key *l = &table.keys[pfn];
+	uint64_t bits = (uint64_t)key.as << 40 | key.index;
 
 	fl_assert(key.index <= PAGE_INDEX_MAX);
-	l->as = key.as;
-	l->index_low = (uint32_t)key.index;
-	l->index_high = (uint8_t)(key.index >> 32);
+	for (unsigned i = 0; i < sizeof(struct packed_key); i++)
+		__atomic_store_n(&table.keys[pfn].byte[i], (uint8_t)(bits >> 8 * i), __ATOMIC_RELAXED);
 }
 
 static bool key_is(pfn_t pfn, struct page_key key)
