@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "conformance.h"
+
+#include <dirent.h>
+#include <sys/utsname.h>
+
+#include "faultline.h"
+
+#define BUDGET (2UL << 20)
+#define CHILD_SECONDS 20
+
+static int kernel_mseal(void *addr, size_t length, unsigned long flags)
+{
+	return (int)syscall(SYS_mseal, addr, length, flags);
+}
+
+const struct calls kernel_calls = {
+	.name = "kernel",
+	.mmap = mmap,
+	.munmap = munmap,
+	.mprotect = mprotect,
+	.mremap = mremap,
+	.msync = msync,
+	.madvise = madvise,
+	.mincore = mincore,
+	.mlock = mlock,
+	.mlock2 = mlock2,
+	.munlock = munlock,
+	.mlockall = mlockall,
+	.munlockall = munlockall,
+	.mseal = kernel_mseal,
+	.remap_file_pages = remap_file_pages,
+	.posix_madvise = posix_madvise,
+	.pread = pread,
+	.pwrite = pwrite,
+	.ftruncate = ftruncate,
+};
+
+const struct calls faultline_calls = {
+	.name = "Faultline",
+	.faultline = true,
+	.mmap = fl_mmap,
+	.munmap = fl_munmap,
+	.mprotect = fl_mprotect,
+	.mremap = fl_mremap,
+	.msync = fl_msync,
+	.madvise = fl_madvise,
+	.mincore = fl_mincore,
+	.pread = fl_pread,
+	.pwrite = fl_pwrite,
+	.ftruncate = fl_ftruncate,
+};
+
+/* Since which Linux there is the feature, and whether Faultline has it. */
+static const struct {
+	int since;
+	bool faultline;
+} features[FEATURES] = {
+	[REGULAR_FILES] = {0, true},  [ANONYMOUS] = {0, false},   [LOCKED] = {0, false},       [EXECUTABLE] = {0, false},
+	[SECOND_VIEW] = {513, false}, [FORK_ADVICE] = {0, false}, [GUARDS] = {615, false},     [OTHER_ADVICE] = {601, false},
+	[SEALS] = {610, false},       [REMAP_PAGES] = {0, false}, [POSIX_ADVICE] = {0, false}, [DEVICES] = {0, false},
+	[NOT_YET] = {0, false},
+};
+
+int linux_version(void)
+{
+	struct utsname u;
+	int major, minor;
+
+	uname(&u);
+	return sscanf(u.release, "%d.%d", &major, &minor) == 2 ? major * 100 + minor : 0;
+}
+
+bool has_feature(const struct calls *c, enum feature feature)
+{
+	return linux_version() >= features[feature].since && (!c->faultline || features[feature].faultline);
+}
+
+/* ---- Signals ---- */
+
+static sigjmp_buf access_failed;
+static volatile struct caught caught;
+
+static void on_signal(int sig, siginfo_t *info, void *context)
+{
+	(void)context;
+	caught.signal = sig;
+	caught.code = info->si_code;
+	caught.address = info->si_addr;
+	siglongjmp(access_failed, 1);
+}
+
+static void install_handlers(void)
+{
+	struct sigaction a = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO};
+
+	sigaction(SIGBUS, &a, NULL);
+	sigaction(SIGSEGV, &a, NULL);
+}
+
+static void caught_nothing(void)
+{
+	caught.signal = 0;
+	caught.code = 0;
+	caught.address = NULL;
+}
+
+struct caught try_read(const volatile char *p)
+{
+	caught_nothing();
+	if (sigsetjmp(access_failed, 1) == 0)
+		(void)*p;
+	return caught;
+}
+
+struct caught try_write(volatile char *p, char value)
+{
+	caught_nothing();
+	if (sigsetjmp(access_failed, 1) == 0)
+		*p = value;
+	return caught;
+}
+
+/* ---- The world ---- */
+
+static int count_descriptors(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	int n = 0;
+
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}
+
+static void fill(int fd)
+{
+	char page[PAGE];
+
+	for (size_t i = 0; i < FILE_PAGES; i++) {
+		memset(page, mark(i), PAGE);
+		assert_int_equal(pwrite(fd, page, PAGE, (off_t)(i * PAGE)), PAGE);
+	}
+}
+
+static void start_faultline(void)
+{
+	struct fl_options o = {.size = sizeof o, .budget = BUDGET};
+
+	assert_int_equal(fl_init(&o), 0);
+}
+
+/* What a failed test has left behind is cleared by the next one. cmocka puts its own handlers first, so ours come here. */
+void world_begin(struct world *w, const struct calls *c, enum feature needs)
+{
+	const char *dir = getenv("TMPDIR");
+
+	fl_exit();
+	munmap(ARENA, ARENA_PAGES * PAGE);
+	if (!has_feature(c, needs))
+		skip();
+	install_handlers();
+	*w = (struct world){.c = c, .descriptors = count_descriptors()};
+	snprintf(w->path, sizeof w->path, "%s/faultline-test-XXXXXX", dir && strlen(dir) < 32 ? dir : "/var/tmp");
+	w->fd = mkstemp(w->path);
+	assert_true(w->fd >= 0);
+	w->read_only = open(w->path, O_RDONLY);
+	w->write_only = open(w->path, O_WRONLY);
+	fill(w->fd);
+	if (c->faultline)
+		start_faultline();
+}
+
+static void end_faultline(void)
+{
+	struct fl_stats st = {.size = sizeof st};
+
+	assert_int_equal(fl_stats(&st), 0);
+	assert_true(st.peak_bytes <= st.budget_bytes);
+	assert_int_equal(st.mappings, 0);
+	assert_int_equal(st.files, 0);
+	assert_int_equal(fl_exit(), 0);
+}
+
+/* Nothing leaks: no mapping in the arena, no mapping or file in Faultline, no descriptor. */
+void world_end(struct world *w)
+{
+	w->c->munmap(ARENA, ARENA_PAGES * PAGE);
+	for (size_t i = 0; i < ARENA_PAGES; i++)
+		assert_int_equal(try_read(ARENA + i * PAGE).code, SEGV_MAPERR);
+	if (w->c->faultline)
+		end_faultline();
+	unlink(w->path);
+	if (w->fd >= 0)
+		close(w->fd);
+	close(w->read_only);
+	close(w->write_only);
+	assert_int_equal(count_descriptors(), w->descriptors);
+	assert_int_equal(w->failures, 0);
+}
+
+void wrong(struct world *w, const char *format, ...)
+{
+	va_list ap;
+
+	w->failures++;
+	fprintf(stderr, "  %s: ", w->c->name);
+	va_start(ap, format);
+	vfprintf(stderr, format, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+}
+
+/* ---- Mappings ---- */
+
+char *map_ok(struct world *w, void *addr, size_t length, int prot, int flags, int fd, off_t offset)
+{
+	char *p = w->c->mmap(addr, length, prot, flags, fd, offset);
+
+	assert_ptr_not_equal(p, MAP_FAILED);
+	return p;
+}
+
+static const struct {
+	char letter;
+	int prot, flags;
+	bool read_only;
+} kinds[] = {
+	{'s', RW, MAP_SHARED, false},
+	{'r', PROT_READ, MAP_SHARED, true},
+	{'o', PROT_READ, MAP_SHARED, false},
+	{'n', PROT_NONE, MAP_SHARED, false},
+	{'p', RW, MAP_PRIVATE, false},
+	{'q', PROT_READ, MAP_PRIVATE, false},
+	{'a', RW, MAP_PRIVATE | MAP_ANONYMOUS, false},
+	{'z', RW, MAP_SHARED | MAP_ANONYMOUS, false},
+};
+
+static void map_pages(struct world *w, char letter, size_t first, size_t pages)
+{
+	for (size_t k = 0; k < COUNT(kinds); k++) {
+		int fd = kinds[k].read_only ? w->read_only : w->fd;
+
+		if (kinds[k].letter != letter)
+			continue;
+		if (kinds[k].flags & MAP_ANONYMOUS)
+			fd = -1;
+		map_ok(w, ARENA + first * PAGE, pages * PAGE, kinds[k].prot, kinds[k].flags | MAP_FIXED, fd,
+		       fd < 0 ? 0 : (off_t)(first * PAGE));
+		return;
+	}
+	assert_int_equal(letter, '.');
+}
+
+void map_layout(struct world *w, const char *layout)
+{
+	for (size_t i = 0; layout[i];) {
+		size_t n = strspn(layout + i, (char[]){layout[i], 0});
+
+		map_pages(w, layout[i], i, n);
+		i += n;
+	}
+}
+
+static char access_of(char *p)
+{
+	struct caught c = try_read(p);
+
+	if (c.signal == SIGBUS)
+		return 'b';
+	if (c.signal)
+		return c.code == SEGV_MAPERR ? '-' : '0';
+	return try_write(p, *(volatile char *)p).signal ? 'r' : 'w';
+}
+
+const char *access_map(char *start, size_t pages)
+{
+	static char picture[ARENA_PAGES + 1];
+
+	for (size_t i = 0; i < pages; i++)
+		picture[i] = access_of(start + i * PAGE);
+	picture[pages] = 0;
+	return picture;
+}
+
+/* ---- Children ---- */
+
+static bool reaped(pid_t pid, int *status)
+{
+	for (int i = 0; i < CHILD_SECONDS * 1000; i++) {
+		if (waitpid(pid, status, WNOHANG) == pid)
+			return true;
+		usleep(1000);
+	}
+	kill(pid, SIGKILL);
+	waitpid(pid, status, 0);
+	return false;
+}
+
+bool in_child(int (*fn)(struct world *w, char *map), struct world *w, char *map)
+{
+	int status;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0)
+		_exit(fn(w, map));
+	if (!reaped(pid, &status))
+		print_error("the child hangs\n");
+	else if (status)
+		print_error("the child ended with status %#x\n", status);
+	return status == 0;
+}
+
+/* ---- Tables ---- */
+
+static const char *error_name(int error)
+{
+	return error ? strerrorname_np(error) : "success";
+}
+
+static void run_range_case(struct world *w, const struct range_case *c, range_call call)
+{
+	int expected = w->c->faultline && c->differs ? c->differs : c->error, got;
+	const char *after;
+
+	map_layout(w, c->layout);
+	got = ERROR_OF(call(w->c, ARENA + c->from, c->length, c->arg));
+	if (got != expected)
+		wrong(w, "%s: %s, not %s", c->name, error_name(got), error_name(expected));
+	after = c->after && got == c->error ? access_map(ARENA, strlen(c->after)) : NULL;
+	if (after && strcmp(after, c->after))
+		wrong(w, "%s: pages are %s, not %s", c->name, after, c->after);
+	assert_ok(w->c->munmap(ARENA, ARENA_PAGES * PAGE));
+}
+
+void run_range_cases(struct world *w, const struct range_case *cases, size_t n, range_call call)
+{
+	for (size_t i = 0; i < n; i++)
+		if (has_feature(w->c, cases[i].needs) && linux_version() >= cases[i].since)
+			run_range_case(w, &cases[i], call);
+}
