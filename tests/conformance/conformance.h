@@ -180,7 +180,15 @@ struct range_case {
 	int differs; /* what Faultline answers instead; see docs/conformance.md */
 };
 
-/* `from` of an address that is not in the arena. */
+/* `error` that depends on the file system, or on how the kernel is built: what its own call answers. */
+#define AS_KERNEL (-1)
+
+/* The address of `from`; AT() is the `from` of an address that need not be in the arena. */
+static inline char *from_arena(size_t from)
+{
+	return (char *)((size_t)ARENA + from);
+}
+
 #define AT(address) ((size_t)(address) - (size_t)ARENA)
 
 typedef int (*range_call)(const struct calls *c, char *addr, size_t length, int arg);

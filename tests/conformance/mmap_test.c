@@ -7,7 +7,6 @@
 
 #define HUGE_LENGTH (1UL << 47)
 #define UNKNOWN_FLAG (1 << 25)
-#define AS_KERNEL (-1) /* depends on the file system: what the kernel's call answers */
 
 /* What is mapped. */
 enum object {
