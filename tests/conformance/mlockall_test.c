@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * mlockall(2) and munlockall(2). The kernel's calls lock all that the process has, so this is no test for a program with
+ * a sanitizer's memory.
+ */
+#include "conformance.h"
+
+#include "locks.h"
+
+static const struct {
+	const char *name;
+	int flags, error;
+} cases[] = {
+	{"no flags", 0, EINVAL},
+	{"unknown flags", 8, EINVAL},
+	{"unknown flags beside MCL_CURRENT", MCL_CURRENT | 16, EINVAL},
+	{"only MCL_ONFAULT", MCL_ONFAULT, EINVAL},
+	{"MCL_CURRENT", MCL_CURRENT, 0},
+	{"MCL_FUTURE", MCL_FUTURE, 0},
+	{"both", MCL_CURRENT | MCL_FUTURE, 0},
+	{"MCL_CURRENT | MCL_ONFAULT", MCL_CURRENT | MCL_ONFAULT, 0},
+	{"all", MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT, 0},
+};
+
+CONFORMS(errors)
+{
+	map_layout(w, "sspp.nn");
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		int got = ERROR_OF(w->c->mlockall(cases[i].flags));
+
+		if (got != cases[i].error)
+			wrong(w, "%s: %s, not %s", cases[i].name, strerrorname_np(got), strerrorname_np(cases[i].error));
+		assert_ok(w->c->munlockall());
+	}
+}
+
+/* MCL_CURRENT: "Lock all pages which are currently mapped", and no later ones. */
+CONFORMS(current)
+{
+	unsigned char vec[4];
+
+	map_layout(w, "sspp.nn");
+	assert_ok(w->c->mlockall(MCL_CURRENT));
+	map_ok(w, ARENA + 8 * PAGE, PAGE, RW, MAP_SHARED | MAP_FIXED, w->fd, 0);
+	assert_locks(w, "LLLL-LL-u");
+	assert_ok(w->c->mincore(ARENA, 4 * PAGE, vec));
+	assert_int_equal(vec[0] & vec[1] & vec[2] & vec[3] & 1, 1);
+	assert_ok(w->c->munlockall());
+	assert_locks(w, "uuuu-uu-u");
+}
+
+/* MCL_FUTURE: "Lock all pages which will become mapped"; munlockall ends that too. */
+CONFORMS(future)
+{
+	unsigned char vec[2];
+
+	map_layout(w, "ss");
+	assert_ok(w->c->mlockall(MCL_FUTURE));
+	map_ok(w, ARENA + 2 * PAGE, 2 * PAGE, RW, MAP_SHARED | MAP_FIXED, w->fd, 2 * PAGE);
+	map_ok(w, ARENA + 4 * PAGE, 2 * PAGE, RW, MAP_PRIVATE | MAP_FIXED, w->fd, 4 * PAGE);
+	assert_locks(w, "uuLLLL");
+	assert_ok(w->c->mincore(ARENA + 2 * PAGE, 2 * PAGE, vec));
+	assert_int_equal(vec[0] & vec[1] & 1, 1);
+	assert_ok(w->c->munlockall());
+	map_ok(w, ARENA + 6 * PAGE, 2 * PAGE, RW, MAP_SHARED | MAP_FIXED, w->fd, 0);
+	assert_locks(w, "uuuuuuuu");
+}
+
+/* "... followed by another call that does not specify this flag, the changes made by the MCL_FUTURE call will be lost". */
+CONFORMS(future_until_another_call)
+{
+	map_layout(w, "ss");
+	assert_ok(w->c->mlockall(MCL_FUTURE));
+	assert_ok(w->c->mlockall(MCL_CURRENT));
+	map_ok(w, ARENA + 2 * PAGE, 2 * PAGE, RW, MAP_SHARED | MAP_FIXED, w->fd, 2 * PAGE);
+	assert_locks(w, "LLuu");
+	assert_ok(w->c->munlockall());
+}
+
+static int child_has_no_locks(struct world *w, char *map)
+{
+	(void)map;
+	map_ok(w, ARENA + 2 * PAGE, 2 * PAGE, RW, MAP_SHARED | MAP_FIXED, w->fd, 2 * PAGE);
+	return strcmp(lock_map(w, 4), "uuuu");
+}
+
+/* Neither locks nor MCL_FUTURE are inherited by a child. */
+CONFORMS(children_have_neither)
+{
+	map_layout(w, "ss");
+	assert_ok(w->c->mlockall(MCL_CURRENT | MCL_FUTURE));
+	assert_true(in_child(child_has_no_locks, w, NULL));
+	assert_locks(w, "LL--");
+	assert_ok(w->c->munlockall());
+}
+
+/* EPERM: no privilege and a limit of 0. munlockall needs none. */
+CONFORMS(without_privilege)
+{
+	struct limited l;
+	int errors[2];
+
+	limit_locked_pages(&l, 0);
+	errors[0] = ERROR_OF(w->c->mlockall(MCL_FUTURE));
+	errors[1] = ERROR_OF(w->c->munlockall());
+	unlimited(&l);
+	assert_int_equal(errors[0], EPERM);
+	assert_int_equal(errors[1], 0);
+}
+
+/* ENOMEM: more is mapped than may be locked. With MCL_FUTURE, mmap is limited: EAGAIN. */
+CONFORMS(the_limit)
+{
+	struct limited l;
+	int errors[3];
+
+	map_layout(w, "ssss");
+	limit_locked_pages(&l, 3);
+	errors[0] = ERROR_OF(w->c->mlockall(MCL_CURRENT));
+	errors[1] = ERROR_OF(w->c->mlockall(MCL_FUTURE));
+	errors[2] = POINTER_ERROR_OF(w->c->mmap(NULL, 4 * PAGE, RW, MAP_SHARED, w->fd, 0));
+	w->c->munlockall();
+	unlimited(&l);
+	assert_int_equal(errors[0], ENOMEM);
+	assert_int_equal(errors[1], 0);
+	assert_int_equal(errors[2], EAGAIN);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		RUN_NEEDING(LOCKED, errors),
+		RUN_NEEDING(LOCKED, current),
+		RUN_NEEDING(LOCKED, future),
+		RUN_NEEDING(LOCKED, future_until_another_call),
+		RUN_NEEDING(LOCKED, children_have_neither),
+		RUN_NEEDING(LOCKED, without_privilege),
+		RUN_NEEDING(LOCKED, the_limit),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
