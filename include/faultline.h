@@ -53,7 +53,7 @@ enum fl_direct {
 /* Set size to sizeof(struct fl_options) and what is not needed to 0; fields may be added at the end. */
 struct fl_options {
 	size_t size;
-	uint64_t budget;          /* bytes; 0: FAULTLINE_BUDGET, else 1 GiB or a quarter of memory if that is less; from 1 MiB */
+	uint64_t budget; /* bytes; 0: FAULTLINE_BUDGET, else 1 GiB or a quarter of memory if that is less; from 1 MiB */
 	enum fl_faults faults;
 	enum fl_direct direct;
 	const char *swap_directory; /* for dirty private pages; NULL: FAULTLINE_SWAP, $TMPDIR, /var/tmp, /tmp */
@@ -85,23 +85,30 @@ int fl_exit(void);
 /* ---- The calls of <sys/mman.h>, on the default space ---- */
 
 /*
- * mmap(2) of a regular file. Any page-aligned offset and any length, MAP_SHARED, MAP_SHARED_VALIDATE or MAP_PRIVATE,
- * with MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_NORESERVE, MAP_POPULATE and MAP_NONBLOCK. The mapping outlives close(fd).
- * The file's pages are shared by all mappings of the file in the process, which are therefore coherent.
+ * mmap(2): a regular file, shared or private; anonymous memory (MAP_ANONYMOUS or /dev/zero), shared or private. All flags
+ * of the manual page. The mapping outlives close(fd). The pages of a file are shared by all its mappings in the process,
+ * which are therefore coherent; those of anonymous memory go to swap (see swap_directory) when the budget is short.
+ *
+ * Files in memory (tmpfs, memfd_create(2), shm_open(3)), devices, and MAP_HUGETLB are mapped by the kernel itself: there
+ * is nothing to cache. They are part of the space all the same, and the calls below work on them.
  *
  * The address, or MAP_FAILED with errno:
  *   EACCES     fd is not open for reading, or PROT_WRITE with MAP_SHARED and fd not open O_RDWR
+ *   EAGAIN     MAP_LOCKED, or after fl_mlockall(MCL_FUTURE): over RLIMIT_MEMLOCK, or over half of the budget
  *   EBADF      fd is not a descriptor
  *   EEXIST     MAP_FIXED_NOREPLACE and the range is in use
- *   EINVAL     length 0; offset or (MAP_FIXED) addr not a multiple of the page size; no or an impossible mapping type
  *   EFBIG      RLIMIT_FSIZE is set: it would apply to the memory that holds the pages
- *   EMFILE, ENFILE  no descriptor left for the two that a mapped file needs (three with O_DIRECT)
- *   ENODEV     fd is not a regular file
- *   ENOMEM     no address space, too many mappings, or no room in the budget for what must be kept of a mapping
- *   EOPNOTSUPP MAP_ANONYMOUS, MAP_LOCKED, MAP_GROWSDOWN, MAP_HUGETLB or PROT_EXEC: use mmap(2);
- *              MAP_SYNC, or another flag unknown to MAP_SHARED_VALIDATE (as mmap(2)); a file open with O_APPEND,
- *              before Linux 6.9, that cannot be opened a second time
+ *   EINVAL     length 0; offset or (MAP_FIXED) addr not a multiple of the page size; no or an impossible mapping type;
+ *              MAP_GROWSDOWN of a file or of shared memory; MAP_HUGETLB of a file that is not on hugetlbfs
+ *   EMFILE, ENFILE  no descriptor left: a mapped file needs two (three with O_DIRECT), shared anonymous memory too
+ *   ENODEV     fd is a directory, a pipe, a socket
+ *   ENOMEM     no address space; too many mappings; a limit of the space; no room in the budget for what must be kept of
+ *              a mapping; MAP_HUGETLB and no huge pages
+ *   EOPNOTSUPP MAP_SYNC, or a flag unknown to MAP_SHARED_VALIDATE; a file open with O_APPEND, before Linux 6.9, that
+ *              cannot be opened a second time
  *   EOVERFLOW  offset + length overflows off_t, or is beyond 4 PiB
+ *   EPERM      PROT_EXEC and the file system is mounted noexec; a seal of the file forbids it; MAP_LOCKED and
+ *              RLIMIT_MEMLOCK is 0; an address under mmap_min_addr; a sealed mapping (fl_mseal) is in the way
  * or what fl_init() says when this is the first call.
  */
 void *fl_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset);
@@ -110,21 +117,25 @@ void *fl_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offs
  * munmap(2) of whole or partial mappings; parts of the range that are not Faultline's are left alone. When the last
  * mapping of a file goes, its dirty pages are written back first.
  *
- * 0, or -1 with errno: EINVAL (addr not page aligned, length 0, or a range beyond the address space); ENOMEM.
+ * 0, or -1 with errno: EINVAL (addr not page aligned, length 0, or a range beyond the address space); ENOMEM (a mapping
+ * would be split and there are too many); EPERM (part of the range is sealed: nothing is unmapped).
  */
 int fl_munmap(void *addr, size_t length);
 
 /*
- * mprotect(2). 0, or -1 with errno: EACCES (PROT_WRITE on a shared mapping of a file not open for writing);
- * EINVAL; ENOMEM (part of the range is not a Faultline mapping; what precedes it is changed, as by mprotect(2));
- * EOPNOTSUPP (PROT_EXEC).
+ * mprotect(2). 0, or -1 with errno: EACCES (PROT_WRITE on a shared mapping of a file not open for writing; PROT_EXEC of a
+ * file on a file system mounted noexec); EINVAL (alignment, protection; PROT_GROWSDOWN where nothing grows); ENOMEM (part
+ * of the range is not a Faultline mapping, or a limit of the space); EPERM (sealed). What precedes the part that is to
+ * blame is changed, as by mprotect(2).
  */
 int fl_mprotect(void *addr, size_t length, int prot);
 
 /*
- * mremap(2) within one mapping: MREMAP_MAYMOVE, MREMAP_FIXED (with the new address as fifth argument).
- * The address, or MAP_FAILED with errno: EFAULT (not a Faultline mapping, or more than one); EINVAL; ENOMEM;
- * EOPNOTSUPP (MREMAP_DONTUNMAP, old_size 0, and a mapping that a fork has handed to the kernel).
+ * mremap(2): MREMAP_MAYMOVE, MREMAP_FIXED and MREMAP_DONTUNMAP (with the new address as fifth argument), old_size 0.
+ *
+ * The address, or MAP_FAILED with errno: EAGAIN (growth of a locked mapping, see fl_mlock()); EFAULT (not a Faultline
+ * mapping, or growth over more than one); EINVAL (flags, alignment, sizes, overlapping ranges, old_size 0 of a private
+ * mapping); ENOMEM (no room to grow and no MREMAP_MAYMOVE; a limit); EPERM (sealed).
  */
 void *fl_mremap(void *old_address, size_t old_size, size_t new_size, int flags, ...);
 
@@ -132,29 +143,60 @@ void *fl_mremap(void *old_address, size_t old_size, size_t new_size, int flags, 
  * msync(2). MS_SYNC writes back the dirty pages of the range and returns when they are on stable storage
  * (fdatasync(2)); MS_ASYNC hands them to the operating system; MS_INVALIDATE has nothing to do, as on Linux.
  *
- * 0, or -1 with errno: EINVAL (flags, alignment); ENOMEM (part of the range is not mapped: the rest was synced);
- * EIO, ENOSPC, EDQUOT, ... (a write-back of the file failed, now or since this mapping last asked; the pages stay
- * dirty and in memory, and the next call tries again).
+ * 0, or -1 with errno: EBUSY (MS_INVALIDATE and part of the range is locked); EINVAL (flags, alignment); ENOMEM (part of
+ * the range is not mapped: the rest was synced); EIO, ENOSPC, EDQUOT, ... (a write-back of the file failed, now or since
+ * this mapping last asked; the pages stay dirty and in memory, and the next call tries again).
  */
 int fl_msync(void *addr, size_t length, int flags);
 
 /*
- * madvise(2). MADV_NORMAL, MADV_RANDOM and MADV_SEQUENTIAL set the read-ahead; MADV_WILLNEED reads ahead now;
- * MADV_DONTNEED, MADV_REMOVE, MADV_COLD, MADV_PAGEOUT (both for the pages of the file, not for private copies),
- * MADV_POPULATE_READ, MADV_POPULATE_WRITE, MADV_DONTDUMP and MADV_DODUMP as the manual page says.
+ * madvise(2), all advice of Linux 6.13. MADV_NORMAL, MADV_RANDOM and MADV_SEQUENTIAL set the read-ahead; MADV_WILLNEED
+ * reads ahead now (a quarter of the budget at most) and waits; MADV_HUGEPAGE, MADV_MERGEABLE and their opposites are noted
+ * and shown, and nothing is done about them: frames are single pages. MADV_GUARD_INSTALL and _REMOVE need a kernel that
+ * has them.
  *
- * 0, or -1 with errno: EINVAL (unknown advice, alignment, or one that files refuse, such as MADV_FREE); ENOMEM (part
- * of the range is not mapped: the rest was advised); EACCES (MADV_REMOVE without write access); EOPNOTSUPP (advice
- * that Linux has and Faultline has not yet; MADV_REMOVE where the file system has no holes); EFAULT or EIO
- * (MADV_POPULATE_* met a page that cannot be had). MADV_WILLNEED reads a quarter of the budget at most, and waits.
+ * 0, or -1 with errno: EACCES (MADV_REMOVE without write access); EAGAIN (no memory for a split mapping); EFAULT, EIO
+ * (MADV_POPULATE_* met a page that cannot be had); EINVAL (unknown advice, alignment, or one that this kind of mapping
+ * refuses: MADV_FREE and MADV_WIPEONFORK of files; MADV_DONTNEED, MADV_FREE, MADV_REMOVE, MADV_COLD, MADV_PAGEOUT of
+ * locked pages); ENOMEM (part of the range is not mapped: the rest was advised); EOPNOTSUPP (MADV_REMOVE where the file
+ * system has no holes); EPERM (MADV_HWPOISON, MADV_SOFT_OFFLINE, always; sealed).
  */
 int fl_madvise(void *addr, size_t length, int advice);
+/* posix_madvise(3): the error number is the answer. POSIX_MADV_DONTNEED does nothing, as in the C library. */
+int fl_posix_madvise(void *addr, size_t length, int advice);
 
 /*
  * mincore(2): bit 0 of vec[i] says whether page i is in memory now. 0, or -1 with errno: EINVAL (alignment); ENOMEM
  * (part of the range is not mapped); EFAULT (vec).
  */
 int fl_mincore(void *addr, size_t length, unsigned char *vec);
+
+/*
+ * mlock(2), mlock2(2), munlock(2), mlockall(2), munlockall(2), for the mappings of the space. Locked pages stay in memory;
+ * with MLOCK_ONFAULT (MCL_ONFAULT) from when they are first used. The budget is the machine's memory: half of it may be
+ * locked or pinned. A store to a locked page of a file can still fault after a write-back, without input or output.
+ *
+ * 0, or -1 with errno: EAGAIN (a page could not be brought in); EINVAL (flags; range); ENOMEM (over RLIMIT_MEMLOCK or half
+ * of the budget: nothing is locked; part of the range is not mapped: what precedes it is locked, not brought in; or the
+ * mapping may not be read); EPERM (RLIMIT_MEMLOCK is 0).
+ */
+int fl_mlock(const void *addr, size_t length);
+int fl_mlock2(const void *addr, size_t length, unsigned flags);
+int fl_munlock(const void *addr, size_t length);
+int fl_mlockall(int flags);
+int fl_munlockall(void);
+
+/*
+ * mseal(2), on kernels that do not have it too: munmap, mremap, mprotect, mmap over it and advice that discards answer
+ * EPERM from now on. 0, or -1 with errno: EINVAL (flags, alignment, range); ENOMEM (part of the range is not mapped).
+ */
+int fl_mseal(void *addr, size_t length, unsigned long flags);
+
+/*
+ * remap_file_pages(2), as Linux has done it since 4.0: a shared mapping shows other pages of its file from now on.
+ * 0, or -1 with errno: EINVAL (prot not 0; not a shared mapping of one file; range); and those of fl_mmap().
+ */
+int fl_remap_file_pages(void *addr, size_t size, int prot, size_t pgoff, int flags);
 
 /* ---- Memory for system calls ---- */
 
@@ -192,22 +234,22 @@ int fl_ftruncate(int fd, off_t length);
 struct fl_stats {
 	size_t size;
 	uint64_t budget_bytes;
-	uint64_t used_bytes;      /* frames, buffers, metadata and the allowance now */
-	uint64_t peak_bytes;      /* the most it ever was; never over budget_bytes */
-	uint64_t metadata_bytes;  /* of used_bytes: page table, mappings, files */
-	uint64_t buffer_bytes;    /* of used_bytes: bounce buffers */
-	uint64_t mapped_bytes;    /* address space mapped now */
-	uint64_t mappings;        /* VMAs now */
-	uint64_t files;           /* files mapped now */
-	uint64_t faults;          /* served */
-	uint64_t faults_hit;      /* of those: the page was in memory */
-	uint64_t faults_write;    /* of those hits: only write permission was missing */
-	uint64_t reads, read_bytes;   /* from stores */
+	uint64_t used_bytes;            /* frames, buffers, metadata and the allowance now */
+	uint64_t peak_bytes;            /* the most it ever was; never over budget_bytes */
+	uint64_t metadata_bytes;        /* of used_bytes: page table, mappings, files */
+	uint64_t buffer_bytes;          /* of used_bytes: bounce buffers */
+	uint64_t mapped_bytes;          /* address space mapped now */
+	uint64_t mappings;              /* VMAs now */
+	uint64_t files;                 /* files mapped now */
+	uint64_t faults;                /* served */
+	uint64_t faults_hit;            /* of those: the page was in memory */
+	uint64_t faults_write;          /* of those hits: only write permission was missing */
+	uint64_t reads, read_bytes;     /* from stores */
 	uint64_t writes, written_bytes; /* to stores */
 	uint64_t pages_read_ahead;
-	uint64_t evictions;       /* pages */
-	uint64_t writebacks;      /* pages */
-	uint64_t swapped_bytes;   /* private pages written to swap */
+	uint64_t evictions;     /* pages */
+	uint64_t writebacks;    /* pages */
+	uint64_t swapped_bytes; /* private pages written to swap */
 	uint64_t read_errors, write_errors;
 	uint64_t fault_ns;        /* time spent in faults, all threads together */
 	uint64_t allowance_bytes; /* of used_bytes: kept free for the library's own data and for errors of measurement */
@@ -224,12 +266,29 @@ int fl_stats(struct fl_stats *stats);
  */
 typedef struct fl_space fl_space;
 
+/* sysctl vm.overcommit_memory. A native space is subject to the kernel's own policy besides. */
+enum fl_overcommit {
+	FL_OVERCOMMIT_DEFAULT = 0,   /* always */
+	FL_OVERCOMMIT_HEURISTIC = 1, /* no single mapping of more than commit_limit */
+	FL_OVERCOMMIT_ALWAYS = 2,
+	FL_OVERCOMMIT_NEVER = 3, /* all private writable and shared anonymous memory together under commit_limit */
+};
+
+/* Set size to sizeof(struct fl_space_options) and what is not needed to 0; fields may be added at the end. */
 struct fl_space_options {
 	size_t size;
 	enum fl_faults faults;
+	enum fl_overcommit overcommit;
+	uint64_t commit_limit;        /* bytes */
+	uint64_t map_count;           /* mappings at most; 0: 65530, as vm.max_map_count */
+	uint64_t address_space_limit; /* bytes mapped at most, as RLIMIT_AS; 0: none */
+	uint64_t data_limit;          /* private writable bytes at most, as RLIMIT_DATA; 0: none */
+	uint64_t memlock_limit;       /* bytes locked at most, privileged or not; 0: the process's RLIMIT_MEMLOCK */
+	uint64_t mmap_min_addr;       /* no MAP_FIXED below it; 0: the kernel's vm.mmap_min_addr */
+	uint64_t stack_guard_gap;     /* bytes that stay free below a mapping with MAP_GROWSDOWN; 0: 1 MiB */
 };
 
-/* NULL with errno as fl_init() says, or EINVAL. At most 16 spaces, 4 of them with FL_FAULTS_THREAD: ENOMEM. options may be NULL. */
+/* NULL with errno as fl_init() says, or EINVAL (options that make no sense). At most 16 spaces, 4 of them with FL_FAULTS_THREAD: ENOMEM. options may be NULL. */
 fl_space *fl_space_create(const struct fl_space_options *options);
 /* Unmaps all of it; no thread may use it or its memory any more. 0, or -1 with errno EINVAL (the default space). */
 int fl_space_destroy(fl_space *space);
@@ -243,6 +302,12 @@ void *fl_space_mremap(fl_space *space, void *old_address, size_t old_size, size_
 int fl_space_msync(fl_space *space, void *addr, size_t length, int flags);
 int fl_space_madvise(fl_space *space, void *addr, size_t length, int advice);
 int fl_space_mincore(fl_space *space, void *addr, size_t length, unsigned char *vec);
+int fl_space_mlock2(fl_space *space, const void *addr, size_t length, unsigned flags);
+int fl_space_munlock(fl_space *space, const void *addr, size_t length);
+int fl_space_mlockall(fl_space *space, int flags);
+int fl_space_munlockall(fl_space *space);
+int fl_space_mseal(fl_space *space, void *addr, size_t length, unsigned long flags);
+int fl_space_remap_file_pages(fl_space *space, void *addr, size_t size, int prot, size_t pgoff, int flags);
 
 #ifdef __cplusplus
 }

@@ -71,19 +71,27 @@ static void exit_cache(void)
 	report_exit();
 }
 
-static int create_space(bool threads, struct mm **out)
+static int create_space(bool threads, const struct mm_limits *limits, struct mm **out)
 {
 	struct mmu *mmu;
 	int err = threads ? uffd_thread_create(&mmu) : uffd_inline_create(&mmu);
 
 	if (err)
 		return err;
-	err = mm_create(mmu, out);
+	err = mm_create(mmu, limits, out);
 	if (err)
 		mmu->ops->destroy(mmu);
 	else
 		(*out)->inline_faults = !threads;
 	return err;
+}
+
+static int create_default_space(bool threads)
+{
+	struct mm_limits limits;
+
+	mm_limits_default(&limits);
+	return create_space(threads, &limits, &default_space);
 }
 
 static void register_atfork(void)
@@ -111,7 +119,7 @@ static int start_locked(const struct engine_options *o)
 	if (!err)
 		err = init_cache(o);
 	if (!err)
-		err = create_space(o->threads, &default_space);
+		err = create_default_space(o->threads);
 	if (err) {
 		exit_cache();
 		return err;
@@ -151,13 +159,13 @@ int engine_start_default(void)
 	return err == -EBUSY ? 0 : err;
 }
 
-int engine_space_create(bool threads, struct mm **out)
+int engine_space_create(bool threads, const struct mm_limits *limits, struct mm **out)
 {
 	struct sigguard g = sigguard_enter();
 	int err;
 
 	mutex_lock(&engine_lock);
-	err = create_space(threads, out);
+	err = create_space(threads, limits, out);
 	mutex_unlock(&engine_lock);
 	sigguard_leave(g);
 	return err;
@@ -177,7 +185,7 @@ void engine_space_destroy(struct mm *mm)
 
 static int write_back_one(struct address_space *as, void *arg)
 {
-	int *first = arg, err = writeback_all(as);
+	int *first = arg, err = as->scratch ? 0 : writeback_all(as);
 
 	if (err && !*first)
 		*first = err;
@@ -187,7 +195,7 @@ static int write_back_one(struct address_space *as, void *arg)
 static int hand_over_one(struct address_space *as, void *arg)
 {
 	(void)arg;
-	if (as->store->writable)
+	if (as->store->writable && !as->kernels && !as->scratch)
 		mm_hand_over(as, NULL);
 	return 0;
 }

@@ -36,7 +36,7 @@ struct mm *engine_space(void);
 int engine_flush(bool final);
 int engine_stop(void);
 /* A space more, with its own way of serving faults; and its end. */
-int engine_space_create(bool threads, struct mm **out);
+int engine_space_create(bool threads, const struct mm_limits *limits, struct mm **out);
 void engine_space_destroy(struct mm *mm);
 
 /* fork: called in the parent before and after, and in the child before the program's code runs there. */

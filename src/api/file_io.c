@@ -28,6 +28,10 @@ struct address_space *file_io_lookup(int fd)
 		return NULL;
 	g = sigguard_enter();
 	as = address_space_find(file);
+	if (as && as->kernels) { /* the mappings are the kernel's: its own calls see and are seen */
+		address_space_put(as);
+		as = NULL;
+	}
 	sigguard_leave(g);
 	return as;
 }

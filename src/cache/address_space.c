@@ -2,9 +2,13 @@
 #include "address_space.h"
 
 #include <errno.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 
 #include "budget.h"
@@ -22,14 +26,35 @@
 struct rwlock rmap_lock = RWLOCK_INIT(RANK_RMAP);
 
 static struct mutex files_lock = MUTEX_INIT(RANK_FILES);
-static struct address_space *files;         /* files_lock; objects with a file, not anon */
+static struct address_space *files; /* files_lock; objects with a file, not anon */
 static _Atomic uint64_t nr_files;
 static _Atomic uint32_t filter[FILTER_SIZE]; /* files in `files` by a hash of their inode: 0 says there is none */
-static struct address_space **by_id;        /* entry set before its pages are in the table; files_lock to change */
-static uint32_t next_id;                    /* files_lock */
+static struct address_space **by_id;         /* entry set before its pages are in the table; files_lock to change */
+static uint32_t next_id;                     /* files_lock */
 static struct arena arena;
-static struct address_space *free_objects;  /* files_lock; linked by next. Not given back: see invalidate_lock */
+static struct address_space *free_objects; /* files_lock; linked by next. Not given back: see invalidate_lock */
 static bool use_direct;
+static struct address_space zero = {.zero = true, .memfd = -1};
+
+/* Also in a forked child, whose report is a new one. */
+static void init_zero(void)
+{
+	rwlock_init(&zero.invalidate_lock, RANK_INVALIDATE);
+	zero.refs = 1;
+	zero.rmaps = NULL;
+	zero.report = report_file_get(0, 0, "(anonymous memory)");
+	atomic_store(&zero.size, UINT64_MAX);
+}
+
+struct address_space *address_space_zero(void)
+{
+	return &zero;
+}
+
+bool as_is_anon(const struct address_space *as)
+{
+	return as->frames == &anon_frames;
+}
 
 int address_space_init(bool direct)
 {
@@ -46,6 +71,7 @@ int address_space_init(bool direct)
 	by_id = p;
 	next_id = 0;
 	use_direct = direct;
+	init_zero();
 	return 0;
 }
 
@@ -179,16 +205,34 @@ static int open_store(struct address_space *as, int fd)
 	return err;
 }
 
+/* Shared anonymous memory has one slot for all. */
+static struct report_file *report_slot(const struct address_space *as, const char *path)
+{
+	return as->scratch ? report_file_get(0, 1, "(shared anonymous memory)") : report_file_get(as->file.dev, as->file.ino, path);
+}
+
 static int open_frames(struct address_space *as, int fd)
 {
 	char path[4096];
 
 	path_of(fd, path, sizeof path);
-	as->memfd = shmem_frames_create(base_name(path));
-	if (as->memfd < 0)
-		return as->memfd;
-	as->report = report_file_get(as->file.dev, as->file.ino, path);
-	return address_space_stat(as);
+	as->report = report_slot(as, path);
+	if (as->kernels)
+		return 0;
+	as->memfd = shmem_frames_create(as->scratch ? "anonymous" : base_name(path));
+	return as->memfd < 0 ? as->memfd : address_space_stat(as);
+}
+
+/* A file in memory needs no page cache, and what a device maps only its driver knows. */
+static void look_at_file_system(struct address_space *as, int fd, mode_t mode)
+{
+	struct statfs fs;
+
+	if (sys_call(SYS_fstatfs, fd, (long)&fs, 0, 0, 0, 0))
+		return;
+	as->noexec = fs.f_flags & ST_NOEXEC;
+	as->kernels = !S_ISREG(mode) || fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC || fs.f_type == HUGETLBFS_MAGIC;
+	atomic_store(&as->handed, as->kernels);
 }
 
 static void free_file(struct address_space *as)
@@ -200,14 +244,17 @@ static void free_file(struct address_space *as)
 	object_free(as);
 }
 
-static int new_file(int fd, struct file_id file, struct address_space **out)
+static int new_file(int fd, const struct stat *st, bool scratch, struct address_space **out)
 {
 	struct address_space *as = alloc_one(&shmem_frames);
 	int err;
 
 	if (!as)
 		return -ENOMEM;
-	as->file = file;
+	as->file = (struct file_id){.dev = st->st_dev, .ino = st->st_ino};
+	as->scratch = scratch;
+	if (!scratch)
+		look_at_file_system(as, fd, st->st_mode);
 	err = open_store(as, fd);
 	if (!err)
 		err = open_frames(as, fd);
@@ -264,22 +311,12 @@ static int get_or_add(int fd, struct file_id file, struct address_space *fresh, 
 }
 
 /* Made outside files_lock, and thrown away when another thread was faster. */
-int address_space_get(int fd, struct address_space **out)
+static int add_new(int fd, const struct stat *st, bool scratch, struct address_space **out)
 {
-	struct address_space *fresh = NULL;
-	struct file_id file;
-	struct stat st;
-	int err = sys_fstat(fd, &st);
+	struct file_id file = {.dev = st->st_dev, .ino = st->st_ino};
+	struct address_space *fresh;
+	int err = new_file(fd, st, scratch, &fresh);
 
-	if (err)
-		return err;
-	file = (struct file_id){.dev = st.st_dev, .ino = st.st_ino};
-	mutex_lock(&files_lock);
-	err = get_or_add(fd, file, NULL, out);
-	mutex_unlock(&files_lock);
-	if (err != -ENOENT)
-		return err;
-	err = new_file(fd, file, &fresh);
 	if (err)
 		return err;
 	mutex_lock(&files_lock);
@@ -287,6 +324,30 @@ int address_space_get(int fd, struct address_space **out)
 	mutex_unlock(&files_lock);
 	if (*out != fresh)
 		free_file(fresh);
+	return err;
+}
+
+int address_space_get(int fd, const struct stat *st, struct address_space **out)
+{
+	int err;
+
+	mutex_lock(&files_lock);
+	err = get_or_add(fd, (struct file_id){.dev = st->st_dev, .ino = st->st_ino}, NULL, out);
+	mutex_unlock(&files_lock);
+	return err == -ENOENT ? add_new(fd, st, false, out) : err;
+}
+
+int address_space_new_scratch(uint64_t bytes, struct address_space **out)
+{
+	int fd = swap_open_scratch(bytes), err;
+	struct stat st;
+
+	if (fd < 0)
+		return fd;
+	err = sys_fstat(fd, &st);
+	if (!err)
+		err = add_new(fd, &st, true, out);
+	fd_close(fd);
 	return err;
 }
 
@@ -321,6 +382,12 @@ static void unlink_file(struct address_space *as)
 	__atomic_store_n(&by_id[as->id], NULL, __ATOMIC_RELEASE);
 }
 
+/* Whether there is anything in it that must not be lost. */
+static bool has_stores(struct address_space *as)
+{
+	return !as->scratch && atomic_load(&as->nr_dirty);
+}
+
 #define ROUNDS 8 /* pinned pages stay dirty whatever is written */
 
 /*
@@ -333,12 +400,12 @@ int address_space_put(struct address_space *as)
 	int err = 0;
 
 	mutex_lock(&files_lock);
-	for (int i = 0; i < ROUNDS && !err && as->refs == 1 && atomic_load(&as->nr_dirty); i++) {
+	for (int i = 0; i < ROUNDS && !err && as->refs == 1 && has_stores(as); i++) {
 		mutex_unlock(&files_lock);
 		err = writeback_all(as);
 		mutex_lock(&files_lock);
 	}
-	if (--as->refs > 0 || atomic_load(&as->nr_dirty)) {
+	if (--as->refs > 0 || has_stores(as)) {
 		mutex_unlock(&files_lock);
 		return err;
 	}
@@ -451,18 +518,16 @@ void address_space_fork_prepare(void)
 {
 	mutex_lock(&files_lock);
 	fork_holds_rmap = swap_in_use();
-	if (!fork_holds_rmap)
-		return;
-	write_lock(&rmap_lock);
+	if (fork_holds_rmap)
+		write_lock(&rmap_lock);
 	swap_fork_prepare();
 }
 
 void address_space_fork_parent(void)
 {
-	if (fork_holds_rmap) {
-		swap_fork_parent();
+	swap_fork_parent();
+	if (fork_holds_rmap)
 		write_unlock(&rmap_lock);
-	}
 	mutex_unlock(&files_lock);
 }
 
@@ -471,7 +536,7 @@ bool address_space_fork_keeps(struct page_key key, bool leaving)
 {
 	struct address_space *as = by_id[key.as];
 
-	return as && as->memfd < 0 && !(leaving && anon_is_swapped(as, key.index));
+	return as && as_is_anon(as) && !(leaving && anon_is_swapped(as, key.index));
 }
 
 static int fork_file(struct address_space *as)
@@ -480,12 +545,13 @@ static int fork_file(struct address_space *as)
 	int old = as->memfd;
 
 	path_of(file_store_fd(as->store), path, sizeof path);
+	as->report = report_slot(as, path);
+	if (as->kernels)
+		return 0;
 	as->memfd = shmem_frames_create(base_name(path));
 	if (as->memfd < 0)
 		return as->memfd;
 	fd_close(old);
-	as->report = report_file_get(as->file.dev, as->file.ino, path);
-	atomic_store(&as->nr_dirty, 0);
 	for (int i = 0; i < RA_STREAMS; i++)
 		atomic_store(&as->streams[i], 0);
 	return 0;
@@ -493,9 +559,22 @@ static int fork_file(struct address_space *as)
 
 static struct report_file *report_of(struct address_space *anon)
 {
-	struct address_space *file = lookup(anon->file);
+	struct address_space *file = anon->file.ino ? lookup(anon->file) : &zero;
 
 	return file ? file->report : report_file_get(anon->file.dev, anon->file.ino, "(unmapped file)");
+}
+
+/* The pages that came along are all DIRTY (page_table_fork_child). */
+static void count_again(void)
+{
+	pfn_t high = page_table_high();
+
+	for (pfn_t p = 0; p < high; p++) {
+		if (page_state_of(page_word(p)) == PAGE_ABSENT)
+			continue;
+		as_count_page(address_space_of(page_key(p)), 1);
+		as_count_dirty(address_space_of(page_key(p)), 1);
+	}
 }
 
 static int fork_all(uint64_t *pages)
@@ -503,6 +582,8 @@ static int fork_all(uint64_t *pages)
 	int err = 0;
 
 	*pages = arena_used(&arena) >> FL_PAGE_SHIFT;
+	zero.report = report_file_get(0, 0, "(anonymous memory)");
+	rwlock_init(&zero.invalidate_lock, RANK_INVALIDATE);
 	for (struct address_space *as = files; as && !err; as = as->next)
 		err = fork_file(as);
 	for (uint32_t id = 0; id < IDS; id++) {
@@ -511,13 +592,15 @@ static int fork_all(uint64_t *pages)
 		if (!as)
 			continue;
 		rwlock_init(&as->invalidate_lock, RANK_INVALIDATE);
-		if (as->memfd < 0) {
+		atomic_store(&as->nr_pages, 0);
+		atomic_store(&as->nr_dirty, 0);
+		atomic_store(&as->locked, 0);
+		if (as_is_anon(as)) {
 			as->report = report_of(as);
 			*pages += anon_swap_pages(as);
-		} else {
-			atomic_store(&as->nr_pages, 0);
 		}
 	}
+	count_again();
 	return err;
 }
 
@@ -538,6 +621,9 @@ int address_space_fork_child(uint64_t *pages)
 
 void rmap_add(struct address_space *as, struct rmap *r)
 {
+	r->as = as;
+	if (r->locked)
+		atomic_fetch_add(&as->locked, 1);
 	r->next = as->rmaps;
 	r->link = &as->rmaps;
 	if (r->next)
@@ -549,6 +635,8 @@ void rmap_del(struct rmap *r)
 {
 	if (!r->link)
 		return;
+	if (r->locked)
+		atomic_fetch_sub(&r->as->locked, 1);
 	*r->link = r->next;
 	if (r->next)
 		r->next->link = r->link;
@@ -560,7 +648,7 @@ static int protect_in(struct address_space *as, struct rmap *r, uint64_t index, 
 {
 	uint64_t first = max_u64(index, r->pgoff), end = min_u64(index + n, r->pgoff + r->pages);
 
-	if (first >= end || (!r->shared && as->memfd >= 0))
+	if (first >= end || (!r->shared && !as_is_anon(as)))
 		return 0;
 	return r->mmu->ops->protect(r->mmu, r->addr + ((first - r->pgoff) << FL_PAGE_SHIFT), (end - first) << FL_PAGE_SHIFT);
 }
@@ -574,6 +662,17 @@ int rmap_protect(struct address_space *as, uint64_t index, uint32_t n)
 		err = protect_in(as, r, index, n);
 	read_unlock(&rmap_lock);
 	return err;
+}
+
+bool rmap_is_locked(struct address_space *as, uint64_t index)
+{
+	bool locked = false;
+
+	read_lock(&rmap_lock);
+	for (struct rmap *r = as->rmaps; r && !locked; r = r->next)
+		locked = r->locked && index >= r->pgoff && index - r->pgoff < r->pages;
+	read_unlock(&rmap_lock);
+	return locked;
 }
 
 /* ---- Errors of write-back ---- */

@@ -24,12 +24,14 @@ struct address_space;
 /* One mapping of an address_space: pages [pgoff, pgoff + pages) at addr. Part of a VMA; guarded by rmap_lock. */
 struct rmap {
 	struct rmap *next, **link; /* link: where the pointer to us is; NULL when not on a list */
+	struct address_space *as;  /* whose list it is on */
 	struct mmu *mmu;
 	uint64_t addr, pgoff, pages;
 	bool shared;
-	struct address_space *anon; /* of a private mapping: its private pages, from anon_pgoff on */
+	bool locked;                /* its pages stay in memory: mlock */
+	struct address_space *anon; /* of a private mapping: its private pages, from anon_pgoff on; NULL while there are none */
 	uint64_t anon_pgoff;
-	uint32_t visited;           /* by the truncate of that number; written under rmap_lock (read) by that one only */
+	uint32_t visited; /* by the truncate of that number; written under rmap_lock (read) by that one only */
 };
 
 struct frame_ops {
@@ -53,28 +55,33 @@ struct address_space {
 	 * try it on an object that was just freed, and finds out after.
 	 */
 	struct rwlock invalidate_lock;
-	uint16_t id;                   /* constant */
-	const struct frame_ops *frames; /* constant */
-	struct store *store;           /* constant; swap for anon, NULL when there is none */
-	int memfd;                     /* constant; -1 for anon */
-	struct file_id file;           /* constant */
-	struct report_file *report;    /* constant */
-	struct address_space *next;    /* all files: files_lock */
-	uint32_t refs;                 /* files_lock; mappings and operations that use it */
-	_Atomic uint64_t size;         /* of the file in bytes, as last seen; changes under invalidate_lock */
-	struct rmap *rmaps;            /* rmap_lock */
-	_Atomic uint64_t nr_pages;     /* in the table */
-	_Atomic uint64_t nr_dirty;     /* of those, not CLEAN */
-	_Atomic bool handed;           /* its shared mappings are the kernel's; only ever set, under every mmap_lock */
-	_Atomic uint32_t wb_err;       /* errseq: error << 16 | count of errors, 0 when none yet */
+	uint16_t id;                          /* constant */
+	const struct frame_ops *frames;       /* constant */
+	struct store *store;                  /* constant; swap for anon, NULL when there is none */
+	int memfd;                            /* constant; -1 where there is none */
+	bool zero;                            /* constant: what private anonymous memory maps; no pages of its own, no store */
+	bool scratch;                         /* constant: its bytes die with its last mapping (shared anonymous memory) */
+	struct file_id file;                  /* constant */
+	struct report_file *report;           /* constant */
+	struct address_space *next;           /* all files: files_lock */
+	uint32_t refs;                        /* files_lock; mappings and operations that use it */
+	_Atomic uint64_t size;                /* of the file in bytes, as last seen; changes under invalidate_lock */
+	struct rmap *rmaps;                   /* rmap_lock */
+	_Atomic uint64_t nr_pages;            /* in the table */
+	_Atomic uint64_t nr_dirty;            /* of those, not CLEAN */
+	_Atomic bool handed;                  /* its shared mappings are the kernel's; only ever set, under every mmap_lock */
+	bool kernels;                         /* constant: all its mappings are: a file in memory, a device. No frames */
+	bool noexec;                          /* constant: on a file system mounted so */
+	_Atomic uint32_t locked;              /* mappings that are locked: changes under rmap_lock */
+	_Atomic uint32_t wb_err;              /* errseq: error << 16 | count of errors, 0 when none yet */
 	_Atomic uint64_t streams[RA_STREAMS]; /* read-ahead: next index << 16 | window */
 	_Atomic uint32_t stream_turn;
 	/* anon only */
-	_Atomic uint64_t *swapped;     /* constant: a bit per page: in the store, not in memory. The page's lock guards its bit */
-	uint64_t anon_pages;           /* constant: length of the object */
+	_Atomic uint64_t *swapped; /* constant: a bit per page: in the store, not in memory. The page's lock guards its bit */
+	uint64_t anon_pages;       /* constant: length of the object */
 	_Atomic uint64_t nr_swapped;
-	_Atomic uint64_t swap_paid;    /* which parts of the bitmap are paid for, see frames.c */
-	_Atomic uint32_t anon_refs;    /* the mappings, and whoever works on it without one */
+	_Atomic uint64_t swap_paid; /* which parts of the bitmap are paid for, see frames.c */
+	_Atomic uint32_t anon_refs; /* the mappings, and whoever works on it without one */
 };
 
 /* The one lock over every reverse map: read by write-back and reclaim, written by whoever changes mappings. */
@@ -86,12 +93,16 @@ int address_space_init(bool direct);
 void address_space_exit(void);
 struct arena *address_space_arena(void);
 
+struct stat;
+
 /*
- * The address_space of the file behind fd, made when it is new; the caller owns a reference. -errno: EMFILE, ENOMEM,
+ * The address_space of the file behind fd (st: its status), made when it is new; the caller owns a reference. -errno: EMFILE, ENOMEM,
  * EOPNOTSUPP (see file_store_open), EFBIG (RLIMIT_FSIZE would apply to the frames).
  */
-int address_space_get(int fd, struct address_space **out);
-/* The same only when the file is mapped already: NULL otherwise. */
+int address_space_get(int fd, const struct stat *st, struct address_space **out);
+/* The object of a new mapping of shared anonymous memory: a temporary file that nobody else has. -ENOMEM, -EMFILE, ... */
+int address_space_new_scratch(uint64_t bytes, struct address_space **out);
+/* The same as address_space_get() only when the file is mapped already: NULL otherwise. */
 struct address_space *address_space_find(struct file_id file);
 /* Cheap: whether any file is mapped at all. */
 bool address_space_any(void);
@@ -103,7 +114,9 @@ void address_space_hold(struct address_space *as);
  * with its dirty pages, for the next one who maps the file. Returns that error.
  */
 int address_space_put(struct address_space *as);
-/* The private pages of a mapping of `pages` pages of `file`. */
+/* What private anonymous memory maps: reads as zeros, and has no end. */
+struct address_space *address_space_zero(void);
+/* The private pages of a mapping of `pages` pages of `file`. Runs in a fault. */
 int address_space_new_anon(struct address_space *file, uint64_t pages, struct address_space **out);
 struct address_space *address_space_of(struct page_key key);
 /* Calls fn for each file, with a reference held; stops at the first non-zero answer and returns it. */
@@ -124,6 +137,8 @@ void rmap_add(struct address_space *as, struct rmap *r);
 void rmap_del(struct rmap *r);
 /* Write-protects pages [index, index + n) in every shared mapping (anon: in its one mapping). Holds rmap_lock (read). */
 int rmap_protect(struct address_space *as, uint64_t index, uint32_t n);
+/* Whether a mapping that has page `index` is locked in memory (mlock). Takes rmap_lock (read). */
+bool rmap_is_locked(struct address_space *as, uint64_t index);
 
 /* errseq: the value to remember, and what to report to someone who remembers `since` (0 or -errno; updates it). */
 uint32_t wb_err_sample(struct address_space *as);
@@ -136,6 +151,8 @@ int frame_read(struct address_space *as, uint64_t off, void *buf, uint64_t len);
 /* Drops every frame from page `index` on, and what any mapping, private ones too, has of them. */
 int frame_truncate(struct address_space *as, uint64_t index);
 
+/* Whether its pages are private ones, which live where they are mapped. */
+bool as_is_anon(const struct address_space *as);
 /* Anon: the page's bytes are in swap. Clearing gives the space back. */
 bool anon_is_swapped(struct address_space *as, uint64_t index);
 void anon_clear_swapped(struct address_space *as, uint64_t index, uint64_t n);

@@ -29,6 +29,7 @@
 #define RUN_MAX 64
 
 static _Atomic uint64_t pinned_pages;
+static const char zeros[FL_PAGE_SIZE];
 
 void filemap_init(void)
 {
@@ -40,9 +41,15 @@ static struct page_key file_key(const struct fault *f)
 	return (struct page_key){.as = f->as->id, .index = f->index};
 }
 
+/* The private pages of the mapping, NULL while there are none. */
+static struct address_space *anon_of(const struct fault *f)
+{
+	return f->anon ? atomic_load(f->anon) : NULL;
+}
+
 static struct page_key anon_key(const struct fault *f)
 {
-	return (struct page_key){.as = f->anon->id, .index = f->anon_index};
+	return (struct page_key){.as = anon_of(f)->id, .index = f->anon_index};
 }
 
 static bool beyond_eof(struct address_space *as, uint64_t index)
@@ -73,9 +80,13 @@ static bool is_dirty(pfn_t pfn)
  */
 static bool has_private(const struct fault *f, uint32_t i)
 {
-	struct page_key key = {.as = f->anon->id, .index = f->anon_index + i};
+	struct address_space *anon = anon_of(f);
+	struct page_key key = {.index = f->anon_index + i};
 
-	return page_find(key) != PFN_NONE || anon_is_swapped(f->anon, key.index);
+	if (!anon)
+		return false;
+	key.as = anon->id;
+	return page_find(key) != PFN_NONE || anon_is_swapped(anon, key.index);
 }
 
 /* Maps a page of the frame memory; an mmu that cannot write-protect at once gets clean pages of shared mappings as dirty ones. */
@@ -323,7 +334,7 @@ static int anon_hit(struct fault *f, pfn_t pfn)
 	count_hit(f);
 	if (!f->write)
 		return 0;
-	mark_dirty(f->anon, pfn);
+	mark_dirty(anon_of(f), pfn);
 	report_add(&f->as->report->faults_write, 1);
 	return f->mmu->ops->unprotect(f->mmu, f->addr, FL_PAGE_SIZE);
 }
@@ -338,8 +349,8 @@ static int copy_in(struct fault *f, const void *data, unsigned flags)
 
 static int swap_in(struct fault *f, struct buffer buf)
 {
-	ssize_t n = f->anon->store->ops->read(f->anon->store, buf.data, FL_PAGE_SIZE, f->anon_index << FL_PAGE_SHIFT);
-
+	struct store *swap = anon_of(f)->store;
+	ssize_t n = swap->ops->read(swap, buf.data, FL_PAGE_SIZE, f->anon_index << FL_PAGE_SHIFT);
 	int err;
 
 	if (n < 0)
@@ -423,13 +434,21 @@ static int cow(struct fault *f, struct buffer buf)
 	return err == -EEXIST && f->present ? cow_mapped(f) : err;
 }
 
+/* Anonymous memory that was never written. A page that is there and that the table does not know is the program's own. */
+static int zero_fill(struct fault *f)
+{
+	return f->present ? cow_mapped(f) : copy_in(f, zeros, f->write ? 0 : MMU_WP);
+}
+
 /*
  * Makes the private page, in the table as READING and locked. The kernel may know of a page there that we do not
  * (-EEXIST: the file's page is mapped after all): look again as for a mapped one.
  */
 static int make_private(struct fault *f, struct buffer buf, pfn_t pfn)
 {
-	int err = anon_is_swapped(f->anon, f->anon_index) ? swap_in(f, buf) : f->write ? cow(f, buf) : -EAGAIN;
+	struct address_space *anon = anon_of(f);
+	bool swapped = anon_is_swapped(anon, f->anon_index);
+	int err = swapped ? swap_in(f, buf) : f->as->zero ? zero_fill(f) : f->write ? cow(f, buf) : -EAGAIN;
 
 	if (err == -EEXIST) {
 		f->present = true;
@@ -440,7 +459,9 @@ static int make_private(struct fault *f, struct buffer buf, pfn_t pfn)
 	if (!err) {
 		page_read_done(pfn, f->write);
 		if (f->write)
-			as_count_dirty(f->anon, 1);
+			as_count_dirty(anon, 1);
+		else if (!swapped)
+			page_set_flags(pfn, PG_LAZYFREE);
 	}
 	return err;
 }
@@ -462,10 +483,10 @@ static int anon_miss(struct fault *f, pfn_t *locked)
 		err = -EAGAIN;
 		budget_release(1);
 	} else {
-		as_count_page(f->anon, 1);
+		as_count_page(anon_of(f), 1);
 		err = make_private(f, buf, pfn);
 		if (err) {
-			as_count_page(f->anon, -1);
+			as_count_page(anon_of(f), -1);
 			page_remove(pfn);
 			budget_release(1);
 		} else if (locked) {
@@ -482,7 +503,8 @@ static int anon_miss(struct fault *f, pfn_t *locked)
 static int fault_private(struct fault *f, pfn_t *locked)
 {
 	for (;;) {
-		pfn_t pfn = page_find_lock(anon_key(f));
+		struct address_space *anon = anon_of(f);
+		pfn_t pfn = anon ? page_find_lock(anon_key(f)) : PFN_NONE;
 		int err;
 
 		if (pfn != PFN_NONE) {
@@ -493,7 +515,7 @@ static int fault_private(struct fault *f, pfn_t *locked)
 				page_unlock(pfn);
 			return err;
 		}
-		if (!f->write && !anon_is_swapped(f->anon, f->anon_index))
+		if (!fault_needs_anon(f) && !(anon && anon_is_swapped(anon, f->anon_index)))
 			err = fault_file(f, locked);
 		else
 			err = anon_miss(f, locked);
@@ -515,12 +537,20 @@ int filemap_fault(struct fault *f)
 
 /* ---- Pins ---- */
 
-static bool count_pin(void)
+bool filemap_charge_locked(uint64_t pages)
 {
-	if (atomic_fetch_add(&pinned_pages, 1) < budget_limit() / 2)
-		return true;
-	atomic_fetch_sub(&pinned_pages, 1);
-	return false;
+	uint64_t max = budget_limit() / 2, n = atomic_load(&pinned_pages);
+
+	do
+		if (pages > max || n > max - pages)
+			return false;
+	while (!atomic_compare_exchange_weak(&pinned_pages, &n, n + pages));
+	return true;
+}
+
+void filemap_uncharge_locked(uint64_t pages)
+{
+	atomic_fetch_sub(&pinned_pages, pages);
 }
 
 int filemap_pin(struct fault *f)
@@ -528,7 +558,7 @@ int filemap_pin(struct fault *f)
 	pfn_t pfn;
 	int err;
 
-	if (!count_pin())
+	if (!filemap_charge_locked(1))
 		return -ENOMEM;
 	report_add(&f->as->report->faults, 1);
 	err = fault_page(f, &pfn);
@@ -558,7 +588,7 @@ static bool unpin_key(struct page_key key)
 /* A pin made for reading lies on the file's page, also when the program has made a private copy since. */
 void filemap_unpin(struct fault *f)
 {
-	if ((f->anon && unpin_key(anon_key(f))) || unpin_key(file_key(f)))
+	if ((anon_of(f) && unpin_key(anon_key(f))) || (!f->as->zero && unpin_key(file_key(f))))
 		atomic_fetch_sub(&pinned_pages, 1);
 }
 
@@ -586,5 +616,55 @@ void filemap_readahead(struct fault *f, uint64_t pages)
 
 bool filemap_resident(const struct fault *f)
 {
-	return (f->anon && page_find(anon_key(f)) != PFN_NONE) || page_find(file_key(f)) != PFN_NONE;
+	return (anon_of(f) && page_find(anon_key(f)) != PFN_NONE) || (!f->as->zero && page_find(file_key(f)) != PFN_NONE);
+}
+
+bool filemap_swapped(const struct fault *f)
+{
+	return anon_of(f) && page_find(anon_key(f)) == PFN_NONE && anon_is_swapped(anon_of(f), f->anon_index);
+}
+
+/* Caller holds the page lock. Protected, so that a store from now on is seen, and the page kept. */
+static void free_lazily_locked(struct address_space *anon, struct page_key key, pfn_t pfn)
+{
+	uint32_t w = page_word(pfn);
+
+	if (page_state_of(w) == PAGE_DIRTY && !page_pins_of(w) && !rmap_protect(anon, key.index, 1)) {
+		page_begin_writeback(pfn);
+		page_end_writeback(pfn);
+		as_count_dirty(anon, -1);
+	}
+	if (page_state_of(page_word(pfn)) != PAGE_CLEAN)
+		return;
+	page_clear_flags(pfn, PG_REFERENCED);
+	page_set_flags(pfn, PG_LAZYFREE);
+}
+
+static void free_lazily(struct address_space *anon, struct page_key key)
+{
+	pfn_t pfn = page_find_lock(key);
+
+	if (pfn == PFN_NONE)
+		return;
+	free_lazily_locked(anon, key, pfn);
+	page_unlock(pfn);
+}
+
+/* With the VMA locked, what is stored to a page after it was marked waits for us: its copy in swap can go last. */
+void filemap_free_lazily(struct address_space *anon, uint64_t first, uint64_t last)
+{
+	pfn_t high = page_table_high();
+
+	if (last - first < high / 4) {
+		for (uint64_t i = first; i <= last; i++)
+			free_lazily(anon, (struct page_key){.as = anon->id, .index = i});
+	} else {
+		for (pfn_t p = 0; p < high; p++) {
+			struct page_key key = page_key(p);
+
+			if (page_state_of(page_word(p)) != PAGE_ABSENT && key.as == anon->id && key.index >= first && key.index <= last)
+				free_lazily(anon, key);
+		}
+	}
+	anon_clear_swapped(anon, first, last - first + 1);
 }

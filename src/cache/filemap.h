@@ -8,16 +8,26 @@
 
 /* A fault, or a wish to have a page in: what mm knows of it. The mapping stays while it is served. */
 struct fault {
-	struct address_space *as;   /* the file */
-	struct address_space *anon; /* private pages of the mapping; NULL when it is shared */
+	struct address_space *as; /* the file */
+	/*
+	 * Where the mapping keeps its private pages; NULL when it is shared. *anon is NULL while there are none, and may be set by
+	 * another fault at any time; who asks for a private page has seen to it (fault_needs_anon).
+	 */
+	struct address_space *_Atomic *anon;
 	uint64_t index, anon_index; /* the page in each */
 	struct mmu *mmu;
-	uint64_t addr;              /* of the page */
-	uint64_t room;              /* pages from addr to the end of the mapping */
+	uint64_t addr; /* of the page */
+	uint64_t room; /* pages from addr to the end of the mapping */
 	enum ra_advice advice;
-	bool write, present;        /* what the access was; whether the page is mapped, only protected */
-	bool missed;                /* out: the page was not in memory */
+	bool write, present; /* what the access was; whether the page is mapped, only protected */
+	bool missed;         /* out: the page was not in memory */
 };
+
+/* Whether serving it takes a private page: *anon must be there. */
+static inline bool fault_needs_anon(const struct fault *f)
+{
+	return f->anon && (f->write || f->as->zero);
+}
 
 /*
  * Makes the access possible. 0: try it again (it may fault once more when the page was taken meanwhile).
@@ -33,13 +43,24 @@ int filemap_fault(struct fault *f);
 int filemap_pin(struct fault *f);
 void filemap_unpin(struct fault *f);
 
+/* mlock: pages that may not leave memory count against the limit of pins too. False when they would exceed it. */
+bool filemap_charge_locked(uint64_t pages);
+void filemap_uncharge_locked(uint64_t pages);
+
 /* A page goes with so many pins on it (truncate, munmap): they no longer count. */
 void filemap_forget_pins(uint32_t n);
 
 /* Reads pages in without mapping them. Best effort: stops at the first error. */
 void filemap_readahead(struct fault *f, uint64_t pages);
+/*
+ * Private pages [first, last] of anonymous memory may be forgotten: they are, unless written to before memory is short.
+ * The caller has their VMA locked for writing.
+ */
+void filemap_free_lazily(struct address_space *anon, uint64_t first, uint64_t last);
 /* Whether a page is in memory. */
 bool filemap_resident(const struct fault *f);
+/* Whether it is a private page in swap. */
+bool filemap_swapped(const struct fault *f);
 void filemap_init(void);
 
 #endif

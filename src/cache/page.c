@@ -62,8 +62,8 @@ static struct {
 	_Atomic uint32_t *nexts; /* pfn + 1, 0 at the end; links a chain, or the free entries */
 	struct packed_key *keys;
 	uint32_t frames, nheads;
-	_Atomic uint32_t high;   /* entries from here on were never used */
-	_Atomic uint64_t free;   /* stack of free entries: generation << 32 | pfn + 1 */
+	_Atomic uint32_t high; /* entries from here on were never used */
+	_Atomic uint64_t free; /* stack of free entries: generation << 32 | pfn + 1 */
 	void *memory;
 	size_t bytes;
 } table;
@@ -415,6 +415,7 @@ void page_make_dirty(pfn_t pfn)
 {
 	switch (state(pfn)) {
 	case PAGE_CLEAN:
+		page_clear_flags(pfn, PG_LAZYFREE);
 		move(pfn, PAGE_DIRTY);
 		break;
 	case PAGE_WRITEBACK:

@@ -32,6 +32,7 @@ enum page_state {
 #define PG_WAITERS 0x10u
 #define PG_REFERENCED 0x20u /* faulted on since reclaim last came by */
 #define PG_ERROR 0x40u      /* the last write-back failed; DIRTY until one succeeds */
+#define PG_LAZYFREE 0x80u   /* CLEAN and private, and swap has no copy: once out of memory it reads as zeros */
 #define PG_PIN_SHIFT 16
 #define PG_PIN (1u << PG_PIN_SHIFT)
 #define PG_PINS_MAX 0xffffu
@@ -99,7 +100,7 @@ void page_discard(pfn_t pfn);               /* CLEAN, DIRTY -> EVICTING: its byt
 /* Flags and pins change under the page lock too. */
 void page_set_flags(pfn_t pfn, uint32_t flags);
 void page_clear_flags(pfn_t pfn, uint32_t flags);
-bool page_pin(pfn_t pfn); /* false at PG_PINS_MAX */
+bool page_pin(pfn_t pfn);   /* false at PG_PINS_MAX */
 void page_unpin(pfn_t pfn); /* nothing when not pinned: the page may be a new one after a truncate */
 
 /* Whether the machine allows this arrow: the drawing in page.c as a table, for assertions and tests. */

@@ -20,6 +20,7 @@
 struct victim {
 	struct page_key key;
 	pfn_t pfn;
+	bool lazyfree; /* swap has no copy, and need not */
 };
 
 static _Atomic uint32_t hand;
@@ -49,9 +50,18 @@ static uint32_t run_length(const struct victim *v, uint32_t n)
 {
 	uint32_t k = 1;
 
-	while (k < n && v[k].key.as == v[0].key.as && v[k].key.index == v[0].key.index + k)
+	while (k < n && v[k].key.as == v[0].key.as && v[k].key.index == v[0].key.index + k && v[k].lazyfree == v[0].lazyfree)
 		k++;
 	return k;
+}
+
+static int drop_run(struct address_space *as, const struct victim *v, uint32_t n, uint32_t *kept)
+{
+	if (!v[0].lazyfree)
+		return as->frames->drop(as, v[0].key.index, n, kept);
+	as->frames->discard(as, v[0].key.index, n);
+	*kept = 0;
+	return 0;
 }
 
 /* Takes a run of neighbours, locked and EVICTING, out of memory. The address_space is used for the last time before its pages go. */
@@ -59,7 +69,7 @@ static uint32_t evict_run(const struct victim *v, uint32_t n)
 {
 	struct address_space *as = address_space_of(v[0].key);
 	uint32_t kept, freed = n;
-	int err = as->frames->drop(as, v[0].key.index, n, &kept);
+	int err = drop_run(as, v, n, &kept);
 
 	if (err) {
 		for (uint32_t i = 0; i < n; i++) {
@@ -70,7 +80,7 @@ static uint32_t evict_run(const struct victim *v, uint32_t n)
 	}
 	freed = freed > kept ? freed - kept : 0;
 	report_add(&as->report->evictions, n);
-	if (as->memfd < 0)
+	if (as_is_anon(as) && !v[0].lazyfree)
 		report_add(&as->report->swapped_out, n);
 	as_count_page(as, -(int)n);
 	for (uint32_t i = 0; i < n; i++)
@@ -91,9 +101,25 @@ static uint32_t evict_batch(struct victim *v, uint32_t n)
 	return freed;
 }
 
-static bool evictable(uint32_t word, enum page_state state)
+/* Caller holds the page lock, or asks for a guess. A page that mlock() comes for meanwhile is brought back by it. */
+static bool is_mlocked(struct page_key key)
 {
-	return page_state_of(word) == state && page_pins_of(word) == 0;
+	struct address_space *as = address_space_of(key);
+
+	return as && atomic_load_explicit(&as->locked, memory_order_relaxed) && rmap_is_locked(as, key.index);
+}
+
+static bool evictable(pfn_t pfn)
+{
+	uint32_t w = page_word(pfn);
+
+	return page_state_of(w) == PAGE_CLEAN && page_pins_of(w) == 0 && !is_mlocked(page_key(pfn));
+}
+
+static struct victim begin_evict(pfn_t pfn)
+{
+	page_begin_evict(pfn);
+	return (struct victim){.key = page_key(pfn), .pfn = pfn, .lazyfree = page_word(pfn) & PG_LAZYFREE};
 }
 
 /* Locks a clean page for eviction. */
@@ -101,12 +127,11 @@ static bool take_clean(pfn_t pfn, struct victim *v)
 {
 	if (!page_trylock(pfn))
 		return false;
-	if (!evictable(page_word(pfn), PAGE_CLEAN)) {
+	if (!evictable(pfn)) {
 		page_unlock(pfn);
 		return false;
 	}
-	page_begin_evict(pfn);
-	*v = (struct victim){.key = page_key(pfn), .pfn = pfn};
+	*v = begin_evict(pfn);
 	return true;
 }
 
@@ -171,14 +196,15 @@ uint32_t reclaim_pages(uint32_t want)
 /* Caller holds the page lock; whether the page left, and the lock with it. */
 static bool cool_locked(pfn_t pfn, const struct address_space *as, uint64_t first, uint64_t last, bool out)
 {
-	struct victim v = {.key = page_key(pfn), .pfn = pfn};
+	struct page_key key = page_key(pfn);
+	struct victim v;
 
-	if (page_state_of(page_word(pfn)) == PAGE_ABSENT || v.key.as != as->id || v.key.index < first || v.key.index > last)
+	if (page_state_of(page_word(pfn)) == PAGE_ABSENT || key.as != as->id || key.index < first || key.index > last)
 		return false;
 	page_clear_flags(pfn, PG_REFERENCED);
-	if (!out || !evictable(page_word(pfn), PAGE_CLEAN))
+	if (!out || !evictable(pfn))
 		return false;
-	page_begin_evict(pfn);
+	v = begin_evict(pfn);
 	evict_run(&v, 1);
 	return true;
 }

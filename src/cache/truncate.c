@@ -44,7 +44,7 @@ static bool forget_one(struct address_space *as, struct page_key key)
 		as_count_dirty(as, -1);
 	filemap_forget_pins(page_pins_of(page_word(pfn)));
 	page_discard(pfn);
-	if (as->memfd < 0)
+	if (as_is_anon(as))
 		as->frames->discard(as, key.index, 1);
 	as_count_page(as, -1);
 	page_remove(pfn);
@@ -87,10 +87,10 @@ void truncate_pages(struct address_space *as, uint64_t first, uint64_t last)
 {
 	uint64_t n = forget_range(as, first, last);
 
-	if (n && as->memfd >= 0)
+	if (n && !as_is_anon(as))
 		as->frames->discard(as, first, last - first + 1);
 	budget_release(n);
-	if (as->memfd < 0)
+	if (as_is_anon(as))
 		anon_clear_swapped(as, first, min_u64(last - first + 1, as->anon_pages - first));
 }
 

@@ -6,6 +6,8 @@
  *   shared, read-only   the child's own frames are mapped in place, empty: pages come from the file again
  *   shared, writable    was handed to the kernel in both, before the fork: one page cache that both see
  *   private             the child's own frames, and the private pages the kernel has copied are moved across
+ *   anonymous           registered again: the kernel has copied its pages, or left them out (MADV_WIPEONFORK)
+ *   MADV_DONTFORK       forgotten: the kernel has left the mapping out
  *   handed over         already the kernel's
  *
  * The child starts with an empty cache and its own budget. It is alone: no lock is needed, and locks that threads of
@@ -14,17 +16,54 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#include "cache/filemap.h"
+#include "cache/truncate.h"
 #include "mm.h"
 #include "util/compiler.h"
 
 #define WHY "fork with a shared writable mapping"
 
+/* A mapping that the child will have. */
+static bool is_inherited(const struct vma *v, const struct address_space *as)
+{
+	return v->as == as && (v->flags & (VM_SHARED | VM_MAYWRITE)) == (VM_SHARED | VM_MAYWRITE) &&
+	       !(v->flags & (VM_DONTFORK | VM_HANDED));
+}
+
+static bool any_inherited(const struct address_space *as)
+{
+	bool found = false;
+	struct mm *mm;
+
+	for (int i = 0; (mm = mm_space(i)) && !found; i++) {
+		mutex_lock(&mm->mmap_lock);
+		for (struct vma *v = vma_find(&mm->index, 0); v && !found; v = vma_find(&mm->index, v->end))
+			found = is_inherited(v, as);
+		mutex_unlock(&mm->mmap_lock);
+	}
+	return found;
+}
+
 static int hand_over_writable(struct address_space *as, void *arg)
 {
 	(void)arg;
-	if (as->store->writable && atomic_load(&as->report->mapped_bytes))
-		mm_hand_over(as, WHY);
+	if (as->store->writable && !as->kernels && any_inherited(as))
+		mm_hand_over(as, as->scratch ? NULL : WHY);
 	return 0;
+}
+
+/*
+ * A thread of ours that serves a fault has the program go on before it is done with the page, which the child would then take for
+ * one that was never read in. Once each VMA was ours alone, the faults of accesses that were made before the fork are over.
+ */
+static void wait_for_fault_threads(struct mm *mm)
+{
+	if (mm->inline_faults)
+		return;
+	for (struct vma *v = vma_find(&mm->index, 0); v; v = vma_find(&mm->index, v->end)) {
+		vma_lock_write(v);
+		vma_unlock_write(v);
+	}
 }
 
 void mm_fork_prepare(void)
@@ -32,8 +71,10 @@ void mm_fork_prepare(void)
 	struct mm *mm;
 
 	address_space_for_each(hand_over_writable, NULL);
-	for (int i = 0; (mm = mm_space(i)); i++)
+	for (int i = 0; (mm = mm_space(i)); i++) {
 		mutex_lock(&mm->mmap_lock);
+		wait_for_fault_threads(mm);
+	}
 	address_space_fork_prepare();
 }
 
@@ -58,7 +99,7 @@ static void *map_frames(const struct vma *v, uint64_t addr, int prot, int extra)
 
 static int attach(struct vma *v, uint64_t addr)
 {
-	return v->mm->mmu->ops->attach(v->mm->mmu, addr, v->end - v->start);
+	return mm_attach(v->mm, v, addr, v->end - v->start);
 }
 
 /* It could not be handed over before the fork (the file was not written back): at least parent and child see one file. */
@@ -93,7 +134,7 @@ static int copy_private(struct vma *v, uint64_t to)
 		struct page_key k = page_key(p);
 		uint64_t done, at = (k.index - v->anon_pgoff) << FL_PAGE_SHIFT;
 
-		if (page_state_of(page_word(p)) == PAGE_ABSENT || k.as != v->anon->as->id || k.index < v->anon_pgoff || at >= v->end - v->start)
+		if (page_state_of(page_word(p)) == PAGE_ABSENT || k.as != v->anon->id || k.index < v->anon_pgoff || at >= v->end - v->start)
 			continue;
 		err = ops->copy(v->mm->mmu, to + at, (void *)(v->start + at), FL_PAGE_SIZE, 0, &done);
 	}
@@ -107,7 +148,9 @@ static int remap_private(struct vma *v)
 	void *p;
 	int err;
 
-	if (!atomic_load(&v->anon->as->nr_pages))
+	if (vma_is_anonymous(v)) /* the kernel has copied it, page by page as either writes */
+		return attach(v, v->start);
+	if (!v->anon || !atomic_load(&v->anon->nr_pages))
 		return remap_in_place(v);
 	p = map_frames(v, 0, PROT_READ | PROT_WRITE, 0);
 	if (sys_is_err(p))
@@ -124,23 +167,71 @@ static int remap_private(struct vma *v)
 	return err ? err : attach(v, v->start);
 }
 
-static int remap_vma(struct vma *v)
+static int remap_frames(struct vma *v)
 {
-	vma_lock_reset(v);
-	if (v->flags & VM_HANDED)
-		return 0;
-	report_raise(&v->as->report->mapped_bytes, &v->as->report->mapped_peak, v->end - v->start);
 	if ((v->flags & (VM_SHARED | VM_MAYWRITE)) == (VM_SHARED | VM_MAYWRITE))
 		return remap_kernel(v);
 	return v->flags & VM_SHARED ? remap_in_place(v) : remap_private(v);
+}
+
+/* The kernel has left the mapping out of the child, or its pages. */
+static void forget_private(struct vma *v)
+{
+	struct address_space *anon = v->anon;
+
+	if (!anon)
+		return;
+	truncate_pages(anon, v->anon_pgoff, v->anon_pgoff + vma_pages(v) - 1);
+	vma_unlink_rmap(v);
+	atomic_store(&v->anon, NULL);
+	v->anon_pgoff = 0;
+	vma_link_rmap(v);
+	address_space_put_anon(anon);
+}
+
+static void drop_vma(struct vma *v)
+{
+	forget_private(v);
+	vma_unlink_rmap(v);
+	vma_index_erase(&v->mm->index, v);
+	mm_count(v->mm, v, -1);
+	vma_set_range(v, 0, 0);
+	vma_free_unlinked(v);
+}
+
+static int remap_vma(struct vma *v)
+{
+	int err;
+
+	vma_lock_reset(v);
+	mm_count(v->mm, v, -1);
+	v->flags &= ~(unsigned)(VM_LOCKED | VM_LOCKONFAULT); /* locks are not inherited */
+	v->rmap.locked = v->anon_rmap.locked = false;
+	mm_count(v->mm, v, 1);
+	if (v->flags & VM_DONTFORK) {
+		drop_vma(v);
+		return 0;
+	}
+	report_raise(&v->as->report->mapped_bytes, &v->as->report->mapped_peak, v->end - v->start);
+	if (v->flags & VM_HANDED)
+		return 0;
+	if (v->flags & VM_WIPEONFORK)
+		forget_private(v);
+	err = remap_frames(v);
+	if (!err)
+		mm_advise_again(v, v->start, v->end - v->start);
+	return err;
 }
 
 static int fork_space(struct mm *mm)
 {
 	int err = mm->mmu->ops->fork_child(mm->mmu);
 
-	for (struct vma *v = vma_find(&mm->index, 0); v && !err; v = vma_find(&mm->index, v->end))
+	mm->def_flags = 0;
+	for (struct vma *v = vma_find(&mm->index, 0), *next; v && !err; v = next) {
+		next = vma_find(&mm->index, v->end);
 		err = remap_vma(v);
+	}
 	return err;
 }
 
@@ -150,6 +241,7 @@ int mm_fork_child(void)
 	int err = 0;
 
 	vma_pool_fork_child();
+	filemap_init(); /* nor are pins */
 	for (int i = 0; (mm = mm_space(i)) && !err; i++) {
 		mutex_unlock(&mm->mmap_lock);
 		err = fork_space(mm);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
 #include "cache/truncate.h"
 #include "cache/writeback.h"
@@ -44,7 +45,11 @@ static int replace_one(struct vma *v)
 
 	if (sys_is_err(p))
 		return sys_err(p);
-	rmap_del(&v->rmap);
+	vma_unlink_rmap(v);
+	mm_uncharge_locked(v, v->end - v->start);
+	mm_advise_again(v, v->start, v->end - v->start);
+	if (v->flags & VM_LOCKED)
+		sys_call(SYS_mlock2, (long)v->start, (long)(v->end - v->start), v->flags & VM_LOCKONFAULT ? MLOCK_ONFAULT : 0, 0, 0, 0);
 	return 0;
 }
 

@@ -2,23 +2,18 @@
 #include "mm.h"
 
 #include <errno.h>
-#include <sys/mman.h>
 #include <time.h>
 
 #include "cache/budget.h"
 #include "cache/filemap.h"
+#include "madvise.h"
 #include "util/compiler.h"
 #include "util/sys.h"
-
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
-#define MADV_POPULATE_WRITE 23
-#endif
 
 static struct mm spaces[SPACES_MAX];
 static _Atomic uint32_t in_use; /* bit per space; changed under the lock of the api layer */
 
-int mm_create(struct mmu *mmu, struct mm **out)
+int mm_create(struct mmu *mmu, const struct mm_limits *limits, struct mm **out)
 {
 	for (int i = 0; i < SPACES_MAX; i++) {
 		struct mm *mm = &spaces[i];
@@ -26,7 +21,7 @@ int mm_create(struct mmu *mmu, struct mm **out)
 
 		if (atomic_load(&in_use) >> i & 1)
 			continue;
-		*mm = (struct mm){.mmap_lock = MUTEX_INIT(RANK_MMAP), .mmu = mmu, .low = UINT64_MAX};
+		*mm = (struct mm){.mmap_lock = MUTEX_INIT(RANK_MMAP), .mmu = mmu, .limits = *limits, .low = UINT64_MAX};
 		err = vma_index_init(&mm->index);
 		if (err)
 			return err;
@@ -78,21 +73,50 @@ bool range_ok(uint64_t addr, uint64_t *len)
 	return true;
 }
 
+void mm_uncharge_locked(const struct vma *v, uint64_t len)
+{
+	if ((v->flags & (VM_LOCKED | VM_HANDED)) == VM_LOCKED)
+		filemap_uncharge_locked(len >> FL_PAGE_SHIFT);
+}
+
 void mm_account(struct mm *mm, struct vma *v, int sign)
 {
 	uint64_t bytes = v->end - v->start;
 
+	mm_count(mm, v, sign);
 	if (sign < 0) {
-		atomic_fetch_sub(&mm->mapped, bytes);
 		report_sub(&v->as->report->mapped_bytes, bytes);
 		return;
 	}
-	atomic_fetch_add(&mm->mapped, bytes);
 	report_raise(&v->as->report->mapped_bytes, &v->as->report->mapped_peak, bytes);
 	if (v->start < atomic_load(&mm->low))
 		atomic_store(&mm->low, v->start);
 	if (v->end > atomic_load(&mm->high))
 		atomic_store(&mm->high, v->end);
+}
+
+void vma_insert(struct mm *mm, struct vma *v, uint64_t start, uint64_t end)
+{
+	int err;
+
+	vma_set_range(v, start, end);
+	vma_link_rmap(v);
+	err = vma_index_insert(&mm->index, v);
+	fl_assert(err == 0); /* vma_index_prepare() */
+	mm_account(mm, v, 1);
+}
+
+int mm_attach(struct mm *mm, const struct vma *v, uint64_t addr, uint64_t len)
+{
+	return mm->mmu->ops->attach(mm->mmu, addr, len, vma_is_anonymous(v) ? MMU_ANON : 0);
+}
+
+bool mm_any_sealed(struct mm *mm, uint64_t start, uint64_t end)
+{
+	for (struct vma *v = vma_find(&mm->index, start); v && v->start < end; v = vma_find(&mm->index, v->end))
+		if (v->flags & VM_SEALED)
+			return true;
+	return false;
 }
 
 /* ---- Faults ---- */
@@ -105,22 +129,28 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-void vma_fault(struct vma *v, uint64_t addr, bool write, bool present, struct fault *f)
+void vma_describe(struct vma *v, uint64_t addr, struct fault *f)
 {
 	uint64_t page = page_align_down(addr);
 
 	*f = (struct fault){
 		.as = v->as,
-		.anon = v->anon ? v->anon->as : NULL,
+		.anon = v->flags & VM_SHARED ? NULL : &v->anon,
 		.index = vma_index_of(v, page),
 		.anon_index = v->anon_pgoff + ((page - v->start) >> FL_PAGE_SHIFT),
 		.mmu = v->mm->mmu,
 		.addr = page,
 		.room = (v->end - page) >> FL_PAGE_SHIFT,
 		.advice = v->advice,
-		.write = write,
-		.present = present,
 	};
+}
+
+int vma_fault(struct vma *v, uint64_t addr, bool write, bool present, struct fault *f)
+{
+	vma_describe(v, addr, f);
+	f->write = write;
+	f->present = present;
+	return fault_needs_anon(f) ? vma_prepare_anon(v) : 0;
 }
 
 /*
@@ -159,14 +189,19 @@ static int fault_in(struct mm *mm, uint64_t addr, unsigned flags)
 
 	if (!v)
 		return -EFAULT;
+	if (v->flags & VM_GUARD) { /* the access came before the guard: made again, it gets the kernel's SIGSEGV */
+		vma_unlock_read(v);
+		return 0;
+	}
 	if (v->flags & VM_HANDED) {
 		err = fault_handed(addr, flags);
 		vma_unlock_read(v);
 		return err;
 	}
 	start = now_ns();
-	vma_fault(v, addr, flags & FAULT_WRITE, flags & FAULT_PRESENT, &f);
-	err = filemap_fault(&f);
+	err = vma_fault(v, addr, flags & FAULT_WRITE, flags & FAULT_PRESENT, &f);
+	if (!err)
+		err = filemap_fault(&f);
 	report_add(&v->as->report->fault_ns, now_ns() - start);
 	vma_unlock_read(v);
 	return err;
@@ -177,7 +212,8 @@ int mm_handle_fault(uint64_t addr, unsigned flags)
 	struct mm *mm;
 
 	for (int i = 0; (mm = mm_space(i)); i++) {
-		if (addr < atomic_load_explicit(&mm->low, memory_order_relaxed) || addr >= atomic_load_explicit(&mm->high, memory_order_relaxed))
+		if (addr < atomic_load_explicit(&mm->low, memory_order_relaxed) ||
+		    addr >= atomic_load_explicit(&mm->high, memory_order_relaxed))
 			continue;
 		int err = fault_in(mm, addr, flags);
 

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "limits.h"
 #include "util/lock.h"
 #include "vma.h"
 
@@ -19,11 +20,14 @@
 
 struct mm {
 	struct mutex mmap_lock;
-	struct vma_index index;       /* changes under mmap_lock */
-	struct mmu *mmu;              /* constant */
-	_Atomic uint64_t mapped;      /* bytes */
-	_Atomic uint64_t low, high;   /* all VMAs lie in [low, high); only ever grows */
-	bool inline_faults;           /* constant */
+	struct vma_index index;  /* changes under mmap_lock */
+	struct mmu *mmu;         /* constant */
+	struct mm_limits limits; /* constant */
+	unsigned def_flags;      /* mmap_lock; of new mappings: VM_LOCKED and VM_LOCKONFAULT after mlockall(MCL_FUTURE) */
+	/* Bytes, changed under mmap_lock: all; private and writable; with VM_ACCOUNT; with VM_LOCKED. */
+	_Atomic uint64_t mapped, data, committed, locked;
+	_Atomic uint64_t low, high; /* all VMAs lie in [low, high); only ever grows */
+	bool inline_faults;         /* constant */
 };
 
 /* Where every address lies that a program can use. */
@@ -31,7 +35,7 @@ struct mm {
 
 /* ---- Spaces ---- */
 
-int mm_create(struct mmu *mmu, struct mm **out);
+int mm_create(struct mmu *mmu, const struct mm_limits *limits, struct mm **out);
 void mm_destroy(struct mm *mm);
 /* The n-th space in use, for walking them: NULL past the last. */
 struct mm *mm_space(int n);
@@ -62,8 +66,17 @@ int mm_mincore(struct mm *mm, uint64_t addr, uint64_t len, unsigned char *vec, b
 /* Pins what is ours of the range; see fl_pin(). Answers with nothing pinned on failure. */
 int mm_pin(struct mm *mm, uint64_t addr, uint64_t len, bool write);
 void mm_unpin(struct mm *mm, uint64_t addr, uint64_t len);
-/* Brings pages in as MAP_POPULATE does. Stops at the first that cannot be had. */
+/* Brings pages in as MADV_POPULATE_READ and _WRITE do. Stops at the first that cannot be had. */
 int mm_populate(struct mm *mm, uint64_t addr, uint64_t len, bool write);
+/* Brings back private pages that are in swap: MADV_WILLNEED. */
+int mm_swap_in(struct mm *mm, uint64_t start, uint64_t end);
+/* mlock2(2), munlock(2), mlockall(2), munlockall(2); for what is ours. */
+int mm_mlock(struct mm *mm, uint64_t addr, uint64_t len, int flags, bool whole);
+int mm_munlock(struct mm *mm, uint64_t addr, uint64_t len, bool whole);
+int mm_mlockall(struct mm *mm, int flags);
+void mm_munlockall(struct mm *mm);
+int mm_mseal(struct mm *mm, uint64_t addr, uint64_t len, unsigned long flags, bool whole);
+int mm_remap_file_pages(struct mm *mm, uint64_t addr, uint64_t len, int prot, uint64_t pgoff, int flags);
 
 /*
  * Gives all shared mappings of a file to the kernel: plain mappings of the file take their place, with what was stored
@@ -91,16 +104,34 @@ void vma_unlock_range(struct mm *mm, uint64_t start, uint64_t end);
 struct vma *vma_detach_range(struct mm *mm, uint64_t start, uint64_t end);
 /* Gives up what detached VMAs hold; writes back the last mapping of a file. No locks held. First error of that. */
 int vma_dispose(struct vma *list);
-/* The private pages of a VMA that is being made: -ENOMEM. And giving up such a VMA, its reference to `as` included. */
-int vma_new_anon(struct vma *v, uint64_t pages);
+/* Neighbours in [start, end], and at its ends, that can be one VMA become one. Caller holds mmap_lock, and no VMA. */
+void vma_merge_range(struct mm *mm, uint64_t start, uint64_t end);
+/* Whether `v` goes on where `u` ends, in memory and in the file, as if the two were one mapping. */
+bool vma_continues(const struct vma *u, const struct vma *v);
+/* Somewhere for private pages, when there is none yet: before a fault that makes one. VMA locked. -ENOMEM. */
+int vma_prepare_anon(struct vma *v);
+/* Gives up a VMA that is in no index, its references included. */
 void vma_free_unlinked(struct vma *v);
-/* Puts a VMA whose fields are set into the reverse map (rmap_lock held). */
+/* Puts a VMA whose fields are set into the reverse map, or takes it out. rmap_lock held. */
 void vma_link_rmap(struct vma *v);
+void vma_unlink_rmap(struct vma *v);
+/* Puts a new VMA in place, after vma_index_prepare(). Caller holds mmap_lock and rmap_lock. */
+void vma_insert(struct mm *mm, struct vma *v, uint64_t start, uint64_t end);
+/* Has the faults in the range come to us, for a mapping as v is. */
+int mm_attach(struct mm *mm, const struct vma *v, uint64_t addr, uint64_t len);
+/* munmap of a range whose ends are split, with mmap_lock held; *gone is for vma_dispose(). */
+int mm_unmap_split(struct mm *mm, uint64_t start, uint64_t end, bool whole, struct vma **gone);
+bool mm_any_sealed(struct mm *mm, uint64_t start, uint64_t end);
+/* What madvise() said of a mapping, said again of a new kernel mapping in its place. */
+void mm_advise_again(const struct vma *v, uint64_t addr, uint64_t len);
+/* Gives back what a locked mapping of len bytes took of the budget's share for locked pages. */
+void mm_uncharge_locked(const struct vma *v, uint64_t len);
 /* The VMA that has addr, locked for reading; NULL when none does. No lock may be held. */
 struct vma *mm_lock_vma(struct mm *mm, uint64_t addr);
-/* What a fault or a wish for a page at addr needs to know. Caller has the VMA locked. */
+/* What a fault or a wish for a page at addr needs to know, and to have. Caller has the VMA locked. 0 or -ENOMEM. */
 struct fault;
-void vma_fault(struct vma *v, uint64_t addr, bool write, bool present, struct fault *f);
+void vma_describe(struct vma *v, uint64_t addr, struct fault *f);
+int vma_fault(struct vma *v, uint64_t addr, bool write, bool present, struct fault *f);
 /* True, and len rounded up to pages, when [addr, addr + len) is an address range; addr must be page aligned. */
 bool range_ok(uint64_t addr, uint64_t *len);
 void mm_account(struct mm *mm, struct vma *v, int sign);

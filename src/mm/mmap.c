@@ -1,226 +1,348 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * mmap: checks -> address_space of the file -> a kernel mapping of its frames, registered -> a VMA.
+ * mmap, in the kernel's order: checks (do_mmap) -> the object that is mapped -> mmap_region: account, unmap what it
+ * overlaps, link a new VMA, merge it with its neighbours -> populate.
  *
- * The kernel chooses the address and sees to layout, hints and alignment; what it maps is the memfd that holds the
- * file's frames. A mapping that takes the place of another (MAP_FIXED) is made inaccessible until its faults come to
- * us: in between, an access would find the memfd's hole and read zeros.
+ * get_unmapped_area is the kernel's own: it chooses the address and sees to layout, hints and alignment; what it maps
+ * is the memfd that holds the object's frames, or anonymous memory. A mapping that takes the place of another
+ * (MAP_FIXED) is made inaccessible until its faults come to us: in between, an access would find a hole and read zeros.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
-#include "cache/budget.h"
+#include "cache/filemap.h"
 #include "cache/reclaim.h"
 #include "mm.h"
-#include "util/arena.h"
 #include "util/compiler.h"
 #include "util/sys.h"
 
-#define LEGACY_FLAGS                                                                                                   \
-	(MAP_SHARED | MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_DENYWRITE | MAP_EXECUTABLE | MAP_GROWSDOWN | MAP_LOCKED |  \
+#define LEGACY_FLAGS                                                                                                          \
+	(MAP_SHARED | MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_DENYWRITE | MAP_EXECUTABLE | MAP_GROWSDOWN | MAP_LOCKED | \
 	 MAP_NORESERVE | MAP_POPULATE | MAP_NONBLOCK | MAP_STACK | MAP_HUGETLB | MAP_32BIT | MAP_FIXED_NOREPLACE)
-#define UNSUPPORTED_FLAGS (MAP_ANONYMOUS | MAP_LOCKED | MAP_GROWSDOWN | MAP_HUGETLB)
-#define KERNEL_FLAGS (MAP_NORESERVE | MAP_32BIT)
+#define KERNEL_FLAGS (MAP_NORESERVE | MAP_32BIT | MAP_STACK | MAP_GROWSDOWN | MAP_FIXED | MAP_FIXED_NOREPLACE)
 #define FILE_BYTES_MAX ((PAGE_INDEX_MAX + 1) << FL_PAGE_SHIFT)
+#define PROT_ALL (PROT_READ | PROT_WRITE | PROT_EXEC)
+
+/* A call on its way: what the checks found out, and what it has got so far. */
+struct mapping {
+	const struct mmap_request *rq;
+	uint64_t len;   /* of the mapping, in whole pages */
+	int access;     /* O_ACCMODE of the descriptor */
+	struct stat st; /* of the file */
+	bool anonymous; /* MAP_ANONYMOUS, or /dev/zero */
+	bool shared;
+	struct address_space *as; /* a reference, until the VMA has it */
+	struct vma *vma, *replaced;
+};
 
 static bool is_fixed(const struct mmap_request *rq)
 {
 	return rq->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE);
 }
 
-static int check_range(const struct mmap_request *rq)
+/* ---- The checks ---- */
+
+static int check_descriptor(struct mapping *m)
 {
-	uint64_t len = page_align_up(rq->len);
+	int flags;
+
+	if (m->rq->flags & MAP_ANONYMOUS)
+		return 0;
+	flags = sys_fcntl(m->rq->fd, F_GETFL, 0);
+	if (flags < 0 || (flags & O_PATH) || sys_fstat(m->rq->fd, &m->st))
+		return -EBADF;
+	m->access = flags & O_ACCMODE;
+	m->anonymous = S_ISCHR(m->st.st_mode) && m->st.st_rdev == makedev(1, 5);
+	return (m->rq->flags & MAP_HUGETLB) && (S_ISREG(m->st.st_mode) || m->anonymous) ? -EINVAL : 0;
+}
+
+static int check_place(struct mm *mm, const struct mapping *m)
+{
+	const struct mmap_request *rq = m->rq;
 
 	if (!rq->len)
 		return -EINVAL;
-	if (len < rq->len || len > TASK_SIZE)
+	if (m->len < rq->len || map_count_ok(mm) || m->len > TASK_SIZE)
 		return -ENOMEM;
-	if (rq->offset + len < rq->offset || (int64_t)(rq->offset + len) < 0 || rq->offset + len > FILE_BYTES_MAX)
-		return -EOVERFLOW;
-	if (is_fixed(rq) && rq->addr > TASK_SIZE - len)
+	if (!is_fixed(rq))
+		return 0;
+	if (rq->addr > TASK_SIZE - m->len)
 		return -ENOMEM;
-	if (is_fixed(rq) && (rq->addr & FL_PAGE_MASK))
+	if (rq->addr & FL_PAGE_MASK)
 		return -EINVAL;
+	if (rq->addr < mm->limits.min_addr)
+		return -EPERM;
+	return (rq->flags & MAP_FIXED_NOREPLACE) && mm_overlaps(mm, rq->addr, m->len) ? -EEXIST : 0;
+}
+
+static int check_lock(struct mm *mm, const struct mapping *m)
+{
+	if ((m->rq->flags & MAP_LOCKED) && !can_do_mlock(mm))
+		return -EPERM;
+	if (((m->rq->flags & MAP_LOCKED) || (mm->def_flags & VM_LOCKED)) && !mlock_limit_ok(mm, m->len))
+		return -EAGAIN;
 	return 0;
 }
 
-/* The mode of the file against the type of the mapping, as do_mmap() of the kernel checks it. */
-static int check_access(const struct mmap_request *rq, int file_flags)
+static int check_anonymous(struct mapping *m)
 {
-	int mode = file_flags & O_ACCMODE;
+	int type = m->rq->flags & MAP_TYPE;
 
-	switch (rq->flags & MAP_TYPE) {
+	if (type != MAP_SHARED && type != MAP_PRIVATE)
+		return -EINVAL;
+	return type == MAP_SHARED && (m->rq->flags & MAP_GROWSDOWN) ? -EINVAL : 0;
+}
+
+/* The mode of the file against the type of the mapping. */
+static int check_access(const struct mapping *m)
+{
+	switch (m->rq->flags & MAP_TYPE) {
 	case MAP_SHARED_VALIDATE:
-		if (rq->flags & ~(LEGACY_FLAGS | MAP_SHARED_VALIDATE))
+		if (m->rq->flags & ~(LEGACY_FLAGS | MAP_SHARED_VALIDATE))
 			return -EOPNOTSUPP;
 		/* fall through */
 	case MAP_SHARED:
-		if ((rq->prot & PROT_WRITE) && mode == O_RDONLY)
+		if ((m->rq->prot & PROT_WRITE) && m->access == O_RDONLY)
 			return -EACCES;
 		/* fall through */
 	case MAP_PRIVATE:
-		return mode == O_WRONLY ? -EACCES : 0;
+		return m->access == O_WRONLY ? -EACCES : 0;
 	default:
 		return -EINVAL;
 	}
 }
 
-static int check_file(const struct mmap_request *rq)
+static int check_file(const struct mapping *m)
 {
-	int flags = sys_fcntl(rq->fd, F_GETFL, 0);
-	struct stat st;
+	mode_t mode = m->st.st_mode;
+	uint64_t end;
 	int err;
 
-	if (flags < 0 || (flags & O_PATH))
-		return -EBADF;
-	err = check_range(rq);
+	if (S_ISREG(mode) && (__builtin_add_overflow(m->rq->offset, m->len, &end) || end > FILE_BYTES_MAX))
+		return -EOVERFLOW;
+	err = check_access(m);
+	if (err)
+		return err;
+	if (!S_ISREG(mode) && !S_ISCHR(mode) && !S_ISBLK(mode))
+		return -ENODEV;
+	return (m->rq->flags & MAP_GROWSDOWN) ? -EINVAL : 0;
+}
+
+static int check(struct mm *mm, struct mapping *m)
+{
+	int err;
+
+	if (m->rq->offset & FL_PAGE_MASK)
+		return -EINVAL;
+	err = check_descriptor(m);
 	if (!err)
-		err = check_access(rq, flags);
+		err = check_place(mm, m);
 	if (!err)
-		err = sys_fstat(rq->fd, &st);
-	if (!err && !S_ISREG(st.st_mode))
-		err = -ENODEV;
+		err = check_lock(mm, m);
+	if (err)
+		return err;
+	return m->rq->flags & MAP_ANONYMOUS ? check_anonymous(m) : check_file(m);
+}
+
+/* ---- The object ---- */
+
+static int get_object(struct mapping *m)
+{
+	int err;
+
+	if (!m->shared && swap_prepare() == -EMFILE)
+		return -ENFILE;
+	if (m->anonymous && !m->shared) {
+		m->as = address_space_zero();
+		address_space_hold(m->as);
+		return 0;
+	}
+	if (m->anonymous)
+		return address_space_new_scratch(m->len, &m->as);
+	err = address_space_get(m->rq->fd, &m->st, &m->as);
+	if (!err && (m->rq->prot & PROT_EXEC) && m->as->noexec) {
+		address_space_put(m->as);
+		err = -EPERM;
+	}
 	return err;
 }
 
-static int check(const struct mmap_request *rq)
+static unsigned vm_flags(struct mm *mm, const struct mapping *m)
 {
-	int err;
+	static const struct {
+		int map;
+		unsigned vm;
+	} same[] = {{MAP_NORESERVE, VM_NORESERVE}, {MAP_LOCKED, VM_LOCKED}, {MAP_GROWSDOWN, VM_GROWSDOWN}};
+	unsigned flags = mm->def_flags | (m->shared ? VM_SHARED : 0);
 
-	if (rq->offset & FL_PAGE_MASK)
-		return -EINVAL;
-	if (rq->flags & UNSUPPORTED_FLAGS)
-		return -EOPNOTSUPP;
-	err = check_file(rq);
-	return err ? err : rq->prot & PROT_EXEC ? -EOPNOTSUPP : 0;
+	for (size_t i = 0; i < ARRAY_SIZE(same); i++)
+		flags |= m->rq->flags & same[i].map ? same[i].vm : 0;
+	if (!m->shared || (m->rq->flags & MAP_ANONYMOUS) || m->access == O_RDWR)
+		flags |= VM_MAYWRITE;
+	if (!m->as->noexec)
+		flags |= VM_MAYEXEC;
+	if (m->as->kernels || (m->rq->flags & MAP_HUGETLB))
+		flags |= VM_HANDED | (m->rq->flags & MAP_HUGETLB ? VM_HUGETLB : 0);
+	if (is_accountable(mm, m->rq->prot, flags) || (m->as->scratch && !(flags & VM_NORESERVE)))
+		flags |= VM_ACCOUNT;
+	return flags;
 }
 
-/* ---- The VMA ---- */
-
-static unsigned vm_flags(const struct mmap_request *rq)
-{
-	bool shared = (rq->flags & MAP_TYPE) != MAP_PRIVATE;
-	bool fd_writes = (sys_fcntl(rq->fd, F_GETFL, 0) & O_ACCMODE) == O_RDWR;
-
-	return (shared ? VM_SHARED : 0) | (!shared || fd_writes ? VM_MAYWRITE : 0) | (rq->flags & MAP_NORESERVE ? VM_NORESERVE : 0);
-}
-
-/* All that the mapping needs but its place; takes over the reference to as. */
-static int new_vma(struct mm *mm, const struct mmap_request *rq, struct address_space *as, struct vma **out)
+/* All that the mapping needs but its place; takes over the reference to m->as. */
+static int new_vma(struct mm *mm, struct mapping *m)
 {
 	struct vma *v = vma_alloc(mm);
-	int err = 0;
 
 	if (!v) {
-		address_space_put(as);
+		address_space_put(m->as);
 		return -ENOMEM;
 	}
-	v->as = as;
-	v->pgoff = rq->offset >> FL_PAGE_SHIFT;
-	v->prot = rq->prot & (PROT_READ | PROT_WRITE);
-	v->flags = vm_flags(rq);
-	v->wb_seen = wb_err_sample(as);
-	if (!(v->flags & VM_SHARED))
-		err = vma_new_anon(v, page_align_up(rq->len) >> FL_PAGE_SHIFT);
-	if (err) {
-		vma_free_unlinked(v);
-		return err;
-	}
-	*out = v;
+	v->as = m->as;
+	v->pgoff = m->rq->flags & MAP_ANONYMOUS ? 0 : m->rq->offset >> FL_PAGE_SHIFT;
+	v->prot = m->rq->prot & PROT_ALL;
+	v->flags = vm_flags(mm, m);
+	v->wb_seen = wb_err_sample(m->as);
+	m->vma = v;
 	return 0;
 }
 
 /* ---- Its place ---- */
 
-static int map_and_attach(struct mm *mm, const struct mmap_request *rq, struct vma *v, uint64_t *addr)
+/* The kernel's own mapping of the file, or of what Faultline has no frames for. */
+static void *map_handed(const struct mapping *m)
 {
-	uint64_t len = page_align_up(rq->len);
-	int flags = (rq->flags & (KERNEL_FLAGS | MAP_FIXED | MAP_FIXED_NOREPLACE)) | (v->flags & VM_SHARED ? MAP_SHARED : MAP_PRIVATE);
-	bool hide = is_fixed(rq);
-	bool handed = v->flags & VM_HANDED;
-	int fd = handed ? file_store_fd(v->as->store) : v->as->memfd, err = 0;
-	void *p = sys_mmap((void *)rq->addr, len, hide && !handed ? PROT_NONE : v->prot, flags, fd, (off_t)rq->offset);
+	const struct mmap_request *rq = m->rq;
+
+	return sys_mmap((void *)rq->addr, m->len, rq->prot, rq->flags & ~MAP_POPULATE, rq->fd, (off_t)rq->offset);
+}
+
+static void *map_frames(const struct mapping *m, int prot)
+{
+	const struct vma *v = m->vma;
+	int flags = (m->rq->flags & KERNEL_FLAGS) | (m->shared ? MAP_SHARED : MAP_PRIVATE);
+
+	if (vma_is_anonymous(v))
+		return sys_mmap((void *)m->rq->addr, m->len, prot, flags | MAP_ANONYMOUS, -1, 0);
+	return sys_mmap((void *)m->rq->addr, m->len, prot, flags, v->as->memfd, (off_t)(v->pgoff << FL_PAGE_SHIFT));
+}
+
+static int attach_frames(struct mm *mm, const struct mapping *m, uint64_t addr, int prot)
+{
+	int err = mm_attach(mm, m->vma, addr, m->len);
+
+	if (!err && prot != m->vma->prot)
+		err = sys_mprotect((void *)addr, m->len, m->vma->prot);
+	return err;
+}
+
+static int map_and_attach(struct mm *mm, const struct mapping *m, uint64_t *addr)
+{
+	const struct mmap_request *rq = m->rq;
+	bool handed = m->vma->flags & VM_HANDED;
+	int prot = (rq->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) == MAP_FIXED ? PROT_NONE : m->vma->prot, err;
+	void *p = handed ? map_handed(m) : map_frames(m, prot);
 
 	if (sys_is_err(p))
 		return sys_err(p);
 	if ((rq->flags & MAP_FIXED_NOREPLACE) && (uint64_t)p != rq->addr) { /* a kernel before 4.17 took it as a hint */
-		sys_munmap(p, len);
+		sys_munmap(p, m->len);
 		return -EEXIST;
 	}
-	if (!handed)
-		err = mm->mmu->ops->attach(mm->mmu, (uint64_t)p, len);
-	if (!err && hide && !handed && v->prot)
-		err = sys_mprotect(p, len, v->prot);
+	err = handed ? 0 : attach_frames(mm, m, (uint64_t)p, prot);
 	if (err)
-		sys_munmap(p, len);
+		sys_munmap(p, m->len);
 	*addr = (uint64_t)p;
 	return err;
 }
 
 /* The kernel's mapping, the index and the reverse map change together. Caller holds mmap_lock and the VMAs in the way. */
-static int place(struct mm *mm, const struct mmap_request *rq, struct vma *v, struct vma **replaced)
+static int place(struct mm *mm, struct mapping *m)
 {
-	uint64_t addr = 0, len = page_align_up(rq->len);
-	int err;
+	struct vma *v = m->vma;
+	uint64_t addr = 0;
+	int err = vma_index_prepare(&mm->index);
 
+	if (err)
+		return err;
 	write_lock(&rmap_lock);
-	if ((v->flags & VM_SHARED) && atomic_load(&v->as->handed))
+	if (m->shared && atomic_load(&v->as->handed))
 		v->flags |= VM_HANDED;
-	err = map_and_attach(mm, rq, v, &addr);
-	if (err && addr) /* the kernel's mapping was made, so what was there is gone, and could not be kept */
-		*replaced = vma_detach_range(mm, addr, addr + len);
+	err = map_and_attach(mm, m, &addr);
+	if (addr) /* the kernel's mapping was made, so what was there is gone, whatever came after */
+		m->replaced = vma_detach_range(mm, addr, addr + m->len);
 	if (!err) {
-		*replaced = vma_detach_range(mm, addr, addr + len);
-		vma_set_range(v, addr, addr + len);
-		if (!(v->flags & VM_HANDED))
-			vma_link_rmap(v);
-		err = vma_index_insert(&mm->index, v);
-		if (err) {
-			sys_munmap((void *)addr, len);
-			rmap_del(&v->rmap);
-			rmap_del(&v->anon_rmap);
-			vma_set_range(v, 0, 0);
-		}
+		if (m->rq->flags & MAP_ANONYMOUS && vma_is_anonymous(v))
+			v->pgoff = addr >> FL_PAGE_SHIFT;
+		vma_insert(mm, v, addr, addr + m->len);
 	}
 	write_unlock(&rmap_lock);
 	return err;
 }
 
-static int place_fixed(struct mm *mm, const struct mmap_request *rq, struct vma *v, struct vma **replaced)
+/* Bytes of ours that MAP_FIXED gives back. */
+static uint64_t overlapped(struct mm *mm, uint64_t start, uint64_t end)
 {
-	uint64_t end = rq->addr + page_align_up(rq->len);
-	int err;
+	uint64_t n = 0;
 
-	if (!(rq->flags & MAP_FIXED) || (rq->flags & MAP_FIXED_NOREPLACE))
-		return place(mm, rq, v, replaced);
-	err = vma_split_range(mm, rq->addr, end);
-	if (err)
-		return err;
-	vma_lock_range(mm, rq->addr, end);
-	err = place(mm, rq, v, replaced);
-	if (err)
-		vma_unlock_range(mm, rq->addr, end);
+	for (struct vma *v = vma_find(&mm->index, start); v && v->start < end; v = vma_find(&mm->index, v->end))
+		n += min_u64(v->end, end) - max_u64(v->start, start);
+	return n;
+}
+
+static int account(struct mm *mm, const struct mapping *m)
+{
+	bool replaces = m->rq->flags & MAP_FIXED;
+	int err = may_expand_vm(mm, m->len, replaces ? overlapped(mm, m->rq->addr, m->rq->addr + m->len) : 0);
+
+	if (!err)
+		err = may_have_data(mm, m->vma->prot, m->vma->flags, m->len);
+	if (!err && (m->vma->flags & VM_ACCOUNT))
+		err = may_commit(mm, m->len);
+	if (!err && (m->vma->flags & (VM_LOCKED | VM_HANDED)) == VM_LOCKED && !filemap_charge_locked(m->len >> FL_PAGE_SHIFT))
+		err = -EAGAIN;
 	return err;
 }
 
-static int link_vma(struct mm *mm, const struct mmap_request *rq, struct vma *v, uint64_t *out)
+static int place_fixed(struct mm *mm, struct mapping *m)
 {
-	struct vma *replaced = NULL;
+	uint64_t addr = m->rq->addr, end = addr + m->len;
+	int err;
+
+	if ((m->rq->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) != MAP_FIXED)
+		return place(mm, m);
+	if (mm_any_sealed(mm, addr, end))
+		return -EPERM;
+	err = vma_split_range(mm, addr, end);
+	if (err)
+		return err;
+	vma_lock_range(mm, addr, end);
+	err = place(mm, m);
+	if (err)
+		vma_unlock_range(mm, addr, end);
+	return err;
+}
+
+static int mmap_region(struct mm *mm, struct mapping *m, uint64_t *out)
+{
 	int err;
 
 	mutex_lock(&mm->mmap_lock);
-	err = place_fixed(mm, rq, v, &replaced);
+	err = account(mm, m);
 	if (!err) {
-		mm_account(mm, v, 1);
-		report_add(&v->as->report->mappings, 1);
-		*out = v->start;
+		err = place_fixed(mm, m);
+		if (err)
+			mm_uncharge_locked(m->vma, m->len);
+	}
+	if (!err) {
+		report_add(&m->vma->as->report->mappings, 1);
+		*out = m->vma->start;
+		vma_merge_range(mm, *out, *out + m->len);
 	}
 	mutex_unlock(&mm->mmap_lock);
-	vma_dispose(replaced);
+	vma_dispose(m->replaced);
 	return err;
 }
 
@@ -233,7 +355,7 @@ static int mmap_foreign(struct mm *mm, const struct mmap_request *rq, uint64_t *
 	int err;
 
 	mutex_lock(&mm->mmap_lock);
-	err = vma_split_range(mm, rq->addr, end);
+	err = mm_any_sealed(mm, rq->addr, end) ? -EPERM : vma_split_range(mm, rq->addr, end);
 	if (!err) {
 		vma_lock_range(mm, rq->addr, end);
 		write_lock(&rmap_lock);
@@ -252,71 +374,92 @@ static int mmap_foreign(struct mm *mm, const struct mmap_request *rq, uint64_t *
 	return err;
 }
 
+static bool wants_populate(struct mm *mm, const struct mmap_request *rq)
+{
+	if ((rq->flags & MAP_LOCKED) || (mm->def_flags & (VM_LOCKED | VM_LOCKONFAULT)) == VM_LOCKED)
+		return true;
+	return (rq->flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE;
+}
+
+/* Takes over the reference to m->as. */
+static int map_object(struct mm *mm, struct mapping *m, uint64_t *out)
+{
+	int err = new_vma(mm, m);
+
+	if (err)
+		return err;
+	err = mmap_region(mm, m, out);
+	if (err)
+		vma_free_unlinked(m->vma);
+	else if (wants_populate(mm, m->rq))
+		mm_populate(mm, *out, m->len, (m->rq->prot & PROT_WRITE) && !m->shared);
+	return err;
+}
+
 int mm_mmap(struct mm *mm, const struct mmap_request *rq, uint64_t *out)
 {
-	struct address_space *as;
-	struct vma *v;
+	struct mapping m = {.rq = rq, .len = page_align_up(rq->len), .anonymous = rq->flags & MAP_ANONYMOUS};
 	int err;
 
 	metadata_refill();
 	if (rq->foreign)
 		return mmap_foreign(mm, rq, out);
-	err = check(rq);
+	err = check(mm, &m);
 	if (err)
 		return err;
-	err = address_space_get(rq->fd, &as);
-	if (err)
-		return err;
-	err = new_vma(mm, rq, as, &v);
-	if (err)
-		return err;
-	err = link_vma(mm, rq, v, out);
-	if (err) {
-		vma_free_unlinked(v);
-		return err;
-	}
-	if ((rq->flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE)
-		mm_populate(mm, *out, page_align_up(rq->len), (rq->prot & PROT_WRITE) && (rq->flags & MAP_TYPE) == MAP_PRIVATE);
-	return 0;
+	m.shared = (rq->flags & MAP_TYPE) != MAP_PRIVATE;
+	err = get_object(&m);
+	return err ? err : map_object(mm, &m, out);
 }
 
-/* ---- munmap ---- */
+/* ---- remap_file_pages ---- */
 
-/* Ours one by one; the caller does what is not ours. Caller holds mmap_lock and the VMAs, split and write-locked. */
-static int unmap_ours(struct mm *mm, uint64_t start, uint64_t end)
+/* Whether mappings that continue v, in whatever order of the file, cover the range. Caller holds mmap_lock. */
+static bool same_file(struct mm *mm, const struct vma *v, uint64_t end)
 {
-	for (struct vma *v = vma_find(&mm->index, start); v && v->start < end; v = vma_find(&mm->index, v->end)) {
-		int err = sys_munmap((void *)v->start, v->end - v->start);
+	while (v->end < end) {
+		const struct vma *next = vma_find(&mm->index, v->end);
 
-		if (err)
-			return err;
+		if (!next || next->start != v->end || next->as != v->as || next->flags != v->flags)
+			return false;
+		v = next;
 	}
-	return 0;
+	return true;
 }
 
-int mm_munmap(struct mm *mm, uint64_t addr, uint64_t len, bool whole)
+/* Finds what is mapped there; its object, with a reference, and protection go into the call. */
+static int mapped_there(struct mm *mm, struct mapping *m, struct mmap_request *rq)
 {
-	struct vma *gone = NULL;
+	struct vma *v;
+	int err = -EINVAL;
+
+	mutex_lock(&mm->mmap_lock);
+	v = vma_find(&mm->index, rq->addr);
+	if (v && v->start <= rq->addr && (v->flags & VM_SHARED) && same_file(mm, v, rq->addr + rq->len)) {
+		m->as = v->as;
+		address_space_hold(m->as);
+		m->access = v->flags & VM_MAYWRITE ? O_RDWR : O_RDONLY;
+		rq->prot = v->prot;
+		rq->flags |= v->flags & VM_LOCKED ? MAP_LOCKED : 0;
+		rq->fd = file_store_fd(v->as->store);
+		err = 0;
+	}
+	mutex_unlock(&mm->mmap_lock);
+	return err;
+}
+
+/* As the kernel has done it since 4.0: a mapping of its own for the range. */
+int mm_remap_file_pages(struct mm *mm, uint64_t addr, uint64_t len, int prot, uint64_t pgoff, int flags)
+{
+	struct mmap_request rq = {.addr = page_align_down(addr), .len = page_align_down(len), .offset = pgoff << FL_PAGE_SHIFT};
+	struct mapping m = {.rq = &rq, .len = rq.len, .shared = true};
 	uint64_t end;
 	int err;
 
-	if (!len || !range_ok(addr, &len) || addr > TASK_SIZE || len > TASK_SIZE - addr)
+	if (prot || __builtin_add_overflow(rq.addr, rq.len, &end) || end <= rq.addr || pgoff + (rq.len >> FL_PAGE_SHIFT) < pgoff)
 		return -EINVAL;
+	rq.flags = MAP_SHARED | MAP_FIXED | MAP_POPULATE | (flags & MAP_NONBLOCK);
 	metadata_refill();
-	end = addr + len;
-	mutex_lock(&mm->mmap_lock);
-	err = vma_split_range(mm, addr, end);
-	if (!err) {
-		vma_lock_range(mm, addr, end);
-		write_lock(&rmap_lock);
-		err = whole ? sys_munmap((void *)addr, len) : unmap_ours(mm, addr, end);
-		if (!err)
-			gone = vma_detach_range(mm, addr, end);
-		write_unlock(&rmap_lock);
-		if (err)
-			vma_unlock_range(mm, addr, end);
-	}
-	mutex_unlock(&mm->mmap_lock);
-	vma_dispose(gone);
-	return err;
+	err = mapped_there(mm, &m, &rq);
+	return err ? err : map_object(mm, &m, &addr);
 }

@@ -1,12 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* mprotect, and mseal, which forbids it. The kernel keeps write protection of single pages through its own mprotect. */
 #include <errno.h>
 #include <sys/mman.h>
 
 #include "cache/reclaim.h"
 #include "mm.h"
 #include "util/compiler.h"
+#include "util/sys.h"
 
-/* How far from addr the new protection can go: to the first hole (not `whole`), or mapping that must not be written. */
+#define PROT_ALL (PROT_READ | PROT_WRITE | PROT_EXEC)
+#define PROT_SEM 0x8
+
+/* Why a VMA may not have the protection; 0 when it may. */
+static int refusal(struct mm *mm, const struct vma *v, int prot)
+{
+	bool gains_write = (prot & PROT_WRITE) && !(v->prot & PROT_WRITE);
+
+	if ((prot & PROT_WRITE) && !(v->flags & VM_MAYWRITE))
+		return -EACCES;
+	if ((prot & PROT_EXEC) && !(v->flags & VM_MAYEXEC))
+		return -EACCES;
+	if (v->flags & VM_SEALED)
+		return -EPERM;
+	if (gains_write && may_have_data(mm, prot, v->flags, v->end - v->start))
+		return -ENOMEM;
+	if (gains_write && !(v->flags & VM_ACCOUNT) && is_accountable(mm, prot, v->flags))
+		return may_commit(mm, v->end - v->start);
+	return 0;
+}
+
+/* How far from addr the new protection can go: to the first hole (not `whole`), or mapping that refuses it. */
 static uint64_t reach(struct mm *mm, uint64_t addr, uint64_t end, int prot, bool whole, int *err)
 {
 	uint64_t at = addr;
@@ -23,56 +46,132 @@ static uint64_t reach(struct mm *mm, uint64_t addr, uint64_t end, int prot, bool
 			*err = -ENOMEM;
 			return at;
 		}
-		if ((prot & PROT_WRITE) && !(v->flags & VM_MAYWRITE)) {
-			*err = -EACCES;
+		*err = refusal(mm, v, prot);
+		if (*err)
 			return max_u64(v->start, addr);
-		}
 		at = v->end;
 	}
 	return end;
 }
 
-static void set_prot(struct mm *mm, uint64_t addr, uint64_t end, int prot)
+static void set_prot(struct mm *mm, struct vma *v, int prot)
 {
-	for (struct vma *v = vma_find(&mm->index, addr); v && v->start < end; v = vma_find(&mm->index, v->end)) {
-		vma_lock_write(v);
-		v->prot = prot & (PROT_READ | PROT_WRITE);
-		vma_unlock_write(v);
-	}
+	vma_lock_write(v);
+	mm_count(mm, v, -1);
+	if (is_accountable(mm, prot, v->flags))
+		v->flags |= VM_ACCOUNT;
+	v->prot = prot & PROT_ALL;
+	mm_count(mm, v, 1);
+	vma_unlock_write(v);
 }
 
-/* The kernel keeps write protection of single pages through it; in the kernel's order, what precedes a failure is changed. */
+/* In the kernel's order, what precedes a failure is changed. Ours one by one; between them may be what is not ours. */
+static int protect_range(struct mm *mm, uint64_t addr, uint64_t end, int prot, bool whole)
+{
+	int err = vma_split_range(mm, addr, end);
+
+	if (!err && whole)
+		err = sys_mprotect((void *)addr, end - addr, prot);
+	for (struct vma *v = vma_find(&mm->index, addr); v && v->start < end && !err; v = vma_find(&mm->index, v->end)) {
+		if (!whole)
+			err = sys_mprotect((void *)v->start, v->end - v->start, prot);
+		if (!err)
+			set_prot(mm, v, prot);
+	}
+	vma_merge_range(mm, addr, end);
+	return err;
+}
+
 static int protect_locked(struct mm *mm, uint64_t addr, uint64_t end, int prot, bool whole)
 {
-	int refused, err;
+	int refused, err = 0;
 	uint64_t to = reach(mm, addr, end, prot, whole, &refused);
 
-	if (to > addr) {
-		err = vma_split_range(mm, addr, to);
-		if (!err)
-			err = sys_mprotect((void *)addr, to - addr, prot);
-		if (err)
-			return err;
-		set_prot(mm, addr, to, prot);
-	}
-	return refused;
+	if (to > addr)
+		err = protect_range(mm, addr, to, prot, whole);
+	return err ? err : refused;
+}
+
+/* PROT_GROWSDOWN: the change reaches down to the start of the mapping, which must be one that grows. */
+static int grow_range(struct mm *mm, uint64_t *addr, uint64_t end)
+{
+	struct vma *v = vma_find(&mm->index, *addr);
+
+	if (!v || v->start >= end)
+		return -ENOMEM;
+	if (!(v->flags & VM_GROWSDOWN))
+		return -EINVAL;
+	*addr = v->start;
+	return 0;
 }
 
 int mm_mprotect(struct mm *mm, uint64_t addr, uint64_t len, int prot, bool whole)
 {
-	int err;
+	int grows = prot & (PROT_GROWSDOWN | PROT_GROWSUP), err = 0;
+	uint64_t end;
 
-	if (addr & FL_PAGE_MASK)
+	prot &= ~(PROT_GROWSDOWN | PROT_GROWSUP);
+	if ((addr & FL_PAGE_MASK) || grows == (PROT_GROWSDOWN | PROT_GROWSUP))
 		return -EINVAL;
 	if (!len)
 		return 0;
 	if (!range_ok(addr, &len))
 		return -ENOMEM;
-	if (!whole && (prot & PROT_EXEC))
-		return -EOPNOTSUPP;
+	if ((prot & ~(PROT_ALL | PROT_SEM)) || grows == PROT_GROWSUP)
+		return -EINVAL;
+	metadata_refill();
+	end = addr + len;
+	mutex_lock(&mm->mmap_lock);
+	if (grows)
+		err = grow_range(mm, &addr, end);
+	if (!err)
+		err = protect_locked(mm, addr, end, prot, whole);
+	mutex_unlock(&mm->mmap_lock);
+	return err;
+}
+
+/* ---- mseal ---- */
+
+/* Whether all of [addr, end) is mapped by us. */
+static bool no_hole(struct mm *mm, uint64_t addr, uint64_t end)
+{
+	struct vma *v;
+
+	while (addr < end) {
+		v = vma_find(&mm->index, addr);
+		if (!v || v->start > addr)
+			return false;
+		addr = v->end;
+	}
+	return true;
+}
+
+static int seal_locked(struct mm *mm, uint64_t addr, uint64_t end, bool whole)
+{
+	int err = whole || no_hole(mm, addr, end) ? 0 : -ENOMEM;
+
+	if (!err)
+		err = vma_split_range(mm, addr, end);
+	for (struct vma *v = vma_find(&mm->index, addr); v && v->start < end && !err; v = vma_find(&mm->index, v->end)) {
+		vma_lock_write(v);
+		v->flags |= VM_SEALED;
+		vma_unlock_write(v);
+	}
+	vma_merge_range(mm, addr, end);
+	return err;
+}
+
+int mm_mseal(struct mm *mm, uint64_t addr, uint64_t len, unsigned long flags, bool whole)
+{
+	int err;
+
+	if (flags || (addr & FL_PAGE_MASK) || !range_ok(addr, &len))
+		return -EINVAL;
+	if (!len)
+		return 0;
 	metadata_refill();
 	mutex_lock(&mm->mmap_lock);
-	err = protect_locked(mm, addr, addr + len, prot, whole);
+	err = seal_locked(mm, addr, addr + len, whole);
 	mutex_unlock(&mm->mmap_lock);
 	return err;
 }

@@ -4,24 +4,31 @@
  *
  *   shared   a new mapping of the frames, registered, takes the old one's place; its pages come back as soft faults.
  *            (The kernel's own move would drop the registration and the write protection with it.)
- *   private  the kernel moves the mapping, so that private pages go along; then it is registered again and what it
- *            shows of the file's pages is taken out, since those lost their protection.
+ *   private  the kernel moves the mapping, so that private pages go along; then it is registered again, and what must
+ *            not be written without a fault is protected again.
+ *   handed   the kernel's own mapping: its own mremap.
+ *
+ * MREMAP_DONTUNMAP leaves the old mapping behind, empty; with an old size of 0 a shared mapping is mapped once more.
+ * What the kernel sees as one mapping may be several VMAs of ours (vma_continues). As on Linux since 6.17, a pure move to
+ * a fixed address may span mappings of different kinds.
  */
 #include <errno.h>
 #include <sys/mman.h>
 
-#include "cache/budget.h"
 #include "cache/filemap.h"
 #include "cache/reclaim.h"
 #include "mm.h"
-#include "util/arena.h"
 #include "util/compiler.h"
+
+#define PLACED (MREMAP_FIXED | MREMAP_DONTUNMAP) /* the mapping goes to another place, whatever its size */
 
 struct remap {
 	uint64_t old, old_len, new_len, new_addr;
 	int flags;
-	struct vma *fresh; /* shared: takes the place of all old ones; private: what growth adds, NULL without growth */
+	struct vma *fresh; /* shared: at the new place; private: what growth adds, NULL without growth */
+	struct vma *left;  /* private, MREMAP_DONTUNMAP: what stays at the old place */
 	struct vma *gone;  /* to be disposed of when the locks are free */
+	bool populate;     /* growth of a locked mapping */
 };
 
 static bool overlaps(uint64_t a, uint64_t alen, uint64_t b, uint64_t blen)
@@ -29,45 +36,46 @@ static bool overlaps(uint64_t a, uint64_t alen, uint64_t b, uint64_t blen)
 	return a < b + blen && b < a + alen;
 }
 
-static int check(struct remap *r)
+static int check_placed(const struct remap *r)
 {
-	uint64_t old_len = page_align_up(r->old_len), new_len = page_align_up(r->new_len);
-	bool fixed = r->flags & MREMAP_FIXED;
+	if (r->new_addr > TASK_SIZE - r->new_len || (r->new_addr & FL_PAGE_MASK))
+		return -EINVAL;
+	if (!(r->flags & MREMAP_MAYMOVE))
+		return -EINVAL;
+	if ((r->flags & MREMAP_DONTUNMAP) && r->old_len != r->new_len)
+		return -EINVAL;
+	return overlaps(r->old, r->old_len, r->new_addr, r->new_len) ? -EINVAL : 0;
+}
 
-	if (r->flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP) || (fixed && !(r->flags & MREMAP_MAYMOVE)))
+static int check(struct mm *mm, struct remap *r)
+{
+	uint64_t new_len = page_align_up(r->new_len);
+
+	if (r->flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP))
 		return -EINVAL;
 	if ((r->old & FL_PAGE_MASK) || !new_len || new_len < r->new_len || new_len > TASK_SIZE)
 		return -EINVAL;
-	if (fixed && ((r->new_addr & FL_PAGE_MASK) || r->new_addr > TASK_SIZE - new_len || overlaps(r->old, old_len, r->new_addr, new_len)))
-		return -EINVAL;
-	if ((r->flags & MREMAP_DONTUNMAP) || !old_len)
-		return -EOPNOTSUPP;
-	r->old_len = old_len;
+	r->old_len = page_align_up(r->old_len);
 	r->new_len = new_len;
-	return 0;
+	if ((r->flags & PLACED) && check_placed(r))
+		return -EINVAL;
+	return map_count_ok(mm);
 }
 
-/* Whether `v` goes on where `u` ends, in memory and in the file, as if the two were one mapping. */
-static bool continues(const struct vma *u, const struct vma *v)
+/* Whether one run of VMAs covers [addr, addr + len), of which v has the start. *end: where the run ends, at most there. */
+static bool run_covers(struct mm *mm, struct vma *v, uint64_t addr, uint64_t len, uint64_t *end)
 {
-	return v && v->start == u->end && v->as == u->as && v->prot == u->prot && v->flags == u->flags && v->pgoff == u->pgoff + vma_pages(u);
-}
-
-/* What the kernel sees as one mapping may be several VMAs of ours. Caller holds mmap_lock. */
-static struct vma *whole_run(struct mm *mm, uint64_t addr, uint64_t len)
-{
-	struct vma *first = vma_find(&mm->index, addr), *v = first;
-
-	if (!v || v->start > addr)
-		return NULL;
-	while (v->end < addr + len) {
+	while (v->end - addr < len) {
 		struct vma *next = vma_find(&mm->index, v->end);
 
-		if (!continues(v, next))
-			return NULL;
+		if (!next || !vma_continues(v, next)) {
+			*end = v->end;
+			return false;
+		}
 		v = next;
 	}
-	return first;
+	*end = addr + len;
+	return true;
 }
 
 static void push_gone(struct remap *r, struct vma *list)
@@ -85,65 +93,168 @@ static void push_gone(struct remap *r, struct vma *list)
 /* munmap of [addr, addr + len), ours and others', with mmap_lock held. */
 static int unmap_part(struct mm *mm, struct remap *r, uint64_t addr, uint64_t len)
 {
-	int err = vma_split_range(mm, addr, addr + len);
+	struct vma *gone = NULL;
+	int err;
 
+	if (mm_any_sealed(mm, addr, addr + len))
+		return -EPERM;
+	err = vma_split_range(mm, addr, addr + len);
 	if (err)
 		return err;
-	vma_lock_range(mm, addr, addr + len);
-	write_lock(&rmap_lock);
-	err = sys_munmap((void *)addr, len);
-	if (!err)
-		push_gone(r, vma_detach_range(mm, addr, addr + len));
-	write_unlock(&rmap_lock);
-	if (err)
-		vma_unlock_range(mm, addr, addr + len);
+	err = mm_unmap_split(mm, addr, addr + len, true, &gone);
+	push_gone(r, gone);
 	return err;
 }
 
-/* All memory that the change needs, before it. */
-static int make_fresh(struct mm *mm, struct remap *r, const struct vma *v)
-{
-	uint64_t skip = v->flags & VM_SHARED ? 0 : r->old_len;
-	struct vma *n;
+/* ---- What the change needs, before it ---- */
 
-	if (vma_index_prepare(&mm->index))
-		return -ENOMEM;
-	if (skip && r->new_len <= r->old_len)
-		return 0;
-	n = vma_alloc(mm);
+/* A VMA that continues `like` as it is at address `at`; nothing but its place is missing. */
+static int make_like(struct mm *mm, const struct vma *like, uint64_t at, struct vma **out)
+{
+	struct vma *n = vma_alloc(mm);
+
 	if (!n)
 		return -ENOMEM;
-	address_space_hold(v->as);
-	n->as = v->as;
-	n->pgoff = v->pgoff + ((r->old - v->start + skip) >> FL_PAGE_SHIFT);
-	n->prot = v->prot;
-	n->flags = v->flags;
-	n->advice = v->advice;
-	n->wb_seen = v->wb_seen;
-	if (skip && vma_new_anon(n, (r->new_len - skip) >> FL_PAGE_SHIFT)) {
-		vma_free_unlinked(n);
-		return -ENOMEM;
-	}
-	r->fresh = n;
+	address_space_hold(like->as);
+	n->as = like->as;
+	n->pgoff = vma_index_of(like, at);
+	n->prot = like->prot;
+	n->flags = like->flags;
+	n->advice = like->advice;
+	n->wb_seen = like->wb_seen;
+	*out = n;
 	return 0;
 }
 
-static void insert_at(struct mm *mm, struct vma *v, uint64_t start, uint64_t end)
+static bool moves_pages(const struct vma *v)
 {
-	int err;
-
-	vma_set_range(v, start, end);
-	err = vma_index_insert(&mm->index, v);
-	fl_assert(err == 0); /* vma_index_prepare() */
-	vma_link_rmap(v);
-	mm_account(mm, v, 1);
+	return !(v->flags & (VM_SHARED | VM_HANDED));
 }
 
-/* Caller holds mmap_lock, the old VMAs and rmap_lock, all for writing. The mapping now lies at addr. */
+static int prepare(struct mm *mm, struct remap *r, const struct vma *v)
+{
+	int err = vma_index_prepare(&mm->index);
+
+	if (!err && !moves_pages(v))
+		return make_like(mm, v, r->old, &r->fresh);
+	if (!err && r->new_len > r->old_len)
+		err = make_like(mm, v, r->old + r->old_len, &r->fresh);
+	if (!err && (r->flags & MREMAP_DONTUNMAP))
+		err = make_like(mm, v, r->old, &r->left);
+	if (!err && r->left)
+		r->left->flags &= ~(unsigned)(VM_LOCKED | VM_LOCKONFAULT);
+	return err;
+}
+
+/* The part of the mapping that is new, in bytes: what must be paid for. */
+static uint64_t added(const struct remap *r)
+{
+	return r->flags & MREMAP_DONTUNMAP ? r->new_len : r->new_len > r->old_len ? r->new_len - r->old_len : 0;
+}
+
+static int account(struct mm *mm, struct remap *r, const struct vma *v)
+{
+	uint64_t grows = r->new_len > r->old_len ? r->new_len - r->old_len : 0;
+	uint64_t pgoff = vma_index_of(v, r->old);
+	int err;
+
+	if (grows && pgoff + (r->new_len >> FL_PAGE_SHIFT) > PAGE_INDEX_MAX + 1)
+		return -EINVAL;
+	if (grows && (v->flags & VM_LOCKED) && !mlock_limit_ok(mm, grows))
+		return -EAGAIN;
+	err = may_expand_vm(mm, added(r), 0);
+	if (!err)
+		err = may_have_data(mm, v->prot, v->flags, added(r));
+	if (!err && (v->flags & VM_ACCOUNT))
+		err = may_commit(mm, added(r));
+	if (!err && (v->flags & (VM_LOCKED | VM_HANDED)) == VM_LOCKED && !filemap_charge_locked(grows >> FL_PAGE_SHIFT))
+		err = -EAGAIN;
+	r->populate = grows && (v->flags & (VM_LOCKED | VM_LOCKONFAULT)) == VM_LOCKED;
+	return err;
+}
+
+/* ---- The kernel's mapping ---- */
+
+static int kernel_mremap(const struct remap *r, int flags, uint64_t *addr)
+{
+	void *p = sys_mremap((void *)r->old, r->old_len, r->new_len, flags, (void *)r->new_addr);
+
+	*addr = (uint64_t)p;
+	return sys_is_err(p) ? sys_err(p) : 0;
+}
+
+/* It was registered before: without that it would read zeros. */
+static void attach_again(struct mm *mm, const struct vma *v, uint64_t addr, uint64_t len)
+{
+	int err = mm_attach(mm, v, addr, len);
+
+	fl_assert(err == 0);
+}
+
+/* The kernel's mapping of the frames once more, registered. */
+static int map_again(struct mm *mm, const struct remap *r, const struct vma *v, uint64_t *addr)
+{
+	int flags = MAP_SHARED | (v->flags & VM_NORESERVE ? MAP_NORESERVE : 0) | (r->flags & MREMAP_FIXED ? MAP_FIXED : 0);
+	void *at = (void *)(r->flags & PLACED ? r->new_addr : 0);
+	void *p = sys_mmap(at, r->new_len, v->prot, flags, v->as->memfd, (off_t)(r->fresh->pgoff << FL_PAGE_SHIFT));
+	int err;
+
+	if (sys_is_err(p))
+		return sys_err(p);
+	err = mm_attach(mm, v, (uint64_t)p, r->new_len);
+	if (err)
+		sys_munmap(p, r->new_len);
+	else
+		mm_advise_again(v, (uint64_t)p, r->new_len);
+	*addr = (uint64_t)p;
+	return err;
+}
+
+static int place_shared(struct mm *mm, const struct remap *r, const struct vma *v, uint64_t *addr)
+{
+	int err = -ENOMEM;
+
+	if (v->flags & VM_HANDED)
+		return kernel_mremap(r, r->flags, addr);
+	if (!(r->flags & PLACED) && r->old_len && !kernel_mremap(r, 0, addr)) { /* grown where it is */
+		attach_again(mm, v, *addr, r->new_len);
+		return 0;
+	}
+	if (r->flags & MREMAP_MAYMOVE)
+		err = map_again(mm, r, v, addr);
+	if (!err && r->old_len && !(r->flags & MREMAP_DONTUNMAP))
+		sys_munmap((void *)r->old, r->old_len);
+	return err;
+}
+
+/* ---- Our side of it. Callers hold mmap_lock, the old VMAs and rmap_lock, all for writing ---- */
+
+static void keep_unlocked(struct mm *mm, struct vma *v)
+{
+	mm_uncharge_locked(v, v->end - v->start);
+	mm_count(mm, v, -1);
+	vma_unlink_rmap(v);
+	v->flags &= ~(unsigned)(VM_LOCKED | VM_LOCKONFAULT);
+	vma_link_rmap(v);
+	mm_count(mm, v, 1);
+}
+
 static void settle_shared(struct mm *mm, struct remap *r, uint64_t addr)
 {
-	push_gone(r, vma_detach_range(mm, r->old, r->old + r->old_len));
-	insert_at(mm, r->fresh, addr, addr + r->new_len);
+	uint64_t end = r->old + r->old_len;
+
+	if (!(r->flags & MREMAP_DONTUNMAP)) {
+		bool charged = (r->fresh->flags & (VM_LOCKED | VM_HANDED)) == VM_LOCKED;
+
+		if (charged)
+			filemap_charge_locked(r->old_len >> FL_PAGE_SHIFT); /* which vma_detach_range() gives back */
+		push_gone(r, vma_detach_range(mm, r->old, end));
+	} else {
+		for (struct vma *v = vma_find(&mm->index, r->old); v && v->start < end; v = vma_find(&mm->index, v->end))
+			keep_unlocked(mm, v);
+		vma_unlock_range(mm, r->old, end);
+	}
+	vma_insert(mm, r->fresh, addr, addr + r->new_len);
 	r->fresh = NULL;
 }
 
@@ -152,10 +263,9 @@ static void move_one(struct mm *mm, struct vma *v, uint64_t to)
 	uint64_t len = v->end - v->start;
 
 	mm_account(mm, v, -1);
-	rmap_del(&v->rmap);
-	rmap_del(&v->anon_rmap);
+	vma_unlink_rmap(v);
 	vma_index_erase(&mm->index, v);
-	insert_at(mm, v, to, to + len);
+	vma_insert(mm, v, to, to + len);
 	vma_unlock_write(v);
 }
 
@@ -169,55 +279,10 @@ static void settle_private(struct mm *mm, struct remap *r, uint64_t addr)
 		while ((v = vma_find(&mm->index, r->old)) && v->start < r->old + r->old_len)
 			move_one(mm, v, addr + (v->start - r->old));
 	if (r->fresh)
-		insert_at(mm, r->fresh, addr + r->old_len, addr + r->new_len);
-	r->fresh = NULL;
-}
-
-/* The kernel's mapping of the frames at its new place, registered. */
-static int map_again(struct mm *mm, struct remap *r, struct vma *v, uint64_t *addr)
-{
-	bool fixed = r->flags & MREMAP_FIXED;
-	int flags = MAP_SHARED | (v->flags & VM_NORESERVE ? MAP_NORESERVE : 0) | (fixed ? MAP_FIXED : 0);
-	uint64_t pgoff = vma_index_of(v, r->old);
-	void *p = sys_mmap((void *)(fixed ? r->new_addr : 0), r->new_len, v->prot, flags, v->as->memfd, (off_t)(pgoff << FL_PAGE_SHIFT));
-	int err;
-
-	if (sys_is_err(p))
-		return sys_err(p);
-	err = mm->mmu->ops->attach(mm->mmu, (uint64_t)p, r->new_len);
-	if (err) {
-		sys_munmap(p, r->new_len);
-		return err;
-	}
-	*addr = (uint64_t)p;
-	return 0;
-}
-
-static int move_kernel(struct mm *mm, struct remap *r, int flags, uint64_t *addr)
-{
-	void *p = sys_mremap((void *)r->old, r->old_len, r->new_len, flags, (void *)r->new_addr);
-	int err;
-
-	if (sys_is_err(p))
-		return sys_err(p);
-	err = mm->mmu->ops->attach(mm->mmu, (uint64_t)p, r->new_len);
-	fl_assert(err == 0); /* it was registered before: without that it would read zeros */
-	*addr = (uint64_t)p;
-	return 0;
-}
-
-static int place_shared(struct mm *mm, struct remap *r, struct vma *v, uint64_t *addr)
-{
-	int err = -ENOMEM;
-
-	if (!(r->flags & MREMAP_FIXED))
-		err = move_kernel(mm, r, 0, addr); /* grow where it is */
-	if (!err || !(r->flags & MREMAP_MAYMOVE))
-		return err;
-	err = map_again(mm, r, v, addr);
-	if (!err)
-		sys_munmap((void *)r->old, r->old_len);
-	return err;
+		vma_insert(mm, r->fresh, addr + r->old_len, addr + r->new_len);
+	if (r->left)
+		vma_insert(mm, r->left, r->old, r->old + r->old_len);
+	r->fresh = r->left = NULL;
 }
 
 /* Pages of the object, at addr from pgoff on, that the move left unprotected are protected again. */
@@ -238,76 +303,130 @@ static void reprotect(struct mm *mm, struct address_space *as, uint64_t pgoff, u
 
 /*
  * What moved to `addr`: the file's pages, and the private ones too. A private page that is CLEAN, or being written to swap,
- * must not be stored to without a fault; one that is DIRTY costs a fault more.
+ * must not be stored to without a fault; one that is DIRTY costs a fault more. Anonymous memory is protected in one call:
+ * that leaves no marks where nothing is, as it would in a mapping of a memfd.
  */
-static void reprotect_all(struct mm *mm, struct remap *r, uint64_t addr)
+static void reprotect_all(struct mm *mm, const struct remap *r, uint64_t addr)
 {
 	for (struct vma *v = vma_find(&mm->index, r->old); v && v->start < r->old + r->old_len; v = vma_find(&mm->index, v->end)) {
 		uint64_t to = addr + (v->start - r->old), len = v->end - v->start;
 
+		if (vma_is_anonymous(v)) {
+			mm->mmu->ops->protect(mm->mmu, to, len);
+			continue;
+		}
 		reprotect(mm, v->as, v->pgoff, to, len);
 		if (v->anon)
-			reprotect(mm, v->anon->as, v->anon_pgoff, to, len);
+			reprotect(mm, v->anon, v->anon_pgoff, to, len);
 	}
+}
+
+static int place_private(struct mm *mm, const struct remap *r, const struct vma *v, uint64_t *addr)
+{
+	int err = kernel_mremap(r, r->flags, addr);
+
+	if (err)
+		return err;
+	attach_again(mm, v, *addr, r->new_len);
+	if (r->left)
+		attach_again(mm, v, r->old, r->old_len);
+	if (*addr != r->old)
+		reprotect_all(mm, r, *addr);
+	return 0;
 }
 
 static int change(struct mm *mm, struct remap *r, struct vma *v, uint64_t *out)
 {
-	bool shared = v->flags & VM_SHARED;
+	bool private = moves_pages(v);
 	int err;
 
 	vma_lock_range(mm, r->old, r->old + r->old_len);
 	write_lock(&rmap_lock);
-	err = shared ? place_shared(mm, r, v, out) : move_kernel(mm, r, r->flags, out);
-	if (err) {
+	err = private ? place_private(mm, r, v, out) : place_shared(mm, r, v, out);
+	if (err)
 		vma_unlock_range(mm, r->old, r->old + r->old_len);
-	} else if (shared) {
-		settle_shared(mm, r, *out);
-	} else {
-		if (*out != r->old)
-			reprotect_all(mm, r, *out);
+	else if (private)
 		settle_private(mm, r, *out);
-	}
+	else
+		settle_shared(mm, r, *out);
 	write_unlock(&rmap_lock);
+	return err;
+}
+
+/* ---- The call ---- */
+
+/* One run of VMAs is moved, or made longer. */
+static int remap_run(struct mm *mm, struct remap *r, struct vma *v, uint64_t *out)
+{
+	uint64_t grows = r->new_len > r->old_len ? r->new_len - r->old_len : 0;
+	int err = account(mm, r, v);
+	bool charged = !err && (v->flags & (VM_LOCKED | VM_HANDED)) == VM_LOCKED;
+
+	if (!err && (r->flags & MREMAP_FIXED))
+		err = unmap_part(mm, r, r->new_addr, r->new_len);
+	if (!err && r->new_len < r->old_len) {
+		err = unmap_part(mm, r, r->old + r->new_len, r->old_len - r->new_len);
+		r->old_len = r->new_len;
+	}
+	if (!err)
+		err = vma_split_range(mm, r->old, r->old + r->old_len);
+	v = vma_find(&mm->index, r->old);
+	if (!err)
+		err = prepare(mm, r, v);
+	if (!err)
+		err = change(mm, r, v, out);
+	if (err && charged)
+		filemap_uncharge_locked(grows >> FL_PAGE_SHIFT);
+	if (!err)
+		vma_merge_range(mm, *out, *out + r->new_len);
+	vma_merge_range(mm, r->old, r->old + r->old_len);
+	return err;
+}
+
+/* A pure move to a fixed address, run by run; holes stay holes. */
+static int remap_runs(struct mm *mm, struct remap *whole, uint64_t *out)
+{
+	uint64_t end = whole->old + whole->old_len, to;
+	struct vma *v;
+	int err = 0;
+
+	for (uint64_t at = whole->old; !err && (v = vma_find(&mm->index, at)) && v->start < end; at = to) {
+		struct remap r = {.old = max_u64(at, v->start), .flags = whole->flags, .gone = whole->gone};
+		uint64_t moved;
+
+		run_covers(mm, v, r.old, end - r.old, &to);
+		r.old_len = r.new_len = to - r.old;
+		r.new_addr = whole->new_addr + (r.old - whole->old);
+		err = remap_run(mm, &r, v, &moved);
+		whole->gone = r.gone;
+	}
+	*out = whole->new_addr;
 	return err;
 }
 
 static int remap_locked(struct mm *mm, struct remap *r, uint64_t *out)
 {
-	struct vma *v = whole_run(mm, r->old, r->old_len);
-	int err;
+	struct vma *v = vma_find(&mm->index, r->old);
+	uint64_t end;
 
-	if (!v)
+	if (!v || v->start > r->old)
 		return -EFAULT;
-	if (vma_index_of(v, r->old) + (r->new_len >> FL_PAGE_SHIFT) > PAGE_INDEX_MAX + 1)
+	if (mm_any_sealed(mm, r->old, r->old + r->old_len))
+		return -EPERM;
+	if (!r->old_len && !(v->flags & VM_SHARED))
 		return -EINVAL;
-	if (v->flags & VM_HANDED)
-		return -EOPNOTSUPP; /* docs/design.md, stepping aside */
-	if (r->new_len < r->old_len) {
-		err = unmap_part(mm, r, r->old + r->new_len, r->old_len - r->new_len);
-		if (err)
-			return err;
-		r->old_len = r->new_len;
-	}
 	*out = r->old;
-	if (r->new_len == r->old_len && !(r->flags & MREMAP_FIXED))
-		return 0;
-	if (r->flags & MREMAP_FIXED) {
-		err = unmap_part(mm, r, r->new_addr, r->new_len);
-		if (err)
-			return err;
-	}
-	err = vma_split_range(mm, r->old, r->old + r->old_len);
-	v = vma_find(&mm->index, r->old);
-	if (!err)
-		err = make_fresh(mm, r, v);
-	return err ? err : change(mm, r, v, out);
+	if (!(r->flags & PLACED) && r->new_len <= r->old_len)
+		return r->new_len < r->old_len ? unmap_part(mm, r, r->old + r->new_len, r->old_len - r->new_len) : 0;
+	if (run_covers(mm, v, r->old, r->old_len, &end))
+		return remap_run(mm, r, v, out);
+	return (r->flags & PLACED) == MREMAP_FIXED && r->old_len == r->new_len ? remap_runs(mm, r, out) : -EFAULT;
 }
 
 int mm_mremap(struct mm *mm, uint64_t old, uint64_t old_len, uint64_t new_len, int flags, uint64_t new_addr, uint64_t *out)
 {
 	struct remap r = {.old = old, .old_len = old_len, .new_len = new_len, .flags = flags, .new_addr = new_addr};
-	int err = check(&r);
+	int err = check(mm, &r);
 
 	if (err)
 		return err;
@@ -317,6 +436,10 @@ int mm_mremap(struct mm *mm, uint64_t old, uint64_t old_len, uint64_t new_len, i
 	mutex_unlock(&mm->mmap_lock);
 	if (r.fresh)
 		vma_free_unlinked(r.fresh);
+	if (r.left)
+		vma_free_unlinked(r.left);
 	vma_dispose(r.gone);
+	if (!err && r.populate)
+		mm_populate(mm, *out + r.old_len, r.new_len - r.old_len, false);
 	return err;
 }

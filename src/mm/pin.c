@@ -4,12 +4,14 @@
 #include <sys/mman.h>
 
 #include "cache/filemap.h"
+#include "madvise.h"
 #include "mm.h"
 #include "util/compiler.h"
+#include "util/sys.h"
 
 static bool may_access(const struct vma *v, bool write)
 {
-	return v->prot & (write ? PROT_WRITE : PROT_READ | PROT_WRITE);
+	return v->prot & (write ? PROT_WRITE : PROT_READ | PROT_WRITE | PROT_EXEC) && !(v->flags & VM_GUARD);
 }
 
 /* One page: 0 when it is pinned, 1 when it is not ours to pin. */
@@ -24,8 +26,9 @@ static int pin_page(struct mm *mm, uint64_t addr, bool write)
 	if (v->flags & VM_HANDED) {
 		err = 1;
 	} else if (may_access(v, write)) {
-		vma_fault(v, addr, write, false, &f);
-		err = filemap_pin(&f);
+		err = vma_fault(v, addr, write, false, &f);
+		if (!err)
+			err = filemap_pin(&f);
 	}
 	vma_unlock_read(v);
 	return err == -ENXIO ? -EFAULT : err;
@@ -68,12 +71,44 @@ int mm_pin(struct mm *mm, uint64_t addr, uint64_t len, bool write)
 	return 0;
 }
 
+static int populate_handed(uint64_t addr, bool write)
+{
+	return sys_madvise((void *)addr, FL_PAGE_SIZE, write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
+}
+
+static int populate_page(struct vma *v, uint64_t addr, bool write)
+{
+	struct fault f;
+	int err = vma_fault(v, addr, write, false, &f);
+
+	return err ? err : filemap_fault(&f);
+}
+
+/* Private pages that are in swap, as far as there is room. */
+int mm_swap_in(struct mm *mm, uint64_t start, uint64_t end)
+{
+	for (uint64_t at = start; at < end; at += FL_PAGE_SIZE) {
+		struct vma *v = mm_lock_vma(mm, at);
+		struct fault f;
+		int err = 0;
+
+		if (!v)
+			continue;
+		vma_describe(v, at, &f);
+		if (!(v->flags & VM_HANDED) && filemap_swapped(&f))
+			err = filemap_fault(&f);
+		vma_unlock_read(v);
+		if (err)
+			return 0; /* a hint */
+	}
+	return 0;
+}
+
 /* The kernel's errors for MADV_POPULATE_*: -EFAULT where an access would raise SIGBUS. */
 int mm_populate(struct mm *mm, uint64_t addr, uint64_t len, bool write)
 {
 	for (uint64_t at = addr; at < addr + len; at += FL_PAGE_SIZE) {
 		struct vma *v = mm_lock_vma(mm, at);
-		struct fault f;
 		int err;
 
 		if (!v)
@@ -82,8 +117,7 @@ int mm_populate(struct mm *mm, uint64_t addr, uint64_t len, bool write)
 			vma_unlock_read(v);
 			return -EINVAL;
 		}
-		vma_fault(v, at, write, false, &f);
-		err = v->flags & VM_HANDED ? 0 : filemap_fault(&f);
+		err = v->flags & VM_HANDED ? populate_handed(at, write) : populate_page(v, at, write);
 		vma_unlock_read(v);
 		if (err)
 			return err == -ENXIO ? -EFAULT : err;

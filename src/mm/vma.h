@@ -20,35 +20,46 @@
 #include "util/lock.h"
 
 enum {
-	VM_SHARED = 1,
-	VM_MAYWRITE = 2,   /* a shared mapping of a file open for writing, or a private one */
-	VM_HANDED = 4,     /* given to the kernel: a plain mapping of the file, which we only keep book of */
-	VM_NORESERVE = 8,
-	VM_DONTFORK = 16,
+	VM_SHARED = 0x1,
+	VM_MAYWRITE = 0x2, /* a shared mapping of a file open for writing, or a private one */
+	VM_MAYEXEC = 0x4,  /* not on a file system mounted noexec */
+	VM_HANDED = 0x8,   /* given to the kernel: a plain mapping of the file, which we only keep book of */
+	VM_NORESERVE = 0x10,
+	VM_ACCOUNT = 0x20,     /* its pages are counted against the space's limit of commitment */
+	VM_LOCKED = 0x40,      /* mlock: its pages do not leave memory */
+	VM_LOCKONFAULT = 0x80, /* of those: they come in when they are asked for */
+	VM_GROWSDOWN = 0x100,
+	VM_SEALED = 0x200,   /* mseal */
+	VM_GUARD = 0x400,    /* guard region: the kernel raises SIGSEGV; we bring nothing in */
+	VM_DONTFORK = 0x800, /* the rest is what madvise said */
+	VM_WIPEONFORK = 0x1000,
+	VM_DONTDUMP = 0x2000,
+	VM_HUGEPAGE = 0x4000,
+	VM_NOHUGEPAGE = 0x8000,
+	VM_MERGEABLE = 0x10000,
+	VM_HUGETLB = 0x20000,
 };
 
 struct mm;
 
 struct vma {
-	_Atomic uint32_t lock;       /* VMA_WRITER | readers */
-	struct mm *mm;               /* constant while in the index */
-	uint64_t start, end;         /* mmap_lock and lock; [start, end), 0 when not in use */
-	uint64_t pgoff;              /* the same: page of the file at start */
-	int prot;                    /* the same */
-	unsigned flags;              /* the same */
-	enum ra_advice advice;       /* the same */
-	struct address_space *as;    /* constant while in the index; a reference */
-	struct anon *anon;           /* the same: private pages; NULL when shared */
-	uint64_t anon_pgoff;         /* the same as pgoff: page of the anon object at start */
+	_Atomic uint32_t lock;    /* VMA_WRITER | readers */
+	struct mm *mm;            /* constant while in the index */
+	uint64_t start, end;      /* mmap_lock and lock; [start, end), 0 when not in use */
+	uint64_t pgoff;           /* the same: page of the file at start */
+	int prot;                 /* the same */
+	unsigned flags;           /* the same */
+	enum ra_advice advice;    /* the same */
+	struct address_space *as; /* constant while in the index; a reference */
+	/*
+	 * Private pages; NULL while there are none, and in shared mappings. A reference. Set once, by a fault that holds the
+	 * lock for reading, under rmap_lock (vma_prepare_anon).
+	 */
+	struct address_space *_Atomic anon;
+	uint64_t anon_pgoff;         /* the same as pgoff: page of the anon object at start; 0 while there is none */
 	uint32_t wb_seen;            /* mmap_lock: errors of write-back reported so far */
 	struct rmap rmap, anon_rmap; /* rmap_lock */
 	struct vma *next;            /* free list, or a list of VMAs taken out */
-};
-
-/* The private pages of one mmap call, shared by the VMAs it was split into. */
-struct anon {
-	struct address_space *as;
-	_Atomic uint32_t refs; /* one for each VMA */
 };
 
 /* ---- The index: VMAs of one mm by address; two levels, see vma_index.c ---- */
@@ -62,9 +73,9 @@ struct vma_top {
 struct vma_index {
 	_Atomic uint32_t seq; /* odd while it changes */
 	_Atomic uint32_t nchunks;
-	struct vma_top *top;  /* reserved address space; entries [0, nchunks) are in use */
+	struct vma_top *top; /* reserved address space; entries [0, nchunks) are in use */
 	uint64_t count;
-	uint64_t top_paid;    /* pages of `top` taken from the budget */
+	uint64_t top_paid;       /* pages of `top` taken from the budget */
 	struct vma_chunk *spare; /* set aside by vma_index_prepare() */
 };
 
@@ -107,6 +118,11 @@ static inline void vma_set_range(struct vma *v, uint64_t start, uint64_t end)
 static inline uint64_t vma_pages(const struct vma *v)
 {
 	return (v->end - v->start) >> FL_PAGE_SHIFT;
+}
+
+static inline bool vma_is_anonymous(const struct vma *v)
+{
+	return v->as->zero;
 }
 
 static inline uint64_t vma_index_of(const struct vma *v, uint64_t addr)

@@ -2,54 +2,76 @@
 /* Work on all VMAs of a range: split, lock, detach, dispose. Called by mmap, munmap, mprotect, mremap and madvise. */
 #include <errno.h>
 
+#include "cache/reclaim.h"
 #include "cache/truncate.h"
 #include "mm.h"
-#include "util/arena.h"
 #include "util/compiler.h"
+
+/* Private pages: rmap_lock held, v->anon set. */
+static void link_anon(struct vma *v)
+{
+	struct address_space *anon = atomic_load(&v->anon);
+
+	v->rmap.anon = anon;
+	v->rmap.anon_pgoff = v->anon_pgoff;
+	v->anon_rmap = (struct rmap){
+		.mmu = v->mm->mmu, .addr = v->start, .pgoff = v->anon_pgoff, .pages = vma_pages(v), .locked = v->flags & VM_LOCKED};
+	rmap_add(anon, &v->anon_rmap);
+}
 
 void vma_link_rmap(struct vma *v)
 {
-	v->rmap = (struct rmap){.mmu = v->mm->mmu, .addr = v->start, .pgoff = v->pgoff, .pages = vma_pages(v), .shared = v->flags & VM_SHARED};
-	rmap_add(v->as, &v->rmap);
-	if (!v->anon)
+	if (v->flags & VM_HANDED)
 		return;
-	v->rmap.anon = v->anon->as;
-	v->rmap.anon_pgoff = v->anon_pgoff;
-	v->anon_rmap = (struct rmap){.mmu = v->mm->mmu, .addr = v->start, .pgoff = v->anon_pgoff, .pages = vma_pages(v)};
-	rmap_add(v->anon->as, &v->anon_rmap);
+	v->rmap = (struct rmap){.mmu = v->mm->mmu,
+				.addr = v->start,
+				.pgoff = v->pgoff,
+				.pages = vma_pages(v),
+				.shared = v->flags & VM_SHARED,
+				.locked = v->flags & VM_LOCKED};
+	if (!vma_is_anonymous(v))
+		rmap_add(v->as, &v->rmap);
+	if (atomic_load(&v->anon))
+		link_anon(v);
 }
 
-int vma_new_anon(struct vma *v, uint64_t pages)
+void vma_unlink_rmap(struct vma *v)
 {
-	struct anon *anon = arena_alloc(address_space_arena(), sizeof *anon);
+	rmap_del(&v->rmap);
+	rmap_del(&v->anon_rmap);
+}
+
+/* Two faults may come here at once: one of them is first. */
+int vma_prepare_anon(struct vma *v)
+{
+	struct address_space *anon;
+	bool ours;
 	int err;
 
-	if (!anon)
-		return -ENOMEM;
-	err = address_space_new_anon(v->as, pages, &anon->as);
-	if (err) {
-		arena_free(address_space_arena(), anon, sizeof *anon);
+	if ((v->flags & VM_SHARED) || atomic_load(&v->anon))
+		return 0;
+	metadata_refill();
+	err = address_space_new_anon(v->as, vma_pages(v), &anon);
+	if (err)
 		return err;
+	write_lock(&rmap_lock);
+	ours = !atomic_load(&v->anon);
+	if (ours) {
+		atomic_store(&v->anon, anon);
+		link_anon(v);
 	}
-	atomic_store(&anon->refs, 1);
-	v->anon = anon;
+	write_unlock(&rmap_lock);
+	if (!ours)
+		address_space_put_anon(anon);
 	return 0;
 }
 
 void vma_free_unlinked(struct vma *v)
 {
-	if (v->anon) {
-		address_space_put_anon(v->anon->as);
-		arena_free(address_space_arena(), v->anon, sizeof *v->anon);
-	}
+	if (v->anon)
+		address_space_put_anon(v->anon);
 	address_space_put(v->as);
 	vma_free(v);
-}
-
-static void unlink_rmap(struct vma *v)
-{
-	rmap_del(&v->rmap);
-	rmap_del(&v->anon_rmap);
 }
 
 /* The upper part of v, from addr on, as a new VMA with references of its own. */
@@ -60,15 +82,25 @@ static struct vma *upper_part(struct vma *v, uint64_t addr)
 	if (!u)
 		return NULL;
 	u->pgoff = vma_index_of(v, addr);
-	u->anon_pgoff = v->anon_pgoff + ((addr - v->start) >> FL_PAGE_SHIFT);
 	u->prot = v->prot;
 	u->flags = v->flags;
 	u->advice = v->advice;
 	u->as = v->as;
-	u->anon = v->anon;
 	u->wb_seen = v->wb_seen;
 	vma_set_range(u, addr, v->end);
 	return u;
+}
+
+/* The part of the private pages that goes with it. Caller has the VMA locked for writing: none are made meanwhile. */
+static void split_anon(struct vma *v, struct vma *u)
+{
+	struct address_space *anon = v->anon;
+
+	if (!anon)
+		return;
+	atomic_fetch_add(&anon->anon_refs, 1);
+	u->anon_pgoff = v->anon_pgoff + ((u->start - v->start) >> FL_PAGE_SHIFT);
+	atomic_store(&u->anon, anon);
 }
 
 /* Reserve first: the index has room, or nothing changes. */
@@ -80,25 +112,23 @@ static int split(struct mm *mm, struct vma *v, uint64_t addr)
 	if (!u)
 		return -ENOMEM;
 	vma_lock_write(v);
-	err = vma_index_insert(&mm->index, u); /* a fault that finds it early finds v locked behind it, or u right already */
-	if (err) {
-		vma_unlock_write(v);
-		vma_free(u);
-		return err;
-	}
-	address_space_hold(u->as);
-	if (u->anon)
-		atomic_fetch_add(&u->anon->refs, 1);
-	write_lock(&rmap_lock);
-	unlink_rmap(v);
-	vma_set_range(v, v->start, addr);
-	if (!(v->flags & VM_HANDED)) {
+	vma_lock_write(u);
+	err = vma_index_insert(&mm->index, u); /* who finds it early waits for its lock */
+	if (!err) {
+		address_space_hold(u->as);
+		split_anon(v, u);
+		write_lock(&rmap_lock);
+		vma_unlink_rmap(v);
+		vma_set_range(v, v->start, addr);
 		vma_link_rmap(v);
 		vma_link_rmap(u);
+		write_unlock(&rmap_lock);
 	}
-	write_unlock(&rmap_lock);
+	vma_unlock_write(u);
 	vma_unlock_write(v);
-	return 0;
+	if (err)
+		vma_free(u);
+	return err;
 }
 
 static int split_at(struct mm *mm, uint64_t addr)
@@ -133,10 +163,11 @@ void vma_unlock_range(struct mm *mm, uint64_t start, uint64_t end)
 static void detach(struct mm *mm, struct vma *v)
 {
 	vma_index_erase(&mm->index, v);
-	unlink_rmap(v);
+	vma_unlink_rmap(v);
 	v->anon_rmap.pgoff = v->anon_pgoff;
 	v->anon_rmap.pages = vma_pages(v);
 	mm_account(mm, v, -1);
+	mm_uncharge_locked(v, v->end - v->start);
 	vma_set_range(v, 0, 0);
 	vma_unlock_write(v);
 }
@@ -153,16 +184,11 @@ struct vma *vma_detach_range(struct mm *mm, uint64_t start, uint64_t end)
 	return list;
 }
 
-/* The last VMA of one mmap call frees the object; each has taken its own pages out of it before. */
+/* The last VMA that has the object frees it; each has taken its own pages out of it before. */
 static void dispose_anon(struct vma *v)
 {
-	struct anon *anon = v->anon;
-
-	truncate_pages(anon->as, v->anon_rmap.pgoff, v->anon_rmap.pgoff + v->anon_rmap.pages - 1);
-	if (atomic_fetch_sub(&anon->refs, 1) > 1)
-		return;
-	address_space_put_anon(anon->as);
-	arena_free(address_space_arena(), anon, sizeof *anon);
+	truncate_pages(v->anon, v->anon_rmap.pgoff, v->anon_rmap.pgoff + v->anon_rmap.pages - 1);
+	address_space_put_anon(v->anon);
 }
 
 int vma_dispose(struct vma *list)

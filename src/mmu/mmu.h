@@ -15,12 +15,15 @@
 
 struct mmu;
 
-enum { MMU_WP = 1 }; /* install write-protected: the first write faults */
+enum {
+	MMU_WP = 1,   /* install write-protected: the first write faults */
+	MMU_ANON = 2, /* of attach(): anonymous memory, without frames behind it */
+};
 
 struct mmu_ops {
 	const char *name;
 	/* Faults in the range come to us from now on. The mapping must be fresh: nothing touched. */
-	int (*attach)(struct mmu *m, uint64_t addr, uint64_t len);
+	int (*attach)(struct mmu *m, uint64_t addr, uint64_t len, unsigned flags);
 	/*
 	 * Puts copies of `len` bytes at src there: into the frame memory of a shared mapping, as private pages of a private
 	 * one. *done says how many bytes were, also on failure. -EEXIST: a page is there already.

@@ -68,11 +68,11 @@ static int fd_of(struct mmu *m)
 	return container_of(m, struct uffd_mmu, mmu)->fd;
 }
 
-int uffd_attach(struct mmu *m, uint64_t addr, uint64_t len)
+int uffd_attach(struct mmu *m, uint64_t addr, uint64_t len, unsigned flags)
 {
 	struct uffdio_register r = {.range = {.start = addr, .len = len}};
 
-	r.mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR | UFFDIO_REGISTER_MODE_WP;
+	r.mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_WP | (flags & MMU_ANON ? 0 : UFFDIO_REGISTER_MODE_MINOR);
 	return sys_ioctl(fd_of(m), UFFDIO_REGISTER, &r);
 }
 

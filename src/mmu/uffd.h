@@ -28,7 +28,7 @@ void mmu_set_fault_handler(mmu_fault_fn fn);
 mmu_fault_fn mmu_fault_handler(void);
 
 /* Shared by both kinds. */
-int uffd_attach(struct mmu *m, uint64_t addr, uint64_t len);
+int uffd_attach(struct mmu *m, uint64_t addr, uint64_t len, unsigned flags);
 int uffd_copy(struct mmu *m, uint64_t addr, const void *src, uint64_t len, unsigned flags, uint64_t *done);
 int uffd_map(struct mmu *m, uint64_t addr, uint64_t len, unsigned flags);
 int uffd_protect(struct mmu *m, uint64_t addr, uint64_t len);

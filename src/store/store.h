@@ -61,7 +61,12 @@ int file_store_fd(struct store *s);
 /* Where the temporary file is made: a directory; NULL for $TMPDIR, /var/tmp, /tmp. */
 /* 0, or -errno when the directory cannot hold one. */
 int swap_set_directory(const char *dir);
+/* Opens the temporary file when that has not been done, which a fault must not: before private memory is mapped. */
+int swap_prepare(void);
+/* A region for `bytes` bytes; -ENOENT and the like when there is no file, -EFBIG when it would be too long. */
 int swap_store_open(struct arena *arena, uint64_t bytes, struct store **out);
+/* A temporary file of `bytes` bytes of its own in the same place: a descriptor, or -errno. */
+int swap_open_scratch(uint64_t bytes);
 void swap_exit(void);
 uint64_t swap_written(void);
 /*

@@ -2,7 +2,7 @@
 /*
  * Swap: where dirty pages of private mappings go when memory is short. One unlinked temporary file for the process;
  * each store is a region of its offsets, as long as the mapping, so a page's slot is its index and needs no table.
- * Offsets are given out once and never again (there are 2^62 of them); space is returned by punching holes.
+ * Space is returned by punching holes; regions given up are used again, since file systems limit the length of a file.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -22,12 +23,14 @@ struct swap_store {
 	struct store store;
 	struct arena *arena;
 	uint64_t base, bytes;
+	struct swap_store *next; /* of free regions: swap_lock */
 };
 
 static struct mutex swap_lock = MUTEX_INIT(RANK_LEAF);
 static char directory[256];
-static int swap_fd = -1;        /* guarded by swap_lock until set */
-static uint64_t next_base;      /* guarded by swap_lock */
+static int swap_fd = -1;                /* guarded by swap_lock until set */
+static uint64_t next_base;              /* guarded by swap_lock: where no region has been yet */
+static struct swap_store *free_regions; /* guarded by swap_lock; by base, with something between any two */
 static _Atomic uint64_t written;
 
 static int open_in(const char *dir)
@@ -62,6 +65,11 @@ static int open_swap(void)
 			break;
 	}
 	return fd < 0 ? fd : fd_move_high(fd);
+}
+
+bool swap_in_use(void)
+{
+	return __atomic_load_n(&swap_fd, __ATOMIC_ACQUIRE) >= 0;
 }
 
 static struct swap_store *self(struct store *s)
@@ -119,10 +127,55 @@ static void swap_discard(struct store *s, uint64_t off, uint64_t len)
 	sys_fallocate(swap_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(self(s)->base + off), (off_t)len);
 }
 
+/* ---- Regions ---- */
+
+static bool touches(const struct swap_store *a, const struct swap_store *b)
+{
+	return a && b && a->base + a->bytes == b->base;
+}
+
+/* Lengthens a by what follows it; the node that is no longer needed goes on *spare. */
+static void join(struct swap_store *a, struct swap_store **spare)
+{
+	struct swap_store *b = a->next;
+
+	a->bytes += b->bytes;
+	a->next = b->next;
+	b->next = *spare;
+	*spare = b;
+}
+
+/* Caller holds swap_lock. A node is the store that had the region; nodes that are not needed come back as a list. */
+static struct swap_store *give_region(struct swap_store *w)
+{
+	struct swap_store **link = &free_regions, *prev = NULL, *spare = NULL;
+
+	while (*link && (*link)->base < w->base) {
+		prev = *link;
+		link = &prev->next;
+	}
+	w->next = *link;
+	*link = w;
+	if (touches(w, w->next))
+		join(w, &spare);
+	if (touches(prev, w))
+		join(prev, &spare);
+	return spare;
+}
+
 static void swap_close(struct store *s)
 {
+	struct arena *arena = self(s)->arena;
+	struct swap_store *spare, *next;
+
 	swap_discard(s, 0, self(s)->bytes);
-	arena_free(self(s)->arena, self(s), sizeof(struct swap_store));
+	mutex_lock(&swap_lock);
+	spare = give_region(self(s));
+	mutex_unlock(&swap_lock);
+	for (; spare; spare = next) {
+		next = spare->next;
+		arena_free(arena, spare, sizeof *spare);
+	}
 }
 
 static const struct store_ops swap_ops = {
@@ -136,39 +189,77 @@ static const struct store_ops swap_ops = {
 	.close = swap_close,
 };
 
-static int take_region(uint64_t bytes, uint64_t *base)
+/* Caller holds swap_lock. The first free region that is long enough; its node, when all of it was taken, comes back. */
+static struct swap_store *take_region(struct swap_store *w)
 {
-	int err = 0;
-
-	mutex_lock(&swap_lock);
-	if (swap_fd < 0)
-		swap_fd = open_swap();
-	if (swap_fd < 0) {
-		err = swap_fd;
-		swap_fd = -1;
-	} else {
-		*base = next_base;
-		next_base += page_align_up(bytes) + FL_PAGE_SIZE;
+	for (struct swap_store **link = &free_regions, *r; (r = *link); link = &r->next) {
+		if (r->bytes < w->bytes)
+			continue;
+		w->base = r->base;
+		r->base += w->bytes;
+		r->bytes -= w->bytes;
+		if (r->bytes)
+			return NULL;
+		*link = r->next;
+		return r;
 	}
+	w->base = next_base;
+	next_base += w->bytes;
+	return NULL;
+}
+
+int swap_prepare(void)
+{
+	int fd, other;
+
+	if (__atomic_load_n(&swap_fd, __ATOMIC_ACQUIRE) >= 0)
+		return 0;
+	fd = open_swap();
+	if (fd < 0)
+		return fd;
+	mutex_lock(&swap_lock);
+	other = swap_fd;
+	if (other < 0)
+		__atomic_store_n(&swap_fd, fd, __ATOMIC_RELEASE);
 	mutex_unlock(&swap_lock);
-	return err;
+	if (other >= 0)
+		fd_close(fd);
+	return 0;
+}
+
+int swap_open_scratch(uint64_t bytes)
+{
+	struct rlimit rl;
+	int fd, err;
+
+	if (!sys_call(SYS_prlimit64, 0, RLIMIT_FSIZE, 0, (long)&rl, 0, 0) && rl.rlim_cur < bytes)
+		return -EFBIG;
+	fd = open_swap();
+	if (fd < 0)
+		return fd;
+	err = sys_ftruncate(fd, (off_t)bytes);
+	if (!err)
+		return fd;
+	fd_close(fd);
+	return err == -EFBIG || err == -EINVAL ? -ENOMEM : err;
 }
 
 int swap_store_open(struct arena *arena, uint64_t bytes, struct store **out)
 {
-	struct swap_store *w = arena_alloc(arena, sizeof *w);
-	int err;
+	struct swap_store *w, *used_up;
 
+	if (!swap_in_use())
+		return -ENOENT;
+	w = arena_alloc(arena, sizeof *w);
 	if (!w)
 		return -ENOMEM;
-	err = take_region(bytes, &w->base);
-	if (err) {
-		arena_free(arena, w, sizeof *w);
-		return err;
-	}
 	w->store = (struct store){.ops = &swap_ops, .writable = true};
 	w->arena = arena;
-	w->bytes = bytes;
+	w->bytes = page_align_up(bytes);
+	mutex_lock(&swap_lock);
+	used_up = take_region(w);
+	mutex_unlock(&swap_lock);
+	arena_free(arena, used_up, sizeof *used_up);
 	*out = &w->store;
 	return 0;
 }
@@ -179,6 +270,7 @@ void swap_exit(void)
 		fd_close(swap_fd);
 	swap_fd = -1;
 	next_base = 0;
+	free_regions = NULL;
 	atomic_store(&written, 0);
 }
 
@@ -191,12 +283,7 @@ uint64_t swap_written(void)
 
 static int fork_pipe[2] = {-1, -1}; /* by it the child says that it has its copy */
 
-bool swap_in_use(void)
-{
-	return swap_fd >= 0;
-}
-
-void swap_fork_prepare(void)
+static void open_fork_pipe(void)
 {
 	int fds[2];
 
@@ -204,6 +291,13 @@ void swap_fork_prepare(void)
 		return;
 	fork_pipe[0] = fd_move_high(fds[0]);
 	fork_pipe[1] = fd_move_high(fds[1]);
+}
+
+/* The list of regions is whole in the child. */
+void swap_fork_prepare(void)
+{
+	open_fork_pipe();
+	mutex_lock(&swap_lock);
 }
 
 static void close_fork_pipe(int end)
@@ -217,6 +311,7 @@ void swap_fork_parent(void)
 {
 	char done;
 
+	mutex_unlock(&swap_lock);
 	if (fork_pipe[0] < 0)
 		return;
 	close_fork_pipe(1);
@@ -254,7 +349,7 @@ int swap_fork_child(void)
 	int old = swap_fd, fresh, err = 0;
 	off_t at = 0;
 
-	swap_lock = (struct mutex)MUTEX_INIT(RANK_LEAF);
+	mutex_unlock(&swap_lock);
 	if (old < 0)
 		return 0;
 	fresh = open_swap();

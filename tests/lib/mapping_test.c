@@ -427,7 +427,6 @@ TEST(arguments_that_cannot_be)
 	assert_fails(fl_mmap(NULL, 4096, PROT_READ, 0, f->fd, 0) == MAP_FAILED, EINVAL);
 	assert_fails(fl_mmap(NULL, SIZE_MAX, PROT_READ, MAP_SHARED, f->fd, 0) == MAP_FAILED, ENOMEM);
 	assert_fails(fl_mmap(NULL, 8192, PROT_READ, MAP_SHARED, f->fd, INT64_MAX & ~4095LL) == MAP_FAILED, EOVERFLOW);
-	assert_fails(fl_mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED, EOPNOTSUPP);
 	assert_fails(fl_mmap(NULL, 4096, PROT_READ, MAP_SHARED_VALIDATE | MAP_SYNC, f->fd, 0) == MAP_FAILED, EOPNOTSUPP);
 	assert_fails(fl_mmap(p + 1, 4096, PROT_READ, MAP_SHARED | MAP_FIXED, f->fd, 0) == MAP_FAILED, EINVAL);
 	assert_fails(fl_munmap(p + 1, 4096), EINVAL);

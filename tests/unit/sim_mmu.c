@@ -384,9 +384,9 @@ static int attach_one(struct pte *p, void *arg)
 	return 0;
 }
 
-static int sim_attach(struct mmu *m, uint64_t addr, uint64_t len)
+static int sim_attach(struct mmu *m, uint64_t addr, uint64_t len, unsigned flags)
 {
-	(void)m;
+	(void)m, (void)flags;
 	return for_range(addr, len, attach_one, NULL);
 }
 

@@ -14,6 +14,7 @@
 
 #include "cache/budget.h"
 #include "mm/vma.h"
+#include "util/report.h"
 
 /* The model: address space in slots of 16 pages, each empty or with one VMA of 1 to 16 pages at its start. */
 #define SLOTS 65536
@@ -38,6 +39,7 @@ static int start(void **state)
 	rng = 88172645463325252ull;
 	memset(model, 0, sizeof model);
 	assert_int_equal(budget_init(256UL << 20), 0);
+	assert_int_equal(report_init(NULL, 256UL << 20), 0);
 	assert_int_equal(address_space_init(false), 0);
 	return vma_index_init(&index_);
 }
@@ -49,6 +51,7 @@ static int end(void **state)
 	vma_index_pool_exit();
 	vma_pool_exit();
 	address_space_exit();
+	report_exit();
 	return budget_used() != budget_fixed_pages();
 }
 

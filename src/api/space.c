@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The calls on mappings: arguments and results between the C interface and mm, which answers -errno. See faultline.h. */
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "engine.h"
+#include "faultline.h"
+#include "file_io.h"
+#include "util/compiler.h"
+
+static int result(int err)
+{
+	if (!err)
+		return 0;
+	errno = -err;
+	return -1;
+}
+
+static void *pointer_result(int err, uint64_t addr)
+{
+	if (!err)
+		return (void *)(uintptr_t)addr;
+	errno = -err;
+	return MAP_FAILED;
+}
+
+static struct mm *to_mm(fl_space *s)
+{
+	return (struct mm *)s;
+}
+
+/* ---- Spaces ---- */
+
+static void set_limit(uint64_t *limit, uint64_t asked)
+{
+	if (asked)
+		*limit = asked;
+}
+
+static int limits_of(const struct fl_space_options *o, struct mm_limits *l)
+{
+	mm_limits_default(l);
+	if ((unsigned)o->overcommit > FL_OVERCOMMIT_NEVER || (o->overcommit == FL_OVERCOMMIT_NEVER && !o->commit_limit))
+		return -EINVAL;
+	set_limit(&l->map_count, o->map_count);
+	set_limit(&l->address_space, o->address_space_limit);
+	set_limit(&l->data, o->data_limit);
+	set_limit(&l->memlock, o->memlock_limit);
+	set_limit(&l->min_addr, o->mmap_min_addr);
+	set_limit(&l->stack_gap, o->stack_guard_gap);
+	l->commit = o->commit_limit;
+	if (o->overcommit)
+		l->overcommit = (enum overcommit)(o->overcommit - 1);
+	return 0;
+}
+
+FL_EXPORT fl_space *fl_space_create(const struct fl_space_options *options)
+{
+	struct fl_space_options o = {0};
+	struct mm_limits limits;
+	struct mm *mm = NULL;
+	int err = engine_start_default();
+
+	if (options)
+		memcpy(&o, options, options->size < sizeof o ? options->size : sizeof o);
+	if (!err && (unsigned)o.faults > FL_FAULTS_THREAD)
+		err = -EINVAL;
+	if (!err)
+		err = limits_of(&o, &limits);
+	if (!err)
+		err = engine_space_create(o.faults ? o.faults == FL_FAULTS_THREAD : engine_options()->threads, &limits, &mm);
+	if (err)
+		errno = -err;
+	return (fl_space *)mm;
+}
+
+FL_EXPORT int fl_space_destroy(fl_space *space)
+{
+	if (!space || to_mm(space) == engine_space())
+		return result(-EINVAL);
+	engine_space_destroy(to_mm(space));
+	return 0;
+}
+
+FL_EXPORT fl_space *fl_space_default(void)
+{
+	return result(engine_start_default()) ? NULL : (fl_space *)engine_space();
+}
+
+FL_EXPORT void *fl_space_mmap(fl_space *space, void *addr, size_t length, int prot, int flags, int fd, off_t offset)
+{
+	struct mmap_request rq = {
+		.addr = (uintptr_t)addr, .len = length, .offset = (uint64_t)offset, .prot = prot, .flags = flags, .fd = fd};
+	struct sigguard g = sigguard_enter();
+	uint64_t out = 0;
+	int err = mm_mmap(to_mm(space), &rq, &out);
+
+	sigguard_leave(g);
+	return pointer_result(err, out);
+}
+
+FL_EXPORT int fl_space_munmap(fl_space *space, void *addr, size_t length)
+{
+	struct sigguard g = sigguard_enter();
+	int err = mm_munmap(to_mm(space), (uintptr_t)addr, length, false);
+
+	sigguard_leave(g);
+	return result(err);
+}
+
+FL_EXPORT int fl_space_mprotect(fl_space *space, void *addr, size_t length, int prot)
+{
+	struct sigguard g = sigguard_enter();
+	int err = mm_mprotect(to_mm(space), (uintptr_t)addr, length, prot, false);
+
+	sigguard_leave(g);
+	return result(err);
+}
+
+FL_EXPORT void *fl_space_mremap(fl_space *space, void *old_address, size_t old_size, size_t new_size, int flags, void *new_address)
+{
+	struct sigguard g = sigguard_enter();
+	uint64_t out = 0;
+	int err = mm_mremap(to_mm(space), (uintptr_t)old_address, old_size, new_size, flags, (uintptr_t)new_address, &out);
+
+	sigguard_leave(g);
+	return pointer_result(err, out);
+}
+
+FL_EXPORT int fl_space_msync(fl_space *space, void *addr, size_t length, int flags)
+{
+	struct sigguard g = sigguard_enter();
+	int err = mm_msync(to_mm(space), (uintptr_t)addr, length, flags, false);
+
+	sigguard_leave(g);
+	return result(err);
+}
+
+FL_EXPORT int fl_space_madvise(fl_space *space, void *addr, size_t length, int advice)
+{
+	struct sigguard g = sigguard_enter();
+	int err = mm_madvise(to_mm(space), (uintptr_t)addr, length, advice, false);
+
+	sigguard_leave(g);
+	return result(err);
+}
+
+/* vec is the caller's memory, and may be a mapping of ours: filled through a buffer, with no lock held. */
+FL_EXPORT int fl_space_mincore(fl_space *space, void *addr, size_t length, unsigned char *vec)
+{
+	uint64_t pages = page_align_up(length) >> FL_PAGE_SHIFT;
+	unsigned char part[512];
+
+	if (length && pages == 0)
+		return result(-ENOMEM);
+	for (uint64_t done = 0; done < pages || length == 0; done += sizeof part) {
+		uint64_t n = min_u64(sizeof part, pages - done);
+		struct sigguard g = sigguard_enter();
+		int err = mm_mincore(to_mm(space), (uintptr_t)addr + (done << FL_PAGE_SHIFT), n << FL_PAGE_SHIFT, part, false);
+
+		sigguard_leave(g);
+		if (err || length == 0)
+			return result(err);
+		err = file_io_copy_out(vec + done, part, n);
+		if (err)
+			return result(err);
+	}
+	return 0;
+}
+
+FL_EXPORT int fl_space_mlock2(fl_space *space, const void *addr, size_t length, unsigned flags)
+{
+	struct sigguard g = sigguard_enter();
+	int err = mm_mlock(to_mm(space), (uintptr_t)addr, length, (int)flags, false);
+
+	sigguard_leave(g);
+	return result(err);
+}
+
+FL_EXPORT int fl_space_munlock(fl_space *space, const void *addr, size_t length)
+{
+	struct sigguard g = sigguard_enter();
+	int err = mm_munlock(to_mm(space), (uintptr_t)addr, length, false);
+
+	sigguard_leave(g);
+	return result(err);
+}
+
+FL_EXPORT int fl_space_mlockall(fl_space *space, int flags)
+{
+	struct sigguard g = sigguard_enter();
+	int err = mm_mlockall(to_mm(space), flags);
+
+	sigguard_leave(g);
+	return result(err);
+}
+
+FL_EXPORT int fl_space_munlockall(fl_space *space)
+{
+	struct sigguard g = sigguard_enter();
+
+	mm_munlockall(to_mm(space));
+	sigguard_leave(g);
+	return 0;
+}
+
+FL_EXPORT int fl_space_mseal(fl_space *space, void *addr, size_t length, unsigned long flags)
+{
+	struct sigguard g = sigguard_enter();
+	int err = mm_mseal(to_mm(space), (uintptr_t)addr, length, flags, false);
+
+	sigguard_leave(g);
+	return result(err);
+}
+
+FL_EXPORT int fl_space_remap_file_pages(fl_space *space, void *addr, size_t size, int prot, size_t pgoff, int flags)
+{
+	struct sigguard g = sigguard_enter();
+	int err = mm_remap_file_pages(to_mm(space), (uintptr_t)addr, size, prot, pgoff, flags);
+
+	sigguard_leave(g);
+	return result(err);
+}
+
+/* ---- The default space ---- */
+
+FL_EXPORT void *fl_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
+{
+	int err = engine_start_default();
+
+	return err ? pointer_result(err, 0) : fl_space_mmap((fl_space *)engine_space(), addr, length, prot, flags, fd, offset);
+}
+
+/* Before the start nothing is mapped; the calls then answer as for a range without mappings. */
+static fl_space *started_space(void)
+{
+	return engine_start_default() ? NULL : (fl_space *)engine_space();
+}
+
+FL_EXPORT int fl_munmap(void *addr, size_t length)
+{
+	fl_space *s = started_space();
+
+	return s ? fl_space_munmap(s, addr, length) : -1;
+}
+
+FL_EXPORT int fl_mprotect(void *addr, size_t length, int prot)
+{
+	fl_space *s = started_space();
+
+	return s ? fl_space_mprotect(s, addr, length, prot) : -1;
+}
+
+FL_EXPORT void *fl_mremap(void *old_address, size_t old_size, size_t new_size, int flags, ...)
+{
+	fl_space *s = started_space();
+	void *new_address = NULL;
+
+	if (flags & MREMAP_FIXED) {
+		va_list ap;
+
+		va_start(ap, flags);
+		new_address = va_arg(ap, void *);
+		va_end(ap);
+	}
+	return s ? fl_space_mremap(s, old_address, old_size, new_size, flags, new_address) : MAP_FAILED;
+}
+
+FL_EXPORT int fl_msync(void *addr, size_t length, int flags)
+{
+	fl_space *s = started_space();
+
+	return s ? fl_space_msync(s, addr, length, flags) : -1;
+}
+
+FL_EXPORT int fl_madvise(void *addr, size_t length, int advice)
+{
+	fl_space *s = started_space();
+
+	return s ? fl_space_madvise(s, addr, length, advice) : -1;
+}
+
+FL_EXPORT int fl_mincore(void *addr, size_t length, unsigned char *vec)
+{
+	fl_space *s = started_space();
+
+	return s ? fl_space_mincore(s, addr, length, vec) : -1;
+}
+
+FL_EXPORT int fl_mlock(const void *addr, size_t length)
+{
+	return fl_mlock2(addr, length, 0);
+}
+
+FL_EXPORT int fl_mlock2(const void *addr, size_t length, unsigned flags)
+{
+	fl_space *s = started_space();
+
+	return s ? fl_space_mlock2(s, addr, length, flags) : -1;
+}
+
+FL_EXPORT int fl_munlock(const void *addr, size_t length)
+{
+	fl_space *s = started_space();
+
+	return s ? fl_space_munlock(s, addr, length) : -1;
+}
+
+FL_EXPORT int fl_mlockall(int flags)
+{
+	fl_space *s = started_space();
+
+	return s ? fl_space_mlockall(s, flags) : -1;
+}
+
+FL_EXPORT int fl_munlockall(void)
+{
+	fl_space *s = started_space();
+
+	return s ? fl_space_munlockall(s) : -1;
+}
+
+FL_EXPORT int fl_mseal(void *addr, size_t length, unsigned long flags)
+{
+	fl_space *s = started_space();
+
+	return s ? fl_space_mseal(s, addr, length, flags) : -1;
+}
+
+FL_EXPORT int fl_remap_file_pages(void *addr, size_t size, int prot, size_t pgoff, int flags)
+{
+	fl_space *s = started_space();
+
+	return s ? fl_space_remap_file_pages(s, addr, size, prot, pgoff, flags) : -1;
+}
+
+/* POSIX's DONTNEED is a hint, which must not lose private pages as Linux's does: the C library ignores it too. */
+FL_EXPORT int fl_posix_madvise(void *addr, size_t length, int advice)
+{
+	int saved = errno, err;
+
+	if (advice == POSIX_MADV_DONTNEED)
+		return 0;
+	err = fl_madvise(addr, length, advice) ? errno : 0;
+	errno = saved;
+	return err;
+}

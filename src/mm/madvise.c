@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * madvise. Advice is of three kinds: what is noted on the VMAs, which are split for it and merged after (advise_flags);
+ * what is done to the pages of each VMA's part of the range (advise_pages); and MADV_POPULATE_*, which is a fault on each
+ * page. Errors in the order of Linux: what precedes a hole or a refusal has been done.
+ */
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "cache/budget.h"
+#include "cache/filemap.h"
+#include "cache/reclaim.h"
+#include "cache/truncate.h"
+#include "madvise.h"
+#include "util/compiler.h"
+#include "util/sys.h"
+#include "vma_part.h"
+
+/* ---- Advice noted on the VMA ---- */
+
+struct flag_change {
+	int advice;
+	unsigned set, clear;
+	bool kernel; /* its own copy of the mapping is to know too: fork and core dumps are its work */
+};
+
+static const struct flag_change flag_changes[] = {
+	{MADV_DONTFORK, VM_DONTFORK, 0, true},
+	{MADV_DOFORK, 0, VM_DONTFORK, true},
+	{MADV_WIPEONFORK, VM_WIPEONFORK, 0, true},
+	{MADV_KEEPONFORK, 0, VM_WIPEONFORK, true},
+	{MADV_DONTDUMP, VM_DONTDUMP, 0, true},
+	{MADV_DODUMP, 0, VM_DONTDUMP, true},
+	{MADV_HUGEPAGE, VM_HUGEPAGE, VM_NOHUGEPAGE, false}, /* frames of private and shared memory are single pages */
+	{MADV_NOHUGEPAGE, VM_NOHUGEPAGE, VM_HUGEPAGE, false},
+	{MADV_MERGEABLE, VM_MERGEABLE, 0, false},
+	{MADV_UNMERGEABLE, 0, VM_MERGEABLE, false},
+};
+
+static const struct flag_change *find_flag_change(int advice)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(flag_changes); i++)
+		if (flag_changes[i].advice == advice)
+			return &flag_changes[i];
+	return NULL;
+}
+
+static void change_one(struct mm *mm, struct vma *v, const struct flag_change *c, int read_ahead)
+{
+	vma_lock_write(v);
+	mm_count(mm, v, -1);
+	if (c)
+		v->flags = (v->flags & ~c->clear) | c->set;
+	else
+		v->advice = (enum ra_advice)read_ahead;
+	mm_count(mm, v, 1);
+	vma_unlock_write(v);
+}
+
+/* A flag, or the read-ahead when c is NULL. ENOMEM for want of a VMA is EAGAIN here. */
+static int advise_flags(struct mm *mm, const struct vma_part *p, const struct flag_change *c, int read_ahead)
+{
+	int err;
+
+	if (c && c->advice == MADV_WIPEONFORK && (!p->as->zero || (p->flags & VM_HUGETLB)))
+		return -EINVAL;
+	mutex_lock(&mm->mmap_lock);
+	err = vma_split_range(mm, p->start, p->end);
+	if (!err && c && c->kernel)
+		err = sys_madvise((void *)p->start, p->end - p->start, c->advice);
+	for (struct vma *v = vma_find(&mm->index, p->start); v && v->start < p->end && !err; v = vma_find(&mm->index, v->end))
+		change_one(mm, v, c, read_ahead);
+	vma_merge_range(mm, p->start, p->end);
+	mutex_unlock(&mm->mmap_lock);
+	return err == -ENOMEM ? -EAGAIN : err;
+}
+
+void mm_advise_again(const struct vma *v, uint64_t addr, uint64_t len)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(flag_changes); i++)
+		if (flag_changes[i].kernel && (v->flags & flag_changes[i].set))
+			sys_madvise((void *)addr, len, flag_changes[i].advice);
+	if (v->flags & VM_GUARD)
+		sys_madvise((void *)addr, len, MADV_GUARD_INSTALL);
+}
+
+/* ---- Advice on the pages ---- */
+
+typedef int (*vma_fn)(struct vma *v, uint64_t from, uint64_t to);
+
+/* Calls fn, with the VMA locked for writing, for what of the part is still as it was. */
+static int for_vmas(struct mm *mm, const struct vma_part *p, vma_fn fn)
+{
+	int err = 0;
+
+	mutex_lock(&mm->mmap_lock);
+	for (struct vma *v = vma_find(&mm->index, p->start); v && v->start < p->end && !err; v = vma_find(&mm->index, v->end)) {
+		if (v->as != p->as)
+			continue;
+		vma_lock_write(v);
+		err = fn(v, max_u64(v->start, p->start), min_u64(v->end, p->end));
+		vma_unlock_write(v);
+	}
+	mutex_unlock(&mm->mmap_lock);
+	return err;
+}
+
+static uint64_t anon_index(const struct vma *v, uint64_t addr)
+{
+	return v->anon_pgoff + ((addr - v->start) >> FL_PAGE_SHIFT);
+}
+
+/* Private pages go, in memory and in swap; then the mapping lets go of what it shows. */
+static int dontneed(struct vma *v, uint64_t from, uint64_t to)
+{
+	if (v->anon)
+		truncate_pages(v->anon, anon_index(v, from), anon_index(v, to - 1));
+	return sys_madvise((void *)from, to - from, MADV_DONTNEED);
+}
+
+static int free_lazily(struct vma *v, uint64_t from, uint64_t to)
+{
+	if (v->anon)
+		filemap_free_lazily(v->anon, anon_index(v, from), anon_index(v, to - 1));
+	return 0;
+}
+
+static int cool(struct vma *v, uint64_t from, uint64_t to)
+{
+	if (v->anon)
+		reclaim_range(v->anon, anon_index(v, from), anon_index(v, to - 1), false);
+	return 0;
+}
+
+static int page_out(struct vma *v, uint64_t from, uint64_t to)
+{
+	if (v->anon)
+		reclaim_range(v->anon, anon_index(v, from), anon_index(v, to - 1), true);
+	return 0;
+}
+
+static int cold_or_out(struct mm *mm, const struct vma_part *p, bool out)
+{
+	if (!p->as->zero)
+		reclaim_range(p->as, p->first, p->last, out);
+	return p->flags & VM_SHARED ? 0 : for_vmas(mm, p, out ? page_out : cool);
+}
+
+/* Of private memory, what swap has of it; of a file, what the budget has room for. */
+static int willneed(struct mm *mm, const struct vma_part *p)
+{
+	struct fault f = {.as = p->as, .index = p->first, .mmu = mm->mmu};
+
+	if (p->as->zero)
+		return mm_swap_in(mm, p->start, p->end);
+	filemap_readahead(&f, min_u64(p->last - p->first + 1, budget_limit() / 4));
+	return 0;
+}
+
+/* A hole in the file, as fallocate(2) makes it. */
+static int remove_part(const struct vma_part *p)
+{
+	uint64_t off = p->first << FL_PAGE_SHIFT, len = (p->last - p->first + 1) << FL_PAGE_SHIFT;
+	int err;
+
+	if (p->as->zero)
+		return -EINVAL;
+	if (!(p->flags & VM_SHARED) || !(p->flags & VM_MAYWRITE))
+		return -EACCES;
+	write_lock(&p->as->invalidate_lock);
+	err = sys_fallocate(file_store_fd(p->as->store), 3 /* PUNCH_HOLE | KEEP_SIZE */, (off_t)off, (off_t)len);
+	if (!err)
+		truncate_pages(p->as, p->first, p->last);
+	write_unlock(&p->as->invalidate_lock);
+	return err;
+}
+
+/*
+ * The kernel's marks in the page table raise the signal. What we know of them is a flag on a VMA of their own: read-ahead,
+ * which fills up to the end of a VMA, would take them away.
+ */
+static const struct flag_change guarded = {.set = VM_GUARD}, unguarded = {.clear = VM_GUARD};
+
+static int remove_guard(struct mm *mm, const struct vma_part *p)
+{
+	int err = sys_madvise((void *)p->start, p->end - p->start, MADV_GUARD_REMOVE);
+
+	return err ? err : advise_flags(mm, p, &unguarded, 0);
+}
+
+static int install_guard(struct mm *mm, const struct vma_part *p)
+{
+	int err = advise_flags(mm, p, &guarded, 0);
+
+	if (err)
+		return err;
+	err = sys_madvise((void *)p->start, p->end - p->start, MADV_GUARD_INSTALL);
+	if (!err)
+		return for_vmas(mm, p, dontneed);
+	advise_flags(mm, p, &unguarded, 0);
+	return err;
+}
+
+static bool is_locked(const struct vma_part *p)
+{
+	return p->flags & VM_LOCKED;
+}
+
+/* mseal: what cannot be written may not be thrown away either. */
+static bool is_sealed_against(const struct vma_part *p, int advice)
+{
+	switch (advice) {
+	case MADV_FREE:
+	case MADV_DONTNEED:
+	case MADV_DONTNEED_LOCKED:
+	case MADV_REMOVE:
+	case MADV_DONTFORK:
+	case MADV_WIPEONFORK:
+	case MADV_GUARD_INSTALL:
+		return (p->flags & VM_SEALED) && !(p->flags & VM_SHARED) && !(p->prot & PROT_WRITE);
+	default:
+		return false;
+	}
+}
+
+static int advise_pages(struct mm *mm, const struct vma_part *p, int advice)
+{
+	switch (advice) {
+	case MADV_WILLNEED:
+		return willneed(mm, p);
+	case MADV_DONTNEED:
+		return is_locked(p) ? -EINVAL : for_vmas(mm, p, dontneed);
+	case MADV_DONTNEED_LOCKED:
+		return for_vmas(mm, p, dontneed);
+	case MADV_FREE:
+		return is_locked(p) || !p->as->zero ? -EINVAL : for_vmas(mm, p, free_lazily);
+	case MADV_REMOVE:
+		return is_locked(p) ? -EINVAL : remove_part(p);
+	case MADV_COLD:
+	case MADV_PAGEOUT:
+		return is_locked(p) ? -EINVAL : cold_or_out(mm, p, advice == MADV_PAGEOUT);
+	case MADV_GUARD_INSTALL:
+		return is_locked(p) ? -EINVAL : install_guard(mm, p);
+	default: /* MADV_GUARD_REMOVE */
+		return remove_guard(mm, p);
+	}
+}
+
+static int advise_part(struct mm *mm, const struct vma_part *p, int advice)
+{
+	const struct flag_change *c = find_flag_change(advice);
+
+	if (is_sealed_against(p, advice))
+		return -EPERM;
+	if (c)
+		return advise_flags(mm, p, c, 0);
+	if ((p->flags & VM_HANDED) && advice > MADV_WILLNEED)
+		return sys_madvise((void *)p->start, p->end - p->start, advice);
+	switch (advice) {
+	case MADV_NORMAL:
+		return advise_flags(mm, p, NULL, RA_NORMAL);
+	case MADV_RANDOM:
+		return advise_flags(mm, p, NULL, RA_RANDOM);
+	case MADV_SEQUENTIAL:
+		return advise_flags(mm, p, NULL, RA_SEQUENTIAL);
+	default:
+		return p->flags & VM_HANDED ? sys_madvise((void *)p->start, p->end - p->start, advice) : advise_pages(mm, p, advice);
+	}
+}
+
+/* MADV_COLLAPSE is refused as by a kernel without transparent huge pages: frames are single pages. */
+static bool is_known(int advice)
+{
+	switch (advice) {
+	case MADV_NORMAL:
+	case MADV_RANDOM:
+	case MADV_SEQUENTIAL:
+	case MADV_WILLNEED:
+	case MADV_DONTNEED:
+	case MADV_DONTNEED_LOCKED:
+	case MADV_FREE:
+	case MADV_REMOVE:
+	case MADV_POPULATE_READ:
+	case MADV_POPULATE_WRITE:
+	case MADV_COLD:
+	case MADV_PAGEOUT:
+	case MADV_GUARD_INSTALL:
+	case MADV_GUARD_REMOVE:
+	case MADV_HWPOISON:
+	case MADV_SOFT_OFFLINE:
+		return true;
+	default:
+		return find_flag_change(advice);
+	}
+}
+
+static bool is_populate(int advice)
+{
+	return advice == MADV_POPULATE_READ || advice == MADV_POPULATE_WRITE;
+}
+
+int mm_madvise(struct mm *mm, uint64_t addr, uint64_t len, int advice, bool whole)
+{
+	bool hole = false;
+	struct vma_part p;
+	int err = 0;
+
+	if (!is_known(advice) || !range_ok(addr, &len))
+		return -EINVAL;
+	if (!len)
+		return 0;
+	if (advice == MADV_HWPOISON || advice == MADV_SOFT_OFFLINE)
+		return -EPERM; /* memory of the machine is not ours to break */
+	metadata_refill();
+	for (uint64_t at = addr; at < addr + len && !err && vma_next_part(mm, at, addr + len, &p, &hole); at = p.end) {
+		if (!is_populate(advice))
+			err = advise_part(mm, &p, advice);
+		else
+			err = hole && !whole ? -ENOMEM : mm_populate(mm, p.start, p.end - p.start, advice == MADV_POPULATE_WRITE);
+		address_space_put(p.as);
+	}
+	return err ? err : hole && !whole ? -ENOMEM : 0;
+}

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * mlock, mlock2, munlock, mlockall, munlockall. A locked mapping is a flag on its VMAs and their reverse mappings, which
+ * keeps reclaim away from its pages; those that are not there are brought in, or come when they are asked for
+ * (MLOCK_ONFAULT).
+ *
+ * The budget is the machine's memory: half of it may be locked or pinned, and what would exceed that fails with ENOMEM,
+ * before anything is locked. What the kernel maps for us it locks itself.
+ */
+#include <errno.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "cache/filemap.h"
+#include "cache/reclaim.h"
+#include "mm.h"
+#include "util/compiler.h"
+#include "util/sys.h"
+
+#define VM_LOCK_FLAGS (VM_LOCKED | VM_LOCKONFAULT)
+
+/* How the range looks from here: up to where it is ours without a hole, and what of it is locked already. */
+struct lock_range {
+	uint64_t start, end; /* asked for */
+	uint64_t to;         /* the first hole, or the end */
+	uint64_t locked;     /* bytes locked already in [start, to) */
+	uint64_t ours;       /* bytes in our own frames, not locked yet */
+};
+
+/* Holes count only where all must be ours. Caller holds mmap_lock. */
+static void look(struct mm *mm, struct lock_range *r, bool whole)
+{
+	r->to = whole ? r->end : r->start;
+	for (struct vma *v = vma_find(&mm->index, r->start); v && v->start < r->end; v = vma_find(&mm->index, v->end)) {
+		uint64_t bytes = min_u64(v->end, r->end) - max_u64(v->start, r->start);
+
+		if (!whole && v->start > r->to)
+			return;
+		r->to = whole ? r->end : min_u64(v->end, r->end);
+		if (v->flags & VM_LOCKED)
+			r->locked += bytes;
+		else if (!(v->flags & VM_HANDED))
+			r->ours += bytes;
+	}
+}
+
+static int lock_handed(const struct vma *v, unsigned flags)
+{
+	uint64_t len = v->end - v->start;
+
+	if (!(flags & VM_LOCKED))
+		return (int)sys_call(SYS_munlock, (long)v->start, (long)len, 0, 0, 0, 0);
+	return (int)sys_call(SYS_mlock2, (long)v->start, (long)len, flags & VM_LOCKONFAULT ? MLOCK_ONFAULT : 0, 0, 0, 0);
+}
+
+static void set_flags(struct mm *mm, struct vma *v, unsigned flags)
+{
+	vma_lock_write(v);
+	write_lock(&rmap_lock);
+	mm_count(mm, v, -1);
+	vma_unlink_rmap(v);
+	if (!flags)
+		mm_uncharge_locked(v, v->end - v->start);
+	v->flags = (v->flags & ~(unsigned)VM_LOCK_FLAGS) | flags;
+	vma_link_rmap(v);
+	mm_count(mm, v, 1);
+	write_unlock(&rmap_lock);
+	vma_unlock_write(v);
+}
+
+/* Caller holds mmap_lock; the budget has been asked. */
+static int apply(struct mm *mm, uint64_t start, uint64_t end, unsigned flags)
+{
+	int err = vma_split_range(mm, start, end);
+
+	for (struct vma *v = vma_find(&mm->index, start); v && v->start < end && !err; v = vma_find(&mm->index, v->end)) {
+		if (v->flags & VM_HANDED)
+			err = lock_handed(v, flags);
+		set_flags(mm, v, flags);
+	}
+	vma_merge_range(mm, start, end);
+	return err;
+}
+
+static int lock_locked(struct mm *mm, struct lock_range *r, unsigned flags, bool whole)
+{
+	look(mm, r, whole);
+	if (r->end - r->start > r->locked && !mlock_limit_ok(mm, r->end - r->start - r->locked))
+		return -ENOMEM;
+	if (!filemap_charge_locked(r->ours >> FL_PAGE_SHIFT))
+		return -ENOMEM;
+	return r->to > r->start ? apply(mm, r->start, r->to, flags) : 0;
+}
+
+/* As __mm_populate() of Linux: a private mapping that may be written gets its own pages. POSIX's errors of mlock(). */
+static int populate(struct mm *mm, uint64_t start, uint64_t end)
+{
+	uint64_t at = start;
+	int err = 0;
+
+	while (at < end && !err) {
+		struct vma *v = mm_lock_vma(mm, at);
+		uint64_t to;
+		bool want, write;
+
+		if (!v)
+			return 0; /* unmapped meanwhile */
+		to = min_u64(v->end, end);
+		want = !(v->flags & (VM_LOCKONFAULT | VM_HANDED));
+		write = (v->prot & PROT_WRITE) && !(v->flags & VM_SHARED);
+		vma_unlock_read(v);
+		err = want ? mm_populate(mm, at, to - at, write) : 0;
+		at = to;
+	}
+	return err == -ENOMEM ? -EAGAIN : err ? -ENOMEM : 0;
+}
+
+/* Pages of locked VMAs in the range; what is not ours, or cannot be had, is passed over. */
+static int populate_locked(struct mm *mm, uint64_t start, uint64_t end)
+{
+	int err = 0;
+
+	for (uint64_t at = start; at < end;) {
+		struct vma *v;
+		uint64_t from = 0, to = 0;
+
+		mutex_lock(&mm->mmap_lock);
+		v = vma_find(&mm->index, at);
+		if (v && v->start < end) {
+			from = max_u64(v->start, at);
+			to = min_u64(v->end, end);
+		}
+		mutex_unlock(&mm->mmap_lock);
+		if (!to)
+			break;
+		int e = populate(mm, from, to);
+
+		err = err ? err : e;
+		at = to;
+	}
+	return err;
+}
+
+/* Start and length need not be aligned. False when they wrap around. */
+static bool lock_range_of(uint64_t addr, uint64_t len, struct lock_range *r)
+{
+	uint64_t in_page = addr & FL_PAGE_MASK, whole = page_align_up(len + in_page);
+
+	*r = (struct lock_range){.start = addr - in_page, .end = addr - in_page + whole};
+	return r->end >= r->start && (whole >= len);
+}
+
+int mm_mlock(struct mm *mm, uint64_t addr, uint64_t len, int flags, bool whole)
+{
+	unsigned vm = VM_LOCKED | (flags & MLOCK_ONFAULT ? VM_LOCKONFAULT : 0);
+	struct lock_range r;
+	int err;
+
+	if (flags & ~MLOCK_ONFAULT)
+		return -EINVAL;
+	if (!can_do_mlock(mm))
+		return -EPERM;
+	if (!lock_range_of(addr, len, &r))
+		return mlock_limit_ok(mm, len) ? -EINVAL : -ENOMEM;
+	if (r.start == r.end)
+		return 0;
+	metadata_refill();
+	mutex_lock(&mm->mmap_lock);
+	err = lock_locked(mm, &r, vm, whole);
+	mutex_unlock(&mm->mmap_lock);
+	if (err)
+		return err;
+	return r.to < r.end ? -ENOMEM : populate_locked(mm, r.start, r.end);
+}
+
+int mm_munlock(struct mm *mm, uint64_t addr, uint64_t len, bool whole)
+{
+	struct lock_range r;
+	int err = 0;
+
+	if (!lock_range_of(addr, len, &r))
+		return -EINVAL;
+	if (r.start == r.end)
+		return 0;
+	metadata_refill();
+	mutex_lock(&mm->mmap_lock);
+	look(mm, &r, whole);
+	if (r.to > r.start)
+		err = apply(mm, r.start, r.to, 0);
+	mutex_unlock(&mm->mmap_lock);
+	return err ? err : r.to < r.end ? -ENOMEM : 0;
+}
+
+int mm_mlockall(struct mm *mm, int flags)
+{
+	struct lock_range r = {.start = 0, .end = TASK_SIZE};
+	unsigned vm = VM_LOCKED | (flags & MCL_ONFAULT ? VM_LOCKONFAULT : 0);
+	int err = 0;
+
+	if (!flags || flags & ~(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) || flags == MCL_ONFAULT)
+		return -EINVAL;
+	if (!can_do_mlock(mm))
+		return -EPERM;
+	metadata_refill();
+	mutex_lock(&mm->mmap_lock);
+	if (flags & MCL_CURRENT) {
+		look(mm, &r, true);
+		if (!mlock_limit_ok(mm, atomic_load(&mm->mapped) - atomic_load(&mm->locked)) ||
+		    !filemap_charge_locked(r.ours >> FL_PAGE_SHIFT))
+			err = -ENOMEM;
+		else
+			err = apply(mm, r.start, r.end, vm);
+	}
+	if (!err)
+		mm->def_flags = flags & MCL_FUTURE ? vm : 0;
+	mutex_unlock(&mm->mmap_lock);
+	if (!err && (flags & MCL_CURRENT))
+		populate_locked(mm, r.start, r.end);
+	return err;
+}
+
+void mm_munlockall(struct mm *mm)
+{
+	metadata_refill();
+	mutex_lock(&mm->mmap_lock);
+	mm->def_flags = 0;
+	apply(mm, 0, TASK_SIZE, 0);
+	mutex_unlock(&mm->mmap_lock);
+}

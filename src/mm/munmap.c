@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+
+#include "cache/reclaim.h"
+#include "mm.h"
+#include "util/compiler.h"
+#include "util/sys.h"
+
+/* Where the run of VMAs without a hole between them ends that starts with v. */
+static uint64_t run_end(struct mm *mm, const struct vma *v, uint64_t end)
+{
+	uint64_t at = v->end;
+
+	while (at < end && (v = vma_find(&mm->index, at)) && v->start == at)
+		at = v->end;
+	return at;
+}
+
+/* Ours, run by run: what lies between is not ours. *done: how far it came. Caller holds mmap_lock and the VMAs, split. */
+static int unmap_ours(struct mm *mm, uint64_t start, uint64_t end, uint64_t *done)
+{
+	struct vma *v;
+
+	for (*done = start; (v = vma_find(&mm->index, *done)) && v->start < end;) {
+		uint64_t to = run_end(mm, v, end);
+		int err = sys_munmap((void *)v->start, to - v->start);
+
+		if (err)
+			return err;
+		*done = to;
+	}
+	*done = end;
+	return 0;
+}
+
+static int unmap_all(uint64_t start, uint64_t end, uint64_t *done)
+{
+	int err = sys_munmap((void *)start, end - start);
+
+	*done = err ? start : end;
+	return err;
+}
+
+/* Caller holds mmap_lock and has split the VMAs at both ends. What is unmapped is put on *gone, to be disposed of. */
+int mm_unmap_split(struct mm *mm, uint64_t start, uint64_t end, bool whole, struct vma **gone)
+{
+	uint64_t done;
+	int err;
+
+	vma_lock_range(mm, start, end);
+	write_lock(&rmap_lock);
+	err = whole ? unmap_all(start, end, &done) : unmap_ours(mm, start, end, &done);
+	*gone = vma_detach_range(mm, start, done);
+	write_unlock(&rmap_lock);
+	if (err)
+		vma_unlock_range(mm, done, end);
+	return err;
+}
+
+static int munmap_locked(struct mm *mm, uint64_t start, uint64_t end, bool whole, struct vma **gone)
+{
+	int err;
+
+	if (mm_any_sealed(mm, start, end))
+		return -EPERM;
+	err = vma_split_range(mm, start, end);
+	if (!err)
+		err = mm_unmap_split(mm, start, end, whole, gone);
+	if (err)
+		vma_merge_range(mm, start, end);
+	return err;
+}
+
+int mm_munmap(struct mm *mm, uint64_t addr, uint64_t len, bool whole)
+{
+	struct vma *gone = NULL;
+	int err;
+
+	if (!len || !range_ok(addr, &len) || addr > TASK_SIZE || len > TASK_SIZE - addr)
+		return -EINVAL;
+	metadata_refill();
+	mutex_lock(&mm->mmap_lock);
+	err = munmap_locked(mm, addr, addr + len, whole, &gone);
+	mutex_unlock(&mm->mmap_lock);
+	vma_dispose(gone);
+	return err;
+}
