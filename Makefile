@@ -7,7 +7,7 @@ SOURCES = $(shell find include src shim cli tests bench examples -name '*.[ch]' 
 COMPILED = $(filter src/%.c shim/%.c cli/%.c,$(SOURCES))
 SCRIPTS = tools/setup tools/demo .ci/run $(wildcard tests/e2e/*.sh)
 
-.PHONY: build check demo install sanitize stress format lint clean help
+.PHONY: build check demo install sanitize stress diff format lint clean help
 
 build: ## build the library, the shim and the command in build/ (the default)
 	@tools/setup build
@@ -33,6 +33,9 @@ sanitize: ## the tests that run under AddressSanitizer, UndefinedBehaviorSanitiz
 
 stress: build ## the stress tests for MINUTES (5) each
 	@FAULTLINE_STRESS_SECONDS=$$((60 * $(MINUTES))) meson test -C build --no-rebuild --suite stress --timeout-multiplier 0 --verbose
+
+diff: build ## random operations on the kernel and on Faultline for MINUTES (5), from SEED
+	@build/tests/diff --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) --keep-going
 
 format: ## lay the code out as .clang-format says
 	@tools/setup lint

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The calls under test: the kernel's, or Faultline's with the same signatures. */
+#ifndef DIFF_BACKEND_H
+#define DIFF_BACKEND_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct backend_options {
+	uint64_t budget;
+	bool fault_threads;
+};
+
+struct backend {
+	const char *name;
+	int (*start)(const struct backend_options *o);
+	int (*stop)(void);
+	void *(*mmap)(void *addr, size_t len, int prot, int flags, int fd, off_t off);
+	int (*munmap)(void *addr, size_t len);
+	int (*mprotect)(void *addr, size_t len, int prot);
+	void *(*mremap)(void *old, size_t old_len, size_t new_len, int flags, void *addr);
+	int (*madvise)(void *addr, size_t len, int advice);
+	int (*msync)(void *addr, size_t len, int flags);
+	int (*mincore)(void *addr, size_t len, unsigned char *vec);
+	ssize_t (*pread)(int fd, void *buf, size_t len, off_t off);
+	ssize_t (*pwrite)(int fd, const void *buf, size_t len, off_t off);
+	int (*ftruncate)(int fd, off_t len);
+	/* write(2) and read(2) on a pipe with memory that may be mapped. */
+	ssize_t (*send)(int fd, const void *buf, size_t len);
+	ssize_t (*receive)(int fd, void *buf, size_t len);
+	/* A descriptor to read the mappings from, in the format of /proc/self/maps. */
+	int (*open_maps)(void);
+	void (*store)(volatile uint64_t *p, uint64_t value);
+};
+
+extern const struct backend kernel_backend, faultline_backend;
+/* The kernel's calls with a defect, to show that the tester finds it. */
+extern const struct backend lost_store_backend, wrong_errno_backend;
+
+/* The kernel's, for whoever shares them. */
+int kernel_open_maps(void);
+void plain_store(volatile uint64_t *p, uint64_t value);
+
+#endif

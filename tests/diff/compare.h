@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Two runs of a list, and the first difference between them. */
+#ifndef DIFF_COMPARE_H
+#define DIFF_COMPARE_H
+
+#include "backend.h"
+#include "op.h"
+#include "trace.h"
+
+struct comparison {
+	const struct backend *judge, *tested;
+	struct backend_options options;
+	const char *directory; /* where the files of runs are made */
+	int timeout;           /* seconds, for each list */
+};
+
+enum difference_kind {
+	SAME,
+	DIFFERENT, /* a record */
+	CRASHED,   /* `tested` ended by itself before the end of the list */
+	HUNG,
+};
+
+struct difference {
+	enum difference_kind kind;
+	int thread;
+	uint32_t op;  /* in the thread's own list */
+	uint8_t code; /* OP_CODES: the checks at the end */
+	struct record judge, tested;
+	int status; /* of the process that crashed */
+};
+
+struct difference compare(const struct comparison *c, const struct list *l);
+/* Whether the two are probably one defect. */
+bool same_defect(const struct difference *a, const struct difference *b);
+void difference_print(FILE *f, const struct comparison *c, const struct difference *d);
+
+/* ---- expected.c ---- */
+
+/* Why the records may differ, when what differs is something that user space cannot do or see; else NULL. */
+const char *expected_difference(const struct op *o, const struct record *judge, const struct record *tested);
+
+/* ---- shrink.c ---- */
+
+/* Cuts a list that shows the difference down to one that still does, with simpler arguments. */
+struct list shrink(const struct comparison *c, const struct list *l, const struct difference *d);
+
+#endif

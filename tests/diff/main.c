@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The differential tester: runs random lists of operations on the kernel's mmap family and on Faultline's, and tells
+ * the first difference of each list, cut down to a few operations.
+ *
+ * Both sides run the same list in processes of their own, on files of their own with the same contents, and with their
+ * mappings at the same addresses as far as the list says where. After each operation what a program can see of it is
+ * noted - result, errno, signal, values loaded - and now and then all that is mapped, every page and every file.
+ *
+ *   generate.c  a list from a seed               run.c      a list's threads and processes
+ *   op.c        lists as text                    step.c     one operation
+ *   emit.c      a list as a C program            layout.c, access.c, zone.c, files.c   what step.c works with
+ *   compare.c   two runs, the first difference   kernel.c, faultline.c, broken.c       the implementations
+ *   shrink.c    delta debugging                  expected.c what may differ, and why
+ */
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "compare.h"
+
+static const char usage[] =
+	"usage: diff [OPTION ...]\n"
+	"Compares Faultline with the kernel on random lists of operations, or on the lists given. Exit status 0: no difference.\n"
+	"  --seed N         of the first list (default: from the clock); each next list has the next seed\n"
+	"  --lists N        how many lists (default 1, or any number with --minutes or --seconds)\n"
+	"  --seconds N, --minutes N  for how long\n"
+	"  --operations N   of a list (default 300)\n"
+	"  --threads N      of a list (default 1)\n"
+	"  --budget BYTES   of Faultline (default 1 MiB)\n"
+	"  --faults inline|thread    how Faultline's faults are served (default inline)\n"
+	"  --without GROUP  leaves operations out: map access file buffer remap advice fork bad check anon\n"
+	"  --replay FILE    runs the list in the file, as it was printed\n"
+	"  --emit           prints the list as a C program, and runs nothing\n"
+	"  --self-test      shows that the tester finds what it should, and nothing where there is nothing\n"
+	"  --directory DIR  where files are made (default .); a real file system\n"
+	"  --keep-going     goes on after a difference\n"
+	"  --no-shrink      tells a difference as it is\n";
+
+struct settings {
+	struct comparison comparison;
+	uint64_t seed, lists, seconds;
+	size_t operations;
+	unsigned groups;
+	int threads;
+	const char *replay;
+	bool emit, keep_going, no_shrink, self_test;
+};
+
+#define DEFECTS_MAX 256
+#define GOES_MAX 40
+
+static struct difference told[DEFECTS_MAX];
+static size_t told_count;
+
+static void bad_usage(void)
+{
+	fputs(usage, stderr);
+	exit(2);
+}
+
+static unsigned group(const char *name)
+{
+	unsigned g = group_by_name(name);
+
+	if (!g)
+		bad_usage();
+	return g;
+}
+
+static uint64_t number(const char *s)
+{
+	char *end;
+	uint64_t n = strtoull(s, &end, 0);
+
+	if (*end || end == s)
+		bad_usage();
+	return n;
+}
+
+enum {
+	SEED,
+	LISTS,
+	SECONDS,
+	MINUTES,
+	OPERATIONS,
+	THREADS,
+	BUDGET,
+	FAULTS,
+	WITHOUT,
+	REPLAY,
+	EMIT,
+	SELF_TEST,
+	DIRECTORY,
+	KEEP_GOING,
+	NO_SHRINK
+};
+
+static const struct option options[] = {
+	{"seed", 1, NULL, SEED},
+	{"lists", 1, NULL, LISTS},
+	{"seconds", 1, NULL, SECONDS},
+	{"minutes", 1, NULL, MINUTES},
+	{"operations", 1, NULL, OPERATIONS},
+	{"threads", 1, NULL, THREADS},
+	{"budget", 1, NULL, BUDGET},
+	{"faults", 1, NULL, FAULTS},
+	{"without", 1, NULL, WITHOUT},
+	{"replay", 1, NULL, REPLAY},
+	{"emit", 0, NULL, EMIT},
+	{"self-test", 0, NULL, SELF_TEST},
+	{"directory", 1, NULL, DIRECTORY},
+	{"keep-going", 0, NULL, KEEP_GOING},
+	{"no-shrink", 0, NULL, NO_SHRINK},
+	{NULL, 0, NULL, 0},
+};
+
+static void set_option(struct settings *s, int which)
+{
+	switch (which) {
+	case SEED:
+		s->seed = number(optarg);
+		break;
+	case LISTS:
+		s->lists = number(optarg);
+		break;
+	case SECONDS:
+		s->seconds = number(optarg);
+		break;
+	case MINUTES:
+		s->seconds = 60 * number(optarg);
+		break;
+	case OPERATIONS:
+		s->operations = number(optarg);
+		break;
+	case THREADS:
+		s->threads = (int)number(optarg);
+		break;
+	case BUDGET:
+		s->comparison.options.budget = number(optarg);
+		break;
+	case FAULTS:
+		s->comparison.options.fault_threads = !strcmp(optarg, "thread");
+		break;
+	case WITHOUT:
+		s->groups &= ~group(optarg);
+		break;
+	case REPLAY:
+		s->replay = optarg;
+		break;
+	case EMIT:
+		s->emit = true;
+		break;
+	case SELF_TEST:
+		s->self_test = true;
+		break;
+	case DIRECTORY:
+		s->comparison.directory = optarg;
+		break;
+	case KEEP_GOING:
+		s->keep_going = true;
+		break;
+	case NO_SHRINK:
+		s->no_shrink = true;
+		break;
+	default:
+		bad_usage();
+	}
+}
+
+static bool was_told(const struct difference *d)
+{
+	for (size_t i = 0; i < told_count; i++)
+		if (same_defect(&told[i], d))
+			return true;
+	if (told_count < DEFECTS_MAX)
+		told[told_count++] = *d;
+	return false;
+}
+
+/* A new difference: one line, and the list as short as it gets. */
+static void tell(const struct settings *s, const struct list *l, uint64_t seed, struct difference d)
+{
+	const struct comparison *c = &s->comparison;
+	struct list small;
+
+	if (was_told(&d))
+		return;
+	printf("seed %llu: ", (unsigned long long)seed);
+	difference_print(stdout, c, &d);
+	if (s->no_shrink)
+		return;
+	small = shrink(c, l, &d);
+	printf("shrunk to %zu operations:\n", small.n);
+	list_print(stdout, &small);
+	list_emit(stdout, &small, c->options.budget);
+	list_free(&small);
+	fflush(stdout);
+}
+
+static struct list next_list(const struct settings *s, uint64_t seed)
+{
+	struct list l;
+
+	if (!s->replay)
+		return list_generate(seed, s->operations, s->threads, s->groups);
+	if (!list_read(s->replay, &l)) {
+		fprintf(stderr, "diff: %s cannot be read as a list\n", s->replay);
+		exit(2);
+	}
+	return l;
+}
+
+static bool go_on(const struct settings *s, uint64_t done, time_t end)
+{
+	if (s->lists && done >= s->lists)
+		return false;
+	return s->seconds ? time(NULL) < end : s->lists || !done;
+}
+
+/* Takes out the n-th operation of a thread; false: there is none. */
+static bool remove_operation(struct list *l, int thread, uint32_t n)
+{
+	for (size_t i = 0; i < l->n; i++)
+		if (l->ops[i].thread == thread && n-- == 0) {
+			memmove(&l->ops[i], &l->ops[i + 1], (l->n - i - 1) * sizeof *l->ops);
+			l->n--;
+			return true;
+		}
+	return false;
+}
+
+/*
+ * One list; 1 when it differs. When told to go on, a list with a difference runs again without the operation that
+ * showed it: so one defect does not hide what comes after it.
+ */
+static int run_list(const struct settings *s, struct list *l, uint64_t seed)
+{
+	int status = 0;
+
+	for (int goes = s->keep_going ? GOES_MAX : 1; goes; goes--) {
+		struct difference d = compare(&s->comparison, l);
+
+		if (d.kind == SAME)
+			break;
+		tell(s, l, seed, d);
+		status = 1;
+		if (!remove_operation(l, d.thread, d.op))
+			break;
+	}
+	return status;
+}
+
+static int run(const struct settings *s)
+{
+	time_t end = time(NULL) + (time_t)s->seconds;
+	uint64_t done = 0, differ = 0;
+	int status = 0;
+
+	for (; go_on(s, done, end) && (!status || s->keep_going); done++) {
+		struct list l = next_list(s, s->seed + done);
+		int differs = run_list(s, &l, s->seed + done);
+
+		status |= differs;
+		differ += (uint64_t)differs;
+		list_free(&l);
+	}
+	printf("diff: seeds %llu to %llu: %llu lists of %zu operations, %llu differ\n", (unsigned long long)s->seed,
+	       (unsigned long long)(s->seed + done - 1), (unsigned long long)done, s->operations, (unsigned long long)differ);
+	return status;
+}
+
+/* ---- The tester tested ---- */
+
+/* Whether a defect is found within some lists, and cut down to what it needs. */
+static bool finds(struct settings s, const struct backend *broken, size_t most)
+{
+	bool found = false, small = false;
+
+	s.comparison.tested = broken;
+	for (uint64_t seed = 1; seed <= 20 && !found; seed++) {
+		struct list l = list_generate(seed, s.operations, s.threads, s.groups), cut;
+		struct difference d = compare(&s.comparison, &l);
+
+		found = d.kind == DIFFERENT;
+		if (found) {
+			cut = shrink(&s.comparison, &l, &d);
+			small = cut.n <= most;
+			list_print(stdout, &cut);
+			list_free(&cut);
+		}
+		list_free(&l);
+	}
+	printf("%s: %s\n", broken->name, !found ? "not found" : small ? "found" : "found, but not cut down");
+	return small;
+}
+
+/* The kernel must not differ from itself. */
+static bool finds_nothing(struct settings s)
+{
+	bool same = true;
+
+	s.comparison.tested = s.comparison.judge;
+	for (uint64_t seed = 1; seed <= 30 && same; seed++) {
+		struct list l = list_generate(seed, s.operations, seed % 2 ? 1 : 4, s.groups);
+		struct difference d = compare(&s.comparison, &l);
+
+		same = d.kind == SAME;
+		if (!same)
+			difference_print(stdout, &s.comparison, &d);
+		list_free(&l);
+	}
+	return same;
+}
+
+static int self_test(const struct settings *s)
+{
+	bool ok = finds_nothing(*s);
+
+	ok &= finds(*s, &lost_store_backend, 4);
+	ok &= finds(*s, &wrong_errno_backend, 2);
+	return !ok;
+}
+
+int main(int argc, char **argv)
+{
+	struct settings s = {
+		.comparison = {.judge = &kernel_backend,
+			       .tested = &faultline_backend,
+			       .options.budget = 1 << 20,
+			       .directory = ".",
+			       .timeout = 20},
+		.seed = (uint64_t)time(NULL),
+		.operations = 300,
+		.groups = ~0u,
+		.threads = 1,
+	};
+	int which;
+
+	while ((which = getopt_long(argc, argv, "", options, NULL)) != -1)
+		set_option(&s, which);
+	if (optind < argc || s.threads < 1 || s.threads > THREADS_MAX)
+		bad_usage();
+	if (s.self_test)
+		return self_test(&s);
+	if (s.emit) {
+		struct list l = next_list(&s, s.seed);
+
+		list_emit(stdout, &l, s.comparison.options.budget);
+		return 0;
+	}
+	return run(&s);
+}

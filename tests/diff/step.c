@@ -1,0 +1,559 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One operation: its arguments made real, the call, and the record of what came of it. */
+#include "run.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define BUFFER_MAX (256L << 10)
+#define MAP_MAX (64UL << 20)
+#define TASK_LEN (1UL << 47)
+#define SWEEP_PAGES 4096 /* of one range */
+
+static _Thread_local char buffer[BUFFER_MAX];
+
+static struct record *record(struct context *c, enum record_kind kind)
+{
+	struct record *r;
+
+	if (c->trace->n == RECORDS_MAX)
+		abort();
+	r = &c->trace->records[c->trace->n++];
+	*r = (struct record){.op = c->at, .kind = (uint8_t)kind, .process = (uint8_t)c->me};
+	return r;
+}
+
+static void skip(struct context *c)
+{
+	record(c, RECORD_SKIP);
+}
+
+static struct record *call_done(struct context *c, int64_t result)
+{
+	int err = result == -1 ? errno : 0;
+	struct record *r = record(c, RECORD_CALL);
+
+	r->result = result;
+	r->err = err;
+	return r;
+}
+
+static void access_done(struct context *c, const struct access *a)
+{
+	struct record *r = record(c, RECORD_ACCESS);
+
+	r->result = (int64_t)a->done;
+	r->sig = (uint8_t)a->sig;
+	r->code = a->code;
+	r->addr = a->sig ? zone_canonical(c, a->addr) : 0;
+	r->hash = a->hash;
+}
+
+static size_t pages_of(uint64_t len)
+{
+	return (len + PAGE - 1) & ~(uint64_t)(PAGE - 1);
+}
+
+static int fd_of(const struct context *c, int64_t which)
+{
+	return which >= 0 && which < FDS ? c->fds[which] : -1;
+}
+
+/* ---- Mappings ---- */
+
+/* A new mapping at p: told as what it is in the zone or a slot, else put in the slot and told as being somewhere. */
+static void mapped(struct context *c, int64_t slot, void *p, size_t len)
+{
+	struct record *r = call_done(c, p == MAP_FAILED ? -1 : 0);
+
+	if (p == MAP_FAILED)
+		return;
+	r->result = zone_canonical(c, p);
+	r->code = (int)((uintptr_t)p % PAGE);
+	if (r->result == ADDR_ELSEWHERE)
+		c->slots[slot % SLOTS] = (struct slot){p, pages_of(len)};
+}
+
+/* Takes a range that is no longer mapped from the slot it was in; it is a whole slot or one end of it. */
+static void cut_slot(struct context *c, char *p, size_t len)
+{
+	struct slot *s = zone_slot_of(c, p);
+
+	if (!s)
+		return;
+	if (p == s->addr)
+		s->addr += len;
+	s->len -= len;
+}
+
+static bool in_the_middle(struct context *c, char *p, size_t len)
+{
+	struct slot *s = zone_slot_of(c, p);
+
+	return s && p != s->addr && p + len != s->addr + s->len;
+}
+
+static bool is_low(const char *p)
+{
+	return (uintptr_t)p < 0x100000;
+}
+
+static bool may_map(struct context *c, char *p, size_t len, int flags)
+{
+	if (len > TASK_LEN)
+		return true;
+	if (len > MAP_MAX)
+		return false;
+	if (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE))
+		return !is_low(p) && zone_allows(c, p, len);
+	return is_low(p) || !zone_contains(c, p, 1) || zone_allows(c, p, len);
+}
+
+static void step_mmap(struct context *c, const struct op *o)
+{
+	size_t len = (size_t)o->arg[2];
+	int flags = (int)o->arg[4];
+	char *p;
+
+	if (!zone_resolve(c, o->arg[1], &p) || !may_map(c, p, len, flags) || o->arg[5] == FD_UNMAPPED ||
+	    (o->arg[5] == FD_C && (flags & MAP_SHARED)))
+		return skip(c);
+	p = c->backend->mmap(p, len, (int)o->arg[3], flags, fd_of(c, o->arg[5]), file_offset(o, o->arg[5], o->arg[6]));
+	mapped(c, o->arg[0], p, len);
+}
+
+static void step_munmap(struct context *c, const struct op *o)
+{
+	size_t len = (size_t)o->arg[1];
+	char *p;
+	int n;
+
+	if (!zone_resolve(c, o->arg[0], &p) || !(len > TASK_LEN || zone_allows(c, p, len)) || in_the_middle(c, p, pages_of(len)))
+		return skip(c);
+	n = c->backend->munmap(p, len);
+	call_done(c, n);
+	if (!n)
+		cut_slot(c, p, pages_of(len));
+}
+
+static void step_mprotect(struct context *c, const struct op *o)
+{
+	char *p;
+
+	if (!zone_resolve(c, o->arg[0], &p) || !zone_allows(c, p, (size_t)o->arg[1]))
+		return skip(c);
+	call_done(c, c->backend->mprotect(p, (size_t)o->arg[1], (int)o->arg[2]));
+}
+
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
+#endif
+
+/* Where a slot can grow in place is not the same in two runs: only moves are. */
+static bool may_move_slot(struct context *c, const char *p, size_t old, size_t new, int flags)
+{
+	struct slot *s = zone_slot_of(c, p);
+
+	if (!s)
+		return true;
+	return p == s->addr && (!old || pages_of(old) == s->len) && (new <= old || (flags & MREMAP_MAYMOVE));
+}
+
+static bool may_remap(struct context *c, const struct op *o, char *p, char *to)
+{
+	size_t old = (size_t)o->arg[2], new = (size_t)o->arg[3];
+	int flags = (int)o->arg[4];
+
+	if (!zone_allows(c, p, old) || (new > MAP_MAX &&new <= TASK_LEN) || !may_move_slot(c, p, old, new, flags))
+		return false;
+	if ((flags & MREMAP_FIXED) && (is_low(to) || (new <= TASK_LEN && !zone_allows(c, to, new))))
+		return false;
+	return zone_slot_of(c, p) || new > TASK_LEN || zone_allows(c, p, new);
+}
+
+static void step_mremap(struct context *c, const struct op *o)
+{
+	size_t old = (size_t)o->arg[2], new = (size_t)o->arg[3];
+	int flags = (int)o->arg[4];
+	char *from, *to;
+	void *p;
+
+	if (!zone_resolve(c, o->arg[1], &from) || !zone_resolve(c, o->arg[5], &to) || !may_remap(c, o, from, to))
+		return skip(c);
+	p = c->backend->mremap(from, old, new, flags, to);
+	if (p != MAP_FAILED && old && !(flags & MREMAP_DONTUNMAP))
+		cut_slot(c, from, pages_of(old));
+	mapped(c, o->arg[0], p, new);
+}
+
+static void step_madvise(struct context *c, const struct op *o)
+{
+	char *p;
+
+	if (!zone_resolve(c, o->arg[0], &p) || !zone_allows(c, p, (size_t)o->arg[1]))
+		return skip(c);
+	call_done(c, c->backend->madvise(p, (size_t)o->arg[1], (int)o->arg[2]));
+}
+
+static void step_msync(struct context *c, const struct op *o)
+{
+	char *p;
+
+	if (!zone_resolve(c, o->arg[0], &p) || !zone_allows(c, p, (size_t)o->arg[1]))
+		return skip(c);
+	call_done(c, c->backend->msync(p, (size_t)o->arg[1], (int)o->arg[2]));
+}
+
+/* What is in memory is each implementation's own business: only the answer counts. */
+static void step_mincore(struct context *c, const struct op *o)
+{
+	size_t len = (size_t)o->arg[1];
+	char *p;
+
+	if (!zone_resolve(c, o->arg[0], &p) || !zone_allows(c, p, len) || (len > MAP_MAX && len <= TASK_LEN))
+		return skip(c);
+	call_done(c, c->backend->mincore(p, len, (unsigned char *)buffer));
+}
+
+/* ---- Accesses ---- */
+
+static bool resolve_access(struct context *c, int64_t addr, size_t len, char **p)
+{
+	return len <= MAP_MAX && zone_resolve(c, addr, p) && zone_contains(c, *p, len);
+}
+
+static void step_load(struct context *c, const struct op *o)
+{
+	struct access a = {0};
+	char *p;
+
+	if (!resolve_access(c, o->arg[0], 8, &p))
+		return skip(c);
+	access_load(p, (int)o->arg[1], &a);
+	access_done(c, &a);
+}
+
+static void step_store(struct context *c, const struct op *o)
+{
+	struct access a = {0};
+	char *p;
+
+	if (!resolve_access(c, o->arg[0], 8, &p))
+		return skip(c);
+	access_store(c->backend, p, (int)o->arg[1], (uint64_t)o->arg[2], &a);
+	access_done(c, &a);
+}
+
+static void step_atomic(struct context *c, const struct op *o)
+{
+	struct access a = {0};
+	char *p;
+
+	if (!resolve_access(c, o->arg[0], 8, &p) || (uintptr_t)p % 8)
+		return skip(c);
+	access_add(p, (uint64_t)o->arg[1], &a);
+	access_done(c, &a);
+}
+
+static void step_hash(struct context *c, const struct op *o)
+{
+	struct access a = {.hash = HASH_START};
+	char *p;
+
+	if (!resolve_access(c, o->arg[0], (size_t)o->arg[1], &p))
+		return skip(c);
+	access_hash(p, (size_t)o->arg[1], &a);
+	access_done(c, &a);
+}
+
+static void step_fill(struct context *c, const struct op *o)
+{
+	struct access a = {0};
+	char *p;
+
+	if (!resolve_access(c, o->arg[0], (size_t)o->arg[1], &p))
+		return skip(c);
+	access_fill(c->backend, p, (size_t)o->arg[1], (uint64_t)o->arg[2], &a);
+	access_done(c, &a);
+}
+
+/* ---- System calls ---- */
+
+static void make_bytes(int64_t seed, size_t len)
+{
+	uint64_t x = (uint64_t)seed;
+
+	for (size_t i = 0; i < len; i += 8) {
+		uint64_t word = random_next(&x);
+
+		memcpy(buffer + i, &word, 8);
+	}
+}
+
+static bool fits(int64_t len)
+{
+	return (uint64_t)len <= BUFFER_MAX - 8 || len < 0;
+}
+
+static int64_t file_size(struct context *c, int64_t fd)
+{
+	struct stat st;
+
+	return fstat(fd_of(c, fd), &st) ? 0 : st.st_size;
+}
+
+/* A write that ends there. */
+static bool may_extend(struct context *c, int64_t fd, int64_t end)
+{
+	return end <= file_size(c, fd) || file_keeps_size(fd, end);
+}
+
+static void step_pread(struct context *c, const struct op *o)
+{
+	int64_t off = file_offset(o, o->arg[0], o->arg[2]);
+	ssize_t n;
+
+	if (!fits(o->arg[1]))
+		return skip(c);
+	n = c->backend->pread(fd_of(c, o->arg[0]), buffer, (size_t)o->arg[1], off);
+	call_done(c, n)->hash = n > 0 ? hash_bytes(HASH_START, buffer, (size_t)n) : 0;
+}
+
+static void step_pwrite(struct context *c, const struct op *o)
+{
+	int64_t off = file_offset(o, o->arg[0], o->arg[2]);
+
+	if (!fits(o->arg[1]) || !may_extend(c, o->arg[0], off + o->arg[1]))
+		return skip(c);
+	make_bytes(o->arg[3], o->arg[1] > 0 ? (size_t)o->arg[1] : 0);
+	call_done(c, c->backend->pwrite(fd_of(c, o->arg[0]), buffer, (size_t)o->arg[1], off));
+}
+
+static bool in_page(const void *p, size_t len)
+{
+	return (uintptr_t)p % PAGE + len <= (size_t)PAGE;
+}
+
+/*
+ * A copy between a file and a mapping of the same file, where the two overlap, has no defined result: it depends on
+ * the pieces in which the kernel copies. It has within a page, when nothing moves.
+ */
+static bool may_overlap(const struct op *o, const char *p, int64_t off)
+{
+	return o->arg[0] != FD_UNMAPPED && !(in_page(p, (size_t)o->arg[2]) && (uintptr_t)p % PAGE == (uint64_t)off % PAGE);
+}
+
+static void step_pread_into(struct context *c, const struct op *o)
+{
+	int64_t off = file_offset(o, o->arg[0], o->arg[3]);
+	char *p;
+
+	if (!resolve_access(c, o->arg[1], (size_t)o->arg[2], &p) || may_overlap(o, p, off))
+		return skip(c);
+	call_done(c, c->backend->pread(fd_of(c, o->arg[0]), p, (size_t)o->arg[2], off));
+}
+
+/* A write from memory that cannot be read moves the end of the file on some file systems, and should not. */
+static bool extends_from_bad_memory(struct context *c, const struct op *o, const char *p, int64_t off)
+{
+	struct access a = {0};
+
+	if (off < 0 || off + o->arg[2] <= file_size(c, o->arg[0]))
+		return false;
+	for (const char *at = p; at < p + o->arg[2] && !a.sig; at = (const char *)(((uintptr_t)at | (PAGE - 1)) + 1))
+		access_load(at, 1, &a);
+	return a.sig;
+}
+
+static void step_pwrite_from(struct context *c, const struct op *o)
+{
+	int64_t off = file_offset(o, o->arg[0], o->arg[3]);
+	char *p;
+
+	if (!resolve_access(c, o->arg[1], (size_t)o->arg[2], &p) || may_overlap(o, p, off) || !may_extend(c, o->arg[0], off + o->arg[2]) ||
+	    extends_from_bad_memory(c, o, p, off))
+		return skip(c);
+	call_done(c, c->backend->pwrite(fd_of(c, o->arg[0]), p, (size_t)o->arg[2], off));
+}
+
+/* Within a page: where a pipe stops at memory that cannot be had depends on how its pages happen to lie. */
+static bool resolve_in_page(struct context *c, int64_t addr, int64_t len, char **p)
+{
+	return len > 0 && len <= PAGE && resolve_access(c, addr, (size_t)len, p) && in_page(*p, (size_t)len);
+}
+
+static ssize_t drain(struct context *c)
+{
+	return read(c->pipe[0], buffer, BUFFER_MAX);
+}
+
+static void step_send(struct context *c, const struct op *o)
+{
+	struct record *r;
+	ssize_t n;
+	char *p;
+
+	if (!resolve_in_page(c, o->arg[0], o->arg[1], &p))
+		return skip(c);
+	r = call_done(c, c->backend->send(c->pipe[1], p, (size_t)o->arg[1]));
+	n = drain(c);
+	r->hash = n > 0 ? hash_bytes(HASH_START, buffer, (size_t)n) : 0;
+}
+
+static void step_receive(struct context *c, const struct op *o)
+{
+	char *p;
+
+	if (!resolve_in_page(c, o->arg[0], o->arg[1], &p))
+		return skip(c);
+	make_bytes(o->arg[2], PAGE);
+	if (write(c->pipe[1], buffer, (size_t)o->arg[1]) != o->arg[1])
+		abort();
+	call_done(c, c->backend->receive(c->pipe[0], p, (size_t)o->arg[1]));
+	drain(c);
+}
+
+static void step_truncate(struct context *c, const struct op *o)
+{
+	if (o->arg[0] == FD_SHARED || !file_keeps_size(o->arg[0], o->arg[1]))
+		return skip(c);
+	call_done(c, c->backend->ftruncate(fd_of(c, o->arg[0]), o->arg[1]));
+}
+
+static void step_reopen(struct context *c, const struct op *o)
+{
+	int64_t which = o->arg[0];
+
+	if (which < 0 || which >= FDS || which == FD_PIPE || which == FD_CLOSED)
+		return skip(c);
+	close(c->fds[which]);
+	c->fds[which] = files_open(c->thread, (int)which);
+	call_done(c, c->fds[which] < 0 ? -1 : 0);
+}
+
+/* ---- Checks ---- */
+
+static void step_layout(struct context *c, const struct op *o)
+{
+	static _Thread_local struct range ranges[RANGES_MAX];
+	size_t n = layout_read(c, ranges);
+
+	(void)o;
+	for (size_t i = 0; i < n; i++) {
+		struct record *r = record(c, RECORD_LAYOUT);
+
+		r->addr = zone_canonical(c, ranges[i].start);
+		r->result = ranges[i].end - ranges[i].start;
+		r->code = ranges[i].prot;
+	}
+}
+
+static void sweep_range(struct context *c, const struct range *g)
+{
+	struct access total = {.hash = HASH_START};
+	int failed = 0;
+	struct record *r;
+
+	for (char *p = g->start; p < g->end && p < g->start + SWEEP_PAGES * PAGE; p += PAGE) {
+		struct access a = {.hash = total.hash};
+
+		access_hash(p, PAGE, &a);
+		total.hash = a.sig ? total.hash : a.hash;
+		if (a.sig && !failed++)
+			total = (struct access){.sig = a.sig, .code = a.code, .addr = a.addr, .hash = total.hash};
+	}
+	r = record(c, RECORD_SWEEP);
+	r->err = failed;
+	r->sig = (uint8_t)total.sig;
+	r->code = total.code;
+	r->addr = zone_canonical(c, failed ? total.addr : g->start);
+	r->result = g->end - g->start;
+	r->hash = total.hash;
+}
+
+static void step_sweep(struct context *c, const struct op *o)
+{
+	static _Thread_local struct range ranges[RANGES_MAX];
+	size_t n = layout_read(c, ranges);
+
+	(void)o;
+	for (size_t i = 0; i < n; i++)
+		if (ranges[i].prot & PROT_READ)
+			sweep_range(c, &ranges[i]);
+}
+
+static void check_file(struct context *c, int which)
+{
+	int64_t off = which == FD_SHARED ? c->thread * STRIPE : 0, end = off + (4 << 20);
+	struct record *r = record(c, RECORD_FILE);
+	struct stat st;
+	ssize_t n;
+
+	r->addr = which;
+	r->result = fstat(c->fds[which], &st) ? -1 : st.st_size;
+	r->hash = HASH_START;
+	while (off < end && (n = c->backend->pread(c->fds[which], buffer, (size_t)BUFFER_MAX, off)) > 0) {
+		r->hash = hash_bytes(r->hash, buffer, (size_t)n);
+		off += n;
+	}
+}
+
+static void step_check_file(struct context *c, const struct op *o)
+{
+	if (o->arg[0] < 0 || o->arg[0] >= FDS || o->arg[0] == FD_PIPE)
+		return skip(c);
+	check_file(c, (int)o->arg[0]);
+}
+
+void step_check_files(struct context *c)
+{
+	static const int which[] = {FD_A_RDONLY, FD_B, FD_C, FD_D_RDONLY, FD_EMPTY, FD_SHARED, FD_UNMAPPED};
+
+	for (size_t i = 0; i < sizeof which / sizeof *which; i++)
+		check_file(c, which[i]);
+}
+
+void step_final_checks(struct context *c)
+{
+	step_layout(c, NULL);
+	step_sweep(c, NULL);
+	step_check_files(c);
+}
+
+static void (*const steps[OP_CODES])(struct context *, const struct op *) = {
+	[OP_MMAP] = step_mmap,
+	[OP_MUNMAP] = step_munmap,
+	[OP_MPROTECT] = step_mprotect,
+	[OP_MREMAP] = step_mremap,
+	[OP_MADVISE] = step_madvise,
+	[OP_MSYNC] = step_msync,
+	[OP_MINCORE] = step_mincore,
+	[OP_LOAD] = step_load,
+	[OP_STORE] = step_store,
+	[OP_ATOMIC] = step_atomic,
+	[OP_HASH] = step_hash,
+	[OP_FILL] = step_fill,
+	[OP_PREAD] = step_pread,
+	[OP_PWRITE] = step_pwrite,
+	[OP_PREAD_INTO] = step_pread_into,
+	[OP_PWRITE_FROM] = step_pwrite_from,
+	[OP_SEND] = step_send,
+	[OP_RECEIVE] = step_receive,
+	[OP_TRUNCATE] = step_truncate,
+	[OP_REOPEN] = step_reopen,
+	[OP_LAYOUT] = step_layout,
+	[OP_SWEEP] = step_sweep,
+	[OP_CHECK_FILE] = step_check_file,
+};
+
+void step_run(struct context *c, const struct op *o)
+{
+	if (steps[o->code])
+		steps[o->code](c, o);
+	else
+		skip(c);
+}
