@@ -285,7 +285,6 @@ struct fl_space_options {
 	uint64_t data_limit;          /* private writable bytes at most, as RLIMIT_DATA; 0: none */
 	uint64_t memlock_limit;       /* bytes locked at most, privileged or not; 0: the process's RLIMIT_MEMLOCK */
 	uint64_t mmap_min_addr;       /* no MAP_FIXED below it; 0: the kernel's vm.mmap_min_addr */
-	uint64_t stack_guard_gap;     /* bytes that stay free below a mapping with MAP_GROWSDOWN; 0: 1 MiB */
 };
 
 /* NULL with errno as fl_init() says, or EINVAL (options that make no sense). At most 16 spaces, 4 of them with FL_FAULTS_THREAD: ENOMEM. options may be NULL. */

@@ -131,16 +131,39 @@ void file_io_unpin(const void *buf, size_t len)
 
 typedef ssize_t (*piece_fn)(int fd, void *buf, size_t len, off_t off);
 
+/* Pins as much as can be had from the start of the buffer; how many bytes that is. */
+static size_t pin_prefix(const void *buf, size_t len, bool write)
+{
+	size_t done = 0;
+
+	if (!file_io_pin(buf, len, write))
+		return len;
+	while (done < len) {
+		size_t part = min_u64(len - done, FL_PAGE_SIZE - (((uintptr_t)buf + done) & FL_PAGE_MASK));
+
+		if (file_io_pin((const char *)buf + done, part, write))
+			break;
+		done += part;
+	}
+	return done;
+}
+
+/* What cannot be pinned is left to the kernel to refuse, which also knows the order of errors. */
 static ssize_t one_piece(piece_fn fn, int fd, void *buf, size_t len, off_t off, bool write)
 {
-	int err = file_io_pin(buf, len, write);
-	ssize_t n;
+	size_t pinned = pin_prefix(buf, len, write);
+	ssize_t n = fn(fd, buf, pinned ? pinned : len, off);
 
-	if (err)
-		return err;
-	n = fn(fd, buf, len, off);
-	file_io_unpin(buf, len);
+	for (size_t done = 0, part; done < pinned; done += part) { /* page by page or all at once, as it was pinned */
+		part = pinned == len ? len : min_u64(pinned - done, FL_PAGE_SIZE - (((uintptr_t)buf + done) & FL_PAGE_MASK));
+		file_io_unpin((char *)buf + done, part);
+	}
 	return n;
+}
+
+static bool is_absurd(const void *buf, size_t len)
+{
+	return len > TASK_SIZE || (uintptr_t)buf > TASK_SIZE - len;
 }
 
 /* Calls fn on the buffer, in pinned pieces when it is memory of ours; short when a piece was. */
@@ -148,7 +171,7 @@ static ssize_t in_pieces(piece_fn fn, int fd, void *buf, size_t len, off_t off, 
 {
 	size_t done = 0;
 
-	if (!file_io_is_ours(buf, len))
+	if (is_absurd(buf, len) || !file_io_is_ours(buf, len))
 		return fn(fd, buf, len, off);
 	do {
 		size_t part = min_u64(len - done, file_io_piece_limit());
@@ -165,6 +188,16 @@ static ssize_t in_pieces(piece_fn fn, int fd, void *buf, size_t len, off_t off, 
 
 /* ---- The calls ---- */
 
+/* No more than the file can give: what a read does not fill must not become a private copy by being pinned. */
+static size_t readable(int fd, size_t len, off_t off)
+{
+	struct stat st;
+
+	if (off < 0 || len > TASK_SIZE || sys_fstat(fd, &st) || !S_ISREG(st.st_mode) || !st.st_size)
+		return len; /* files of /proc say 0 */
+	return off < st.st_size ? min_u64(len, (uint64_t)(st.st_size - off)) : 0;
+}
+
 ssize_t file_io_pread(int fd, void *buf, size_t len, off_t off)
 {
 	struct address_space *as = file_io_lookup(fd);
@@ -174,7 +207,7 @@ ssize_t file_io_pread(int fd, void *buf, size_t len, off_t off)
 		n = off < 0 ? 0 : file_io_sync(as, (uint64_t)off, len);
 		file_io_put(as);
 	}
-	return n < 0 ? n : in_pieces(sys_pread, fd, buf, len, off, true);
+	return n < 0 ? n : in_pieces(sys_pread, fd, buf, readable(fd, len, off), off, true);
 }
 
 static ssize_t change_and_write(int fd, void *buf, size_t len, off_t off)

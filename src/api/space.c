@@ -49,7 +49,6 @@ static int limits_of(const struct fl_space_options *o, struct mm_limits *l)
 	set_limit(&l->data, o->data_limit);
 	set_limit(&l->memlock, o->memlock_limit);
 	set_limit(&l->min_addr, o->mmap_min_addr);
-	set_limit(&l->stack_gap, o->stack_guard_gap);
 	l->commit = o->commit_limit;
 	if (o->overcommit)
 		l->overcommit = (enum overcommit)(o->overcommit - 1);
@@ -258,7 +257,7 @@ FL_EXPORT void *fl_mremap(void *old_address, size_t old_size, size_t new_size, i
 	fl_space *s = started_space();
 	void *new_address = NULL;
 
-	if (flags & MREMAP_FIXED) {
+	if (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) {
 		va_list ap;
 
 		va_start(ap, flags);

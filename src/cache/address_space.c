@@ -223,16 +223,43 @@ static int open_frames(struct address_space *as, int fd)
 	return as->memfd < 0 ? as->memfd : address_space_stat(as);
 }
 
-/* A file in memory needs no page cache, and what a device maps only its driver knows. */
-static void look_at_file_system(struct address_space *as, int fd, mode_t mode)
+/* Whether the kernel can map it at all: files of /proc mostly cannot, and look like any other. */
+static int try_to_map(int fd)
+{
+	void *p = sys_mmap(NULL, FL_PAGE_SIZE, PROT_NONE, MAP_PRIVATE, fd, 0);
+
+	return sys_is_err(p) ? sys_err(p) : sys_munmap(p, FL_PAGE_SIZE);
+}
+
+/* A file in memory needs no page cache, and what a device or a special file maps only the kernel knows. */
+static bool is_kernels(const struct statfs *fs, mode_t mode)
+{
+	switch ((unsigned long)fs->f_type) {
+	case TMPFS_MAGIC:
+	case RAMFS_MAGIC:
+	case HUGETLBFS_MAGIC:
+	case PROC_SUPER_MAGIC:
+	case SYSFS_MAGIC:
+	case DEBUGFS_MAGIC:
+	case TRACEFS_MAGIC:
+	case ANON_INODE_FS_MAGIC:
+		return true;
+	default:
+		return !S_ISREG(mode);
+	}
+}
+
+static int look_at_file_system(struct address_space *as, int fd, mode_t mode)
 {
 	struct statfs fs;
+	int err = (int)sys_call(SYS_fstatfs, fd, (long)&fs, 0, 0, 0, 0);
 
-	if (sys_call(SYS_fstatfs, fd, (long)&fs, 0, 0, 0, 0))
-		return;
+	if (err)
+		return err;
 	as->noexec = fs.f_flags & ST_NOEXEC;
-	as->kernels = !S_ISREG(mode) || fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC || fs.f_type == HUGETLBFS_MAGIC;
+	as->kernels = is_kernels(&fs, mode);
 	atomic_store(&as->handed, as->kernels);
+	return S_ISREG(mode) ? try_to_map(fd) : 0;
 }
 
 static void free_file(struct address_space *as)
@@ -253,9 +280,9 @@ static int new_file(int fd, const struct stat *st, bool scratch, struct address_
 		return -ENOMEM;
 	as->file = (struct file_id){.dev = st->st_dev, .ino = st->st_ino};
 	as->scratch = scratch;
-	if (!scratch)
-		look_at_file_system(as, fd, st->st_mode);
-	err = open_store(as, fd);
+	err = scratch ? 0 : look_at_file_system(as, fd, st->st_mode);
+	if (!err)
+		err = open_store(as, fd);
 	if (!err)
 		err = open_frames(as, fd);
 	if (err) {

@@ -255,10 +255,20 @@ int reserve_frames(uint32_t want, uint32_t *got)
 	return -ENOMEM;
 }
 
+/* A page for metadata; gives up where a fault would wait, since a budget full of mappings has nothing to reclaim. */
+static bool reserve_quickly(void)
+{
+	for (int turn = 0; turn < 4; turn++) {
+		if (budget_try_reserve(1))
+			return true;
+		if (!reclaim_pages(batch_size(1)))
+			sys_yield();
+	}
+	return false;
+}
+
 void metadata_refill(void)
 {
-	uint32_t got;
-
-	while (budget_metadata_low() && reserve_frames(1, &got) == 0)
+	while (budget_metadata_low() && reserve_quickly())
 		budget_add_spare();
 }

@@ -162,9 +162,13 @@ static int remap_private(struct vma *v)
 		err = copy_private(v, (uint64_t)p);
 	if (!err)
 		err = sys_mprotect(p, len, v->prot);
+	mm_move_begin((uint64_t)p, len);
 	if (!err && sys_is_err(sys_mremap(p, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, (void *)v->start)))
 		err = -ENOMEM;
-	return err ? err : attach(v, v->start);
+	if (!err)
+		err = attach(v, v->start);
+	mm_move_end(v->start, len);
+	return err;
 }
 
 static int remap_frames(struct vma *v)

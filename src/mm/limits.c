@@ -18,7 +18,6 @@ void mm_limits_default(struct mm_limits *l)
 		.address_space = UINT64_MAX,
 		.data = UINT64_MAX,
 		.memlock = UINT64_MAX,
-		.stack_gap = STACK_GAP_DEFAULT,
 		.overcommit = OVERCOMMIT_ALWAYS, /* the kernel's own policy stands behind a native space */
 	};
 }

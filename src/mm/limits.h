@@ -12,14 +12,13 @@
 #include <stdint.h>
 
 #define MAP_COUNT_DEFAULT 65530
-#define STACK_GAP_DEFAULT (256ULL << 12)
 
 enum overcommit { OVERCOMMIT_HEURISTIC, OVERCOMMIT_ALWAYS, OVERCOMMIT_NEVER };
 
 struct mm_limits {
 	uint64_t map_count;
 	uint64_t address_space, data, memlock; /* bytes; UINT64_MAX for none, and for the process's RLIMIT_MEMLOCK */
-	uint64_t min_addr, stack_gap;
+	uint64_t min_addr;
 	uint64_t commit; /* bytes: of OVERCOMMIT_NEVER, and what a single mapping may have with OVERCOMMIT_HEURISTIC; 0 for none */
 	enum overcommit overcommit;
 };

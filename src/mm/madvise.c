@@ -299,6 +299,13 @@ static bool is_populate(int advice)
 	return advice == MADV_POPULATE_READ || advice == MADV_POPULATE_WRITE;
 }
 
+static int populate_part(struct mm *mm, const struct vma_part *p, bool write)
+{
+	if (!(p->prot & (write ? PROT_WRITE : PROT_READ)))
+		return -EINVAL;
+	return mm_populate(mm, p->start, p->end - p->start, write);
+}
+
 int mm_madvise(struct mm *mm, uint64_t addr, uint64_t len, int advice, bool whole)
 {
 	bool hole = false;
@@ -316,7 +323,7 @@ int mm_madvise(struct mm *mm, uint64_t addr, uint64_t len, int advice, bool whol
 		if (!is_populate(advice))
 			err = advise_part(mm, &p, advice);
 		else
-			err = hole && !whole ? -ENOMEM : mm_populate(mm, p.start, p.end - p.start, advice == MADV_POPULATE_WRITE);
+			err = hole && !whole ? -ENOMEM : populate_part(mm, &p, advice == MADV_POPULATE_WRITE);
 		address_space_put(p.as);
 	}
 	return err ? err : hole && !whole ? -ENOMEM : 0;

@@ -141,13 +141,13 @@ static int populate_locked(struct mm *mm, uint64_t start, uint64_t end)
 	return err;
 }
 
-/* Start and length need not be aligned. False when they wrap around. */
+/* Start and length need not be aligned; a length that wraps is what is left of it, as on Linux. False when the end wraps. */
 static bool lock_range_of(uint64_t addr, uint64_t len, struct lock_range *r)
 {
 	uint64_t in_page = addr & FL_PAGE_MASK, whole = page_align_up(len + in_page);
 
 	*r = (struct lock_range){.start = addr - in_page, .end = addr - in_page + whole};
-	return r->end >= r->start && (whole >= len);
+	return r->end >= r->start;
 }
 
 int mm_mlock(struct mm *mm, uint64_t addr, uint64_t len, int flags, bool whole)
@@ -161,7 +161,7 @@ int mm_mlock(struct mm *mm, uint64_t addr, uint64_t len, int flags, bool whole)
 	if (!can_do_mlock(mm))
 		return -EPERM;
 	if (!lock_range_of(addr, len, &r))
-		return mlock_limit_ok(mm, len) ? -EINVAL : -ENOMEM;
+		return mlock_limit_ok(mm, page_align_up(len)) ? -EINVAL : -ENOMEM;
 	if (r.start == r.end)
 		return 0;
 	metadata_refill();

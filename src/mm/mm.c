@@ -91,6 +91,8 @@ void mm_account(struct mm *mm, struct vma *v, int sign)
 	report_raise(&v->as->report->mapped_bytes, &v->as->report->mapped_peak, bytes);
 	if (v->start < atomic_load(&mm->low))
 		atomic_store(&mm->low, v->start);
+	if (v->flags & VM_GROWSDOWN)
+		atomic_store(&mm->grows_down, true);
 	if (v->end > atomic_load(&mm->high))
 		atomic_store(&mm->high, v->end);
 }
@@ -147,10 +149,13 @@ void vma_describe(struct vma *v, uint64_t addr, struct fault *f)
 
 int vma_fault(struct vma *v, uint64_t addr, bool write, bool present, struct fault *f)
 {
+	bool takes_private = !(v->flags & VM_SHARED) && (write || vma_is_anonymous(v));
+	int err = takes_private ? vma_prepare_anon(v) : 0; /* which says where in the object the page is */
+
 	vma_describe(v, addr, f);
 	f->write = write;
 	f->present = present;
-	return fault_needs_anon(f) ? vma_prepare_anon(v) : 0;
+	return err;
 }
 
 /*
@@ -207,15 +212,27 @@ static int fault_in(struct mm *mm, uint64_t addr, unsigned flags)
 	return err;
 }
 
+/* The second look is for an access that the kernel has grown a mapping for (MAP_GROWSDOWN), of which we hear only now. */
+static int fault_in_space(struct mm *mm, uint64_t addr, unsigned flags)
+{
+	bool grows = atomic_load_explicit(&mm->grows_down, memory_order_relaxed);
+	int err = -EFAULT;
+
+	if (addr >= atomic_load_explicit(&mm->high, memory_order_relaxed))
+		return -EFAULT;
+	if (addr >= atomic_load_explicit(&mm->low, memory_order_relaxed))
+		err = fault_in(mm, addr, flags);
+	if (err == -EFAULT && grows && mm_grow_down(mm, page_align_down(addr)))
+		err = fault_in(mm, addr, flags);
+	return err;
+}
+
 int mm_handle_fault(uint64_t addr, unsigned flags)
 {
 	struct mm *mm;
 
 	for (int i = 0; (mm = mm_space(i)); i++) {
-		if (addr < atomic_load_explicit(&mm->low, memory_order_relaxed) ||
-		    addr >= atomic_load_explicit(&mm->high, memory_order_relaxed))
-			continue;
-		int err = fault_in(mm, addr, flags);
+		int err = fault_in_space(mm, addr, flags);
 
 		if (err != -EFAULT)
 			return err;

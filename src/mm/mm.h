@@ -27,6 +27,7 @@ struct mm {
 	/* Bytes, changed under mmap_lock: all; private and writable; with VM_ACCOUNT; with VM_LOCKED. */
 	_Atomic uint64_t mapped, data, committed, locked;
 	_Atomic uint64_t low, high; /* all VMAs lie in [low, high); only ever grows */
+	_Atomic bool grows_down;     /* a mapping may: set once there was one */
 	bool inline_faults;         /* constant */
 };
 
@@ -117,11 +118,16 @@ void vma_link_rmap(struct vma *v);
 void vma_unlink_rmap(struct vma *v);
 /* Puts a new VMA in place, after vma_index_prepare(). Caller holds mmap_lock and rmap_lock. */
 void vma_insert(struct mm *mm, struct vma *v, uint64_t start, uint64_t end);
+/* Whether addr is ours now: the kernel has grown a mapping with MAP_GROWSDOWN down to it. */
+bool mm_grow_down(struct mm *mm, uint64_t addr);
 /* Has the faults in the range come to us, for a mapping as v is. */
 int mm_attach(struct mm *mm, const struct vma *v, uint64_t addr, uint64_t len);
 /* munmap of a range whose ends are split, with mmap_lock held; *gone is for vma_dispose(). */
 int mm_unmap_split(struct mm *mm, uint64_t start, uint64_t end, bool whole, struct vma **gone);
 bool mm_any_sealed(struct mm *mm, uint64_t start, uint64_t end);
+/* Around the kernel's mremap() of a registered mapping, at its old and its new place, which must be registered in between. */
+void mm_move_begin(uint64_t addr, uint64_t len);
+void mm_move_end(uint64_t addr, uint64_t len);
 /* What madvise() said of a mapping, said again of a new kernel mapping in its place. */
 void mm_advise_again(const struct vma *v, uint64_t addr, uint64_t len);
 /* Gives back what a locked mapping of len bytes took of the budget's share for locked pages. */

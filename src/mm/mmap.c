@@ -19,9 +19,11 @@
 #include "util/compiler.h"
 #include "util/sys.h"
 
-#define LEGACY_FLAGS                                                                                                          \
-	(MAP_SHARED | MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_DENYWRITE | MAP_EXECUTABLE | MAP_GROWSDOWN | MAP_LOCKED | \
-	 MAP_NORESERVE | MAP_POPULATE | MAP_NONBLOCK | MAP_STACK | MAP_HUGETLB | MAP_32BIT | MAP_FIXED_NOREPLACE)
+/* LEGACY_MAP_MASK of Linux: what MAP_SHARED_VALIDATE takes beside MAP_SYNC. The last two: MAP_ABOVE4G, MAP_UNINITIALIZED. */
+#define MAP_HUGE_BITS (0x1f << MAP_HUGE_SHIFT) /* of MAP_HUGE_2MB and MAP_HUGE_1GB */
+#define LEGACY_FLAGS                                                                                                   \
+	(MAP_SHARED | MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_DENYWRITE | MAP_EXECUTABLE | MAP_GROWSDOWN | MAP_LOCKED |  \
+	 MAP_NORESERVE | MAP_POPULATE | MAP_NONBLOCK | MAP_STACK | MAP_HUGETLB | MAP_32BIT | MAP_HUGE_BITS | 0x80 | 0x4000000)
 #define KERNEL_FLAGS (MAP_NORESERVE | MAP_32BIT | MAP_STACK | MAP_GROWSDOWN | MAP_FIXED | MAP_FIXED_NOREPLACE)
 #define FILE_BYTES_MAX ((PAGE_INDEX_MAX + 1) << FL_PAGE_SHIFT)
 #define PROT_ALL (PROT_READ | PROT_WRITE | PROT_EXEC)
@@ -101,7 +103,7 @@ static int check_access(const struct mapping *m)
 {
 	switch (m->rq->flags & MAP_TYPE) {
 	case MAP_SHARED_VALIDATE:
-		if (m->rq->flags & ~(LEGACY_FLAGS | MAP_SHARED_VALIDATE))
+		if (m->rq->flags & ~(LEGACY_FLAGS | MAP_SHARED_VALIDATE | MAP_SYNC))
 			return -EOPNOTSUPP;
 		/* fall through */
 	case MAP_SHARED:
@@ -163,10 +165,14 @@ static int get_object(struct mapping *m)
 	if (m->anonymous)
 		return address_space_new_scratch(m->len, &m->as);
 	err = address_space_get(m->rq->fd, &m->st, &m->as);
-	if (!err && (m->rq->prot & PROT_EXEC) && m->as->noexec) {
-		address_space_put(m->as);
+	if (err)
+		return err;
+	if ((m->rq->prot & PROT_EXEC) && m->as->noexec)
 		err = -EPERM;
-	}
+	else if ((m->rq->flags & MAP_SYNC) && !m->as->kernels)
+		err = -EOPNOTSUPP; /* for files on persistent memory */
+	if (err)
+		address_space_put(m->as);
 	return err;
 }
 
@@ -420,11 +426,17 @@ static bool same_file(struct mm *mm, const struct vma *v, uint64_t end)
 	while (v->end < end) {
 		const struct vma *next = vma_find(&mm->index, v->end);
 
-		if (!next || next->start != v->end || next->as != v->as || next->flags != v->flags)
+		if (!next || next->start != v->end || next->as != v->as || next->flags != v->flags || next->prot != v->prot)
 			return false;
 		v = next;
 	}
 	return true;
+}
+
+/* To Linux, a mapping of a file that is not open for writing is not a shared one. */
+static bool is_shared_writable(const struct vma *v)
+{
+	return (v->flags & (VM_SHARED | VM_MAYWRITE)) == (VM_SHARED | VM_MAYWRITE);
 }
 
 /* Finds what is mapped there; its object, with a reference, and protection go into the call. */
@@ -435,10 +447,10 @@ static int mapped_there(struct mm *mm, struct mapping *m, struct mmap_request *r
 
 	mutex_lock(&mm->mmap_lock);
 	v = vma_find(&mm->index, rq->addr);
-	if (v && v->start <= rq->addr && (v->flags & VM_SHARED) && same_file(mm, v, rq->addr + rq->len)) {
+	if (v && v->start <= rq->addr && is_shared_writable(v) && same_file(mm, v, rq->addr + rq->len)) {
 		m->as = v->as;
 		address_space_hold(m->as);
-		m->access = v->flags & VM_MAYWRITE ? O_RDWR : O_RDONLY;
+		m->access = O_RDWR;
 		rq->prot = v->prot;
 		rq->flags |= v->flags & VM_LOCKED ? MAP_LOCKED : 0;
 		rq->fd = file_store_fd(v->as->store);

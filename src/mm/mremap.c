@@ -96,6 +96,8 @@ static int unmap_part(struct mm *mm, struct remap *r, uint64_t addr, uint64_t le
 	struct vma *gone = NULL;
 	int err;
 
+	if (addr > TASK_SIZE || len > TASK_SIZE - addr)
+		return -EINVAL;
 	if (mm_any_sealed(mm, addr, addr + len))
 		return -EPERM;
 	err = vma_split_range(mm, addr, addr + len);
@@ -181,6 +183,20 @@ static int kernel_mremap(const struct remap *r, int flags, uint64_t *addr)
 
 	*addr = (uint64_t)p;
 	return sys_is_err(p) ? sys_err(p) : 0;
+}
+
+/*
+ * A mapping that the kernel has moved beside one that it can merge it with would take that one's registration along when it loses
+ * its own. Mappings of which one is marked with advice that we use for nothing else stay apart.
+ */
+void mm_move_begin(uint64_t addr, uint64_t len)
+{
+	sys_madvise((void *)addr, len, MADV_SEQUENTIAL);
+}
+
+void mm_move_end(uint64_t addr, uint64_t len)
+{
+	sys_madvise((void *)addr, len, MADV_NORMAL);
 }
 
 /* It was registered before: without that it would read zeros. */
@@ -323,13 +339,20 @@ static void reprotect_all(struct mm *mm, const struct remap *r, uint64_t addr)
 
 static int place_private(struct mm *mm, const struct remap *r, const struct vma *v, uint64_t *addr)
 {
-	int err = kernel_mremap(r, r->flags, addr);
+	int err;
 
-	if (err)
+	mm_move_begin(r->old, r->old_len);
+	err = kernel_mremap(r, r->flags, addr);
+	if (err) {
+		mm_move_end(r->old, r->old_len);
 		return err;
+	}
 	attach_again(mm, v, *addr, r->new_len);
-	if (r->left)
+	mm_move_end(*addr, r->new_len);
+	if (r->left) {
 		attach_again(mm, v, r->old, r->old_len);
+		mm_move_end(r->old, r->old_len);
+	}
 	if (*addr != r->old)
 		reprotect_all(mm, r, *addr);
 	return 0;

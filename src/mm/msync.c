@@ -47,7 +47,8 @@ int mm_msync(struct mm *mm, uint64_t addr, uint64_t len, int flags, bool whole)
 
 	if (flags & ~(MS_ASYNC | MS_INVALIDATE | MS_SYNC) || (addr & FL_PAGE_MASK) || ((flags & MS_ASYNC) && (flags & MS_SYNC)))
 		return -EINVAL;
-	if (!range_ok(addr, &len))
+	len = page_align_up(len); /* to 0 when it wraps, as on Linux */
+	if (addr + len < addr)
 		return -ENOMEM;
 	for (uint64_t at = addr; at < addr + len && vma_next_part(mm, at, addr + len, &p, &hole); at = p.end) {
 		int e = sync_part(mm, &p, flags);

@@ -113,11 +113,12 @@ int mm_populate(struct mm *mm, uint64_t addr, uint64_t len, bool write)
 
 		if (!v)
 			return -ENOMEM;
-		if (!may_access(v, write)) {
-			vma_unlock_read(v);
-			return -EINVAL;
-		}
-		err = v->flags & VM_HANDED ? populate_handed(at, write) : populate_page(v, at, write);
+		if (v->flags & VM_GUARD)
+			err = -EFAULT;
+		else if (!may_access(v, write))
+			err = -EINVAL;
+		else
+			err = v->flags & VM_HANDED ? populate_handed(at, write) : populate_page(v, at, write);
 		vma_unlock_read(v);
 		if (err)
 			return err == -ENXIO ? -EFAULT : err;

@@ -22,14 +22,16 @@ static bool anon_continues(const struct vma *u, const struct vma *v)
 
 bool vma_continues(const struct vma *u, const struct vma *v)
 {
-	return v->start == u->end && v->as == u->as && v->prot == u->prot && v->flags == u->flags && v->pgoff == u->pgoff + vma_pages(u);
+	if (v->start != u->end || v->as != u->as || v->pgoff != u->pgoff + vma_pages(u))
+		return false;
+	return v->prot == u->prot && v->flags == u->flags && v->advice == u->advice;
 }
 
 static bool can_merge(const struct vma *u, const struct vma *v)
 {
 	if (!vma_continues(u, v) || (u->flags & VM_HUGETLB))
 		return false;
-	return v->advice == u->advice && v->wb_seen == u->wb_seen && anon_continues(u, v);
+	return v->wb_seen == u->wb_seen && anon_continues(u, v);
 }
 
 /* u takes over what v has, whose references are given back. Both are locked for writing. */

@@ -41,22 +41,27 @@ void vma_unlink_rmap(struct vma *v)
 	rmap_del(&v->anon_rmap);
 }
 
+#define STACK_PAGES (1UL << 16) /* how far a mapping with MAP_GROWSDOWN can grow once it has pages */
+
 /* Two faults may come here at once: one of them is first. */
 int vma_prepare_anon(struct vma *v)
 {
 	struct address_space *anon;
+	uint64_t below;
 	bool ours;
 	int err;
 
 	if ((v->flags & VM_SHARED) || atomic_load(&v->anon))
 		return 0;
 	metadata_refill();
-	err = address_space_new_anon(v->as, vma_pages(v), &anon);
+	below = v->flags & VM_GROWSDOWN ? min_u64(STACK_PAGES, v->pgoff) : 0;
+	err = address_space_new_anon(v->as, below + vma_pages(v), &anon);
 	if (err)
 		return err;
 	write_lock(&rmap_lock);
 	ours = !atomic_load(&v->anon);
 	if (ours) {
+		v->anon_pgoff = below;
 		atomic_store(&v->anon, anon);
 		link_anon(v);
 	}
