@@ -254,6 +254,21 @@ CONFORMS(shared_pages_after_a_move)
 	assert_memory_equal(ARENA + 16 * PAGE, "xyz", 3);
 }
 
+/* What moves to a place between neighbours that go on in the file with it leaves them as they are. */
+CONFORMS(neighbours_of_a_moved_mapping)
+{
+	for (int shared = 0; shared < 2; shared++) {
+		map_layout(w, shared ? "s.s" : "p.p");
+		map_ok(w, ARENA + 8 * PAGE, PAGE, RW, (shared ? MAP_SHARED : MAP_PRIVATE) | MAP_FIXED, w->fd, PAGE);
+		ARENA[8 * PAGE] = 'x';
+		assert_ptr_equal(w->c->mremap(ARENA + 8 * PAGE, PAGE, PAGE, FIXED, ARENA + PAGE), ARENA + PAGE);
+		assert_int_equal(ARENA[0], mark(0));
+		assert_int_equal(ARENA[PAGE], 'x');
+		assert_int_equal(ARENA[2 * PAGE], mark(2));
+		assert_ok(w->c->munmap(ARENA, 3 * PAGE));
+	}
+}
+
 /* There and back a hundred times. */
 CONFORMS(many_moves)
 {
@@ -329,6 +344,7 @@ int main(void)
 		RUN(the_old_addresses_are_free),
 		RUN(private_pages_after_a_move),
 		RUN(shared_pages_after_a_move),
+		RUN_NEEDING(NOT_YET, neighbours_of_a_moved_mapping),
 		RUN(many_moves),
 		RUN_NEEDING(SECOND_VIEW, a_second_view_is_of_the_same_pages),
 		RUN_NEEDING(SECOND_VIEW, dontunmap_of_private_pages),
