@@ -219,7 +219,7 @@ CONFORMS(the_child_moves_a_private_mapping)
 	assert_true(pages_hold(ARENA, 4, 0, 'p'));
 }
 
-/* The parent moves a shared mapping that its child shares. Faultline has handed it to the kernel, and moves it no more. */
+/* The parent moves a shared mapping that its child has shared. */
 CONFORMS(the_parent_moves_a_shared_mapping)
 {
 	const int flags = MREMAP_MAYMOVE | MREMAP_FIXED;
@@ -227,13 +227,9 @@ CONFORMS(the_parent_moves_a_shared_mapping)
 	map_layout(w, "ssss");
 	store(ARENA, 4, 0, 'p');
 	assert_true(in_child(shared_child, w, ARENA));
-	if (w->c->faultline) {
-		assert_pointer_error(w->c->mremap(ARENA, 4 * PAGE, 4 * PAGE, flags, ARENA + 8 * PAGE), EOPNOTSUPP);
-		assert_true(pages_hold(ARENA, 4, 1, 'c'));
-	} else {
-		assert_ptr_equal(w->c->mremap(ARENA, 4 * PAGE, 4 * PAGE, flags, ARENA + 8 * PAGE), ARENA + 8 * PAGE);
-		assert_true(pages_hold(ARENA + 8 * PAGE, 4, 1, 'c'));
-	}
+	assert_ptr_equal(w->c->mremap(ARENA, 4 * PAGE, 8 * PAGE, flags, ARENA + 8 * PAGE), ARENA + 8 * PAGE);
+	assert_true(pages_hold(ARENA + 8 * PAGE, 4, 1, 'c'));
+	assert_int_equal(ARENA[15 * PAGE], mark(7));
 }
 
 static int child_maps(struct world *w, char *map)
@@ -496,7 +492,7 @@ int main(void)
 		RUN(the_child_ends),
 		RUN(the_child_is_killed),
 		RUN(other_programs_are_started),
-		RUN_NEEDING(NOT_YET, many_mappings),
+		RUN(many_mappings),
 		RUN_NEEDING(FORK_ADVICE, dontfork),
 		RUN_NEEDING(FORK_ADVICE, dofork),
 		RUN_NEEDING(ANONYMOUS, wipeonfork),

@@ -9,13 +9,14 @@ static const struct {
 	size_t pgoff;
 	int flags, error;
 	const char *after;
+	enum feature needs;
 } cases[] = {
 	{"one page", "ssss", PAGE, PAGE, 0, 9, 0, 0, "wwww"},
 	{"all pages", "ssss", 0, 4 * PAGE, 0, 9, 0, 0, "wwww"},
 	{"MAP_NONBLOCK", "ssss", 0, 4 * PAGE, 0, 9, MAP_NONBLOCK, 0, "wwww"},
 	{"other flags", "ssss", 0, 4 * PAGE, 0, 9, MAP_PRIVATE | MAP_FIXED, 0, "wwww"},
 	{"readable", "oooo", 0, 4 * PAGE, 0, 9, 0, 0, "rrrr"},
-	{"of a file opened O_RDONLY: it can never be written", "rrrr", 0, 4 * PAGE, 0, 9, 0, EINVAL, "rrrr"},
+	{"of a file opened O_RDONLY: it can never be written", "rrrr", 0, 4 * PAGE, 0, 9, 0, EINVAL, "rrrr", NOT_YET},
 	{"PROT_NONE", "nn", 0, PAGE, 0, 9, 0, 0, "00"},
 	{"a misaligned address: it is rounded down", "ssss", PAGE + 5, PAGE, 0, 9, 0, 0, "wwww"},
 	{"a misaligned size: it is rounded down", "ssss", 0, PAGE + 5, 0, 9, 0, 0, "wwww"},
@@ -25,7 +26,7 @@ static const struct {
 	{"private", "pp", 0, PAGE, 0, 9, 0, EINVAL, "ww"},
 	{"nothing is mapped", "..", 0, PAGE, 0, 9, 0, EINVAL, "--"},
 	{"a hole", "s.s", 0, 3 * PAGE, 0, 9, 0, EINVAL, "w-w"},
-	{"two mappings", "so", 0, 2 * PAGE, 0, 9, 0, EINVAL, "wr"},
+	{"two mappings", "so", 0, 2 * PAGE, 0, 9, 0, EINVAL, "wr", NOT_YET},
 	{"beyond the mapping", "ss", 0, 3 * PAGE, 0, 9, 0, EINVAL, "ww"},
 	{"a page that overflows", "ss", 0, 2 * PAGE, 0, SIZE_MAX, 0, EINVAL, "ww"},
 	{"size 2^63", "ss", 0, 1UL << 63, 0, 0, 0, EINVAL, "ww"},
@@ -38,6 +39,8 @@ CONFORMS(errors)
 	for (size_t i = 0; i < COUNT(cases); i++) {
 		int got;
 
+		if (!has_feature(w->c, cases[i].needs))
+			continue;
 		map_layout(w, cases[i].layout);
 		got = ERROR_OF(
 			w->c->remap_file_pages(from_arena(cases[i].from), cases[i].size, cases[i].prot, cases[i].pgoff, cases[i].flags));
