@@ -353,8 +353,7 @@ CONFORMS(guards_raise_sigsegv)
 	assert_access(ARENA, "w----ww");
 	assert_ok(w->c->madvise(ARENA, 7 * PAGE, MADV_DONTNEED));
 	assert_access(ARENA, "w----ww");
-	if (has_feature(w->c, NOT_YET))
-		assert_error(w->c->madvise(ARENA, 7 * PAGE, MADV_POPULATE_READ), EFAULT);
+	assert_error(w->c->madvise(ARENA, 7 * PAGE, MADV_POPULATE_READ), EFAULT);
 	assert_ok(w->c->madvise(ARENA + 2 * PAGE, 3 * PAGE, MADV_GUARD_REMOVE));
 	assert_access(ARENA, "w-wwwww");
 	assert_int_equal(ARENA[4 * PAGE], 'y');

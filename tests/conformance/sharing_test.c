@@ -216,6 +216,7 @@ CONFORMS(other_programs_see_stores)
 CONFORMS(stores_of_other_programs_are_seen)
 {
 	map_layout(w, "ss");
+	assert_ok(w->c->madvise(ARENA, 2 * PAGE, MADV_RANDOM));
 	assert_int_equal(ARENA[9], mark(0));
 	assert_int_equal(pwrite(w->fd, "x", 1, 9), 1);
 	assert_int_equal(pwrite(w->fd, "x", 1, PAGE + 9), 1);

@@ -289,7 +289,7 @@ int main(void)
 		RUN(a_fault_in_a_handler_of_a_fault),
 		RUN(errno_is_kept),
 		RUN(the_signal_mask_is_kept),
-		RUN(system_calls_beyond_the_end_of_the_file),
+		RUN_NEEDING(INLINE_FAULTS, system_calls_beyond_the_end_of_the_file),
 		RUN(threads_fault_together),
 	};
 

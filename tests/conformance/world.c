@@ -88,7 +88,7 @@ static const struct {
 	[REGULAR_FILES] = {0, true}, [ANONYMOUS] = {0, true},   [LOCKED] = {0, true},       [EXECUTABLE] = {0, true},
 	[SECOND_VIEW] = {513, true}, [FORK_ADVICE] = {0, true}, [GUARDS] = {615, true},     [OTHER_ADVICE] = {601, true},
 	[SEALS] = {610, true},       [REMAP_PAGES] = {0, true}, [POSIX_ADVICE] = {0, true}, [DEVICES] = {0, true},
-	[NOT_YET] = {0, false},
+	[INLINE_FAULTS] = {0, true}, [NOT_YET] = {0, false},
 };
 
 int linux_version(void)
@@ -100,9 +100,18 @@ int linux_version(void)
 	return sscanf(u.release, "%d.%d", &major, &minor) == 2 ? major * 100 + minor : 0;
 }
 
+static bool by_threads(void)
+{
+	const char *faults = getenv("FAULTLINE_FAULTS");
+
+	return faults && !strcmp(faults, "thread");
+}
+
 bool has_feature(const struct calls *c, enum feature feature)
 {
-	return linux_version() >= features[feature].since && (!c->faultline || features[feature].faultline);
+	bool ours = features[feature].faultline && !(feature == INLINE_FAULTS && by_threads());
+
+	return linux_version() >= features[feature].since && (!c->faultline || ours);
 }
 
 /* ---- Signals ---- */
