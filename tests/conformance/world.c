@@ -200,23 +200,45 @@ static void start_faultline(void)
 	assert_int_equal(fl_init(&o), 0);
 }
 
-/* What a failed test has left behind is cleared by the next one. cmocka puts its own handlers first, so ours come here. */
-void world_begin(struct world *w, const struct calls *c, enum feature needs)
+/* A test that fails or is skipped half-way does not come to world_end(). */
+static char leftover[sizeof((struct world *)NULL)->path];
+
+static void remove_leftover(void)
+{
+	if (leftover[0])
+		unlink(leftover);
+	leftover[0] = 0;
+}
+
+static void new_file(struct world *w)
 {
 	const char *dir = getenv("TMPDIR");
 
+	remove_leftover();
+	snprintf(w->path, sizeof w->path, "%s/faultline-test-XXXXXX", dir && strlen(dir) < 32 ? dir : "/var/tmp");
+	w->fd = mkstemp(w->path);
+	assert_true(w->fd >= 0);
+	memcpy(leftover, w->path, sizeof leftover);
+	w->read_only = open(w->path, O_RDONLY);
+	w->write_only = open(w->path, O_WRONLY);
+	fill(w->fd);
+}
+
+/* What a failed test has left behind is cleared by the next one. cmocka puts its own handlers first, so ours come here. */
+void world_begin(struct world *w, const struct calls *c, enum feature needs)
+{
+	static bool again;
+
+	if (!again)
+		atexit(remove_leftover);
+	again = true;
 	fl_exit();
 	munmap(ARENA, ARENA_PAGES * PAGE);
 	if (!has_feature(c, needs))
 		skip();
 	install_handlers();
 	*w = (struct world){.c = c, .descriptors = count_descriptors()};
-	snprintf(w->path, sizeof w->path, "%s/faultline-test-XXXXXX", dir && strlen(dir) < 32 ? dir : "/var/tmp");
-	w->fd = mkstemp(w->path);
-	assert_true(w->fd >= 0);
-	w->read_only = open(w->path, O_RDONLY);
-	w->write_only = open(w->path, O_WRONLY);
-	fill(w->fd);
+	new_file(w);
 	if (c->faultline)
 		start_faultline();
 }
@@ -240,7 +262,7 @@ void world_end(struct world *w)
 		assert_int_equal(try_read(ARENA + i * PAGE).code, SEGV_MAPERR);
 	if (w->c->faultline)
 		end_faultline();
-	unlink(w->path);
+	remove_leftover();
 	if (w->fd >= 0)
 		close(w->fd);
 	close(w->read_only);
