@@ -258,6 +258,19 @@ struct fl_stats {
 /* 0, or -1 with errno EINVAL (not started, or size is 0). Fills at most stats->size bytes. */
 int fl_stats(struct fl_stats *stats);
 
+/* ---- What is mapped ---- */
+
+/*
+ * Writes the mappings to a descriptor as the kernel shows them in /proc/PID/maps and /proc/PID/smaps (proc(5)), in the order
+ * of addresses; nothing when there are none. A page counts for every mapping that would show it without reading it in. The
+ * mappings may change meanwhile: what is written is right mapping by mapping.
+ *
+ * 0, or -1 with errno: EBADF (fd is not open for writing); EAGAIN, EIO, ENOSPC, EPIPE, ... (see write(2); part may have
+ * been written); and what fl_init() says when this is the first call.
+ */
+int fl_maps(int fd);
+int fl_smaps(int fd);
+
 /* ---- Explicit spaces ---- */
 
 /*
@@ -307,6 +320,8 @@ int fl_space_mlockall(fl_space *space, int flags);
 int fl_space_munlockall(fl_space *space);
 int fl_space_mseal(fl_space *space, void *addr, size_t length, unsigned long flags);
 int fl_space_remap_file_pages(fl_space *space, void *addr, size_t size, int prot, size_t pgoff, int flags);
+int fl_space_maps(fl_space *space, int fd);
+int fl_space_smaps(fl_space *space, int fd);
 
 #ifdef __cplusplus
 }

@@ -8,6 +8,7 @@
 #include "engine.h"
 #include "faultline.h"
 #include "file_io.h"
+#include "mm/maps.h"
 #include "util/compiler.h"
 
 static int result(int err)
@@ -223,6 +224,17 @@ FL_EXPORT int fl_space_remap_file_pages(fl_space *space, void *addr, size_t size
 	return result(err);
 }
 
+/* Signals are not blocked while the text is written, which may take long. */
+FL_EXPORT int fl_space_maps(fl_space *space, int fd)
+{
+	return result(mm_maps(to_mm(space), fd));
+}
+
+FL_EXPORT int fl_space_smaps(fl_space *space, int fd)
+{
+	return result(mm_smaps(to_mm(space), fd));
+}
+
 /* ---- The default space ---- */
 
 FL_EXPORT void *fl_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
@@ -333,6 +345,20 @@ FL_EXPORT int fl_remap_file_pages(void *addr, size_t size, int prot, size_t pgof
 	fl_space *s = started_space();
 
 	return s ? fl_space_remap_file_pages(s, addr, size, prot, pgoff, flags) : -1;
+}
+
+FL_EXPORT int fl_maps(int fd)
+{
+	fl_space *s = started_space();
+
+	return s ? fl_space_maps(s, fd) : -1;
+}
+
+FL_EXPORT int fl_smaps(int fd)
+{
+	fl_space *s = started_space();
+
+	return s ? fl_space_smaps(s, fd) : -1;
 }
 
 /* POSIX's DONTNEED is a hint, which must not lose private pages as Linux's does: the C library ignores it too. */

@@ -185,6 +185,11 @@ static void path_of(int fd, char *path, size_t len)
 	path[n > 0 ? n : 0] = 0;
 }
 
+void address_space_path(struct address_space *as, char *path, size_t len)
+{
+	path_of(file_store_fd(as->store), path, len);
+}
+
 static const char *base_name(const char *path)
 {
 	const char *slash = strrchr(path, '/');

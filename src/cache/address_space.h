@@ -114,6 +114,8 @@ void address_space_hold(struct address_space *as);
  * with its dirty pages, for the next one who maps the file. Returns that error.
  */
 int address_space_put(struct address_space *as);
+/* The path of the file as the kernel names it now: with " (deleted)" behind it when it is; "" when that cannot be told. */
+void address_space_path(struct address_space *as, char *path, size_t len);
 /* What private anonymous memory maps: reads as zeros, and has no end. */
 struct address_space *address_space_zero(void);
 /* The private pages of a mapping of `pages` pages of `file`. Runs in a fault. */
@@ -155,6 +157,8 @@ int frame_truncate(struct address_space *as, uint64_t index);
 bool as_is_anon(const struct address_space *as);
 /* Anon: the page's bytes are in swap. Clearing gives the space back. */
 bool anon_is_swapped(struct address_space *as, uint64_t index);
+/* How many of pages [index, index + n) are. */
+uint64_t anon_count_swapped(struct address_space *as, uint64_t index, uint64_t n);
 void anon_clear_swapped(struct address_space *as, uint64_t index, uint64_t n);
 /* Gives up a reference; the last frees the object, whose pages are gone by then (truncate_pages). */
 void address_space_put_anon(struct address_space *as);

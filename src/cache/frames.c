@@ -180,6 +180,30 @@ bool anon_is_swapped(struct address_space *as, uint64_t index)
 	return atomic_load_explicit(bit_word(as, index), memory_order_relaxed) >> index % 64 & 1;
 }
 
+/* A part of the bitmap that no bit was ever set in need not be looked at. *next: where the next part begins. */
+static bool piece_in_use(struct address_space *as, uint64_t index, uint64_t *next)
+{
+	uint64_t piece = index / BITS_PER_PIECE;
+
+	*next = (piece + 1) * BITS_PER_PIECE;
+	return atomic_load(&paid_list(as)[piece / 64]) >> piece % 64 & 1;
+}
+
+uint64_t anon_count_swapped(struct address_space *as, uint64_t index, uint64_t n)
+{
+	uint64_t count = 0, next;
+
+	if (!as->swapped || !atomic_load(&as->nr_swapped))
+		return 0;
+	for (uint64_t i = index; i < index + n; i = next) {
+		if (!piece_in_use(as, i, &next))
+			continue;
+		next = i + 1;
+		count += anon_is_swapped(as, i);
+	}
+	return count;
+}
+
 /* Sets the bit; how many pages of memory that touched for the first time. */
 static uint32_t set_swapped(struct address_space *as, uint64_t index)
 {
@@ -206,14 +230,11 @@ void anon_clear_swapped(struct address_space *as, uint64_t index, uint64_t n)
 {
 	if (!as->swapped || !atomic_load(&as->nr_swapped))
 		return;
-	for (uint64_t i = index; i < index + n && atomic_load(&as->nr_swapped);) {
-		uint64_t piece = i / BITS_PER_PIECE;
-
-		if (!(atomic_load(&paid_list(as)[piece / 64]) >> piece % 64 & 1)) {
-			i = (piece + 1) * BITS_PER_PIECE;
+	for (uint64_t i = index, next; i < index + n && atomic_load(&as->nr_swapped); i = next) {
+		if (!piece_in_use(as, i, &next))
 			continue;
-		}
-		clear_swapped_one(as, i++);
+		clear_swapped_one(as, i);
+		next = i + 1;
 	}
 	as->store->ops->discard(as->store, index << FL_PAGE_SHIFT, n << FL_PAGE_SHIFT);
 }
