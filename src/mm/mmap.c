@@ -181,7 +181,7 @@ static unsigned vm_flags(struct mm *mm, const struct mapping *m)
 	static const struct {
 		int map;
 		unsigned vm;
-	} same[] = {{MAP_NORESERVE, VM_NORESERVE}, {MAP_LOCKED, VM_LOCKED}, {MAP_GROWSDOWN, VM_GROWSDOWN}};
+	} same[] = {{MAP_NORESERVE, VM_NORESERVE}, {MAP_LOCKED, VM_LOCKED}, {MAP_GROWSDOWN, VM_GROWSDOWN}, {MAP_STACK, VM_NOHUGEPAGE}};
 	unsigned flags = mm->def_flags | (m->shared ? VM_SHARED : 0);
 
 	for (size_t i = 0; i < ARRAY_SIZE(same); i++)

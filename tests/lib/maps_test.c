@@ -315,6 +315,17 @@ TEST(a_file_in_memory_as_the_kernel_shows_it)
 	close(fd);
 }
 
+/* Since Linux 6.7. */
+TEST(a_stack_takes_no_huge_pages)
+{
+	char *p = fl_mmap(NULL, 4 * PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0), *text = our_text(fl_smaps);
+
+	(void)state;
+	assert_non_null(strstr(text, "VmFlags: rd wr mr mw me ac nh \n"));
+	free(text);
+	assert_int_equal(fl_munmap(p, 4 * PAGE), 0);
+}
+
 /* ---- Paths ---- */
 
 TEST(the_path_is_the_one_of_now)
@@ -724,6 +735,7 @@ int main(void)
 		RUN(a_file_open_for_reading_only),
 		RUN(advice_and_locks_as_the_kernel_shows_them),
 		RUN(a_file_in_memory_as_the_kernel_shows_it),
+		RUN(a_stack_takes_no_huge_pages),
 		RUN(the_path_is_the_one_of_now),
 		RUN(figures_of_anonymous_memory_are_the_kernels),
 		RUN(figures_of_a_shared_file),
