@@ -50,6 +50,17 @@ enum fl_direct {
 	FL_DIRECT_ON = 2,      /* O_DIRECT where the file system allows it */
 };
 
+/* What the program's own signal handlers do. */
+enum fl_handlers {
+	FL_HANDLERS_DEFAULT = 0, /* FL_HANDLERS_TOUCH */
+	FL_HANDLERS_TOUCH = 1,   /* they may access Faultline memory: every call blocks signals while it works */
+	/*
+	 * None ever accesses Faultline memory, nor does one of another library: a call then costs two system calls less. A
+	 * handler that does so all the same may wait for ever.
+	 */
+	FL_HANDLERS_DO_NOT_TOUCH = 2,
+};
+
 /* Set size to sizeof(struct fl_options) and what is not needed to 0; fields may be added at the end. */
 struct fl_options {
 	size_t size;
@@ -57,6 +68,7 @@ struct fl_options {
 	enum fl_faults faults;
 	enum fl_direct direct;
 	const char *swap_directory; /* for dirty private pages; NULL: FAULTLINE_SWAP, $TMPDIR, /var/tmp, /tmp */
+	enum fl_handlers handlers;
 };
 
 /*

@@ -124,6 +124,7 @@ static int start_locked(const struct engine_options *o)
 		exit_cache();
 		return err;
 	}
+	sigguard_off = o->quiet_handlers;
 	atomic_store_explicit(&started, true, memory_order_release);
 	return 0;
 }
@@ -246,6 +247,7 @@ int engine_stop(void)
 	vma_pool_exit();
 	note_end();
 	exit_cache();
+	sigguard_off = false;
 	mutex_unlock(&engine_lock);
 	sigguard_leave(g);
 	return err;

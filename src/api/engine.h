@@ -17,6 +17,7 @@ struct engine_options {
 	char inject[256];           /* rules of the fault store */
 	uint64_t min_map;           /* the shim leaves smaller files to the kernel */
 	int log_level;
+	bool quiet_handlers; /* no signal handler of the program touches mapped memory */
 };
 
 /* From the FAULTLINE_* variables and defaults. -EINVAL; *what then names the variable. */

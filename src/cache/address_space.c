@@ -653,7 +653,6 @@ int address_space_fork_child(uint64_t *pages)
 
 void rmap_add(struct address_space *as, struct rmap *r)
 {
-	r->as = as;
 	if (r->locked)
 		atomic_fetch_add(&as->locked, 1);
 	r->next = as->rmaps;
@@ -663,12 +662,12 @@ void rmap_add(struct address_space *as, struct rmap *r)
 	as->rmaps = r;
 }
 
-void rmap_del(struct rmap *r)
+void rmap_del(struct address_space *as, struct rmap *r)
 {
 	if (!r->link)
 		return;
 	if (r->locked)
-		atomic_fetch_sub(&r->as->locked, 1);
+		atomic_fetch_sub(&as->locked, 1);
 	*r->link = r->next;
 	if (r->next)
 		r->next->link = r->link;

@@ -24,7 +24,6 @@ struct address_space;
 /* One mapping of an address_space: pages [pgoff, pgoff + pages) at addr. Part of a VMA; guarded by rmap_lock. */
 struct rmap {
 	struct rmap *next, **link; /* link: where the pointer to us is; NULL when not on a list */
-	struct address_space *as;  /* whose list it is on */
 	struct mmu *mmu;
 	uint64_t addr, pgoff, pages;
 	bool shared;
@@ -136,7 +135,7 @@ bool address_space_fork_keeps(struct page_key key, bool leaving);
 
 /* Reverse map. Callers hold rmap_lock for writing. */
 void rmap_add(struct address_space *as, struct rmap *r);
-void rmap_del(struct rmap *r);
+void rmap_del(struct address_space *as, struct rmap *r);
 /* Write-protects pages [index, index + n) in every shared mapping (anon: in its one mapping). Holds rmap_lock (read). */
 int rmap_protect(struct address_space *as, uint64_t index, uint32_t n);
 /* Whether a mapping that has page `index` is locked in memory (mlock). Takes rmap_lock (read). */

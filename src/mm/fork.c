@@ -110,7 +110,7 @@ static int remap_kernel(struct vma *v)
 
 	if (sys_is_err(p))
 		return sys_err(p);
-	rmap_del(&v->rmap);
+	vma_unlink_rmap(v);
 	v->flags |= VM_HANDED;
 	atomic_store(&v->as->handed, true);
 	return 0;

@@ -188,16 +188,28 @@ static int remove_guard(struct mm *mm, const struct vma_part *p)
 	return err ? err : advise_flags(mm, p, &unguarded, 0);
 }
 
+/*
+ * The kernel zaps what it finds and tries again until there is nothing, for ever if write-protected pages of a file have left
+ * their marks: these go first.
+ */
+static int install_in_vma(struct vma *v, uint64_t from, uint64_t to)
+{
+	int err = dontneed(v, from, to);
+
+	if (!err && !vma_is_anonymous(v))
+		err = v->mm->mmu->ops->unprotect(v->mm->mmu, from, to - from);
+	return err ? err : sys_madvise((void *)from, to - from, MADV_GUARD_INSTALL);
+}
+
 static int install_guard(struct mm *mm, const struct vma_part *p)
 {
-	int err = advise_flags(mm, p, &guarded, 0);
+	int err = advise_flags(mm, p, &guarded, 0); /* nothing comes in from now on */
 
 	if (err)
 		return err;
-	err = sys_madvise((void *)p->start, p->end - p->start, MADV_GUARD_INSTALL);
-	if (!err)
-		return for_vmas(mm, p, dontneed);
-	advise_flags(mm, p, &unguarded, 0);
+	err = for_vmas(mm, p, install_in_vma);
+	if (err)
+		advise_flags(mm, p, &unguarded, 0);
 	return err;
 }
 

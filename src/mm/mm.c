@@ -185,6 +185,32 @@ static int fault_handed(uint64_t addr, unsigned flags)
 	return sys_madvise((void *)page_align_down(addr), FL_PAGE_SIZE, advice) ? -EFAULT : 0;
 }
 
+/*
+ * With the VMA locked nothing is mapped in it; a page that the table does not know is not mapped now. What can be there is the mark
+ * of write protection that a page left behind, which is in the poison's way.
+ */
+static int poison(struct mm *mm, uint64_t addr)
+{
+	const struct mmu_ops *ops = mm->mmu->ops;
+	struct vma *v;
+	struct fault f;
+	int err = 0;
+
+	mutex_lock(&mm->mmap_lock);
+	v = vma_find(&mm->index, addr);
+	if (v && v->start <= addr) {
+		vma_lock_write(v);
+		vma_describe(v, addr, &f);
+		if (!filemap_resident(&f)) {
+			ops->unprotect(mm->mmu, addr, FL_PAGE_SIZE);
+			err = ops->poison(mm->mmu, addr);
+		}
+		vma_unlock_write(v);
+	}
+	mutex_unlock(&mm->mmap_lock);
+	return err == -EEXIST ? 0 : err;
+}
+
 static int fault_in(struct mm *mm, uint64_t addr, unsigned flags)
 {
 	struct vma *v = mm_lock_vma(mm, addr);
@@ -209,7 +235,7 @@ static int fault_in(struct mm *mm, uint64_t addr, unsigned flags)
 		err = filemap_fault(&f);
 	report_add(&v->as->report->fault_ns, now_ns() - start);
 	vma_unlock_read(v);
-	return err;
+	return err && (flags & FAULT_POISON) ? poison(mm, page_align_down(addr)) : err;
 }
 
 /* The second look is for an access that the kernel has grown a mapping for (MAP_GROWSDOWN), of which we hear only now. */

@@ -7,6 +7,7 @@
 #include "util/arena.h"
 
 #define VMA_WRITER (1u << 31)
+#define VMA_SLEEPS (1u << 30) /* somebody waits in a futex */
 
 static struct mutex pool_lock = MUTEX_INIT(RANK_LEAF);
 static struct vma *pool; /* pool_lock */
@@ -55,10 +56,18 @@ void vma_lock_reset(struct vma *v)
 	atomic_store(&v->lock, 0);
 }
 
+/* Sleeps until the word is no longer w, having said so in it. */
+static void sleep_on(struct vma *v, uint32_t w)
+{
+	if ((w & VMA_SLEEPS) || atomic_compare_exchange_strong(&v->lock, &w, w | VMA_SLEEPS))
+		sys_futex_wait(&v->lock, w | VMA_SLEEPS);
+}
+
+/* The last reader lets the writer in, who clears VMA_SLEEPS when it is done. */
 void vma_unlock_read(struct vma *v)
 {
 	lock_order_release(RANK_VMA);
-	if (atomic_fetch_sub_explicit(&v->lock, 1, memory_order_release) == (VMA_WRITER | 1))
+	if (atomic_fetch_sub_explicit(&v->lock, 1, memory_order_release) == (VMA_WRITER | VMA_SLEEPS | 1))
 		sys_futex_wake(&v->lock, INT_MAX);
 }
 
@@ -73,7 +82,7 @@ static bool try_read(struct vma *v)
 	vma_unlock_read(v);
 	w = atomic_load(&v->lock);
 	if (w & VMA_WRITER)
-		sys_futex_wait(&v->lock, w);
+		sleep_on(v, w);
 	return false;
 }
 
@@ -103,17 +112,17 @@ void vma_lock_write(struct vma *v)
 	uint32_t w;
 
 	atomic_fetch_or_explicit(&v->lock, VMA_WRITER, memory_order_acquire);
-	for (unsigned turn = 0; (w = atomic_load_explicit(&v->lock, memory_order_acquire)) != VMA_WRITER; turn++)
+	for (unsigned turn = 0; (w = atomic_load_explicit(&v->lock, memory_order_acquire)) & ~(VMA_WRITER | VMA_SLEEPS); turn++)
 		if (turn < 40)
 			__builtin_ia32_pause();
 		else
-			sys_futex_wait(&v->lock, w);
+			sleep_on(v, w);
 	lock_order_acquire(RANK_VMA);
 }
 
 void vma_unlock_write(struct vma *v)
 {
 	lock_order_release(RANK_VMA);
-	atomic_fetch_and_explicit(&v->lock, ~VMA_WRITER, memory_order_release);
-	sys_futex_wake(&v->lock, INT_MAX);
+	if (atomic_fetch_and_explicit(&v->lock, ~(VMA_WRITER | VMA_SLEEPS), memory_order_release) & VMA_SLEEPS)
+		sys_futex_wake(&v->lock, INT_MAX);
 }

@@ -43,7 +43,7 @@ enum {
 struct mm;
 
 struct vma {
-	_Atomic uint32_t lock;    /* VMA_WRITER | readers */
+	_Atomic uint32_t lock;    /* VMA_WRITER | VMA_SLEEPS | readers */
 	struct mm *mm;            /* constant while in the index */
 	uint64_t start, end;      /* mmap_lock and lock; [start, end), 0 when not in use */
 	uint64_t pgoff;           /* the same: page of the file at start */

@@ -37,8 +37,8 @@ void vma_link_rmap(struct vma *v)
 
 void vma_unlink_rmap(struct vma *v)
 {
-	rmap_del(&v->rmap);
-	rmap_del(&v->anon_rmap);
+	rmap_del(v->as, &v->rmap);
+	rmap_del(v->anon, &v->anon_rmap);
 }
 
 #define STACK_PAGES (1UL << 16) /* how far a mapping with MAP_GROWSDOWN can grow once it has pages */

@@ -40,6 +40,8 @@ struct mmu_ops {
 	int (*break_cow)(struct mmu *m, uint64_t addr);
 	/* Takes pages out of the mapping; private ones are lost. */
 	int (*zap)(struct mmu *m, uint64_t addr, uint64_t len);
+	/* Accesses to the page, which is not mapped, fail from now on until it is filled. NULL where that is not needed. */
+	int (*poison)(struct mmu *m, uint64_t addr);
 	/* A thread that faulted there looks again (nothing to do for inline faults). */
 	void (*wake)(struct mmu *m, uint64_t addr, uint64_t len);
 	/* Gives up the context. Mappings attached must be gone. */
@@ -57,7 +59,11 @@ struct mmu {
  * Serves a fault: 0 when the access may be tried again, -EFAULT when the address is not ours, another -errno when the
  * access must fail with SIGBUS. Set once by mm before the first context is made.
  */
-enum { FAULT_WRITE = 1, FAULT_PRESENT = 2 };
+enum {
+	FAULT_WRITE = 1,
+	FAULT_PRESENT = 2,
+	FAULT_POISON = 4, /* if it fails, the page is poisoned: 0 then too, and the access meets the poison */
+};
 typedef int (*mmu_fault_fn)(uint64_t addr, unsigned flags);
 
 #endif

@@ -14,10 +14,11 @@
 #include "util/sys.h"
 
 #define SI_FAILED_ACCESS (-7717) /* our own si_code, see sigbus_raise_in() */
-#define ERR_PRESENT 1 /* bits of the x86 page fault error code */
+#define ERR_PRESENT 1            /* bits of the x86 page fault error code */
 #define ERR_WRITE 2
 
 static _Atomic bool installed;
+static _Atomic bool poison_expected;
 static bool (*blocked_query)(void);
 /* The program's disposition: written under action_lock, read by the handler through the sequence count. */
 static struct mutex action_lock = MUTEX_INIT(RANK_LEAF);
@@ -145,14 +146,26 @@ void sigbus_raise_in(int tid, uint64_t addr)
 	sys_call(SYS_rt_tgsigqueueinfo, sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0), tid, SIGBUS, (long)&info, 0, 0);
 }
 
-static void translate(siginfo_t *info)
+static void make_address_error(siginfo_t *info, void *addr)
 {
-	void *addr = info->si_value.sival_ptr;
-
 	memset(info, 0, sizeof *info);
 	info->si_signo = SIGBUS;
 	info->si_code = BUS_ADRERR;
 	info->si_addr = addr;
+}
+
+/* Whether the access may be made again. A page that we have poisoned is asked for once more: it may be there by now. */
+static bool serve(siginfo_t *info, const ucontext_t *uc)
+{
+	bool poisoned = info->si_code == BUS_MCEERR_AR && atomic_load(&poison_expected);
+	int err;
+
+	if (info->si_code != BUS_ADRERR && !poisoned)
+		return false;
+	err = mmu_fault_handler()((uint64_t)(uintptr_t)info->si_addr, fault_flags(uc));
+	if (err && err != -EFAULT && poisoned)
+		make_address_error(info, info->si_addr);
+	return !err;
 }
 
 static void on_sigbus(int sig, siginfo_t *info, void *context)
@@ -162,11 +175,18 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
 
 	(void)sig;
 	if (info->si_code == SI_FAILED_ACCESS) {
-		translate(info);
+		make_address_error(info, info->si_value.sival_ptr);
 		pass_on(info, uc);
-	} else if (info->si_code != BUS_ADRERR || mmu_fault_handler()((uint64_t)(uintptr_t)info->si_addr, fault_flags(uc)) != 0)
+	} else if (!serve(info, uc)) {
 		pass_on(info, uc);
+	}
 	errno = saved;
+}
+
+void sigbus_expect_poison(bool yes)
+{
+	if (yes)
+		atomic_store(&poison_expected, true);
 }
 
 bool sigbus_installed(void)

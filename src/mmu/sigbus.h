@@ -19,6 +19,8 @@ void sigbus_restore(void);
 /* The program's disposition for SIGBUS; either may be NULL. */
 void sigbus_set_action(const struct sigaction *act, struct sigaction *old);
 bool sigbus_installed(void);
+/* From now on pages may be poisoned for accesses to fail (uffd_thread.c). */
+void sigbus_expect_poison(bool yes);
 /*
  * Raises SIGBUS for a failed access in another thread of this process, as if the kernel had: only a process's first thread
  * may queue a signal with a si_code of the kernel's, so ours is a private one, which the handler translates.

@@ -43,24 +43,46 @@ static int open_any(int flags)
 	return fd;
 }
 
+static int shake_hands(int fd, uint64_t features)
+{
+	struct uffdio_api api = {.api = UFFD_API, .features = features};
+	int err = sys_ioctl(fd, UFFDIO_API, &api);
+
+	return err == -EINVAL ? -ENOSYS : err;
+}
+
 int uffd_open(bool kernel_faults, bool sigbus, bool *user_mode_only)
 {
-	struct uffdio_api api = {.api = UFFD_API, .features = UFFD_NEEDED};
+	uint64_t features = UFFD_NEEDED;
 	int fd, err;
 
-	api.features |= sigbus ? UFFD_FEATURE_SIGBUS : UFFD_FEATURE_THREAD_ID | UFFD_FEATURE_EXACT_ADDRESS;
+	features |= sigbus ? UFFD_FEATURE_SIGBUS : UFFD_FEATURE_THREAD_ID | UFFD_FEATURE_EXACT_ADDRESS;
+	if (!sigbus && uffd_can_poison())
+		features |= UFFD_FEATURE_POISON;
 	*user_mode_only = !kernel_faults;
 	fd = open_any(kernel_faults ? 0 : UFFD_USER_MODE_ONLY);
 	if (fd == -EINVAL) /* before Linux 5.11 there is no such flag, and no such restriction */
 		fd = open_any(0);
 	if (fd < 0)
 		return fd;
-	err = sys_ioctl(fd, UFFDIO_API, &api);
+	err = shake_hands(fd, features);
 	if (err) {
 		sys_close(fd);
-		return err == -EINVAL ? -ENOSYS : err;
+		return err;
 	}
 	return fd_move_high(fd);
+}
+
+bool uffd_can_poison(void)
+{
+	int fd = open_any(UFFD_USER_MODE_ONLY);
+	bool yes;
+
+	if (fd < 0)
+		return false;
+	yes = !shake_hands(fd, UFFD_FEATURE_POISON);
+	sys_close(fd);
+	return yes;
 }
 
 static int fd_of(struct mmu *m)
@@ -134,6 +156,17 @@ int uffd_protect(struct mmu *m, uint64_t addr, uint64_t len)
 int uffd_unprotect(struct mmu *m, uint64_t addr, uint64_t len)
 {
 	return set_protection(m, addr, len, 0);
+}
+
+int uffd_poison(struct mmu *m, uint64_t addr)
+{
+	struct uffdio_poison p = {.range = {.start = addr, .len = FL_PAGE_SIZE}};
+	int err;
+
+	do
+		err = sys_ioctl(fd_of(m), UFFDIO_POISON, &p);
+	while (err == -EAGAIN);
+	return err;
 }
 
 int uffd_break_cow(struct mmu *m, uint64_t addr)

@@ -10,6 +10,7 @@ struct uffd_mmu {
 	int fd;
 	bool threads; /* served by threads */
 	bool user_mode_only;
+	bool poison; /* UFFDIO_POISON (Linux 6.6) */
 	struct uffd_threads *pool;
 };
 
@@ -18,6 +19,10 @@ struct uffd_mmu {
  * too, which takes privilege. -ENOSYS: no userfaultfd, or a feature is missing; -EPERM: refused.
  */
 int uffd_open(bool kernel_faults, bool sigbus, bool *user_mode_only);
+/* Accesses to the page fail from now on, until it is filled. 0, -EEXIST when it is there, or -errno. */
+int uffd_poison(struct mmu *m, uint64_t addr);
+/* Whether the kernel has UFFDIO_POISON. */
+bool uffd_can_poison(void);
 
 /* A context that serves faults in the thread that faults. Installs the SIGBUS handler on first use. */
 int uffd_inline_create(struct mmu **out);

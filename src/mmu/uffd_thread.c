@@ -42,7 +42,7 @@ static void serve(struct uffd_mmu *u, const struct uffd_msg *msg)
 
 	if (msg->event != UFFD_EVENT_PAGEFAULT)
 		return;
-	if (mmu_fault_handler()(addr, f) != 0)
+	if (mmu_fault_handler()(addr, f | (u->poison ? FAULT_POISON : 0)) != 0)
 		sigbus_raise_in((int)msg->arg.pagefault.feat.ptid, addr);
 	uffd_wake(&u->mmu, page_align_down(addr), FL_PAGE_SIZE);
 }
@@ -69,10 +69,13 @@ static int thread_count(void)
 	return n < 2 ? 2 : n > THREADS_MAX ? THREADS_MAX : (int)n;
 }
 
-/* With every signal blocked: the program's handlers do not run in our threads. */
+/* The two that the C library keeps for itself: setuid(2) in a program with threads waits for each to take one. */
+#define LIBC_SIGNALS (SYS_SIGBIT(32) | SYS_SIGBIT(33))
+
+/* With every other signal blocked: the program's handlers do not run in our threads. */
 static int start_threads(struct uffd_mmu *u)
 {
-	uint64_t old = sys_sigmask(SIG_SETMASK, ~0ULL);
+	uint64_t old = sys_sigmask(SIG_SETMASK, ~LIBC_SIGNALS);
 	pthread_attr_t attr;
 	int want = thread_count(), err = 0;
 
@@ -116,6 +119,8 @@ static int open_fds(struct uffd_mmu *u)
 		return -EMFILE;
 	}
 	u->fd = fd;
+	u->poison = uffd_can_poison();
+	sigbus_expect_poison(u->poison);
 	return 0;
 }
 
@@ -139,6 +144,7 @@ static const struct mmu_ops thread_ops = {
 	.protect = uffd_protect,
 	.unprotect = uffd_unprotect,
 	.zap = uffd_zap,
+	.poison = uffd_poison,
 	.wake = uffd_wake,
 	.destroy = thread_destroy,
 	.fork_child = thread_fork_child,

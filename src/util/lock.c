@@ -9,7 +9,8 @@
 
 #define RW_WRITER (1u << 31)
 #define RW_WAITS (1u << 30)
-#define RW_READERS (RW_WAITS - 1)
+#define RW_SLEEPS (1u << 29)
+#define RW_READERS (RW_SLEEPS - 1)
 
 void cpu_relax(unsigned turn)
 {
@@ -40,6 +41,8 @@ void lock_order_release(uint32_t rank)
 	held[rank]--;
 }
 #endif
+
+bool sigguard_off;
 
 void mutex_init(struct mutex *m, enum lock_rank rank)
 {
@@ -94,13 +97,20 @@ bool read_trylock(struct rwlock *l)
 	return false;
 }
 
+/* Sleeps until the word is no longer w, having said so in it. */
+static void sleep_on(struct rwlock *l, uint32_t w)
+{
+	if ((w & RW_SLEEPS) || atomic_compare_exchange_strong(&l->word, &w, w | RW_SLEEPS))
+		sys_futex_wait(&l->word, w | RW_SLEEPS);
+}
+
 void read_lock(struct rwlock *l)
 {
 	for (unsigned turn = 0; !read_trylock(l); turn++) {
 		uint32_t w = atomic_load(&l->word);
 
 		if (turn >= SPINS && (w & (RW_WRITER | RW_WAITS)))
-			sys_futex_wait(&l->word, w);
+			sleep_on(l, w);
 		else
 			__builtin_ia32_pause();
 	}
@@ -112,8 +122,10 @@ void read_unlock(struct rwlock *l)
 	uint32_t w = atomic_fetch_sub_explicit(&l->word, 1, memory_order_release);
 
 	fl_debug_assert(w & RW_READERS);
-	if ((w & RW_READERS) == 1 && (w & RW_WAITS))
-		sys_futex_wake(&l->word, INT_MAX);
+	if ((w & RW_READERS) != 1 || !(w & RW_SLEEPS))
+		return;
+	atomic_fetch_and(&l->word, ~RW_SLEEPS); /* who sets it again after this sees a word that has changed, and does not sleep */
+	sys_futex_wake(&l->word, INT_MAX);
 }
 
 void write_lock(struct rwlock *l)
@@ -122,12 +134,13 @@ void write_lock(struct rwlock *l)
 		uint32_t w = atomic_load(&l->word);
 
 		if (!(w & (RW_WRITER | RW_READERS))) {
-			if (atomic_compare_exchange_weak_explicit(&l->word, &w, RW_WRITER, memory_order_acquire, memory_order_relaxed))
+			if (atomic_compare_exchange_weak_explicit(&l->word, &w, RW_WRITER | (w & RW_SLEEPS), memory_order_acquire,
+								  memory_order_relaxed))
 				break;
 		} else if (!(w & RW_WAITS)) {
 			atomic_compare_exchange_weak(&l->word, &w, w | RW_WAITS);
 		} else if (turn >= SPINS) {
-			sys_futex_wait(&l->word, w);
+			sleep_on(l, w);
 		} else {
 			__builtin_ia32_pause();
 		}
@@ -139,6 +152,6 @@ void write_lock(struct rwlock *l)
 void write_unlock(struct rwlock *l)
 {
 	lock_order_release(l->rank);
-	atomic_exchange_explicit(&l->word, 0, memory_order_release);
-	sys_futex_wake(&l->word, INT_MAX);
+	if (atomic_exchange_explicit(&l->word, 0, memory_order_release) & RW_SLEEPS)
+		sys_futex_wake(&l->word, INT_MAX);
 }

@@ -18,15 +18,15 @@
 #include "sys.h"
 
 enum lock_rank {
-	RANK_SPACES = 1,  /* list of address spaces, start and end of the engine */
-	RANK_MMAP,        /* mm->mmap_lock: writers of one address space */
-	RANK_VMA,         /* one VMA against its faults */
-	RANK_FILES,       /* table of address_spaces by inode */
-	RANK_BUFFER,      /* not a lock: holding, and waiting for, a bounce buffer */
-	RANK_INVALIDATE,  /* address_space.invalidate_lock */
-	RANK_RMAP,        /* which VMAs map which file */
-	RANK_ARENA,       /* internal allocator */
-	RANK_LEAF,        /* short sections that take nothing else */
+	RANK_SPACES = 1, /* list of address spaces, start and end of the engine */
+	RANK_MMAP,       /* mm->mmap_lock: writers of one address space */
+	RANK_VMA,        /* one VMA against its faults */
+	RANK_FILES,      /* table of address_spaces by inode */
+	RANK_BUFFER,     /* not a lock: holding, and waiting for, a bounce buffer */
+	RANK_INVALIDATE, /* address_space.invalidate_lock */
+	RANK_RMAP,       /* which VMAs map which file */
+	RANK_ARENA,      /* internal allocator */
+	RANK_LEAF,       /* short sections that take nothing else */
 };
 
 struct mutex {
@@ -36,12 +36,18 @@ struct mutex {
 
 /* Many readers or one writer; a waiting writer stops new readers. */
 struct rwlock {
-	_Atomic uint32_t word; /* bits 0..29 readers, bit 30 a writer waits, bit 31 a writer holds */
+	_Atomic uint32_t word; /* bits 0..28 readers, 29 somebody sleeps, 30 a writer waits, 31 a writer holds */
 	uint32_t rank;
 };
 
-#define MUTEX_INIT(r) {.word = 0, .rank = (r)}
-#define RWLOCK_INIT(r) {.word = 0, .rank = (r)}
+#define MUTEX_INIT(r)                  \
+	{                              \
+		.word = 0, .rank = (r) \
+	}
+#define RWLOCK_INIT(r)                 \
+	{                              \
+		.word = 0, .rank = (r) \
+	}
 
 void mutex_init(struct mutex *m, enum lock_rank rank);
 void mutex_lock(struct mutex *m);
@@ -78,16 +84,23 @@ static inline void lock_order_release(uint32_t rank)
  */
 struct sigguard {
 	uint64_t old;
+	bool on;
 };
+
+/* The program has said that its handlers touch no mapped memory: nothing to guard against. Set before the start. */
+extern bool sigguard_off;
 
 static inline struct sigguard sigguard_enter(void)
 {
-	return (struct sigguard){.old = sys_sigmask(SIG_SETMASK, ~0ULL)};
+	if (sigguard_off)
+		return (struct sigguard){.on = false};
+	return (struct sigguard){.old = sys_sigmask(SIG_SETMASK, ~0ULL), .on = true};
 }
 
 static inline void sigguard_leave(struct sigguard g)
 {
-	sys_sigmask(SIG_SETMASK, g.old);
+	if (g.on)
+		sys_sigmask(SIG_SETMASK, g.old);
 }
 
 #endif
