@@ -280,5 +280,5 @@ int main(void)
 		RUN_NEEDING(DEVICES, dev_zero_and_fork),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return run_conformance_tests(tests);
 }

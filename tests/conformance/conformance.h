@@ -72,6 +72,7 @@ enum feature {
 	POSIX_ADVICE,  /* posix_madvise */
 	DEVICES,       /* mappings of /dev/zero and its like */
 	INLINE_FAULTS, /* what is not right yet when threads serve faults */
+	LIBRARY,       /* what is not right yet under the preload library */
 	NOT_YET,       /* an answer that is known to be wrong and will be mended */
 	FEATURES
 };
@@ -82,7 +83,8 @@ int linux_version(void);
 
 /* ---- The world a test finds ---- */
 
-#define FILE_PAGES 64UL
+/* As much as the preload library wants of a file before it serves shared mappings that write. */
+#define FILE_PAGES 256UL
 #define FILE_BYTES (FILE_PAGES * PAGE)
 
 /* Pages of address space that nobody else uses: what is not mapped there by the test is not mapped. */
@@ -97,7 +99,7 @@ struct world {
 	int failures, descriptors;
 };
 
-/* Never 0, which is what holes hold. */
+/* Not 0, which is what holes hold, for the pages that tests look at. */
 static inline char mark(size_t page)
 {
 	return (char)(page * 3 + 1);
@@ -226,5 +228,8 @@ struct run {
 		}                                                                          \
 	}
 #define RUN(name) RUN_NEEDING(REGULAR_FILES, name)
+
+/* CONFORMANCE_TESTS is a pattern of names: "*, kernel" under the preload library, which then takes the kernel's place. */
+#define run_conformance_tests(tests) (cmocka_set_test_filter(getenv("CONFORMANCE_TESTS")), cmocka_run_group_tests(tests, NULL, NULL))
 
 #endif

@@ -501,5 +501,5 @@ int main(void)
 		RUN_NEEDING(GUARDS, guards),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return run_conformance_tests(tests);
 }

@@ -145,5 +145,5 @@ int main(void)
 		RUN_NEEDING(ANONYMOUS, anonymous_memory),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return run_conformance_tests(tests);
 }

@@ -320,5 +320,5 @@ int main(void)
 		RUN_NEEDING(INLINE_FAULTS, the_limit_of_mmap_and_mremap),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return run_conformance_tests(tests);
 }

@@ -138,5 +138,5 @@ int main(void)
 		RUN_NEEDING(INLINE_FAULTS, the_limit),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return run_conformance_tests(tests);
 }

@@ -569,5 +569,5 @@ int main(void)
 		RUN(limits_of_the_process),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return run_conformance_tests(tests);
 }

@@ -192,5 +192,5 @@ int main(void)
 		RUN(limit_of_private_memory),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return run_conformance_tests(tests);
 }

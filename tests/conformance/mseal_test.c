@@ -166,5 +166,5 @@ int main(void)
 		RUN_NEEDING(SEALS, children_inherit_seals),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return run_conformance_tests(tests);
 }

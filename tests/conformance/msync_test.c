@@ -202,5 +202,5 @@ int main(void)
 		RUN_NEEDING(LOCKED, what_precedes_locked_memory_is_synced),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return run_conformance_tests(tests);
 }

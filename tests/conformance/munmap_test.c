@@ -128,5 +128,5 @@ int main(void)
 		RUN(many_pieces), RUN(stores_are_in_the_file_afterwards), RUN(private_stores_are_not), RUN(the_addresses_can_be_used_again),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return run_conformance_tests(tests);
 }

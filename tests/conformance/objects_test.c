@@ -343,5 +343,5 @@ int main(void)
 		RUN_NEEDING(NOT_YET, limits_of_descriptors_and_file_size),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return run_conformance_tests(tests);
 }

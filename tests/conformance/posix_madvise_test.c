@@ -57,5 +57,5 @@ int main(void)
 		RUN_NEEDING(POSIX_ADVICE, errno_stays),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return run_conformance_tests(tests);
 }

@@ -86,5 +86,5 @@ int main(void)
 		RUN_NEEDING(REMAP_PAGES, stores_before_it),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return run_conformance_tests(tests);
 }

@@ -222,7 +222,8 @@ CONFORMS(stores_of_other_programs_are_seen)
 	assert_int_equal(pwrite(w->fd, "x", 1, PAGE + 9), 1);
 	assert_int_equal(ARENA[9], w->c->faultline ? mark(0) : 'x');
 	assert_int_equal(ARENA[PAGE + 9], 'x');
-	assert_ok(w->c->madvise(ARENA, PAGE, MADV_PAGEOUT));
+	for (int i = 0; i < 1000 && ARENA[9] != 'x'; i++) /* a page in use may be passed over */
+		assert_ok(w->c->madvise(ARENA, PAGE, MADV_PAGEOUT));
 	assert_int_equal(ARENA[9], 'x');
 }
 
@@ -309,5 +310,5 @@ int main(void)
 		RUN(references_to_the_file),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return run_conformance_tests(tests);
 }

@@ -233,5 +233,5 @@ int main(void)
 		RUN(errors_of_ftruncate),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return run_conformance_tests(tests);
 }

@@ -80,15 +80,16 @@ const struct calls faultline_calls = {
 	.ftruncate = fl_ftruncate,
 };
 
-/* Since which Linux there is the feature, and whether Faultline has it. */
+/* Since which Linux there is the feature; whether Faultline has it, and whether the preload library does. */
 static const struct {
 	int since;
-	bool faultline;
+	bool faultline, preloaded;
 } features[FEATURES] = {
-	[REGULAR_FILES] = {0, true}, [ANONYMOUS] = {0, true},   [LOCKED] = {0, true},       [EXECUTABLE] = {0, true},
-	[SECOND_VIEW] = {513, true}, [FORK_ADVICE] = {0, true}, [GUARDS] = {615, true},     [OTHER_ADVICE] = {601, true},
-	[SEALS] = {610, true},       [REMAP_PAGES] = {0, true}, [POSIX_ADVICE] = {0, true}, [DEVICES] = {0, true},
-	[INLINE_FAULTS] = {0, true}, [NOT_YET] = {0, false},
+	[REGULAR_FILES] = {0, true, true}, [ANONYMOUS] = {0, true, true},      [LOCKED] = {0, true, false},
+	[EXECUTABLE] = {0, true, true},    [SECOND_VIEW] = {513, true, true},  [FORK_ADVICE] = {0, true, true},
+	[GUARDS] = {615, true, true},      [OTHER_ADVICE] = {601, true, true}, [SEALS] = {610, true, false},
+	[REMAP_PAGES] = {0, true, false},  [POSIX_ADVICE] = {0, true, true},   [DEVICES] = {0, true, true},
+	[INLINE_FAULTS] = {0, true, false}, [LIBRARY] = {0, true, false},       [NOT_YET] = {0, false, false},
 };
 
 int linux_version(void)
@@ -107,11 +108,23 @@ static bool by_threads(void)
 	return faults && !strcmp(faults, "thread");
 }
 
+/* The preload library has taken the place of the kernel's calls. */
+static bool is_preloaded(void)
+{
+	const char *libraries = getenv("LD_PRELOAD");
+
+	return libraries && strstr(libraries, "faultline");
+}
+
 bool has_feature(const struct calls *c, enum feature feature)
 {
-	bool ours = features[feature].faultline && !(feature == INLINE_FAULTS && by_threads());
-
-	return linux_version() >= features[feature].since && (!c->faultline || ours);
+	if (linux_version() < features[feature].since)
+		return false;
+	if (!c->faultline && !is_preloaded())
+		return true;
+	if (feature == INLINE_FAULTS && by_threads())
+		return false;
+	return c->faultline ? features[feature].faultline : features[feature].preloaded;
 }
 
 /* ---- Signals ---- */
@@ -172,13 +185,15 @@ struct caught try_write(volatile char *p, char value)
 
 /* ---- The world ---- */
 
+/* Those of programs. Faultline's own are high ones, and may come at any time. */
 static int count_descriptors(void)
 {
 	DIR *d = opendir("/proc/self/fd");
+	struct dirent *e;
 	int n = 0;
 
-	while (readdir(d))
-		n++;
+	while ((e = readdir(d)))
+		n += e->d_name[0] != '.' && atoi(e->d_name) < 256;
 	closedir(d);
 	return n;
 }
