@@ -193,7 +193,7 @@ static size_t readable(int fd, size_t len, off_t off)
 {
 	struct stat st;
 
-	if (off < 0 || len > TASK_SIZE || sys_fstat(fd, &st) || !S_ISREG(st.st_mode) || !st.st_size)
+	if (off < 0 || len > (uint64_t)(INT64_MAX - off) || sys_fstat(fd, &st) || !S_ISREG(st.st_mode) || !st.st_size)
 		return len; /* files of /proc say 0 */
 	return off < st.st_size ? min_u64(len, (uint64_t)(st.st_size - off)) : 0;
 }

@@ -2,6 +2,7 @@
 #include "address_space.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
@@ -84,7 +85,7 @@ void address_space_exit(void)
 	files = free_objects = NULL;
 	atomic_store(&nr_files, 0);
 	memset((void *)filter, 0, sizeof filter);
-	budget_release(arena_used(&arena) >> FL_PAGE_SHIFT);
+	budget_release_metadata(arena_used(&arena) >> FL_PAGE_SHIFT);
 	arena_exit(&arena);
 }
 
@@ -254,6 +255,15 @@ static bool is_kernels(const struct statfs *fs, mode_t mode)
 	}
 }
 
+static bool is_append_only(int fd)
+{
+	struct statx x;
+
+	if (sys_call(SYS_statx, fd, (long)"", AT_EMPTY_PATH, 0, (long)&x, 0))
+		return false;
+	return x.stx_attributes & STATX_ATTR_APPEND;
+}
+
 static int look_at_file_system(struct address_space *as, int fd, mode_t mode)
 {
 	struct statfs fs;
@@ -262,6 +272,7 @@ static int look_at_file_system(struct address_space *as, int fd, mode_t mode)
 	if (err)
 		return err;
 	as->noexec = fs.f_flags & ST_NOEXEC;
+	as->append_only = is_append_only(fd);
 	as->kernels = is_kernels(&fs, mode);
 	atomic_store(&as->handed, as->kernels);
 	return S_ISREG(mode) ? try_to_map(fd) : 0;

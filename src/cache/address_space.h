@@ -70,6 +70,7 @@ struct address_space {
 	_Atomic uint64_t nr_dirty;            /* of those, not CLEAN */
 	_Atomic bool handed;                  /* its shared mappings are the kernel's; only ever set, under every mmap_lock */
 	bool kernels;                         /* constant: all its mappings are: a file in memory, a device. No frames */
+	bool append_only;                     /* constant: an attribute of the inode (chattr +a) */
 	bool noexec;                          /* constant: on a file system mounted so */
 	_Atomic uint32_t locked;              /* mappings that are locked: changes under rmap_lock */
 	_Atomic uint32_t wb_err;              /* errseq: error << 16 | count of errors, 0 when none yet */

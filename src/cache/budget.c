@@ -7,7 +7,8 @@
 #include "util/compiler.h"
 
 static _Atomic uint64_t used, peak;
-static _Atomic uint64_t spare; /* reserved for metadata, not used yet */
+static _Atomic uint64_t spare;    /* reserved for metadata, not used yet */
+static _Atomic uint64_t metadata; /* charged by budget_charge_metadata() */
 static uint64_t limit;
 
 int budget_init(uint64_t bytes)
@@ -15,6 +16,7 @@ int budget_init(uint64_t bytes)
 	if (bytes < BUDGET_MIN)
 		return -EINVAL;
 	limit = bytes >> FL_PAGE_SHIFT;
+	atomic_store(&metadata, 0);
 	budget_set_used(budget_fixed_pages());
 	return 0;
 }
@@ -73,14 +75,28 @@ uint64_t budget_peak(void)
 	return atomic_load_explicit(&peak, memory_order_relaxed);
 }
 
-bool budget_charge_metadata(uint64_t pages)
+static bool take_spare(uint64_t pages)
 {
 	uint64_t s = atomic_load(&spare);
 
 	while (s >= pages)
 		if (atomic_compare_exchange_weak(&spare, &s, s - pages))
 			return true;
-	return budget_try_reserve(pages);
+	return false;
+}
+
+bool budget_charge_metadata(uint64_t pages)
+{
+	if (atomic_fetch_add(&metadata, pages) + pages <= limit / 2 && (take_spare(pages) || budget_try_reserve(pages)))
+		return true;
+	atomic_fetch_sub(&metadata, pages);
+	return false;
+}
+
+void budget_release_metadata(uint64_t pages)
+{
+	atomic_fetch_sub(&metadata, pages);
+	budget_release(pages);
 }
 
 uint64_t budget_spare(void)

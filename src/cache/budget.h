@@ -31,10 +31,12 @@ void budget_set_used(uint64_t pages);
 
 /*
  * Metadata is paid for under locks, where nothing may be reclaimed for it: from a few pages set aside before
- * (metadata_refill() in reclaim.h), else from what happens to be free.
+ * (metadata_refill() in reclaim.h), else from what happens to be free. Half of the budget at most: it is never given back
+ * while Faultline runs, and pages must have room.
  */
 #define METADATA_SPARE 6
 bool budget_charge_metadata(uint64_t pages);
+void budget_release_metadata(uint64_t pages);
 bool budget_metadata_low(void);
 uint64_t budget_spare(void);
 void budget_add_spare(void); /* one page that the caller has reserved */

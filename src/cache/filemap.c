@@ -548,6 +548,11 @@ bool filemap_charge_locked(uint64_t pages)
 	return true;
 }
 
+void filemap_move_locked(uint64_t pages)
+{
+	atomic_fetch_add(&pinned_pages, pages);
+}
+
 void filemap_uncharge_locked(uint64_t pages)
 {
 	atomic_fetch_sub(&pinned_pages, pages);

@@ -46,6 +46,8 @@ void filemap_unpin(struct fault *f);
 /* mlock: pages that may not leave memory count against the limit of pins too. False when they would exceed it. */
 bool filemap_charge_locked(uint64_t pages);
 void filemap_uncharge_locked(uint64_t pages);
+/* Counts pages once more that are locked already and will be given back elsewhere. */
+void filemap_move_locked(uint64_t pages);
 
 /* A page goes with so many pins on it (truncate, munmap): they no longer count. */
 void filemap_forget_pins(uint32_t n);

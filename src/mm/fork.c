@@ -18,6 +18,7 @@
 
 #include "cache/filemap.h"
 #include "cache/truncate.h"
+#include "cache/writeback.h"
 #include "mm.h"
 #include "util/compiler.h"
 
@@ -47,8 +48,12 @@ static bool any_inherited(const struct address_space *as)
 static int hand_over_writable(struct address_space *as, void *arg)
 {
 	(void)arg;
-	if (as->store->writable && !as->kernels && any_inherited(as))
+	if (!as->store->writable || as->kernels)
+		return 0;
+	if (any_inherited(as))
 		mm_hand_over(as, as->scratch ? NULL : WHY);
+	else if (!as->scratch)
+		writeback_all(as); /* stores of mappings that are gone: the child reads the file */
 	return 0;
 }
 

@@ -64,6 +64,10 @@ static int advise_flags(struct mm *mm, const struct vma_part *p, const struct fl
 
 	if (c && c->advice == MADV_WIPEONFORK && (!p->as->zero || (p->flags & VM_HUGETLB)))
 		return -EINVAL;
+	if (c && (c->advice == MADV_KEEPONFORK || c->advice == MADV_DODUMP) && (p->flags & VM_DROPPABLE))
+		return -EINVAL;
+	if (c && c->advice == MADV_MERGEABLE && (p->flags & (VM_SHARED | VM_HUGETLB | VM_DROPPABLE)))
+		return 0; /* nothing that could be merged */
 	mutex_lock(&mm->mmap_lock);
 	err = vma_split_range(mm, p->start, p->end);
 	if (!err && c && c->kernel)
@@ -218,7 +222,7 @@ static bool is_locked(const struct vma_part *p)
 	return p->flags & VM_LOCKED;
 }
 
-/* mseal: what cannot be written may not be thrown away either. */
+/* mseal: anonymous memory that cannot be written may not be thrown away either. */
 static bool is_sealed_against(const struct vma_part *p, int advice)
 {
 	switch (advice) {
@@ -229,7 +233,7 @@ static bool is_sealed_against(const struct vma_part *p, int advice)
 	case MADV_DONTFORK:
 	case MADV_WIPEONFORK:
 	case MADV_GUARD_INSTALL:
-		return (p->flags & VM_SEALED) && !(p->flags & VM_SHARED) && !(p->prot & PROT_WRITE);
+		return (p->flags & VM_SEALED) && p->as->zero && !(p->prot & PROT_WRITE);
 	default:
 		return false;
 	}

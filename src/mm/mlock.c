@@ -84,12 +84,19 @@ static int apply(struct mm *mm, uint64_t start, uint64_t end, unsigned flags)
 
 static int lock_locked(struct mm *mm, struct lock_range *r, unsigned flags, bool whole)
 {
+	int err;
+
 	look(mm, r, whole);
 	if (r->end - r->start > r->locked && !mlock_limit_ok(mm, r->end - r->start - r->locked))
 		return -ENOMEM;
 	if (!filemap_charge_locked(r->ours >> FL_PAGE_SHIFT))
 		return -ENOMEM;
-	return r->to > r->start ? apply(mm, r->start, r->to, flags) : 0;
+	if (r->to == r->start)
+		return 0;
+	err = vma_split_range(mm, r->start, r->to);
+	if (err)
+		filemap_uncharge_locked(r->ours >> FL_PAGE_SHIFT);
+	return err ? err : apply(mm, r->start, r->to, flags);
 }
 
 /* As __mm_populate() of Linux: a private mapping that may be written gets its own pages. POSIX's errors of mlock(). */

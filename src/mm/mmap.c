@@ -9,8 +9,12 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 
 #include "cache/filemap.h"
@@ -21,10 +25,16 @@
 
 /* LEGACY_MAP_MASK of Linux: what MAP_SHARED_VALIDATE takes beside MAP_SYNC. The last two: MAP_ABOVE4G, MAP_UNINITIALIZED. */
 #define MAP_HUGE_BITS (0x1f << MAP_HUGE_SHIFT) /* of MAP_HUGE_2MB and MAP_HUGE_1GB */
-#define LEGACY_FLAGS                                                                                                   \
-	(MAP_SHARED | MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_DENYWRITE | MAP_EXECUTABLE | MAP_GROWSDOWN | MAP_LOCKED |  \
+#define LEGACY_FLAGS                                                                                                          \
+	(MAP_SHARED | MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_DENYWRITE | MAP_EXECUTABLE | MAP_GROWSDOWN | MAP_LOCKED | \
 	 MAP_NORESERVE | MAP_POPULATE | MAP_NONBLOCK | MAP_STACK | MAP_HUGETLB | MAP_32BIT | MAP_HUGE_BITS | 0x80 | 0x4000000)
 #define KERNEL_FLAGS (MAP_NORESERVE | MAP_32BIT | MAP_STACK | MAP_GROWSDOWN | MAP_FIXED | MAP_FIXED_NOREPLACE)
+#ifndef MAP_DROPPABLE
+#define MAP_DROPPABLE 8 /* Linux 6.11 */
+#endif
+#ifndef PIPEFS_MAGIC
+#define PIPEFS_MAGIC 0x50495045
+#endif
 #define FILE_BYTES_MAX ((PAGE_INDEX_MAX + 1) << FL_PAGE_SHIFT)
 #define PROT_ALL (PROT_READ | PROT_WRITE | PROT_EXEC)
 
@@ -93,9 +103,9 @@ static int check_anonymous(struct mapping *m)
 {
 	int type = m->rq->flags & MAP_TYPE;
 
-	if (type != MAP_SHARED && type != MAP_PRIVATE)
+	if (type != MAP_SHARED && type != MAP_PRIVATE && type != MAP_DROPPABLE)
 		return -EINVAL;
-	return type == MAP_SHARED && (m->rq->flags & MAP_GROWSDOWN) ? -EINVAL : 0;
+	return type != MAP_PRIVATE && (m->rq->flags & MAP_GROWSDOWN) ? -EINVAL : 0;
 }
 
 /* The mode of the file against the type of the mapping. */
@@ -117,6 +127,16 @@ static int check_access(const struct mapping *m)
 	}
 }
 
+/* Pipes and sockets count as lying on file systems that are mounted noexec. */
+static bool is_noexec(int fd)
+{
+	struct statfs fs;
+
+	if (sys_call(SYS_fstatfs, fd, (long)&fs, 0, 0, 0, 0))
+		return false;
+	return (fs.f_flags & ST_NOEXEC) || fs.f_type == PIPEFS_MAGIC || fs.f_type == SOCKFS_MAGIC;
+}
+
 static int check_file(const struct mapping *m)
 {
 	mode_t mode = m->st.st_mode;
@@ -129,7 +149,7 @@ static int check_file(const struct mapping *m)
 	if (err)
 		return err;
 	if (!S_ISREG(mode) && !S_ISCHR(mode) && !S_ISBLK(mode))
-		return -ENODEV;
+		return (m->rq->prot & PROT_EXEC) && is_noexec(m->rq->fd) ? -EPERM : -ENODEV;
 	return (m->rq->flags & MAP_GROWSDOWN) ? -EINVAL : 0;
 }
 
@@ -167,7 +187,9 @@ static int get_object(struct mapping *m)
 	err = address_space_get(m->rq->fd, &m->st, &m->as);
 	if (err)
 		return err;
-	if ((m->rq->prot & PROT_EXEC) && m->as->noexec)
+	if (m->shared && m->access == O_RDWR && m->as->append_only)
+		err = -EACCES;
+	else if ((m->rq->prot & PROT_EXEC) && m->as->noexec)
 		err = -EPERM;
 	else if ((m->rq->flags & MAP_SYNC) && !m->as->kernels)
 		err = -EOPNOTSUPP; /* for files on persistent memory */
@@ -183,6 +205,9 @@ static unsigned vm_flags(struct mm *mm, const struct mapping *m)
 		unsigned vm;
 	} same[] = {{MAP_NORESERVE, VM_NORESERVE}, {MAP_LOCKED, VM_LOCKED}, {MAP_GROWSDOWN, VM_GROWSDOWN}, {MAP_STACK, VM_NOHUGEPAGE}};
 	unsigned flags = mm->def_flags | (m->shared ? VM_SHARED : 0);
+
+	if ((m->rq->flags & MAP_TYPE) == MAP_DROPPABLE) /* swap is no worse than being dropped */
+		flags = (flags & ~(unsigned)(VM_LOCKED | VM_LOCKONFAULT)) | VM_DROPPABLE | VM_NORESERVE | VM_WIPEONFORK | VM_DONTDUMP;
 
 	for (size_t i = 0; i < ARRAY_SIZE(same); i++)
 		flags |= m->rq->flags & same[i].map ? same[i].vm : 0;
@@ -241,6 +266,8 @@ static int attach_frames(struct mm *mm, const struct mapping *m, uint64_t addr, 
 
 	if (!err && prot != m->vma->prot)
 		err = sys_mprotect((void *)addr, m->len, m->vma->prot);
+	if (!err && (m->vma->flags & VM_DROPPABLE))
+		mm_advise_again(m->vma, addr, m->len);
 	return err;
 }
 
@@ -413,7 +440,7 @@ int mm_mmap(struct mm *mm, const struct mmap_request *rq, uint64_t *out)
 	err = check(mm, &m);
 	if (err)
 		return err;
-	m.shared = (rq->flags & MAP_TYPE) != MAP_PRIVATE;
+	m.shared = (rq->flags & MAP_TYPE) == MAP_SHARED || (rq->flags & MAP_TYPE) == MAP_SHARED_VALIDATE;
 	err = get_object(&m);
 	return err ? err : map_object(mm, &m, out);
 }
@@ -426,7 +453,8 @@ static bool same_file(struct mm *mm, const struct vma *v, uint64_t end)
 	while (v->end < end) {
 		const struct vma *next = vma_find(&mm->index, v->end);
 
-		if (!next || next->start != v->end || next->as != v->as || next->flags != v->flags || next->prot != v->prot)
+		if (!next || next->start != v->end || next->as != v->as || next->flags != v->flags || next->prot != v->prot ||
+		    next->advice != v->advice)
 			return false;
 		v = next;
 	}

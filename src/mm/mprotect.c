@@ -93,13 +93,13 @@ static int protect_locked(struct mm *mm, uint64_t addr, uint64_t end, int prot, 
 }
 
 /* PROT_GROWSDOWN: the change reaches down to the start of the mapping, which must be one that grows. */
-static int grow_range(struct mm *mm, uint64_t *addr, uint64_t end)
+static int grow_range(struct mm *mm, uint64_t *addr, uint64_t end, int grows)
 {
 	struct vma *v = vma_find(&mm->index, *addr);
 
-	if (!v || v->start >= end)
+	if (!v || v->start >= (grows == PROT_GROWSDOWN ? end : *addr + 1))
 		return -ENOMEM;
-	if (!(v->flags & VM_GROWSDOWN))
+	if (grows == PROT_GROWSUP || !(v->flags & VM_GROWSDOWN)) /* nothing grows up here */
 		return -EINVAL;
 	*addr = v->start;
 	return 0;
@@ -117,13 +117,13 @@ int mm_mprotect(struct mm *mm, uint64_t addr, uint64_t len, int prot, bool whole
 		return 0;
 	if (!range_ok(addr, &len))
 		return -ENOMEM;
-	if ((prot & ~(PROT_ALL | PROT_SEM)) || grows == PROT_GROWSUP)
+	if (prot & ~(PROT_ALL | PROT_SEM))
 		return -EINVAL;
 	metadata_refill();
 	end = addr + len;
 	mutex_lock(&mm->mmap_lock);
 	if (grows)
-		err = grow_range(mm, &addr, end);
+		err = grow_range(mm, &addr, end, grows);
 	if (!err)
 		err = protect_locked(mm, addr, end, prot, whole);
 	mutex_unlock(&mm->mmap_lock);

@@ -259,11 +259,9 @@ static void settle_shared(struct mm *mm, struct remap *r, uint64_t addr)
 {
 	uint64_t end = r->old + r->old_len;
 
+	if ((r->fresh->flags & (VM_LOCKED | VM_HANDED)) == VM_LOCKED)
+		filemap_move_locked(r->old_len >> FL_PAGE_SHIFT); /* what was locked there is given back below */
 	if (!(r->flags & MREMAP_DONTUNMAP)) {
-		bool charged = (r->fresh->flags & (VM_LOCKED | VM_HANDED)) == VM_LOCKED;
-
-		if (charged)
-			filemap_charge_locked(r->old_len >> FL_PAGE_SHIFT); /* which vma_detach_range() gives back */
 		push_gone(r, vma_detach_range(mm, r->old, end));
 	} else {
 		for (struct vma *v = vma_find(&mm->index, r->old); v && v->start < end; v = vma_find(&mm->index, v->end))
@@ -414,6 +412,8 @@ static int remap_runs(struct mm *mm, struct remap *whole, uint64_t *out)
 	int err = 0;
 
 	for (uint64_t at = whole->old; !err && (v = vma_find(&mm->index, at)) && v->start < end; at = to) {
+		if (v->flags & VM_SEALED)
+			return -EPERM;
 		struct remap r = {.old = max_u64(at, v->start), .flags = whole->flags, .gone = whole->gone};
 		uint64_t moved;
 
@@ -434,7 +434,9 @@ static int remap_locked(struct mm *mm, struct remap *r, uint64_t *out)
 
 	if (!v || v->start > r->old)
 		return -EFAULT;
-	if (mm_any_sealed(mm, r->old, r->old + r->old_len))
+	if (v->flags & VM_SEALED)
+		return -EPERM;
+	if ((r->flags & MREMAP_FIXED) && mm_any_sealed(mm, r->new_addr, r->new_addr + r->new_len))
 		return -EPERM;
 	if (!r->old_len && !(v->flags & VM_SHARED))
 		return -EINVAL;

@@ -87,7 +87,7 @@ void vma_index_exit(struct vma_index *x)
 		chunk_free(x->spare);
 	if (x->top)
 		sys_munmap(x->top, TOP_MAX * sizeof(struct vma_top));
-	budget_release(x->top_paid);
+	budget_release_metadata(x->top_paid);
 	*x = (struct vma_index){.top = NULL};
 }
 

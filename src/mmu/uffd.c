@@ -99,6 +99,23 @@ int uffd_attach(struct mmu *m, uint64_t addr, uint64_t len, unsigned flags)
 }
 
 /* -EAGAIN: the address space changed under the copy; what is left is tried again. */
+/*
+ * The kernel's mappings may be smaller than ours: it does not merge what has come apart where pages were copied meanwhile. A
+ * range that it refuses for that (-ENOENT) is done page by page.
+ */
+static int by_page(int (*fn)(struct mmu *m, uint64_t addr, uint64_t len, unsigned flags), struct mmu *m, uint64_t addr, uint64_t len,
+		   unsigned flags)
+{
+	int err = 0;
+
+	for (uint64_t at = addr; at < addr + len && !err; at += FL_PAGE_SIZE) {
+		err = fn(m, at, FL_PAGE_SIZE, flags);
+		if (err == -EEXIST && at > addr) /* mapped already */
+			err = 0;
+	}
+	return err;
+}
+
 int uffd_copy(struct mmu *m, uint64_t addr, const void *src, uint64_t len, unsigned flags, uint64_t *done)
 {
 	struct uffdio_copy c;
@@ -132,12 +149,14 @@ int uffd_map(struct mmu *m, uint64_t addr, uint64_t len, unsigned flags)
 		m->map_can_wp = false; /* Linux before 6.4 */
 		return uffd_map(m, addr, len, flags);
 	}
+	if (err == -ENOENT && len > FL_PAGE_SIZE)
+		return by_page(uffd_map, m, addr, len, flags);
 	if (!err && (flags & MMU_WP) && !m->map_can_wp)
 		err = uffd_protect(m, addr, len);
 	return err;
 }
 
-static int set_protection(struct mmu *m, uint64_t addr, uint64_t len, uint64_t mode)
+static int set_protection(struct mmu *m, uint64_t addr, uint64_t len, unsigned mode)
 {
 	struct uffdio_writeprotect w = {.range = {.start = addr, .len = len}, .mode = mode};
 	int err;
@@ -145,7 +164,7 @@ static int set_protection(struct mmu *m, uint64_t addr, uint64_t len, uint64_t m
 	do
 		err = sys_ioctl(fd_of(m), UFFDIO_WRITEPROTECT, &w);
 	while (err == -EAGAIN);
-	return err;
+	return err == -ENOENT && len > FL_PAGE_SIZE ? by_page(set_protection, m, addr, len, mode) : err;
 }
 
 int uffd_protect(struct mmu *m, uint64_t addr, uint64_t len)

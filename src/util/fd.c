@@ -73,7 +73,7 @@ int fd_dup_high(int fd)
 	if (high == -EMFILE || high == -EINVAL)
 		high = sys_fcntl(fd, F_DUPFD_CLOEXEC, 3);
 	mark(high, true);
-	return high;
+	return high == -EINVAL ? -EMFILE : high; /* the limit is below 3 */
 }
 
 int fd_move_high(int fd)
