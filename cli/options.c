@@ -16,7 +16,7 @@
 #include "text.h"
 #include "util/size.h"
 
-enum { KEY_BUDGET = 256, KEY_FAULTS, KEY_DIRECT, KEY_SWAP, KEY_REPORT, KEY_REPORT_FILE, KEY_MIN_MAP, KEY_LOG };
+enum { KEY_BUDGET = 256, KEY_FAULTS, KEY_DIRECT, KEY_SWAP, KEY_REPORT, KEY_REPORT_FILE, KEY_MIN_MAP, KEY_ANON, KEY_LOG };
 
 /* `what` is how to name it to the user: "--budget 12Q" or "FAULTLINE_BUDGET=12Q". */
 struct setting {
@@ -58,7 +58,7 @@ static char *check_budget(const char *what, const char *value, struct run_option
 	return text_format("%llu", (unsigned long long)o->budget);
 }
 
-static char *check_min_map(const char *what, const char *value, struct run_options *o)
+static char *check_plain_size(const char *what, const char *value, struct run_options *o)
 {
 	uint64_t bytes;
 
@@ -110,9 +110,13 @@ static char *check_log(const char *what, const char *value, struct run_options *
 }
 
 static const struct setting settings[] = {
-	{KEY_BUDGET, "--budget ", "FAULTLINE_BUDGET", check_budget},     {KEY_FAULTS, "--faults=", "FAULTLINE_FAULTS", check_faults},
-	{KEY_DIRECT, "--direct=", "FAULTLINE_DIRECT", check_direct},     {KEY_SWAP, "--swap ", "FAULTLINE_SWAP", check_swap},
-	{KEY_MIN_MAP, "--min-map ", "FAULTLINE_MIN_MAP", check_min_map}, {KEY_LOG, "--log ", "FAULTLINE_LOG", check_log},
+	{KEY_BUDGET, "--budget ", "FAULTLINE_BUDGET", check_budget},
+	{KEY_FAULTS, "--faults=", "FAULTLINE_FAULTS", check_faults},
+	{KEY_DIRECT, "--direct=", "FAULTLINE_DIRECT", check_direct},
+	{KEY_SWAP, "--swap ", "FAULTLINE_SWAP", check_swap},
+	{KEY_MIN_MAP, "--min-map ", "FAULTLINE_MIN_MAP", check_plain_size},
+	{KEY_ANON, "--anon ", "FAULTLINE_ANON", check_plain_size},
+	{KEY_LOG, "--log ", "FAULTLINE_LOG", check_log},
 };
 
 /* What the command line says, by index in settings[]; NULL: nothing. */
@@ -198,6 +202,10 @@ static const struct argp_option option_table[] = {
 	 1},
 	{"swap", KEY_SWAP, "DIR", 0, "Where changed private pages go when the budget is spent (default: $TMPDIR, /var/tmp or /tmp)", 1},
 	{"min-map", KEY_MIN_MAP, "SIZE", 0, "Leave mappings of files smaller than this to the kernel (default: 64K)", 1},
+	{"anon", KEY_ANON, "SIZE", 0,
+	 "Serve anonymous memory too, where a program maps at least this much at once; it goes to the swap directory when the "
+	 "budget is spent (default: leave it to the kernel)",
+	 1},
 	{NULL, 0, NULL, 0, "Input and output:", 2},
 	{"direct", KEY_DIRECT, "0|1", OPTION_ARG_OPTIONAL, "Read and write with O_DIRECT, past the kernel's page cache (default: 0)", 2},
 	{"faults", KEY_FAULTS, "inline|thread", 0,
@@ -218,7 +226,7 @@ static const struct argp run_argp = {
 	.args_doc = "PROGRAM [ARG...]",
 	.doc = "Runs PROGRAM with the files that it maps in at most the memory that you say.\v"
 	       "Options after PROGRAM are the program's. Each setting can also be given by a variable: FAULTLINE_BUDGET, FAULTLINE_SWAP, "
-	       "FAULTLINE_MIN_MAP, FAULTLINE_DIRECT, FAULTLINE_FAULTS, FAULTLINE_LOG; an option wins.\n\n"
+	       "FAULTLINE_MIN_MAP, FAULTLINE_ANON, FAULTLINE_DIRECT, FAULTLINE_FAULTS, FAULTLINE_LOG; an option wins.\n\n"
 	       "Exit status: the program's own; 128+N when signal N killed it; 125 when Faultline itself failed; "
 	       "126 when the program cannot be executed; 127 when it was not found.",
 };

@@ -1,46 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* msync, madvise, mincore on ranges that may be ours, the kernel's, or pieces of both. */
+/* msync, madvise, mincore and mseal on ranges that may be ours, the kernel's, or pieces of both. */
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
+#include <string.h>
+#include <sys/syscall.h>
 
 #include "api/engine.h"
 #include "api/file_io.h"
+#include "gaps.h"
+#include "iov.h"
+#include "mapped.h"
 #include "memory.h"
+#include "proc_lines.h"
 #include "real.h"
 #include "util/sys.h"
-
-/* The next part of [at, end) that is not ours; false when there is none. */
-static bool next_gap(uint64_t at, uint64_t end, uint64_t *start, uint64_t *stop)
-{
-	struct mm *mm = engine_space();
-	struct sigguard g = sigguard_enter();
-	struct vma *v;
-
-	mutex_lock(&mm->mmap_lock);
-	while ((v = vma_find(&mm->index, at)) && v->start <= at)
-		at = v->end;
-	*start = at;
-	*stop = v ? min_u64(v->start, end) : end;
-	mutex_unlock(&mm->mmap_lock);
-	sigguard_leave(g);
-	return *start < end;
-}
-
-typedef int (*gap_fn)(void *addr, size_t len, int how);
-
-/* Does the kernel's part of a mixed range; the first error. */
-static int for_gaps(const void *addr, size_t len, gap_fn fn, int how)
-{
-	uint64_t end = page_align_up((uintptr_t)addr + len), start, stop;
-	int err = 0;
-
-	for (uint64_t at = (uintptr_t)addr; at < end && next_gap(at, end, &start, &stop); at = stop) {
-		int e = fn((void *)start, stop - start, how);
-
-		err = err ? err : e;
-	}
-	return err;
-}
 
 WRAPPER int msync(void *addr, size_t len, int flags)
 {
@@ -59,17 +33,14 @@ WRAPPER int msync(void *addr, size_t len, int flags)
 	return (int)shim_result(err ? err : other);
 }
 
-/* What the engine lacks is answered as by a kernel built without it (huge pages, KSM): nothing is promised and not done. */
+/* As the kernel, no further than to the first error; that a gap has nothing mapped is told, and none. */
 static int advise_ours(void *addr, size_t len, int advice)
 {
 	struct sigguard g = sigguard_enter();
-	int err = mm_madvise(engine_space(), (uintptr_t)addr, len, advice, true), other;
+	int err = mm_madvise(engine_space(), (uintptr_t)addr, len, advice, true);
 
 	sigguard_leave(g);
-	if (err == -EOPNOTSUPP || err == -EINVAL)
-		return -EINVAL;
-	other = for_gaps(addr, len, sys_madvise, advice);
-	return err ? err : other;
+	return err ? err : for_gaps(addr, len, sys_madvise, advice);
 }
 
 WRAPPER int madvise(void *addr, size_t len, int advice)
@@ -83,6 +54,87 @@ WRAPPER int posix_madvise(void *addr, size_t len, int advice)
 	if (advice == POSIX_MADV_DONTNEED)
 		return 0;
 	return is_mapped_by_us(addr, len) ? -advise_ours(addr, len, advice) : -sys_madvise(addr, len, advice);
+}
+
+/* ---- process_madvise: for the process itself, it is madvise on several ranges ---- */
+
+#define SELF_THREAD (-10000) /* PIDFD_SELF_THREAD and PIDFD_SELF_THREAD_GROUP of <linux/pidfd.h> */
+#define SELF_PROCESS (-10001)
+
+static bool is_self(int pidfd)
+{
+	char path[40], *line;
+	struct proc_lines p;
+	long pid = -1;
+
+	if (pidfd == SELF_THREAD || pidfd == SELF_PROCESS)
+		return true;
+	snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);
+	if (proc_lines_open(&p, path))
+		return false;
+	while (pid < 0 && (line = proc_lines_next(&p)))
+		if (!strncmp(line, "Pid:", 4))
+			pid = strtol(line + 4, NULL, 10);
+	proc_lines_close(&p);
+	return pid == sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0);
+}
+
+static ssize_t advise_vector(const struct iovec *iov, size_t n, int advice)
+{
+	ssize_t done = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		bool ours = is_mapped_by_us(iov[i].iov_base, iov[i].iov_len);
+		int err = (ours ? advise_ours : sys_madvise)(iov[i].iov_base, iov[i].iov_len, advice);
+
+		if (err)
+			return done ? done : err;
+		done += (ssize_t)iov[i].iov_len;
+	}
+	return done;
+}
+
+WRAPPER ssize_t process_madvise(int pidfd, const struct iovec *iov, size_t n, int advice, unsigned flags)
+{
+	if (NOTHING_MAPPED || flags || n > IOV_MAX || !iov_is_ours(iov, (int)n) || !is_self(pidfd))
+		return shim_result(sys_call(SYS_process_madvise, pidfd, (long)iov, (long)n, advice, flags, 0));
+	return shim_result(advise_vector(iov, n, advice));
+}
+
+/* ---- mseal ---- */
+
+#ifndef SYS_mseal
+#define SYS_mseal 462
+#endif
+
+static int seal_gap(void *addr, size_t len, int how)
+{
+	(void)how;
+	return (int)sys_call(SYS_mseal, (long)addr, (long)len, 0, 0, 0, 0);
+}
+
+/* The kernel's part first: it refuses ranges with holes. Ours it must not seal, since the engine changes what lies there. */
+static int seal_ours(void *addr, size_t len, unsigned long flags)
+{
+	struct sigguard g;
+	int err;
+
+	if (flags || ((uintptr_t)addr & FL_PAGE_MASK))
+		return -EINVAL;
+	err = for_gaps(addr, len, seal_gap, 0);
+	if (err)
+		return err;
+	g = sigguard_enter();
+	err = mm_mseal(engine_space(), (uintptr_t)addr, len, flags, true);
+	sigguard_leave(g);
+	return err;
+}
+
+WRAPPER int mseal(void *addr, size_t len, unsigned long flags)
+{
+	if (likely(!is_mapped_by_us(addr, len)))
+		return (int)shim_result(sys_call(SYS_mseal, (long)addr, (long)len, (long)flags, 0, 0, 0));
+	return (int)shim_result(seal_ours(addr, len, flags));
 }
 
 /* ---- mincore ---- */

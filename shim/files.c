@@ -9,10 +9,9 @@
 
 #include "api/engine.h"
 #include "coherent.h"
+#include "mapped.h"
 #include "real.h"
 #include "util/sys.h"
-
-#define NOTHING_MAPPED likely(!address_space_any())
 
 /* A system call to be made within a bracket. */
 struct raw_call {

@@ -4,12 +4,10 @@
 #include <pthread.h>
 
 #include "coherent.h"
+#include "mapped.h"
 #include "real.h"
 #include "transfer.h"
 #include "util/sys.h"
-
-/* One look decides whether anything of this file concerns the call; no file is mapped in most processes most of the time. */
-#define NOTHING_MAPPED likely(!address_space_any())
 
 struct raw_call {
 	int fd;

@@ -10,11 +10,11 @@
 #include <sys/syscall.h>
 
 #include "coherent.h"
+#include "mapped.h"
 #include "real.h"
 #include "transfer.h"
 #include "util/sys.h"
 
-#define NOTHING_MAPPED likely(!address_space_any())
 #define APPEND_FLAG 0x10 /* RWF_APPEND */
 
 bool iov_is_ours(const struct iovec *iov, int n)

@@ -117,6 +117,14 @@ void left_note(int fd, const char *why)
 		keep_early(text);
 }
 
+void left_note_memory(const char *why)
+{
+	char text[sizeof early[0]];
+
+	snprintf(text, sizeof text, "anonymous memory: left to the kernel: %s", why);
+	report_note(text);
+}
+
 void left_report_early(void)
 {
 	uint32_t n = __atomic_exchange_n(&nearly, 0, __ATOMIC_ACQ_REL);

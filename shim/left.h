@@ -14,6 +14,8 @@ bool left_has(const struct stat *st);
 void left_add(const struct stat *st, bool writable);
 /* A line for the report: "PATH: left to the kernel: WHY". */
 void left_note(int fd, const char *why);
+/* The same of memory without a file. */
+void left_note_memory(const char *why);
 /* The engine has started, and with it the report. */
 void left_report_early(void);
 

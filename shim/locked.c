@@ -1,180 +1,240 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * mlock, mlock2, munlock, mlockall, munlockall.
+ * mlock, mlock2, munlock, mlockall, munlockall: the engine locks what is ours, the kernel the rest.
  *
- * The kernel cannot lock memory that comes and goes by userfaultfd; locked pages of ours are pinned pages. At most half
- * of the budget can be pinned: beyond that the calls fail with ENOMEM. MLOCK_ONFAULT brings the pages in at once.
- *
- * mlockall(MCL_CURRENT) with mappings of ours fails with EAGAIN (POSIX: "some or all of the memory could not be
- * locked"): they may be many times the budget. After MCL_FUTURE new mappings are left to the kernel.
+ * The kernel must not lock mappings of ours: it does not discard locked pages when the engine asks for it, and a mapping
+ * that it locks when it is made it fills with zeros. So its mlockall is not called with MCL_CURRENT, but mlock on one mapping
+ * after the other; and of MCL_FUTURE it is told to lock pages when they are first used, which keeps it from filling. New
+ * mappings of the program's are filled all the same (MAP_POPULATE); what libc maps for itself, for malloc() and for stacks,
+ * is not. Memory reserved with MAP_NORESERVE is locked as it is used: the engine's own tables are of that kind.
  */
 #include "locked.h"
 
 #include <errno.h>
+#include <string.h>
+#include <sys/syscall.h>
 
 #include "api/engine.h"
+#include "gaps.h"
 #include "memory.h"
+#include "proc_lines.h"
 #include "real.h"
 #include "serve.h"
-#include "util/lock.h"
+#include "util/sys.h"
 
-#define RANGES 256
+_Atomic int locked_future;
 
-struct range {
-	uint64_t start, end;
-};
-
-/* Order of ranges does not matter; they do not overlap. Held across pins, which take locks of the engine: a lock before all of them. */
-static struct mutex lock = MUTEX_INIT(0);
-static struct range ranges[RANGES];
-static _Atomic int nranges;
-
-static int pin_range(uint64_t start, uint64_t end)
+static int lock_gap(void *addr, size_t len, int flags)
 {
-	int err = mm_pin(engine_space(), start, end - start, false);
-
-	return err == -EFAULT || err == -EIO ? -ENOMEM : err;
+	return (int)sys_call(SYS_mlock2, (long)addr, (long)len, flags, 0, 0, 0);
 }
 
-static int add(uint64_t start, uint64_t end)
+static int unlock_gap(void *addr, size_t len, int how)
 {
-	int n = atomic_load(&nranges), err;
-
-	if (n == RANGES)
-		return -ENOMEM;
-	err = pin_range(start, end);
-	if (err)
-		return err;
-	ranges[n] = (struct range){start, end};
-	atomic_store(&nranges, n + 1);
-	return 0;
+	(void)how;
+	return (int)sys_call(SYS_munlock, (long)addr, (long)len, 0, 0, 0, 0);
 }
 
-/* The first part of [start, end) that no range covers; false when all is covered. */
-static bool uncovered(uint64_t *start, uint64_t *end)
+/* ---- Ranges ---- */
+
+static const void *page_of(const void *addr)
 {
-	for (int i = 0; i < atomic_load(&nranges); i++)
-		if (ranges[i].start <= *start && *start < ranges[i].end) {
-			*start = ranges[i].end;
-			i = -1;
-			if (*start >= *end)
-				return false;
-		}
-	for (int i = 0; i < atomic_load(&nranges); i++)
-		if (ranges[i].start > *start && ranges[i].start < *end)
-			*end = ranges[i].start;
-	return true;
+	return (const void *)page_align_down((uintptr_t)addr);
 }
 
-static int lock_range(uint64_t start, uint64_t end)
-{
-	int err = 0;
-
-	while (start < end && !err) {
-		uint64_t to = end;
-
-		if (!uncovered(&start, &to))
-			break;
-		err = add(start, to);
-		start = to;
-	}
-	return err;
-}
-
-/* Cuts [start, end) out of range i. A split that has no room for its second half unlocks that too. */
-static void cut(int i, uint64_t start, uint64_t end)
-{
-	struct range r = ranges[i];
-	int n = atomic_load(&nranges);
-
-	ranges[i] = ranges[--n];
-	if (r.start < start)
-		ranges[n++] = (struct range){r.start, start};
-	if (end < r.end && n < RANGES)
-		ranges[n++] = (struct range){end, r.end};
-	else if (end < r.end)
-		mm_unpin(engine_space(), end, r.end - end);
-	atomic_store(&nranges, n);
-}
-
-static void unlock_range(uint64_t start, uint64_t end)
-{
-	for (int i = 0; i < atomic_load(&nranges);) {
-		uint64_t from = max_u64(start, ranges[i].start), to = min_u64(end, ranges[i].end);
-
-		if (from >= to) {
-			i++;
-			continue;
-		}
-		mm_unpin(engine_space(), from, to - from);
-		cut(i, from, to);
-		i = 0;
-	}
-}
-
-void locked_forget(const void *addr, size_t len)
-{
-	struct sigguard g;
-
-	if (likely(!atomic_load(&nranges)))
-		return;
-	g = sigguard_enter();
-	mutex_lock(&lock);
-	unlock_range((uintptr_t)addr, page_align_up((uintptr_t)addr + len));
-	mutex_unlock(&lock);
-	sigguard_leave(g);
-}
-
-void locked_fork_child(void)
-{
-	mutex_init(&lock, 0);
-	atomic_store(&nranges, 0);
-}
-
-static int lock_ours(const void *addr, size_t len)
+/* The engine first: it refuses before anything is locked. */
+static int lock_range(const void *addr, size_t len, int flags)
 {
 	struct sigguard g = sigguard_enter();
-	int err;
+	int err = mm_mlock(engine_space(), (uintptr_t)addr, len, flags, true);
 
-	mutex_lock(&lock);
-	err = lock_range(page_align_down((uintptr_t)addr), page_align_up((uintptr_t)addr + len));
-	mutex_unlock(&lock);
 	sigguard_leave(g);
-	return err;
+	return err ? err : for_gaps(page_of(addr), len + ((uintptr_t)addr & FL_PAGE_MASK), lock_gap, flags);
 }
 
-/* A range that is only partly ours is locked as far as it is ours. */
+static int unlock_range(const void *addr, size_t len)
+{
+	struct sigguard g = sigguard_enter();
+	int err = mm_munlock(engine_space(), (uintptr_t)addr, len, true), other;
+
+	sigguard_leave(g);
+	if (err == -EINVAL)
+		return err;
+	other = for_gaps(page_of(addr), len + ((uintptr_t)addr & FL_PAGE_MASK), unlock_gap, 0);
+	return err ? err : other;
+}
+
 WRAPPER int mlock(const void *addr, size_t len)
 {
-	return likely(!is_mapped_by_us(addr, len)) ? REAL(mlock)(addr, len) : (int)shim_result(lock_ours(addr, len));
+	return likely(!is_mapped_by_us(addr, len)) ? REAL(mlock)(addr, len) : (int)shim_result(lock_range(addr, len, 0));
 }
 
 WRAPPER int mlock2(const void *addr, size_t len, unsigned flags)
 {
-	return likely(!is_mapped_by_us(addr, len)) ? REAL(mlock2)(addr, len, flags) : (int)shim_result(lock_ours(addr, len));
+	return likely(!is_mapped_by_us(addr, len)) ? REAL(mlock2)(addr, len, flags) : (int)shim_result(lock_range(addr, len, (int)flags));
 }
 
 WRAPPER int munlock(const void *addr, size_t len)
 {
-	if (likely(!is_mapped_by_us(addr, len)))
-		return REAL(munlock)(addr, len);
-	locked_forget(addr, len);
+	return likely(!is_mapped_by_us(addr, len)) ? REAL(munlock)(addr, len) : (int)shim_result(unlock_range(addr, len));
+}
+
+/* ---- All ---- */
+
+struct kernel_mapping {
+	uint64_t start, end;
+	bool noreserve;
+};
+
+/* The next one in /proc/self/smaps: a line with its range, lines of figures, one of flags. False when there is none. */
+static bool next_mapping(struct proc_lines *p, struct kernel_mapping *m)
+{
+	char *line, *rest;
+
+	*m = (struct kernel_mapping){0};
+	while ((line = proc_lines_next(p))) {
+		if (!strncmp(line, "VmFlags:", 8)) {
+			m->noreserve = strstr(line, " nr");
+			return true;
+		}
+		if (line[0] >= 'A' && line[0] <= 'Z')
+			continue;
+		m->start = strtoull(line, &rest, 16);
+		m->end = strtoull(rest + (*rest == '-'), NULL, 16);
+	}
+	return false;
+}
+
+/* Calls fn for all that the kernel has mapped for the process. -EAGAIN when that cannot be seen. */
+static int each_mapping(void (*fn)(const struct kernel_mapping *m, uint64_t *arg), uint64_t *arg)
+{
+	struct kernel_mapping m;
+	struct proc_lines p;
+
+	if (proc_lines_open(&p, "/proc/self/smaps"))
+		return -EAGAIN;
+	while (next_mapping(&p, &m))
+		if (m.end <= TASK_SIZE)
+			fn(&m, arg);
+	proc_lines_close(&p);
 	return 0;
 }
 
+static void add_size(const struct kernel_mapping *m, uint64_t *bytes)
+{
+	if (!m->noreserve)
+		*bytes += m->end - m->start;
+}
+
+/* What cannot be brought in is locked all the same, and no error of mlockall(). */
+static void lock_mapping(const struct kernel_mapping *m, uint64_t *flags)
+{
+	for_gaps((void *)m->start, m->end - m->start, lock_gap, m->noreserve ? (int)MLOCK_ONFAULT : (int)*flags);
+}
+
+/* RLIMIT_MEMLOCK is for ours and the kernel's together. */
+static int may_lock_all(struct mm *mm)
+{
+	uint64_t bytes = 0;
+	int err = each_mapping(add_size, &bytes);
+
+	if (err)
+		return err;
+	return mlock_limit_ok(mm, bytes - min_u64(bytes, atomic_load(&mm->locked))) ? 0 : -ENOMEM;
+}
+
+/* There is no call that ends MCL_FUTURE alone. */
+static int tell_future(int flags)
+{
+	if (flags & MCL_FUTURE)
+		return (int)sys_call(SYS_mlockall, MCL_FUTURE | MCL_ONFAULT, 0, 0, 0, 0, 0);
+	return atomic_load(&locked_future) ? (int)sys_call(SYS_munlockall, 0, 0, 0, 0, 0, 0) : 0;
+}
+
+static int lock_ours(int flags)
+{
+	struct sigguard g = sigguard_enter();
+	int err = mm_mlockall(engine_space(), flags);
+
+	sigguard_leave(g);
+	return err;
+}
+
+static int lock_all(int flags)
+{
+	uint64_t how = flags & MCL_ONFAULT ? MLOCK_ONFAULT : 0;
+	int err = flags & MCL_CURRENT ? may_lock_all(engine_space()) : 0;
+
+	if (!err)
+		err = lock_ours(flags);
+	if (!err)
+		err = tell_future(flags);
+	if (err)
+		return err;
+	atomic_store(&locked_future, !(flags & MCL_FUTURE) ? FUTURE_NONE : how ? FUTURE_ONFAULT : FUTURE_NOW);
+	return flags & MCL_CURRENT ? each_mapping(lock_mapping, &how) : 0;
+}
+
+/* Mappings may come: the engine has to know what to do with them, and to have its tables before the kernel locks. */
 WRAPPER int mlockall(int flags)
 {
-	if ((flags & MCL_CURRENT) && address_space_any()) {
-		errno = EAGAIN;
-		return -1;
-	}
-	if (flags & MCL_FUTURE)
-		serve_no_more();
-	return REAL(mlockall)(flags);
+	if (!engine_started() && !((flags & MCL_FUTURE) && serve_start()))
+		return REAL(mlockall)(flags);
+	return (int)shim_result(lock_all(flags));
 }
 
 WRAPPER int munlockall(void)
 {
-	locked_forget(NULL, TASK_SIZE);
+	struct sigguard g;
+
+	if (engine_started()) {
+		g = sigguard_enter();
+		mm_munlockall(engine_space());
+		sigguard_leave(g);
+	}
+	atomic_store(&locked_future, FUTURE_NONE);
 	return REAL(munlockall)();
+}
+
+/* ---- MCL_FUTURE ---- */
+
+/* What cannot be brought in, or is more than may be locked, is locked as far as it goes. */
+void locked_kernels(const void *addr, size_t len)
+{
+	if (unlikely(atomic_load_explicit(&locked_future, memory_order_relaxed) == FUTURE_NOW) && addr != MAP_FAILED)
+		lock_gap((void *)addr, len, 0);
+}
+
+/* What was handed to the kernel is for it to lock. */
+static bool next_ours(uint64_t *at, uint64_t end, uint64_t *stop)
+{
+	struct mm *mm = engine_space();
+	struct sigguard g = sigguard_enter();
+	struct vma *v;
+
+	mutex_lock(&mm->mmap_lock);
+	for (v = vma_find(&mm->index, *at); v && (v->flags & VM_HANDED); v = vma_find(&mm->index, v->end))
+		;
+	if (v) {
+		*at = max_u64(*at, v->start);
+		*stop = v->end;
+	}
+	mutex_unlock(&mm->mmap_lock);
+	sigguard_leave(g);
+	return v && *at < end;
+}
+
+void locked_ours(const void *addr, size_t len)
+{
+	uint64_t at = (uintptr_t)addr, end = page_align_up(at + len), stop;
+
+	if (likely(!atomic_load_explicit(&locked_future, memory_order_relaxed)))
+		return;
+	for (; at < end && next_ours(&at, end, &stop); at = stop)
+		unlock_gap((void *)at, min_u64(stop, end) - at, 0);
+}
+
+void locked_fork_child(void)
+{
+	atomic_store(&locked_future, FUTURE_NONE);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * mmap, munmap, mprotect, mremap. Ranges that are partly ours go to the engine, which does the kernel's part too, so
+ * mmap, munmap, mprotect, mremap, remap_file_pages. Ranges that are partly ours go to the engine, which does the kernel's part too, so
  * that no fault sees one without the other.
  */
 #include <errno.h>
@@ -9,6 +9,7 @@
 
 #include "api/engine.h"
 #include "locked.h"
+#include "mapped.h"
 #include "memory.h"
 #include "real.h"
 #include "serve.h"
@@ -18,7 +19,7 @@ bool is_mapped_by_us(const void *addr, size_t len)
 {
 	struct mm *mm;
 
-	if (likely(!address_space_any()))
+	if (NOTHING_MAPPED)
 		return false;
 	mm = engine_space();
 	return mm && mm_overlaps(mm, (uintptr_t)addr, page_align_up(len));
@@ -54,23 +55,28 @@ static bool replaces_ours(const struct map_call *c)
 
 static void *do_mmap(const struct map_call *c)
 {
-	bool replaces = replaces_ours(c);
 	void *out;
 
-	if (replaces)
-		locked_forget(c->addr, c->len);
-	if (serve_mmap(c, &out))
+	if (serve_mmap(c, &out)) {
+		locked_ours(out, c->len);
 		return out;
-	if (replaces)
-		return replace_ours(c);
-	return REAL(mmap)(c->addr, c->len, c->prot, c->flags, c->fd, c->off);
+	}
+	out = replaces_ours(c) ? replace_ours(c) : REAL(mmap)(c->addr, c->len, c->prot, c->flags, c->fd, c->off);
+	locked_kernels(out, c->len);
+	return out;
+}
+
+/* Memory without a file, while there is nothing that it could concern. */
+static bool is_plain(int fd)
+{
+	return fd < 0 && NOTHING_MAPPED && !serve_anonymous() && !atomic_load_explicit(&locked_future, memory_order_relaxed);
 }
 
 WRAPPER void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)
 {
 	struct map_call c = {.addr = addr, .len = len, .prot = prot, .flags = flags, .fd = fd, .off = off};
 
-	if (likely(fd < 0) && likely(!address_space_any()))
+	if (likely(is_plain(fd)))
 		return REAL(mmap)(addr, len, prot, flags, fd, off);
 	return do_mmap(&c);
 }
@@ -79,7 +85,7 @@ WRAPPER void *mmap64(void *addr, size_t len, int prot, int flags, int fd, off64_
 {
 	struct map_call c = {.addr = addr, .len = len, .prot = prot, .flags = flags, .fd = fd, .off = off};
 
-	if (likely(fd < 0) && likely(!address_space_any()))
+	if (likely(is_plain(fd)))
 		return REAL(mmap64)(addr, len, prot, flags, fd, off);
 	return do_mmap(&c);
 }
@@ -93,7 +99,6 @@ WRAPPER int munmap(void *addr, size_t len)
 
 	if (likely(!is_mapped_by_us(addr, len)))
 		return REAL(munmap)(addr, len);
-	locked_forget(addr, len);
 	g = sigguard_enter();
 	err = mm_munmap(engine_space(), (uintptr_t)addr, len, true);
 	sigguard_leave(g);
@@ -127,33 +132,39 @@ WRAPPER int pkey_mprotect(void *addr, size_t len, int prot, int key)
 
 /* ---- mremap ---- */
 
-/* What is not done for our mappings (a duplicate by old_size 0, MREMAP_DONTUNMAP) is an argument that cannot be taken. */
 static void *remap_ours(void *old, size_t old_len, size_t new_len, int flags, void *to)
 {
-	struct sigguard g;
+	struct sigguard g = sigguard_enter();
 	uint64_t addr = 0;
-	int err;
+	int err = mm_mremap(engine_space(), (uintptr_t)old, old_len, new_len, flags, (uintptr_t)to, &addr);
 
-	locked_forget(old, old_len);
-	if (flags & MREMAP_FIXED)
-		locked_forget(to, new_len);
-	g = sigguard_enter();
-	err = mm_mremap(engine_space(), (uintptr_t)old, old_len, new_len, flags, (uintptr_t)to, &addr);
 	sigguard_leave(g);
-	if (err == -EOPNOTSUPP)
-		err = (flags & MREMAP_DONTUNMAP) || !old_len ? -EINVAL : -ENOMEM;
+	if (!err)
+		locked_ours((void *)addr, new_len);
 	return pointer_result(err, addr);
 }
 
 /* Memory that is not ours moves onto memory that is. */
-static void clear_target(void *to, size_t len)
+static int clear_target(void *to, size_t len)
 {
-	struct sigguard g;
+	struct sigguard g = sigguard_enter();
+	int err = mm_munmap(engine_space(), (uintptr_t)to, len, false);
 
-	locked_forget(to, len);
-	g = sigguard_enter();
-	mm_munmap(engine_space(), (uintptr_t)to, len, false);
 	sigguard_leave(g);
+	return err;
+}
+
+/* It starts with a mapping of the kernel's and has one of ours further on: it can only get shorter. */
+static void *remap_mixed(void *old, size_t old_len, size_t new_len, int flags)
+{
+	size_t left = page_align_up(new_len), had = page_align_up(old_len);
+	unsigned char in;
+
+	if (((uintptr_t)old & FL_PAGE_MASK) || !new_len || (flags & ~MREMAP_MAYMOVE))
+		return pointer_result(-EINVAL, 0);
+	if (left > had || sys_mincore(old, FL_PAGE_SIZE, &in))
+		return pointer_result(-EFAULT, 0);
+	return left < had && munmap((char *)old + left, had - left) ? MAP_FAILED : old;
 }
 
 WRAPPER void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
@@ -167,9 +178,32 @@ WRAPPER void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
 		to = va_arg(ap, void *);
 		va_end(ap);
 	}
-	if (is_mapped_by_us(old, old_len ? old_len : 1))
+	if (is_mapped_by_us(old, 1))
 		return remap_ours(old, old_len, new_len, flags, to);
-	if ((flags & MREMAP_FIXED) && new_len && is_mapped_by_us(to, new_len))
-		clear_target(to, new_len);
+	if (old_len && is_mapped_by_us(old, old_len))
+		return remap_mixed(old, old_len, new_len, flags);
+	if ((flags & MREMAP_FIXED) && new_len && is_mapped_by_us(to, new_len)) {
+		int err = clear_target(to, new_len);
+
+		if (err)
+			return pointer_result(err, 0);
+	}
 	return REAL(mremap)(old, old_len, new_len, flags, to);
+}
+
+/* ---- remap_file_pages ---- */
+
+WRAPPER int remap_file_pages(void *addr, size_t len, int prot, size_t pgoff, int flags)
+{
+	struct sigguard g;
+	int err;
+
+	if (likely(!is_mapped_by_us(addr, len)))
+		return REAL(remap_file_pages)(addr, len, prot, pgoff, flags);
+	g = sigguard_enter();
+	err = mm_remap_file_pages(engine_space(), (uintptr_t)addr, len, prot, pgoff, flags);
+	sigguard_leave(g);
+	if (!err)
+		locked_ours(addr, len);
+	return (int)shim_result(err);
 }

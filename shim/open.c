@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "coherent.h"
+#include "mapped.h"
 #include "paths.h"
 #include "real.h"
 #include "util/sys.h"
@@ -66,7 +67,7 @@ static int do_open(openat_fn real, int dir, const char *path, int flags, mode_t 
 {
 	struct open_call o = {.dir = dir, .path = path, .flags = flags, .mode = mode};
 
-	return likely(!address_space_any()) ? real(dir, path, flags, mode) : open_while_mapped(real, &o);
+	return NOTHING_MAPPED ? real(dir, path, flags, mode) : open_while_mapped(real, &o);
 }
 
 static bool takes_mode(int flags)
@@ -164,7 +165,7 @@ static size_t prepare(const char *path, const char *mode)
 	int saved = errno;
 	size_t held;
 
-	if (likely(!address_space_any()) || !path)
+	if (NOTHING_MAPPED || !path)
 		return 0;
 	held = path_hold(path);
 	truncate_for(path, mode);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "api/file_io.h"
+#include "mapped.h"
 #include "real.h"
 
 size_t path_hold_slowly(const char *path)
@@ -188,7 +189,7 @@ WRAPPER ssize_t readlinkat(int dir, const char *path, char *buf, size_t len)
 
 WRAPPER ssize_t readlink(const char *path, char *buf, size_t len)
 {
-	if (likely(!address_space_any()))
+	if (NOTHING_MAPPED)
 		return REAL(readlink)(path, buf, len);
 	return readlinkat(AT_FDCWD, path, buf, len);
 }
@@ -202,7 +203,7 @@ static char *get_cwd(char *buf, size_t len)
 
 WRAPPER char *getcwd(char *buf, size_t len)
 {
-	if (likely(!address_space_any()) || !buf || !file_io_is_ours(buf, len))
+	if (NOTHING_MAPPED || !buf || !file_io_is_ours(buf, len))
 		return REAL(getcwd)(buf, len);
 	return get_cwd(buf, len);
 }

@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "cache/address_space.h"
+#include "mapped.h"
 #include "util/compiler.h"
 
 /*
@@ -17,7 +18,7 @@ void path_release_slowly(const char *path, size_t held);
 
 static inline size_t path_hold(const char *path)
 {
-	return likely(!address_space_any()) ? 0 : path_hold_slowly(path);
+	return NOTHING_MAPPED ? 0 : path_hold_slowly(path);
 }
 
 static inline void path_release(const char *path, size_t held)

@@ -16,6 +16,7 @@
 #include "api/engine.h"
 #include "api/file_io.h"
 #include "locked.h"
+#include "mapped.h"
 #include "real.h"
 #include "revalidate.h"
 #include "util/sys.h"
@@ -29,7 +30,7 @@ static long current_pid(void)
 
 static void after_fork_parent(void)
 {
-	if (address_space_any())
+	if (anything_mapped())
 		revalidate_forked();
 }
 
@@ -48,7 +49,7 @@ __attribute__((constructor)) static void at_start(void)
 
 static bool concerns_us(void)
 {
-	return engine_started() && address_space_any() && current_pid() == atomic_load(&own_pid);
+	return engine_started() && anything_mapped() && current_pid() == atomic_load(&own_pid);
 }
 
 static void flush(bool final)
@@ -126,7 +127,7 @@ static int run(const struct exec *e)
 {
 	int result;
 
-	if (likely(!address_space_any()))
+	if (NOTHING_MAPPED)
 		return e->call(e);
 	flush(false);
 	each_string(e->argv, pin_string);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The kernel keeps: what is no regular file or lies in memory anyway, code, locked and otherwise special mappings, small
- * files, and shared writable mappings below 1 MiB. The last are mostly how processes talk to each other (locks, indexes
+ * The kernel keeps: what is no regular file or lies in memory anyway, code, stacks and otherwise special mappings, small
+ * files, anonymous memory unless FAULTLINE_ANON says otherwise, and shared writable mappings below 1 MiB. The last are mostly how processes talk to each other (locks, indexes
  * of logs), which needs the one cache that all processes see.
  *
  * A call that must fail is not looked into: the kernel makes the error.
@@ -26,18 +26,12 @@
 #include "util/sys.h"
 
 #define SHARED_WRITABLE_MIN (1 << 20)
-#define KERNEL_FLAGS (MAP_ANONYMOUS | MAP_LOCKED | MAP_GROWSDOWN | MAP_HUGETLB)
+#define KERNEL_FLAGS (MAP_STACK | MAP_GROWSDOWN | MAP_HUGETLB)
 
 enum state { UNKNOWN, READY, OFF };
 
 static _Atomic int state;
-static _Atomic bool no_more;
-static uint64_t min_map;
-
-void serve_no_more(void)
-{
-	atomic_store(&no_more, true);
-}
+static uint64_t min_map, anon_min;
 
 /* The options are read once, and said to be wrong once. */
 static int look_at_options(void)
@@ -51,6 +45,7 @@ static int look_at_options(void)
 		now = OFF;
 	}
 	min_map = o.min_map;
+	anon_min = o.anon_min;
 	atomic_store(&state, now);
 	return now;
 }
@@ -75,6 +70,16 @@ static bool start_engine(void)
 	return false;
 }
 
+bool serve_start(void)
+{
+	return ready() && start_engine();
+}
+
+bool serve_anonymous(void)
+{
+	return ready() && anon_min;
+}
+
 /* ---- The call ---- */
 
 static bool is_shared(const struct map_call *c)
@@ -86,7 +91,11 @@ static bool is_candidate(const struct map_call *c)
 {
 	int type = c->flags & MAP_TYPE;
 
-	if (c->fd < 0 || !c->len || (c->flags & KERNEL_FLAGS) || (c->prot & ~(PROT_READ | PROT_WRITE)))
+	if (!c->len || (c->flags & KERNEL_FLAGS) || (c->prot & ~(PROT_READ | PROT_WRITE)))
+		return false;
+	if (c->flags & MAP_ANONYMOUS)
+		return serve_anonymous() && c->len >= anon_min && (type == MAP_SHARED || type == MAP_PRIVATE);
+	if (c->fd < 0)
 		return false;
 	if (type == MAP_SHARED_VALIDATE && (c->flags & MAP_SYNC))
 		return false;
@@ -211,6 +220,8 @@ static const char *error_reason(int err)
 		return "no descriptor left";
 	case -ENOMEM:
 		return "no room for it in the budget or the address space";
+	case -EAGAIN:
+		return "locked, and half of the budget is";
 	case -EFBIG:
 		return "RLIMIT_FSIZE is set";
 	case -EPERM:
@@ -257,17 +268,27 @@ static void kernel_maps_too(const struct map_call *c)
 	file_io_put(as);
 }
 
-bool serve_mmap(const struct map_call *c, void **out)
+static bool serve_memory(const struct map_call *c, void **out)
+{
+	const char *why;
+	int err;
+
+	if (!start_engine())
+		return false;
+	err = engine_mmap(c, out);
+	why = error_reason(err);
+	if (why)
+		left_note_memory(why);
+	return !err;
+}
+
+static bool serve_file(const struct map_call *c, void **out)
 {
 	const char *why;
 	struct stat st;
 	int err;
 
-	if (!is_candidate(c)) {
-		kernel_maps_too(c);
-		return false;
-	}
-	if (!ready() || atomic_load(&no_more) || sys_fstat(c->fd, &st) || !S_ISREG(st.st_mode) || !wanted(c, &st) || !start_engine())
+	if (!ready() || sys_fstat(c->fd, &st) || !S_ISREG(st.st_mode) || !wanted(c, &st) || !start_engine())
 		return false;
 	err = engine_mmap(c, out);
 	if (!err) {
@@ -277,5 +298,13 @@ bool serve_mmap(const struct map_call *c, void **out)
 	why = error_reason(err);
 	if (why)
 		leave(c, &st, why);
+	return false;
+}
+
+bool serve_mmap(const struct map_call *c, void **out)
+{
+	if (is_candidate(c))
+		return c->flags & MAP_ANONYMOUS ? serve_memory(c, out) : serve_file(c, out);
+	kernel_maps_too(c);
 	return false;
 }

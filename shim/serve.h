@@ -17,7 +17,9 @@ struct map_call {
 
 /* True when it was served: *out is the mapping. False: the kernel has to do it, and gives the error when there is one. */
 bool serve_mmap(const struct map_call *c, void **out);
-/* The caller asked for memory to be locked from now on: no mapping is served any more. */
-void serve_no_more(void);
+/* Whether memory without a file is served; see FAULTLINE_ANON. */
+bool serve_anonymous(void);
+/* Starts the engine before there is a mapping. False when mappings are left to the kernel. */
+bool serve_start(void);
 
 #endif

@@ -8,10 +8,9 @@
 
 #include "api/file_io.h"
 #include "iov.h"
+#include "mapped.h"
 #include "real.h"
 #include "transfer.h"
-
-#define NOTHING_MAPPED likely(!address_space_any())
 
 static ssize_t do_send(const struct transfer *t, void *buf, size_t len, size_t done)
 {

@@ -15,10 +15,9 @@
 #include <string.h>
 
 #include "coherent.h"
+#include "mapped.h"
 #include "real.h"
 #include "util/sys.h"
-
-#define NOTHING_MAPPED likely(!address_space_any())
 
 static size_t pending(const FILE *f)
 {

@@ -16,6 +16,7 @@ struct engine_options {
 	char report_directory[256]; /* "" for none */
 	char inject[256];           /* rules of the fault store */
 	uint64_t min_map;           /* the shim leaves smaller files to the kernel */
+	uint64_t anon_min;          /* the shim serves anonymous memory from this size on; 0: none */
 	int log_level;
 	bool quiet_handlers; /* no signal handler of the program touches mapped memory */
 };

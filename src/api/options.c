@@ -66,8 +66,8 @@ int engine_options_from_env(struct engine_options *o, const char **what)
 	o->log_level = LOG_WARN;
 	if (read_size(*what = "FAULTLINE_BUDGET", BUDGET_MIN, physical_memory(), &o->budget) ||
 	    read_size(*what = "FAULTLINE_MIN_MAP", 0, INT64_MAX, &o->min_map) ||
-	    read_word(*what = "FAULTLINE_FAULTS", faults, &threads) || read_word(*what = "FAULTLINE_DIRECT", off_on, &direct) ||
-	    read_word(*what = "FAULTLINE_LOG", levels, &o->log_level) ||
+	    read_size(*what = "FAULTLINE_ANON", 0, INT64_MAX, &o->anon_min) || read_word(*what = "FAULTLINE_FAULTS", faults, &threads) ||
+	    read_word(*what = "FAULTLINE_DIRECT", off_on, &direct) || read_word(*what = "FAULTLINE_LOG", levels, &o->log_level) ||
 	    read_text(*what = "FAULTLINE_SWAP", o->swap_directory, sizeof o->swap_directory) ||
 	    read_text(*what = "FAULTLINE_REPORT", o->report_directory, sizeof o->report_directory) ||
 	    read_text(*what = "FAULTLINE_INJECT", o->inject, sizeof o->inject))

@@ -348,7 +348,8 @@ static void step(void)
 		do_self(off, len);
 	else if (what == 32 && (next() & 1 ? fsync(fd) : msync(map.at, map.len, MS_SYNC)))
 		fail("sync", 0);
-	else if (next() & 1 ? madvise(map.at + (off & ~(PAGE - 1)), len, MADV_DONTNEED) : madvise(map.at, map.len, next() & 1 ? MADV_RANDOM : MADV_NORMAL))
+	else if (next() & 1 ? madvise(map.at + (off & ~(PAGE - 1)), len, MADV_DONTNEED)
+			    : madvise(map.at, map.len, next() & 1 ? MADV_RANDOM : MADV_NORMAL))
 		fail("madvise", off);
 }
 

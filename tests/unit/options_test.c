@@ -15,7 +15,7 @@
 #include "util/compiler.h"
 #include "util/log.h"
 
-static const char *const names[] = {"FAULTLINE_BUDGET", "FAULTLINE_MIN_MAP", "FAULTLINE_FAULTS", "FAULTLINE_DIRECT",
+static const char *const names[] = {"FAULTLINE_BUDGET", "FAULTLINE_MIN_MAP", "FAULTLINE_ANON",   "FAULTLINE_FAULTS", "FAULTLINE_DIRECT",
 				    "FAULTLINE_LOG",    "FAULTLINE_SWAP",    "FAULTLINE_REPORT", "FAULTLINE_INJECT"};
 
 static int start(void **state)
@@ -50,6 +50,7 @@ static void every_variable_is_read(void **state)
 	(void)state;
 	setenv("FAULTLINE_BUDGET", "1.5M", 1);
 	setenv("FAULTLINE_MIN_MAP", "0", 1);
+	setenv("FAULTLINE_ANON", "2M", 1);
 	setenv("FAULTLINE_FAULTS", "thread", 1);
 	setenv("FAULTLINE_DIRECT", "1", 1);
 	setenv("FAULTLINE_LOG", "quiet", 1);
@@ -59,6 +60,7 @@ static void every_variable_is_read(void **state)
 	assert_int_equal(engine_options_from_env(&o, &what), 0);
 	assert_int_equal(o.budget, 3 << 19);
 	assert_int_equal(o.min_map, 0);
+	assert_int_equal(o.anon_min, 2 << 20);
 	assert_true(o.threads);
 	assert_true(o.direct);
 	assert_int_equal(o.log_level, LOG_QUIET);

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gaps.h"
+
+#include "api/engine.h"
+#include "util/compiler.h"
+
+bool next_gap(uint64_t at, uint64_t end, uint64_t *start, uint64_t *stop)
+{
+	struct mm *mm = engine_space();
+	struct sigguard g = sigguard_enter();
+	struct vma *v;
+
+	mutex_lock(&mm->mmap_lock);
+	while ((v = vma_find(&mm->index, at)) && v->start <= at)
+		at = v->end;
+	*start = at;
+	*stop = v ? min_u64(v->start, end) : end;
+	mutex_unlock(&mm->mmap_lock);
+	sigguard_leave(g);
+	return *start < end;
+}
+
+int for_gaps(const void *addr, size_t len, gap_fn fn, int how)
+{
+	uint64_t end = page_align_up((uintptr_t)addr + len), start, stop;
+	int err = 0;
+
+	for (uint64_t at = (uintptr_t)addr; at < end && next_gap(at, end, &start, &stop); at = stop) {
+		int e = fn((void *)start, stop - start, how);
+
+		err = err ? err : e;
+	}
+	return err;
+}

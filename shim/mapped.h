@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One look that decides whether anything of the shim's concerns a call: most processes have no mapping of ours most of the time. */
+#ifndef FL_SHIM_MAPPED_H
+#define FL_SHIM_MAPPED_H
+
+#include "api/engine.h"
+#include "util/compiler.h"
+
+/* Files in any space, or any memory in the default one. */
+static inline bool anything_mapped(void)
+{
+	struct mm *mm;
+
+	if (address_space_any())
+		return true;
+	mm = engine_space();
+	return mm && atomic_load_explicit(&mm->mapped, memory_order_relaxed);
+}
+
+#define NOTHING_MAPPED likely(!anything_mapped())
+
+#endif

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Anonymous memory that is larger than the budget: 64 MiB are filled and checked, by itself, by a child, by system calls.
+ *
+ *     anon [MOST]
+ *
+ * Fails when more than MOST KiB of it are in memory at a time, which the kernel's figures for the process tell.
+ */
+#include <sys/wait.h>
+
+#include "check.h"
+
+#define SIZE (64UL << 20)
+#define WORDS (SIZE / sizeof(uint64_t))
+
+static long most;
+
+static long in_memory(void)
+{
+	FILE *f = fopen("/proc/self/status", "r");
+	char line[200];
+	long kib = 0;
+
+	CHECK(f);
+	while (fgets(line, sizeof line, f))
+		if (!strncmp(line, "RssAnon:", 8) || !strncmp(line, "RssShmem:", 9))
+			kib += strtol(strchr(line, ':') + 1, NULL, 10);
+	fclose(f);
+	return kib;
+}
+
+static uint64_t word(uint64_t seed, size_t i)
+{
+	return (seed + i) * 0x9e3779b97f4a7c15ull;
+}
+
+static void bounded(void)
+{
+	CHECK(!most || in_memory() <= most);
+}
+
+static void fill(uint64_t *p, uint64_t seed)
+{
+	for (size_t i = 0; i < WORDS; i++) {
+		p[i] = word(seed, i);
+		if (i % (1 << 20) == 0)
+			bounded();
+	}
+}
+
+static void verify(const uint64_t *p, uint64_t seed)
+{
+	for (size_t i = 0; i < WORDS; i++) {
+		CHECK(p[i] == word(seed, i));
+		if (i % (1 << 20) == 0)
+			bounded();
+	}
+}
+
+static uint64_t *map(int type)
+{
+	uint64_t *p = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, type | MAP_ANONYMOUS, -1, 0);
+
+	CHECK(p != MAP_FAILED && p[WORDS - 1] == 0);
+	return p;
+}
+
+static void wait_for(pid_t child)
+{
+	int status;
+
+	CHECK(waitpid(child, &status, 0) == child && status == 0);
+}
+
+static void private_memory(void)
+{
+	uint64_t *p = map(MAP_PRIVATE);
+	pid_t child;
+
+	fill(p, 1);
+	verify(p, 1);
+	child = fork();
+	if (!child) {
+		verify(p, 1);
+		fill(p, 2);
+		verify(p, 2);
+		_exit(0);
+	}
+	wait_for(child);
+	verify(p, 1);
+	CHECK(!madvise(p, SIZE / 2, MADV_DONTNEED) && p[5] == 0 && p[WORDS - 1] == word(1, WORDS - 1));
+	CHECK(!munmap(p, SIZE));
+}
+
+/* After the fork it is the kernel's, and both see it. */
+static void shared_memory(void)
+{
+	uint64_t *p = map(MAP_SHARED);
+	pid_t child;
+
+	fill(p, 3);
+	verify(p, 3);
+	child = fork();
+	if (!child) {
+		most = 0;
+		p[7] = 77;
+		_exit(p[8] != word(3, 8));
+	}
+	wait_for(child);
+	CHECK(p[7] == 77 && p[WORDS - 1] == word(3, WORDS - 1));
+	CHECK(!munmap(p, SIZE));
+}
+
+static void system_calls(void)
+{
+	char *p = (char *)map(MAP_PRIVATE), byte;
+	int fd = pattern_file(1 << 20);
+
+	for (size_t at = 0; at < SIZE; at += 1 << 20)
+		CHECK(pread(fd, p + at, 1 << 20, 0) == 1 << 20);
+	bounded();
+	for (size_t at = 0; at < SIZE; at += 1 << 20)
+		CHECK(pwrite(fd, p + at, 1 << 20, (off_t)at) == 1 << 20);
+	bounded();
+	for (size_t at = 0; at < SIZE; at += 4001)
+		CHECK(pread(fd, &byte, 1, (off_t)at) == 1 && (uint8_t)byte == pattern(at % (1 << 20)) && byte == p[at]);
+	p = mremap(p, SIZE, 2 * SIZE, MREMAP_MAYMOVE);
+	CHECK(p != MAP_FAILED && (uint8_t)p[5] == pattern(5) && p[2 * SIZE - 1] == 0);
+	CHECK(!mprotect(p, PAGE, PROT_READ) && !munmap(p, 2 * SIZE));
+	close(fd);
+}
+
+int main(int argc, char **argv)
+{
+	most = argc > 1 ? atol(argv[1]) : 0;
+	private_memory();
+	shared_memory();
+	system_calls();
+	return 0;
+}

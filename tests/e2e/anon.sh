@@ -1,0 +1,45 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Anonymous memory within the budget, where that is asked for: 64 MiB in 16, seen from outside; and real programs.
+. "$(dirname "$0")/common.sh"
+
+"$BUILD/tests/anon" || fail "anon fails on the kernel itself"
+"$FAULTLINE" run --budget 16M --anon 1M -- "$BUILD/tests/anon" 18000 || fail "more memory than the budget, or other bytes"
+"$FAULTLINE" run --budget 16M --anon 1M --faults=thread -- "$BUILD/tests/anon" 18000 || fail "faults served by threads"
+FAULTLINE_ANON=1M "$FAULTLINE" run --budget 16M --report=json --report-file anon.json -- "$BUILD/tests/anon" 18000 || fail "by the variable"
+BUDGET=16M
+served anon 'anonymous memory'
+"$FAULTLINE" run --budget 16M --report=json --report-file off.json -- "$BUILD/tests/anon" || fail "not asked for"
+grep -q anonymous off.json && fail "served without being asked for"
+
+cat >job.py <<'EOF'
+import hashlib, mmap, os, random
+size = 64 << 20
+m = mmap.mmap(-1, size)
+r = random.Random(5)
+for at in range(0, size, 1 << 20):
+    m[at:at + (1 << 20)] = r.randbytes(1 << 20)
+print(hashlib.sha256(m).hexdigest())
+p = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+p[0:size:4096] = bytes(i % 256 for i in range(size // 4096))
+pid = os.fork()
+if pid == 0:
+    p[5] = 1
+    os._exit(p[4096 * 300] != 300 % 256)
+print(os.waitpid(pid, 0)[1], p[5])
+words = [hashlib.md5(b"%d" % i).hexdigest() for i in range(160000)]
+words.sort()
+print(hashlib.sha256("".join(words).encode()).hexdigest())
+EOF
+export FAULTLINE_ANON=256K
+same python /usr/bin/python3 job.py
+served python 'anonymous memory'
+/usr/bin/python3 -c "
+import random
+r = random.Random(6)
+for i in range(400000):
+    print('%016x %d' % (r.getrandbits(64), i))
+" >lines
+same sort sort --parallel=2 -S 64M lines
+same tac tac lines
+exit 0

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The calls on mappings, on ranges that are a file's in part and plain memory in part: what the kernel answers, and
+ * does, Faultline with the kernel answers and does.
+ */
+#include <sys/syscall.h>
+#include <sys/uio.h>
+
+#include "check.h"
+
+#ifndef SYS_mseal
+#define SYS_mseal 462
+#endif
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#endif
+
+#define SIZE (2UL << 20)
+
+/* | SIZE of a file | SIZE of plain memory | 8 pages of nothing | SIZE of a private file */
+struct mixed {
+	char *file, *plain, *hole, *private;
+	int fd;
+};
+
+static void map_mixed(struct mixed *m)
+{
+	m->fd = pattern_file(SIZE);
+	m->file = mmap(NULL, 3 * SIZE + 8 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(m->file != MAP_FAILED);
+	m->plain = m->file + SIZE;
+	m->hole = m->plain + SIZE;
+	m->private = m->hole + 8 * PAGE;
+	CHECK(mmap(m->file, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, m->fd, 0) == m->file);
+	CHECK(!mprotect(m->plain, SIZE, PROT_READ | PROT_WRITE));
+	CHECK(!munmap(m->hole, 8 * PAGE));
+	CHECK(mmap(m->private, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, m->fd, 0) == m->private);
+	memset(m->plain, 7, SIZE);
+}
+
+static void unmap_mixed(struct mixed *m)
+{
+	CHECK(!munmap(m->file, 3 * SIZE + 8 * PAGE));
+	close(m->fd);
+}
+
+static void lock_range(void)
+{
+	struct mixed m;
+
+	map_mixed(&m);
+	CHECK(!mlock(m.plain - 4 * PAGE, 8 * PAGE));
+	FAILS(EINVAL, madvise(m.plain - 4 * PAGE, PAGE, MADV_DONTNEED));
+	FAILS(EINVAL, madvise(m.plain, PAGE, MADV_DONTNEED));
+	FAILS(EBUSY, msync(m.plain - 4 * PAGE, PAGE, MS_ASYNC | MS_INVALIDATE));
+	CHECK(!munlock(m.plain - 4 * PAGE + 100, 8 * PAGE - 200));
+	CHECK(!madvise(m.plain - 4 * PAGE, 8 * PAGE, MADV_DONTNEED));
+	CHECK(m.plain[0] == 0 && m.plain[4 * PAGE] == 7 && (uint8_t)m.plain[-1] == pattern(SIZE - 1));
+	CHECK(!mlock2(m.plain - PAGE, 2 * PAGE, MLOCK_ONFAULT));
+	CHECK(!munlock(m.plain - PAGE, 2 * PAGE));
+	FAILS(EINVAL, mlock2(m.plain - PAGE, 2 * PAGE, 8));
+	FAILS(ENOMEM, mlock(m.hole - PAGE, 2 * PAGE));
+	FAILS(ENOMEM, mlock(m.hole + 7 * PAGE, 2 * PAGE));
+	CHECK(!syscall(SYS_mlock, m.plain - PAGE, 2 * PAGE));
+	CHECK(!syscall(SYS_munlock, m.plain - PAGE, 2 * PAGE));
+	unmap_mixed(&m);
+}
+
+/* All of it, which does not touch the bytes; and what is mapped afterwards. */
+static void lock_all(void)
+{
+	struct mixed m;
+	char *later;
+
+	map_mixed(&m);
+	m.private[5] = 99;
+	CHECK(!mlockall(MCL_CURRENT | MCL_FUTURE));
+	FAILS(EINVAL, madvise(m.file, PAGE, MADV_DONTNEED));
+	FAILS(EINVAL, madvise(m.plain, PAGE, MADV_DONTNEED));
+	later = map_file(m.fd, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	later[9] = 98;
+	FAILS(EINVAL, madvise(later, PAGE, MADV_DONTNEED));
+	for (size_t i = PAGE; i < SIZE; i++)
+		CHECK((uint8_t)later[i] == pattern(i) && (uint8_t)m.private[i] == pattern(i) && (uint8_t)m.file[i] == pattern(i));
+	CHECK(later[9] == 98 && m.private[5] == 99);
+	CHECK(!munlockall());
+	CHECK(!madvise(later, PAGE, MADV_DONTNEED) && (uint8_t)later[9] == pattern(9));
+	CHECK(!madvise(m.plain, PAGE, MADV_DONTNEED) && m.plain[0] == 0);
+	FAILS(EINVAL, mlockall(0));
+	FAILS(EINVAL, mlockall(64));
+	CHECK(!munmap(later, SIZE));
+	unmap_mixed(&m);
+}
+
+static void advice(void)
+{
+	static const int all[] = {MADV_NORMAL, MADV_RANDOM,   MADV_SEQUENTIAL, MADV_WILLNEED,   MADV_DONTFORK,
+				  MADV_DOFORK, MADV_DONTDUMP, MADV_DODUMP,     MADV_HUGEPAGE,   MADV_NOHUGEPAGE,
+				  MADV_COLD,   MADV_PAGEOUT,  MADV_MERGEABLE,  MADV_UNMERGEABLE};
+	struct mixed m;
+
+	map_mixed(&m);
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+		CHECK(!madvise(m.plain - 4 * PAGE, 8 * PAGE, all[i]) || errno == EINVAL); /* a kernel may lack KSM */
+	CHECK((uint8_t)m.plain[-1] == pattern(SIZE - 1) && m.plain[0] == 7);
+	FAILS(EINVAL, madvise(m.plain - 4 * PAGE, 8 * PAGE, 12345));
+	FAILS(EINVAL, madvise(m.plain - 4 * PAGE, 8 * PAGE, MADV_FREE));
+	FAILS(ENOMEM, madvise(m.hole - PAGE, 2 * PAGE, MADV_DONTNEED));
+	CHECK(m.hole[-PAGE] == 0);
+	CHECK(!madvise(m.plain - 4 * PAGE, 8 * PAGE, MADV_POPULATE_READ));
+	CHECK(!posix_madvise(m.plain - 4 * PAGE, 8 * PAGE, POSIX_MADV_WILLNEED));
+	CHECK(posix_madvise(m.plain - 4 * PAGE, 8 * PAGE, 77) == EINVAL);
+	CHECK(!syscall(SYS_madvise, m.plain - 4 * PAGE, 8 * PAGE, MADV_DONTNEED));
+	CHECK(m.plain[0] == 0 && m.plain[4 * PAGE] == 7);
+	unmap_mixed(&m);
+}
+
+static void advice_by_pidfd(void)
+{
+	int pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	struct iovec v[2];
+	struct mixed m;
+
+	map_mixed(&m);
+	v[0] = (struct iovec){m.plain - 2 * PAGE, 4 * PAGE};
+	v[1] = (struct iovec){m.private, PAGE};
+	CHECK(pidfd >= 0);
+	CHECK(syscall(SYS_process_madvise, pidfd, v, 2, MADV_COLD, 0) == 5 * (long)PAGE);
+	FAILS(EINVAL, syscall(SYS_process_madvise, pidfd, v, 2, 12345, 0));
+	CHECK((uint8_t)m.plain[-1] == pattern(SIZE - 1) && m.plain[0] == 7);
+	close(pidfd);
+	unmap_mixed(&m);
+}
+
+static void residence(void)
+{
+	unsigned char in[8];
+	struct mixed m;
+
+	map_mixed(&m);
+	CHECK(m.plain[-1]);
+	CHECK(!mincore(m.plain - 4 * PAGE, 8 * PAGE, in));
+	CHECK((in[3] & 1) && (in[4] & 1) && (in[7] & 1));
+	FAILS(ENOMEM, mincore(m.hole - 4 * PAGE, 8 * PAGE, in));
+	FAILS(EINVAL, mincore(m.plain - 1, PAGE, in));
+	CHECK(!syscall(SYS_mincore, m.plain - 4 * PAGE, 8 * PAGE, in));
+	unmap_mixed(&m);
+}
+
+static void moving(void)
+{
+	struct mixed m;
+	char *p;
+
+	map_mixed(&m);
+	CHECK(!msync(m.plain - PAGE, 2 * PAGE, MS_SYNC));
+	FAILS(ENOMEM, msync(m.hole - PAGE, 2 * PAGE, MS_SYNC));
+	FAILS(EFAULT, mremap(m.plain - PAGE, 2 * PAGE, 4 * PAGE, MREMAP_MAYMOVE));
+	p = mremap(m.private, SIZE, SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, m.plain);
+	CHECK(p == m.plain && (uint8_t)p[100] == pattern(100));
+	FAILS(EFAULT, mremap(m.private, SIZE, 2 * SIZE, MREMAP_MAYMOVE));
+	p = mremap(m.file, 2 * SIZE, PAGE, 0);
+	CHECK(p == m.file && (uint8_t)p[5] == pattern(5));
+	FAILS(ENOMEM, msync(m.file + PAGE, PAGE, MS_ASYNC));
+	munmap(m.file, 3 * SIZE);
+	close(m.fd);
+}
+
+/* Memory in front of a file's: made shorter, the file goes. */
+static void shorter(void)
+{
+	struct mixed m;
+
+	map_mixed(&m);
+	CHECK(mmap(m.hole, 8 * PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == m.hole);
+	CHECK(mremap(m.hole, 8 * PAGE + SIZE, PAGE, 0) == m.hole);
+	CHECK(m.hole[0] == 0);
+	FAILS(ENOMEM, msync(m.hole + PAGE, PAGE, MS_ASYNC));
+	FAILS(ENOMEM, msync(m.private, PAGE, MS_ASYNC));
+	munmap(m.file, 2 * SIZE + PAGE);
+	close(m.fd);
+}
+
+static void other_pages(void)
+{
+	struct mixed m;
+
+	map_mixed(&m);
+	CHECK(!remap_file_pages(m.file, 4 * PAGE, 0, 8, 0));
+	CHECK((uint8_t)m.file[3] == pattern(8 * PAGE + 3) && (uint8_t)m.file[4 * PAGE] == pattern(4 * PAGE));
+	FAILS(EINVAL, remap_file_pages(m.private, PAGE, 0, 8, 0));
+	FAILS(EINVAL, remap_file_pages(m.file, PAGE, PROT_READ, 8, 0));
+	CHECK(!syscall(SYS_remap_file_pages, m.file, 4 * PAGE, 0, 16, 0));
+	CHECK((uint8_t)m.file[3] == pattern(16 * PAGE + 3));
+	unmap_mixed(&m);
+}
+
+/* The last case: what is sealed stays. */
+static void sealed(void)
+{
+	struct mixed m;
+
+	map_mixed(&m);
+	if (syscall(SYS_mseal, m.plain, PAGE, 0) && errno == ENOSYS)
+		return;
+	FAILS(ENOMEM, syscall(SYS_mseal, m.hole - PAGE, 2 * PAGE, 0));
+	FAILS(EINVAL, syscall(SYS_mseal, m.plain - PAGE, 2 * PAGE, 1));
+	CHECK(!munmap(m.private, PAGE));
+	CHECK(!syscall(SYS_mseal, m.plain - PAGE, 2 * PAGE, 0));
+	FAILS(EPERM, munmap(m.plain - PAGE, PAGE));
+	FAILS(EPERM, munmap(m.plain - 2 * PAGE, 4 * PAGE));
+	FAILS(EPERM, mprotect(m.plain, PAGE, PROT_READ));
+	FAILS(EPERM, mprotect(m.plain - PAGE, PAGE, PROT_READ));
+	FAILS(EPERM, mmap(m.plain - PAGE, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+	CHECK((uint8_t)m.plain[-1] == pattern(SIZE - 1));
+}
+
+int main(int argc, char **argv)
+{
+	static const struct test_case cases[] = {
+		{"lock_range", lock_range}, {"lock_all", lock_all}, {"advice", advice},   {"advice_by_pidfd", advice_by_pidfd},
+		{"residence", residence},   {"moving", moving},     {"shorter", shorter}, {"other_pages", other_pages},
+		{"sealed", sealed},
+	};
+
+	(void)argc;
+	return run_cases(cases, ARRAY_SIZE(cases), argv + 1);
+}
