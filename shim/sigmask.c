@@ -39,9 +39,7 @@ static void change_bit(int how, bool in_set)
 		blocked = how == SIG_BLOCK;
 }
 
-typedef int (*mask_fn)(int how, const sigset_t *set, sigset_t *old);
-
-static int change_mask(mask_fn real, int how, const sigset_t *set, sigset_t *old)
+int sigmask_change(mask_fn real, int how, const sigset_t *set, sigset_t *old)
 {
 	bool was = blocked, in_set = false;
 	sigset_t copy;
@@ -64,12 +62,12 @@ static int change_mask(mask_fn real, int how, const sigset_t *set, sigset_t *old
 
 WRAPPER int sigprocmask(int how, const sigset_t *set, sigset_t *old)
 {
-	return change_mask(REAL(sigprocmask), how, set, old);
+	return sigmask_change(REAL(sigprocmask), how, set, old);
 }
 
 WRAPPER int pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
 {
-	return change_mask(REAL(pthread_sigmask), how, set, old);
+	return sigmask_change(REAL(pthread_sigmask), how, set, old);
 }
 
 /* ---- Masks for the time of a call, and of handlers that run in it ---- */

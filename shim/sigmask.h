@@ -2,9 +2,14 @@
 #ifndef FL_SHIM_SIGMASK_H
 #define FL_SHIM_SIGMASK_H
 
+#include <signal.h>
 #include <stdbool.h>
 
 /* Whether the calling thread has SIGBUS blocked, as far as the program knows. */
 bool sigmask_has_sigbus(void);
+
+typedef int (*mask_fn)(int how, const sigset_t *set, sigset_t *old);
+/* sigprocmask(2) by way of `real`, which is given no set with SIGBUS. */
+int sigmask_change(mask_fn real, int how, const sigset_t *set, sigset_t *old);
 
 #endif

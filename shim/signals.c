@@ -4,6 +4,8 @@
  * passes on what is not a fault of ours. Other signals' handlers never run with SIGBUS blocked (sigmask.c), whatever
  * their sa_mask; what the program asked for is remembered and told back.
  */
+#include "signals.h"
+
 #include <errno.h>
 #include <stdatomic.h>
 
@@ -12,12 +14,12 @@
 
 static _Atomic uint64_t masks_sigbus; /* bit per signal whose sa_mask has SIGBUS as far as the program knows */
 
-static bool is_virtual(int sig)
+bool signals_virtual(int sig)
 {
 	return sig == SIGBUS && sigbus_installed();
 }
 
-static bool swap_mask_bit(int sig, bool set, bool change)
+bool signals_swap_mask_bit(int sig, bool set, bool change)
 {
 	uint64_t bit = 1ULL << (sig - 1);
 
@@ -35,7 +37,7 @@ static int set_action(sigaction_fn real, int sig, const struct sigaction *act, s
 	bool has = false;
 	int err;
 
-	if (is_virtual(sig)) {
+	if (signals_virtual(sig)) {
 		if (act)
 			a = *act;
 		sigbus_set_action(act ? &a : NULL, old);
@@ -49,7 +51,7 @@ static int set_action(sigaction_fn real, int sig, const struct sigaction *act, s
 		sigdelset(&a.sa_mask, SIGBUS);
 	}
 	err = real(sig, act ? &a : NULL, old);
-	if (!err && swap_mask_bit(sig, has, act) && old)
+	if (!err && signals_swap_mask_bit(sig, has, act) && old)
 		sigaddset(&old->sa_mask, SIGBUS);
 	return err;
 }
@@ -80,7 +82,7 @@ static sighandler_t set_handler(sighandler_t handler, int flags)
 
 WRAPPER sighandler_t signal(int sig, sighandler_t handler)
 {
-	return is_virtual(sig) ? set_handler(handler, SA_RESTART) : REAL(signal)(sig, handler);
+	return signals_virtual(sig) ? set_handler(handler, SA_RESTART) : REAL(signal)(sig, handler);
 }
 
 WRAPPER sighandler_t bsd_signal(int sig, sighandler_t handler)
@@ -95,7 +97,7 @@ WRAPPER sighandler_t ssignal(int sig, sighandler_t handler)
 
 WRAPPER sighandler_t sysv_signal(int sig, sighandler_t handler)
 {
-	return is_virtual(sig) ? set_handler(handler, (int)SA_RESETHAND | SA_NODEFER) : REAL(sysv_signal)(sig, handler);
+	return signals_virtual(sig) ? set_handler(handler, (int)SA_RESETHAND | SA_NODEFER) : REAL(sysv_signal)(sig, handler);
 }
 
 WRAPPER sighandler_t __sysv_signal(int sig, sighandler_t handler)
@@ -105,7 +107,7 @@ WRAPPER sighandler_t __sysv_signal(int sig, sighandler_t handler)
 
 WRAPPER int sigignore(int sig)
 {
-	if (!is_virtual(sig))
+	if (!signals_virtual(sig))
 		return REAL(sigignore)(sig);
 	set_handler(SIG_IGN, 0);
 	return 0;
@@ -115,7 +117,7 @@ WRAPPER int siginterrupt(int sig, int interrupt)
 {
 	struct sigaction act;
 
-	if (!is_virtual(sig))
+	if (!signals_virtual(sig))
 		return REAL(siginterrupt)(sig, interrupt);
 	sigbus_set_action(NULL, &act);
 	act.sa_flags = interrupt ? act.sa_flags & ~SA_RESTART : act.sa_flags | SA_RESTART;

@@ -1,76 +1,112 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* syscall(2): calls by number that concern mappings are made by the wrappers. Instructions of the program's own are not seen. */
+/*
+ * syscall(2): calls by number that concern mappings, mapped files or SIGBUS are made by the wrappers. Instructions of the
+ * program's own are not seen.
+ */
 #include <stdarg.h>
 #include <sys/syscall.h>
 
 #include "process.h"
+#include "raw_signals.h"
 #include "real.h"
 #include "util/sys.h"
+
+#ifndef SYS_mseal
+#define SYS_mseal 462
+#endif
 
 struct args {
 	long v[6];
 };
 
-static bool memory_call(long nr, const struct args *a, long *out)
+/* The arguments as the wrappers take them: pointer, size, int, long. */
+#define P(i) ((void *)a->v[i])
+#define N(i) ((size_t)a->v[i])
+#define I(i) ((int)a->v[i])
+#define U(i) ((unsigned)a->v[i])
+#define L(i) (a->v[i])
+
+#define MEMORY_CALLS(X)                                                         \
+	X(SYS_mmap, mmap(P(0), N(1), I(2), I(3), I(4), L(5)))                   \
+	X(SYS_munmap, munmap(P(0), N(1)))                                       \
+	X(SYS_mprotect, mprotect(P(0), N(1), I(2)))                             \
+	X(SYS_pkey_mprotect, pkey_mprotect(P(0), N(1), I(2), I(3)))             \
+	X(SYS_mremap, mremap(P(0), N(1), N(2), I(3), L(4)))                     \
+	X(SYS_remap_file_pages, remap_file_pages(P(0), N(1), I(2), N(3), I(4))) \
+	X(SYS_msync, msync(P(0), N(1), I(2)))                                   \
+	X(SYS_madvise, madvise(P(0), N(1), I(2)))                               \
+	X(SYS_process_madvise, process_madvise(I(0), P(1), N(2), I(3), U(4)))   \
+	X(SYS_mincore, mincore(P(0), N(1), P(2)))                               \
+	X(SYS_mlock, mlock(P(0), N(1)))                                         \
+	X(SYS_mlock2, mlock2(P(0), N(1), U(2)))                                 \
+	X(SYS_munlock, munlock(P(0), N(1)))                                     \
+	X(SYS_mlockall, mlockall(I(0)))                                         \
+	X(SYS_munlockall, munlockall())                                         \
+	X(SYS_mseal, mseal(P(0), N(1), (unsigned long)L(2)))
+
+/* preadv2 and pwritev2 have the offset in two halves, of which the first is all of it. */
+#define FILE_CALLS(X)                                                               \
+	X(SYS_read, read(I(0), P(1), N(2)))                                         \
+	X(SYS_write, write(I(0), P(1), N(2)))                                       \
+	X(SYS_pread64, pread(I(0), P(1), N(2), L(3)))                               \
+	X(SYS_pwrite64, pwrite(I(0), P(1), N(2), L(3)))                             \
+	X(SYS_readv, readv(I(0), P(1), I(2)))                                       \
+	X(SYS_writev, writev(I(0), P(1), I(2)))                                     \
+	X(SYS_preadv, preadv(I(0), P(1), I(2), L(3)))                               \
+	X(SYS_pwritev, pwritev(I(0), P(1), I(2), L(3)))                             \
+	X(SYS_preadv2, preadv2(I(0), P(1), I(2), L(3), I(5)))                       \
+	X(SYS_pwritev2, pwritev2(I(0), P(1), I(2), L(3), I(5)))                     \
+	X(SYS_open, open(P(0), I(1), U(2)))                                         \
+	X(SYS_openat, openat(I(0), P(1), I(2), U(3)))                               \
+	X(SYS_creat, creat(P(0), U(1)))                                             \
+	X(SYS_close, close(I(0)))                                                   \
+	X(SYS_close_range, close_range(U(0), U(1), I(2)))                           \
+	X(SYS_dup2, dup2(I(0), I(1)))                                               \
+	X(SYS_dup3, dup3(I(0), I(1), I(2)))                                         \
+	X(SYS_fcntl, fcntl(I(0), I(1), L(2)))                                       \
+	X(SYS_flock, flock(I(0), I(1)))                                             \
+	X(SYS_lseek, lseek(I(0), L(1), I(2)))                                       \
+	X(SYS_ftruncate, ftruncate(I(0), L(1)))                                     \
+	X(SYS_truncate, truncate(P(0), L(1)))                                       \
+	X(SYS_fallocate, fallocate(I(0), I(1), L(2), L(3)))                         \
+	X(SYS_fsync, fsync(I(0)))                                                   \
+	X(SYS_fdatasync, fdatasync(I(0)))                                           \
+	X(SYS_syncfs, syncfs(I(0)))                                                 \
+	X(SYS_sync_file_range, sync_file_range(I(0), L(1), L(2), U(3)))             \
+	X(SYS_copy_file_range, copy_file_range(I(0), P(1), I(2), P(3), N(4), U(5))) \
+	X(SYS_sendfile, sendfile(I(0), I(1), P(2), N(3)))                           \
+	X(SYS_splice, splice(I(0), P(1), I(2), P(3), N(4), U(5)))                   \
+	X(SYS_getrandom, getrandom(P(0), N(1), U(2)))
+
+#define SOCKET_CALLS(X)                                               \
+	X(SYS_sendto, sendto(I(0), P(1), N(2), I(3), P(4), U(5)))     \
+	X(SYS_recvfrom, recvfrom(I(0), P(1), N(2), I(3), P(4), P(5))) \
+	X(SYS_sendmsg, sendmsg(I(0), P(1), I(2)))                     \
+	X(SYS_recvmsg, recvmsg(I(0), P(1), I(2)))                     \
+	X(SYS_sendmmsg, sendmmsg(I(0), P(1), U(2), I(3)))             \
+	X(SYS_recvmmsg, recvmmsg(I(0), P(1), U(2), I(3), P(4)))
+
+#define PROCESS_CALLS(X)                                               \
+	X(SYS_execve, execve(P(0), P(1), P(2)))                        \
+	X(SYS_execveat, execveat(I(0), P(1), P(2), P(3), I(4)))        \
+	X(SYS_rt_sigaction, raw_sigaction(I(0), P(1), P(2), N(3)))     \
+	X(SYS_rt_sigprocmask, raw_sigprocmask(I(0), P(1), P(2), N(3))) \
+	X(SYS_rt_sigsuspend, raw_sigsuspend(P(0), N(1)))               \
+	X(SYS_ppoll, raw_ppoll(P(0), N(1), P(2), P(3), N(4)))          \
+	X(SYS_epoll_pwait, raw_epoll_pwait(I(0), P(1), I(2), I(3), P(4), N(5)))
+
+#define CASE(nr, call)               \
+	case nr:                     \
+		*out = (long)(call); \
+		return true;
+
+static bool wrapped_call(long nr, const struct args *a, long *out)
 {
-	void *p = (void *)a->v[0];
-	size_t n = (size_t)a->v[1];
-
 	switch (nr) {
-	case SYS_mmap:
-		*out = (long)mmap(p, n, (int)a->v[2], (int)a->v[3], (int)a->v[4], a->v[5]);
-		return true;
-	case SYS_munmap:
-		*out = munmap(p, n);
-		return true;
-	case SYS_mprotect:
-		*out = mprotect(p, n, (int)a->v[2]);
-		return true;
-	case SYS_mremap:
-		*out = (long)mremap(p, n, (size_t)a->v[2], (int)a->v[3], a->v[4]);
-		return true;
-	case SYS_msync:
-		*out = msync(p, n, (int)a->v[2]);
-		return true;
-	case SYS_madvise:
-		*out = madvise(p, n, (int)a->v[2]);
-		return true;
-	case SYS_mincore:
-		*out = mincore(p, n, (unsigned char *)a->v[2]);
-		return true;
-	default:
-		return false;
-	}
-}
-
-static bool file_call(long nr, const struct args *a, long *out)
-{
-	int fd = (int)a->v[0];
-	void *p = (void *)a->v[1];
-	size_t n = (size_t)a->v[2];
-
-	switch (nr) {
-	case SYS_read:
-		*out = read(fd, p, n);
-		return true;
-	case SYS_write:
-		*out = write(fd, p, n);
-		return true;
-	case SYS_pread64:
-		*out = pread(fd, p, n, a->v[3]);
-		return true;
-	case SYS_pwrite64:
-		*out = pwrite(fd, p, n, a->v[3]);
-		return true;
-	case SYS_ftruncate:
-		*out = ftruncate(fd, a->v[1]);
-		return true;
-	case SYS_close:
-		*out = close(fd);
-		return true;
-	case SYS_getrandom:
-		*out = getrandom((void *)a->v[0], (size_t)a->v[1], (unsigned)a->v[2]);
-		return true;
+		MEMORY_CALLS(CASE)
+		FILE_CALLS(CASE)
+		SOCKET_CALLS(CASE)
+		PROCESS_CALLS(CASE)
 	default:
 		return false;
 	}
@@ -86,7 +122,7 @@ WRAPPER long syscall(long nr, ...)
 	for (int i = 0; i < 6; i++)
 		a.v[i] = va_arg(ap, long);
 	va_end(ap);
-	if (memory_call(nr, &a, &out) || file_call(nr, &a, &out))
+	if (wrapped_call(nr, &a, &out))
 		return out;
 	if (nr == SYS_exit_group)
 		process_ends();

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "raw_signals.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+#include "real.h"
+#include "sigmask.h"
+#include "signals.h"
+#include "util/sys.h"
+
+#define SIGBUS_BIT SYS_SIGBIT(SIGBUS)
+#define SET_SIZE sizeof(uint64_t)
+
+/* libc's sets begin with the kernel's. */
+static sigset_t to_set(uint64_t bits)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	memcpy(&set, &bits, sizeof bits);
+	return set;
+}
+
+static uint64_t to_bits(const sigset_t *set)
+{
+	uint64_t bits;
+
+	memcpy(&bits, set, sizeof bits);
+	return bits;
+}
+
+/* ---- Dispositions. The restorer is the caller's, so libc's sigaction() is not for signals that the kernel delivers. ---- */
+
+static void virtual_action(const struct raw_action *act, struct raw_action *old)
+{
+	struct sigaction a = {0}, was;
+
+	if (act) {
+		a.sa_sigaction = (void (*)(int, siginfo_t *, void *))act->handler;
+		a.sa_flags = (int)act->flags;
+		a.sa_mask = to_set(act->mask);
+	}
+	sigaction(SIGBUS, act ? &a : NULL, &was);
+	if (old)
+		*old = (struct raw_action){
+			.handler = (void *)was.sa_sigaction, .flags = (uint32_t)was.sa_flags, .mask = to_bits(&was.sa_mask)};
+}
+
+long raw_sigaction(int sig, const struct raw_action *act, struct raw_action *old, size_t size)
+{
+	struct raw_action a = {0}, was;
+	long err;
+
+	if (act)
+		a = *act;
+	if (size == SET_SIZE && signals_virtual(sig)) {
+		virtual_action(act ? &a : NULL, old);
+		return 0;
+	}
+	if (size != SET_SIZE || sig < 1 || sig > 64 || sig == SIGBUS)
+		return shim_result(sys_call(SYS_rt_sigaction, sig, (long)act, (long)old, (long)size, 0, 0));
+	a.mask &= ~SIGBUS_BIT;
+	err = sys_call(SYS_rt_sigaction, sig, act ? (long)&a : 0, (long)&was, (long)size, 0, 0);
+	if (err)
+		return shim_result(err);
+	if (signals_swap_mask_bit(sig, act && (act->mask & SIGBUS_BIT), act))
+		was.mask |= SIGBUS_BIT;
+	if (old)
+		*old = was;
+	return 0;
+}
+
+/* ---- Masks ---- */
+
+/* Not libc's, which leaves out the signals that it uses itself. */
+static int kernel_mask(int how, const sigset_t *set, sigset_t *old)
+{
+	return (int)shim_result(sys_call(SYS_rt_sigprocmask, how, (long)set, (long)old, SET_SIZE, 0, 0));
+}
+
+long raw_sigprocmask(int how, const uint64_t *set, uint64_t *old, size_t size)
+{
+	sigset_t s, was;
+
+	if (size != SET_SIZE) {
+		errno = EINVAL;
+		return -1;
+	}
+	sigemptyset(&was);
+	if (set)
+		s = to_set(*set);
+	if (sigmask_change(kernel_mask, how, set ? &s : NULL, &was))
+		return -1;
+	if (old)
+		*old = to_bits(&was);
+	return 0;
+}
+
+/* The call with a mask, at index `at` of its arguments, that does not have SIGBUS. */
+static long call_masked(long nr, long *v, int at, size_t size)
+{
+	const uint64_t *set = (const uint64_t *)v[at];
+	uint64_t copy;
+
+	if (set && size == SET_SIZE) {
+		copy = *set & ~SIGBUS_BIT;
+		v[at] = (long)&copy;
+	}
+	return REAL(syscall)(nr, v[0], v[1], v[2], v[3], v[4], v[5]);
+}
+
+long raw_sigsuspend(const uint64_t *set, size_t size)
+{
+	return call_masked(SYS_rt_sigsuspend, (long[6]){(long)set, (long)size}, 0, size);
+}
+
+long raw_ppoll(struct pollfd *fds, size_t n, struct timespec *timeout, const uint64_t *set, size_t size)
+{
+	return call_masked(SYS_ppoll, (long[6]){(long)fds, (long)n, (long)timeout, (long)set, (long)size}, 3, size);
+}
+
+long raw_epoll_pwait(int fd, struct epoll_event *events, int max, int timeout, const uint64_t *set, size_t size)
+{
+	return call_masked(SYS_epoll_pwait, (long[6]){fd, (long)events, max, timeout, (long)set, (long)size}, 4, size);
+}

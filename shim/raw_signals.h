@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The calls on signals as the kernel has them, for syscall(2): its struct, its sets of 64 bits. As libc's functions: errno. */
+#ifndef FL_SHIM_RAW_SIGNALS_H
+#define FL_SHIM_RAW_SIGNALS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct epoll_event;
+struct pollfd;
+struct timespec;
+
+/* The kernel's struct sigaction on x86-64. */
+struct raw_action {
+	void *handler;
+	uint64_t flags;
+	void *restorer;
+	uint64_t mask;
+};
+
+long raw_sigaction(int sig, const struct raw_action *act, struct raw_action *old, size_t size);
+long raw_sigprocmask(int how, const uint64_t *set, uint64_t *old, size_t size);
+long raw_sigsuspend(const uint64_t *set, size_t size);
+long raw_ppoll(struct pollfd *fds, size_t n, struct timespec *timeout, const uint64_t *set, size_t size);
+long raw_epoll_pwait(int fd, struct epoll_event *events, int max, int timeout, const uint64_t *set, size_t size);
+
+#endif

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* System calls by number, next to a mapped file: they see it, and are seen, as libc's functions. */
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+
+#include "check.h"
+
+#define SIZE (2UL << 20)
+
+struct raw_action {
+	void *handler;
+	uint64_t flags;
+	void *restorer;
+	uint64_t mask;
+};
+
+#define SIGBUS_BIT (1UL << (SIGBUS - 1))
+#define SIGUSR1_BIT (1UL << (SIGUSR1 - 1))
+
+static void memory(void)
+{
+	int fd = pattern_file(SIZE);
+	char *p = (char *)syscall(SYS_mmap, NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0L);
+
+	CHECK(p != MAP_FAILED && (uint8_t)p[77] == pattern(77));
+	CHECK(!syscall(SYS_mprotect, p, PAGE, PROT_READ));
+	CHECK(!syscall(SYS_mlock2, p, PAGE, 0));
+	FAILS(EBUSY, syscall(SYS_msync, p, PAGE, MS_ASYNC | MS_INVALIDATE));
+	CHECK(!syscall(SYS_munlock, p, PAGE));
+	CHECK(!syscall(SYS_mlockall, MCL_CURRENT | MCL_ONFAULT) && !syscall(SYS_munlockall));
+	p = (char *)syscall(SYS_mremap, p, SIZE, SIZE / 2, 0);
+	CHECK(p != MAP_FAILED && !syscall(SYS_munmap, p, SIZE / 2));
+	close(fd);
+}
+
+static void files(void)
+{
+	int fd = pattern_file(SIZE);
+	char *p = map_file(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED), small[8] = "by call";
+	struct iovec v = {small, sizeof small};
+
+	CHECK(syscall(SYS_pwritev, fd, &v, 1, 5000L, 0L) == sizeof small && !strcmp(p + 5000, "by call"));
+	strcpy(p + 9000, "stored");
+	CHECK(syscall(SYS_preadv2, fd, &v, 1, 9000L, 0L, 0) == sizeof small && !strcmp(small, "stored"));
+	v = (struct iovec){p + SIZE / 2, PAGE};
+	CHECK(syscall(SYS_preadv, fd, &v, 1, 0L, 0L) == (long)PAGE && (uint8_t)p[SIZE / 2 + 9] == pattern(9));
+	CHECK(syscall(SYS_lseek, fd, 0L, SEEK_SET) == 0 && syscall(SYS_write, fd, "first", 5L) == 5 && !memcmp(p, "first", 5));
+	CHECK(!syscall(SYS_ftruncate, fd, 3 * PAGE) && !syscall(SYS_ftruncate, fd, SIZE) && p[3 * PAGE] == 0);
+	CHECK(!syscall(SYS_fallocate, fd, 3, 0L, (long)PAGE) && p[0] == 0); /* a hole */
+	CHECK(!munmap(p, SIZE));
+	close(fd);
+}
+
+static volatile sig_atomic_t caught;
+
+static void on_signal(int sig)
+{
+	caught = sig;
+}
+
+/* The program's view of dispositions and masks; faults are served throughout. */
+static void signals(void)
+{
+	struct raw_action act, old;
+	uint64_t all = ~0UL, before, now;
+	struct sigaction as_libc;
+	int fd = pattern_file(SIZE);
+	char *p = map_file(fd, SIZE, PROT_READ, MAP_SHARED);
+
+	CHECK((uint8_t)p[0] == pattern(0));
+	CHECK(!sigaction(SIGUSR1, &(struct sigaction){.sa_handler = on_signal, .sa_flags = SA_RESTART}, NULL));
+	CHECK(!syscall(SYS_rt_sigaction, SIGUSR1, NULL, &act, 8L)); /* with libc's way back from a handler */
+	act.mask = SIGBUS_BIT | SIGUSR1_BIT;
+	CHECK(!syscall(SYS_rt_sigaction, SIGBUS, &act, &old, 8L) && old.handler == (void *)SIG_DFL);
+	CHECK(!syscall(SYS_rt_sigaction, SIGBUS, NULL, &old, 8L) && old.handler == (void *)on_signal);
+	CHECK((old.mask & SIGUSR1_BIT) && (old.flags & SA_RESTART));
+	CHECK(!sigaction(SIGBUS, NULL, &as_libc) && as_libc.sa_handler == on_signal);
+	act.mask = SIGBUS_BIT;
+	CHECK(!syscall(SYS_rt_sigaction, SIGUSR1, &act, NULL, 8L));
+	CHECK(!syscall(SYS_rt_sigaction, SIGUSR1, NULL, &old, 8L) && old.mask == SIGBUS_BIT);
+	FAILS(EINVAL, syscall(SYS_rt_sigaction, SIGUSR1, &old, NULL, 4L));
+	CHECK(!syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, 8L));
+	CHECK(!syscall(SYS_rt_sigprocmask, SIG_SETMASK, NULL, &now, 8L) && (now & SIGBUS_BIT) && !(before & SIGBUS_BIT));
+	for (size_t at = 0; at < SIZE; at += PAGE)
+		CHECK((uint8_t)p[at] == pattern(at)); /* a fault with all signals blocked */
+	CHECK(!syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, 8L));
+	CHECK(!raise(SIGUSR1) && caught == SIGUSR1);
+	CHECK(!raise(SIGBUS) && caught == SIGBUS);
+	CHECK(!munmap(p, SIZE));
+	close(fd);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct test_case cases[] = {{"memory", memory}, {"files", files}, {"signals", signals}};
+
+	(void)argc;
+	return run_cases(cases, ARRAY_SIZE(cases), argv + 1);
+}
