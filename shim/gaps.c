@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gaps.h"
 
+#include <errno.h>
+#include <sys/mman.h>
+
 #include "api/engine.h"
 #include "util/compiler.h"
+#include "util/sys.h"
 
 bool next_gap(uint64_t at, uint64_t end, uint64_t *start, uint64_t *stop)
 {
@@ -18,6 +22,23 @@ bool next_gap(uint64_t at, uint64_t end, uint64_t *start, uint64_t *stop)
 	mutex_unlock(&mm->mmap_lock);
 	sigguard_leave(g);
 	return *start < end;
+}
+
+int gap_is_mapped(void *addr, size_t len, int how)
+{
+	(void)how;
+	return sys_msync(addr, len, MS_ASYNC) == -ENOMEM ? -ENOMEM : 0;
+}
+
+int gap_is_empty(void *addr, size_t len, int how)
+{
+	void *p = sys_mmap(addr, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+
+	(void)how;
+	if (sys_is_err(p))
+		return sys_err(p);
+	sys_munmap(p, len);
+	return p == addr ? 0 : -EEXIST;
 }
 
 int for_gaps(const void *addr, size_t len, gap_fn fn, int how)

@@ -42,26 +42,45 @@ static const void *page_of(const void *addr)
 	return (const void *)page_align_down((uintptr_t)addr);
 }
 
+/* How much of the range is to be changed: all before the first page that is not mapped. In bytes from addr. */
+struct reach {
+	size_t ours;    /* for the engine */
+	size_t kernels; /* for the kernel, which finds the page itself, in the last gap */
+};
+
+static struct reach reach_of(const void *addr, size_t len)
+{
+	uint64_t end = (uintptr_t)addr + len, start, stop;
+	struct reach r = {len, len};
+
+	for (uint64_t at = (uintptr_t)page_of(addr); at < end && next_gap(at, end, &start, &stop); at = stop)
+		if (gap_is_mapped((void *)start, page_align_up(stop) - start, 0)) {
+			r.kernels = min_u64(stop, end) - (uintptr_t)addr;
+			r.ours = start > (uintptr_t)addr ? start - (uintptr_t)addr : 0;
+			break;
+		}
+	return r;
+}
+
 /* The engine first: it refuses before anything is locked. */
 static int lock_range(const void *addr, size_t len, int flags)
 {
+	struct reach r = reach_of(addr, len);
 	struct sigguard g = sigguard_enter();
-	int err = mm_mlock(engine_space(), (uintptr_t)addr, len, flags, true);
+	int err = mm_mlock(engine_space(), (uintptr_t)addr, r.ours, flags, true);
 
 	sigguard_leave(g);
-	return err ? err : for_gaps(page_of(addr), len + ((uintptr_t)addr & FL_PAGE_MASK), lock_gap, flags);
+	return err ? err : for_gaps(page_of(addr), r.kernels + ((uintptr_t)addr & FL_PAGE_MASK), lock_gap, flags);
 }
 
 static int unlock_range(const void *addr, size_t len)
 {
+	struct reach r = reach_of(addr, len);
 	struct sigguard g = sigguard_enter();
-	int err = mm_munlock(engine_space(), (uintptr_t)addr, len, true), other;
+	int err = mm_munlock(engine_space(), (uintptr_t)addr, r.ours, true);
 
 	sigguard_leave(g);
-	if (err == -EINVAL)
-		return err;
-	other = for_gaps(page_of(addr), len + ((uintptr_t)addr & FL_PAGE_MASK), unlock_gap, 0);
-	return err ? err : other;
+	return err ? err : for_gaps(page_of(addr), r.kernels + ((uintptr_t)addr & FL_PAGE_MASK), unlock_gap, 0);
 }
 
 WRAPPER int mlock(const void *addr, size_t len)

@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 
 #include "api/engine.h"
+#include "gaps.h"
 #include "locked.h"
 #include "mapped.h"
 #include "memory.h"
@@ -132,11 +133,26 @@ WRAPPER int pkey_mprotect(void *addr, size_t len, int prot, int key)
 
 /* ---- mremap ---- */
 
+/* A move or growth of more than what is ours is not done: Linux refused several mappings of different kinds until 6.17. */
+static bool goes_beyond_ours(void *old, size_t old_len, size_t new_len, int flags)
+{
+	bool places = flags & (MREMAP_FIXED | MREMAP_DONTUNMAP);
+
+	if ((uintptr_t)old & FL_PAGE_MASK || (!places && new_len <= old_len))
+		return false;
+	return for_gaps(old, old_len, gap_is_empty, 0);
+}
+
 static void *remap_ours(void *old, size_t old_len, size_t new_len, int flags, void *to)
 {
-	struct sigguard g = sigguard_enter();
+	struct sigguard g;
 	uint64_t addr = 0;
-	int err = mm_mremap(engine_space(), (uintptr_t)old, old_len, new_len, flags, (uintptr_t)to, &addr);
+	int err;
+
+	if (goes_beyond_ours(old, old_len, new_len, flags))
+		return pointer_result(-EFAULT, 0);
+	g = sigguard_enter();
+	err = mm_mremap(engine_space(), (uintptr_t)old, old_len, new_len, flags, (uintptr_t)to, &addr);
 
 	sigguard_leave(g);
 	if (!err)
@@ -158,11 +174,11 @@ static int clear_target(void *to, size_t len)
 static void *remap_mixed(void *old, size_t old_len, size_t new_len, int flags)
 {
 	size_t left = page_align_up(new_len), had = page_align_up(old_len);
-	unsigned char in;
+	int all = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
 
-	if (((uintptr_t)old & FL_PAGE_MASK) || !new_len || (flags & ~MREMAP_MAYMOVE))
+	if (((uintptr_t)old & FL_PAGE_MASK) || !new_len || (flags & ~all) || ((flags & all) && !(flags & MREMAP_MAYMOVE)))
 		return pointer_result(-EINVAL, 0);
-	if (left > had || sys_mincore(old, FL_PAGE_SIZE, &in))
+	if (left > had || (flags & ~MREMAP_MAYMOVE) || gap_is_mapped(old, FL_PAGE_SIZE, 0))
 		return pointer_result(-EFAULT, 0);
 	return left < had && munmap((char *)old + left, had - left) ? MAP_FAILED : old;
 }

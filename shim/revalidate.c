@@ -111,6 +111,40 @@ static bool has_changed(struct address_space *as)
 	return yes;
 }
 
+/* Locked pages went with the others, and come back. */
+static bool next_locked(struct address_space *as, uint64_t *at, uint64_t *end)
+{
+	struct mm *mm = engine_space();
+	struct sigguard g = sigguard_enter();
+	const unsigned how = VM_LOCKED | VM_LOCKONFAULT | VM_HANDED;
+	struct vma *v;
+
+	mutex_lock(&mm->mmap_lock);
+	for (v = vma_find(&mm->index, *at); v && (v->as != as || (v->flags & how) != VM_LOCKED); v = vma_find(&mm->index, v->end))
+		;
+	if (v) {
+		*at = max_u64(*at, v->start);
+		*end = v->end;
+	}
+	mutex_unlock(&mm->mmap_lock);
+	sigguard_leave(g);
+	return v;
+}
+
+static void populate_locked(struct address_space *as)
+{
+	struct mm *mm = engine_space();
+
+	if (!mm || !atomic_load(&mm->locked))
+		return;
+	for (uint64_t at = 0, end; next_locked(as, &at, &end); at = end) {
+		struct sigguard g = sigguard_enter();
+
+		mm_populate(mm, at, end - at, false);
+		sigguard_leave(g);
+	}
+}
+
 void revalidate(struct address_space *as)
 {
 	struct file_change c;
@@ -121,6 +155,7 @@ void revalidate(struct address_space *as)
 	file_change_begin(&c, as);
 	invalidate_clean_pages(as);
 	file_change_end(&c, 0, 0);
+	populate_locked(as);
 }
 
 void revalidate_locked(int fd)

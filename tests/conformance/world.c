@@ -85,10 +85,10 @@ static const struct {
 	int since;
 	bool faultline, preloaded;
 } features[FEATURES] = {
-	[REGULAR_FILES] = {0, true, true}, [ANONYMOUS] = {0, true, true},      [LOCKED] = {0, true, false},
-	[EXECUTABLE] = {0, true, true},    [SECOND_VIEW] = {513, true, true},  [FORK_ADVICE] = {0, true, true},
-	[GUARDS] = {615, true, true},      [OTHER_ADVICE] = {601, true, true}, [SEALS] = {610, true, false},
-	[REMAP_PAGES] = {0, true, false},  [POSIX_ADVICE] = {0, true, true},   [DEVICES] = {0, true, true},
+	[REGULAR_FILES] = {0, true, true},  [ANONYMOUS] = {0, true, true},      [LOCKED] = {0, true, true},
+	[EXECUTABLE] = {0, true, true},     [SECOND_VIEW] = {513, true, true},  [FORK_ADVICE] = {0, true, true},
+	[GUARDS] = {615, true, true},       [OTHER_ADVICE] = {601, true, true}, [SEALS] = {610, true, true},
+	[REMAP_PAGES] = {0, true, true},    [POSIX_ADVICE] = {0, true, true},   [DEVICES] = {0, true, true},
 	[INLINE_FAULTS] = {0, true, false}, [LIBRARY] = {0, true, false},       [NOT_YET] = {0, false, false},
 };
 
