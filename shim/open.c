@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* open in its forms: O_TRUNC on a mapped file is a truncate of it. */
+/* open in its forms: O_TRUNC on a mapped file is a truncate of it; the process's own maps show what it has mapped. */
 #include <errno.h>
 #include <stdarg.h>
 #include <string.h>
 
 #include "coherent.h"
 #include "mapped.h"
+#include "maps_file.h"
 #include "paths.h"
 #include "real.h"
 #include "util/sys.h"
@@ -59,6 +60,7 @@ static int open_while_mapped(openat_fn real, const struct open_call *o)
 	if ((o->flags & O_TRUNC) && !(o->flags & O_PATH))
 		as = lookup(o->dir, o->path);
 	fd = as ? open_truncated(as, o) : real(o->dir, o->path, o->flags, o->mode);
+	maps_file_opened(fd, o->path);
 	path_release(o->path, held);
 	return fd;
 }
@@ -173,12 +175,14 @@ static size_t prepare(const char *path, const char *mode)
 	return held;
 }
 
-#define RETURN_PREPARED(path, mode, call)           \
-	do {                                        \
-		size_t held_ = prepare(path, mode); \
-		FILE *result_ = call;               \
-		path_release(path, held_);          \
-		return result_;                     \
+#define RETURN_PREPARED(path, mode, call)                                 \
+	do {                                                              \
+		size_t held_ = prepare(path, mode);                       \
+		FILE *result_ = call;                                     \
+		if (result_ && path)                                      \
+			maps_file_opened(fileno_unlocked(result_), path); \
+		path_release(path, held_);                                \
+		return result_;                                           \
 	} while (0)
 
 WRAPPER FILE *fopen(const char *path, const char *mode)

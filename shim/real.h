@@ -63,25 +63,27 @@ int mseal(void *addr, size_t len, unsigned long flags);
 	X(mprotect)      \
 	X(pkey_mprotect) \
 	X(mremap) X(msync) X(madvise) X(mincore) X(mlock) X(mlock2) X(munlock) X(mlockall) X(munlockall) X(remap_file_pages)
-#define REAL_IO(X)                                                                                                                         \
-	X(read)                                                                                                                            \
-	X(pread)                                                                                                                           \
-	X(pread64)                                                                                                                         \
-	X(readv)                                                                                                                           \
-	X(preadv)                                                                                                                          \
-	X(preadv64)                                                                                                                        \
-	X(preadv2) X(preadv64v2) X(write) X(pwrite) X(pwrite64) X(writev) X(pwritev) X(pwritev64) X(pwritev2) X(pwritev64v2) X(__read_chk) \
+#define REAL_IO(X)                                                                                                              \
+	X(read)                                                                                                                 \
+	X(pread)                                                                                                                \
+	X(pread64)                                                                                                              \
+	X(readv)                                                                                                                \
+	X(preadv)                                                                                                               \
+	X(preadv64)                                                                                                             \
+	X(preadv2)                                                                                                              \
+	X(preadv64v2) X(write) X(pwrite) X(pwrite64) X(writev) X(pwritev) X(pwritev64) X(pwritev2) X(pwritev64v2) X(__read_chk) \
 		X(__pread_chk) X(__pread64_chk) X(getrandom)
 #define REAL_SOCKETS(X) X(send) X(sendto) X(sendmsg) X(sendmmsg) X(recv) X(recvfrom) X(recvmsg) X(recvmmsg) X(__recv_chk) X(__recvfrom_chk)
-#define REAL_FILES(X)                                                                                                                     \
-	X(ftruncate)                                                                                                                      \
-	X(ftruncate64)                                                                                                                    \
-	X(truncate)                                                                                                                       \
-	X(truncate64)                                                                                                                     \
-	X(fallocate)                                                                                                                      \
-	X(fallocate64)                                                                                                                    \
-	X(posix_fallocate) X(posix_fallocate64) X(fsync) X(fdatasync) X(sync) X(syncfs) X(sync_file_range) X(copy_file_range) X(sendfile) \
-		X(sendfile64) X(splice) X(lseek) X(lseek64)
+#define REAL_FILES(X)                                                                                                                \
+	X(ftruncate)                                                                                                                 \
+	X(ftruncate64)                                                                                                               \
+	X(truncate)                                                                                                                  \
+	X(truncate64)                                                                                                                \
+	X(fallocate)                                                                                                                 \
+	X(fallocate64)                                                                                                               \
+	X(posix_fallocate)                                                                                                           \
+	X(posix_fallocate64) X(fsync) X(fdatasync) X(sync) X(syncfs) X(sync_file_range) X(copy_file_range) X(sendfile) X(sendfile64) \
+		X(splice) X(lseek) X(lseek64)
 #define REAL_OPEN(X) \
 	X(open)      \
 	X(open64)    \
@@ -94,8 +96,9 @@ int mseal(void *addr, size_t len, unsigned long flags);
 	X(lstat64)                                                                                                                 \
 	X(fstatat)                                                                                                                 \
 	X(fstatat64)                                                                                                               \
-	X(statx) X(statfs) X(statfs64) X(access) X(faccessat) X(unlink) X(unlinkat) X(rmdir) X(mkdir) X(mkdirat) X(chdir) X(chmod) \
-		X(chown) X(lchown) X(rename) X(renameat) X(renameat2) X(link) X(symlink) X(readlink) X(readlinkat) X(getcwd) X(opendir)
+	X(statx)                                                                                                                   \
+	X(statfs) X(statfs64) X(access) X(faccessat) X(unlink) X(unlinkat) X(rmdir) X(mkdir) X(mkdirat) X(chdir) X(chmod) X(chown) \
+		X(lchown) X(rename) X(renameat) X(renameat2) X(link) X(symlink) X(readlink) X(readlinkat) X(getcwd) X(opendir)
 #define REAL_STDIO(X)      \
 	X(fread)           \
 	X(fread_unlocked)  \
@@ -105,15 +108,16 @@ int mseal(void *addr, size_t len, unsigned long flags);
 	X(fputs_unlocked)  \
 	X(puts) X(fflush) X(fflush_unlocked) X(fclose) X(fseek) X(fseeko) X(fseeko64) X(rewind) X(__fread_chk) X(__fread_unlocked_chk)
 #define REAL_FDS(X) X(close) X(close_range) X(closefrom) X(dup2) X(dup3) X(fcntl) X(fcntl64) X(flock) X(lockf) X(lockf64)
-#define REAL_SIGNALS(X)                                                                                                                \
-	X(sigaction)                                                                                                                   \
-	X(__sigaction)                                                                                                                 \
-	X(signal)                                                                                                                      \
-	X(bsd_signal)                                                                                                                  \
-	X(ssignal)                                                                                                                     \
-	X(sysv_signal)                                                                                                                 \
-	X(__sysv_signal) X(sigset) X(sigignore) X(siginterrupt) X(sigprocmask) X(pthread_sigmask) X(sigsuspend) X(sighold) X(sigrelse) \
-		X(sigblock) X(sigsetmask) X(ppoll) X(pselect) X(epoll_pwait) X(epoll_pwait2) X(pthread_attr_setsigmask_np)
+#define REAL_SIGNALS(X)                                                                                                           \
+	X(sigaction)                                                                                                              \
+	X(__sigaction)                                                                                                            \
+	X(signal)                                                                                                                 \
+	X(bsd_signal)                                                                                                             \
+	X(ssignal)                                                                                                                \
+	X(sysv_signal)                                                                                                            \
+	X(__sysv_signal)                                                                                                          \
+	X(sigset) X(sigignore) X(siginterrupt) X(sigprocmask) X(pthread_sigmask) X(sigsuspend) X(sighold) X(sigrelse) X(sigblock) \
+		X(sigsetmask) X(ppoll) X(pselect) X(epoll_pwait) X(epoll_pwait2) X(pthread_attr_setsigmask_np)
 #define REAL_PROCESS(X) X(_exit) X(_Exit) X(quick_exit) X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) X(execveat) X(syscall)
 #define REAL_ALL(X)     \
 	REAL_MEMORY(X)  \

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The kernel's text and the engine's are merged by address: entries of the kernel's that lie in mappings of ours give way to
+ * the engine's. Handlers of crashes open these files: nothing here allocates or needs much stack; the work space is a
+ * mapping, which is left out of the text.
+ */
+#include "maps_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+
+#include "memory.h"
+#include "mm/maps.h"
+#include "proc_lines.h"
+#include "util/sys.h"
+
+/* Where entries come from, and the line of the next one. */
+struct source {
+	struct proc_lines lines;
+	char *line; /* NULL at the end */
+	uint64_t start, end;
+};
+
+struct work {
+	struct source kernel, ours;
+	int out, err;
+	size_t len;
+	char buf[4096];
+};
+
+/* ---- Which file ---- */
+
+typedef int (*text_fn)(struct mm *mm, int fd);
+
+/* The writer of our part when the file is of this process and of a known kind. */
+static text_fn kind_of(int fd)
+{
+	char link[32], path[64], *rest;
+	struct statfs fs;
+	long n;
+
+	if (sys_call(SYS_fstatfs, fd, (long)&fs, 0, 0, 0, 0) || fs.f_type != PROC_SUPER_MAGIC)
+		return NULL;
+	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+	n = sys_call(SYS_readlink, (long)link, (long)path, sizeof path - 1, 0, 0, 0);
+	path[n > 0 ? n : 0] = 0;
+	if (strncmp(path, "/proc/", 6) || strtol(path + 6, &rest, 10) != sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0))
+		return NULL;
+	if (!strncmp(rest, "/task/", 6))
+		strtol(rest + 6, &rest, 10);
+	return !strcmp(rest, "/maps") ? mm_maps : !strcmp(rest, "/smaps") ? mm_smaps : NULL;
+}
+
+/* ---- Entries: a line with a range, and in smaps lines that begin with a capital letter ---- */
+
+static bool is_header(const char *line)
+{
+	return line && (line[0] < 'A' || line[0] > 'Z');
+}
+
+static void next_line(struct source *s)
+{
+	char *rest;
+
+	s->line = proc_lines_next(&s->lines);
+	if (!is_header(s->line))
+		return;
+	s->start = strtoull(s->line, &rest, 16);
+	s->end = strtoull(rest + (*rest == '-'), NULL, 16);
+}
+
+static void flush(struct work *w)
+{
+	if (w->len && sys_write(w->out, w->buf, w->len) != (ssize_t)w->len)
+		w->err = -EIO;
+	w->len = 0;
+}
+
+static void put(struct work *w, const char *s, size_t n)
+{
+	while (n) {
+		size_t part = min_u64(n, sizeof w->buf - w->len);
+
+		memcpy(w->buf + w->len, s, part);
+		w->len += part;
+		s += part;
+		n -= part;
+		if (w->len == sizeof w->buf)
+			flush(w);
+	}
+}
+
+static void entry(struct work *w, struct source *s, bool wanted)
+{
+	do {
+		if (wanted) {
+			put(w, s->line, strlen(s->line));
+			put(w, "\n", 1);
+		}
+		next_line(s);
+	} while (s->line && !is_header(s->line));
+}
+
+static bool is_hidden(const struct work *w)
+{
+	const struct source *k = &w->kernel;
+
+	return is_mapped_by_us((void *)k->start, k->end - k->start) || k->start == (uintptr_t)w;
+}
+
+static void merge(struct work *w)
+{
+	next_line(&w->kernel);
+	next_line(&w->ours);
+	while (w->kernel.line || w->ours.line) {
+		if (!w->kernel.line || (w->ours.line && w->ours.start < w->kernel.end))
+			entry(w, &w->ours, true);
+		else
+			entry(w, &w->kernel, !is_hidden(w));
+	}
+	flush(w);
+}
+
+/* ---- The file ---- */
+
+/* A file in memory with our part of the text, at its start; or -errno. */
+static int our_text(text_fn text)
+{
+	int fd = sys_memfd_create("maps", MFD_CLOEXEC), err = fd < 0 ? fd : text(engine_space(), fd);
+
+	if (!err && sys_lseek(fd, 0, SEEK_SET) == 0)
+		return fd;
+	if (fd >= 0)
+		sys_close(fd);
+	return err ? err : -EIO;
+}
+
+static int merge_into(int out, int fd, text_fn text)
+{
+	int ours = our_text(text), err;
+	struct work *w;
+
+	if (ours < 0)
+		return ours;
+	w = sys_mmap(NULL, sizeof *w, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0); /* shared: it merges with nothing */
+	if (!sys_is_err(w)) {
+		proc_lines_begin(&w->kernel.lines, fd);
+		proc_lines_begin(&w->ours.lines, ours);
+		w->out = out;
+		merge(w);
+	}
+	err = sys_is_err(w) ? sys_err(w) : w->err;
+	if (!sys_is_err(w))
+		sys_munmap(w, sizeof *w);
+	sys_close(ours);
+	return err;
+}
+
+/* The descriptor for reading that the program gets, in the place of the one it would have had. */
+static void put_in_place(int fd, int text)
+{
+	int flags = sys_fcntl(fd, F_GETFD, 0) & FD_CLOEXEC ? O_CLOEXEC : 0, again;
+	char link[32];
+
+	snprintf(link, sizeof link, "/proc/self/fd/%d", text);
+	again = sys_openat(AT_FDCWD, link, O_RDONLY | O_CLOEXEC, 0);
+	if (again < 0)
+		return;
+	sys_call(SYS_dup3, again, fd, flags, 0, 0, 0);
+	sys_close(again);
+}
+
+void maps_file_replace(int fd)
+{
+	text_fn text;
+	int saved = errno, out;
+
+	if ((sys_fcntl(fd, F_GETFL, 0) & (O_ACCMODE | O_PATH)) != O_RDONLY || !(text = kind_of(fd)) || !engine_space())
+		return;
+	out = sys_memfd_create("maps", MFD_CLOEXEC);
+	if (out >= 0) {
+		if (!merge_into(out, fd, text))
+			put_in_place(fd, out);
+		else
+			sys_lseek(fd, 0, SEEK_SET);
+		sys_close(out);
+	}
+	errno = saved;
+}

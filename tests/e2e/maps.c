@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* /proc/self/maps and its other names: the program finds in them what it has mapped. */
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+
+#include "check.h"
+
+#define SIZE (2UL << 20)
+
+static char *text;
+static size_t text_size;
+
+/* All of an open file, which is closed, as a string. */
+static void take(int fd)
+{
+	size_t len = 0;
+	ssize_t n;
+
+	CHECK(fd >= 0);
+	if (!text)
+		text = malloc(text_size = 1 << 20);
+	while ((n = read(fd, text + len, text_size - 1 - len)) > 0)
+		len += (size_t)n;
+	CHECK(n == 0 && len > 100 && len < text_size - 1);
+	text[len] = 0;
+	close(fd);
+}
+
+static void take_path(const char *path)
+{
+	take(open(path, O_RDONLY));
+}
+
+/* The line that begins at p, in what was taken. */
+static const char *line_of(const void *p)
+{
+	char key[32];
+	const char *at = text;
+	int n = snprintf(key, sizeof key, "%lx-", (unsigned long)p);
+
+	while (at && strncmp(at, key, (size_t)n)) {
+		at = strchr(at, '\n');
+		at += at != NULL;
+	}
+	CHECK(at && *at);
+	return at;
+}
+
+/* [p, p + len) is shown as a mapping of the file from offset on. */
+static void shown(const char *p, size_t len, const char *perms, size_t offset, int fd)
+{
+	unsigned long start, end, off, ino;
+	unsigned major_nr, minor_nr;
+	char got[8], path[4096], link[64], want[4096] = "";
+	struct stat st;
+
+	CHECK(!fstat(fd, &st));
+	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+	CHECK(readlink(link, want, sizeof want - 1) > 0);
+	CHECK(sscanf(line_of(p), "%lx-%lx %7s %lx %x:%x %lu %4095[^\n]", &start, &end, got, &off, &major_nr, &minor_nr, &ino, path) == 8);
+	CHECK(start == (unsigned long)p && end == start + len && !strcmp(got, perms) && off == offset);
+	CHECK(makedev(major_nr, minor_nr) == st.st_dev && ino == st.st_ino && !strcmp(path, want));
+}
+
+/* Addresses rise, and no two lines overlap. */
+static void in_order(void)
+{
+	unsigned long before = 0, start, end;
+
+	for (char *line = text; *line; line = strchr(line, '\n') + 1) {
+		if (*line >= 'A' && *line <= 'Z')
+			continue;
+		CHECK(sscanf(line, "%lx-%lx", &start, &end) == 2 && start >= before && end > start);
+		before = end;
+	}
+}
+
+static void every_name(void)
+{
+	int fd = pattern_file(SIZE), dir = open("/proc/self", O_RDONLY | O_DIRECTORY);
+	char *p = map_file(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED), pid[64], tid[64];
+	const char *names[] = {"/proc/self/maps", "/proc/thread-self/maps", pid, tid, "/proc/self/smaps"};
+
+	snprintf(pid, sizeof pid, "/proc/%d/maps", getpid());
+	snprintf(tid, sizeof tid, "/proc/self/task/%d/maps", getpid());
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		take_path(names[i]);
+		shown(p, SIZE, "rw-s", 0, fd);
+		in_order();
+		CHECK(!strstr(text, "faultline:"));
+	}
+	take(openat(dir, "maps", O_RDONLY));
+	shown(p, SIZE, "rw-s", 0, fd);
+	take((int)syscall(SYS_openat, dir, "maps", O_RDONLY, 0));
+	shown(p, SIZE, "rw-s", 0, fd);
+	close(dir);
+	CHECK(!munmap(p, SIZE));
+	close(fd);
+}
+
+static void streams(void)
+{
+	int fd = pattern_file(SIZE), found = 0;
+	char *p = map_file(fd, SIZE, PROT_READ, MAP_SHARED), line[5000], key[32];
+	FILE *f = fopen("/proc/self/maps", "re");
+
+	snprintf(key, sizeof key, "%lx-", (unsigned long)p);
+	CHECK(f && (fcntl(fileno(f), F_GETFD) & FD_CLOEXEC));
+	while (fgets(line, sizeof line, f))
+		found += !strncmp(line, key, strlen(key)) && strstr(line, "check.");
+	CHECK(found == 1);
+	rewind(f);
+	CHECK(fgets(line, sizeof line, f));
+	fclose(f);
+	CHECK(!munmap(p, SIZE));
+	close(fd);
+}
+
+/* Parts, protections, offsets, memory without a file. */
+static void parts(void)
+{
+	int fd = pattern_file(SIZE);
+	char *p = mmap(NULL, 20 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 8 * PAGE);
+	char *a = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	CHECK(p != MAP_FAILED && a != MAP_FAILED);
+	CHECK(!mprotect(p + 4 * PAGE, 4 * PAGE, PROT_NONE) && !munmap(p + 12 * PAGE, PAGE));
+	p[0] = a[0] = 1;
+	take_path("/proc/self/maps");
+	shown(p, 4 * PAGE, "rw-p", 8 * PAGE, fd);
+	shown(p + 4 * PAGE, 4 * PAGE, "---p", 12 * PAGE, fd);
+	shown(p + 8 * PAGE, 4 * PAGE, "rw-p", 16 * PAGE, fd);
+	shown(p + 13 * PAGE, 7 * PAGE, "rw-p", 21 * PAGE, fd);
+	CHECK(strstr(line_of(a), "/dev/zero (deleted)"));
+	in_order();
+	take_path("/proc/self/smaps");
+	shown(p, 4 * PAGE, "rw-p", 8 * PAGE, fd);
+	CHECK(!strncmp(strchr(line_of(p), '\n') + 1, "Size:                 16 kB\n", 28));
+	in_order();
+	CHECK(!munmap(p, 20 * PAGE) && !munmap(a, SIZE));
+	close(fd);
+}
+
+/* It is a descriptor like another. */
+static void descriptor(void)
+{
+	int fd = pattern_file(SIZE), lowest = dup(fd), maps;
+	char *p = map_file(fd, SIZE, PROT_READ, MAP_SHARED), byte;
+
+	close(lowest);
+	maps = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+	CHECK(maps == lowest && fcntl(maps, F_GETFD) == FD_CLOEXEC && (fcntl(maps, F_GETFL) & O_ACCMODE) == O_RDONLY);
+	CHECK(lseek(maps, 0, SEEK_CUR) == 0 && read(maps, &byte, 1) == 1 && lseek(maps, 0, SEEK_SET) == 0);
+	FAILS(EBADF, write(maps, "x", 1));
+	take(maps);
+	shown(p, SIZE, "r--s", 0, fd);
+	maps = open("/proc/self/maps", O_RDONLY);
+	CHECK(maps == lowest && fcntl(maps, F_GETFD) == 0);
+	close(maps);
+	maps = open("/proc/1/maps", O_RDONLY); /* another process's */
+	close(maps);
+	CHECK(!munmap(p, SIZE));
+	close(fd);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct test_case cases[] = {
+		{"every_name", every_name}, {"streams", streams}, {"parts", parts}, {"descriptor", descriptor}};
+
+	(void)argc;
+	return run_cases(cases, ARRAY_SIZE(cases), argv + 1);
+}
