@@ -123,7 +123,7 @@ static int populate(struct mm *mm, uint64_t start, uint64_t end)
 }
 
 /* Pages of locked VMAs in the range; what is not ours, or cannot be had, is passed over. */
-static int populate_locked(struct mm *mm, uint64_t start, uint64_t end)
+int mm_populate_locked(struct mm *mm, uint64_t start, uint64_t end)
 {
 	int err = 0;
 
@@ -177,7 +177,7 @@ int mm_mlock(struct mm *mm, uint64_t addr, uint64_t len, int flags, bool whole)
 	mutex_unlock(&mm->mmap_lock);
 	if (err)
 		return err;
-	return r.to < r.end ? -ENOMEM : populate_locked(mm, r.start, r.end);
+	return r.to < r.end ? -ENOMEM : mm_populate_locked(mm, r.start, r.end);
 }
 
 int mm_munlock(struct mm *mm, uint64_t addr, uint64_t len, bool whole)
@@ -222,7 +222,7 @@ int mm_mlockall(struct mm *mm, int flags)
 		mm->def_flags = flags & MCL_FUTURE ? vm : 0;
 	mutex_unlock(&mm->mmap_lock);
 	if (!err && (flags & MCL_CURRENT))
-		populate_locked(mm, r.start, r.end);
+		mm_populate_locked(mm, r.start, r.end);
 	return err;
 }
 

@@ -73,6 +73,8 @@ int mm_populate(struct mm *mm, uint64_t addr, uint64_t len, bool write);
 int mm_swap_in(struct mm *mm, uint64_t start, uint64_t end);
 /* mlock2(2), munlock(2), mlockall(2), munlockall(2); for what is ours. */
 int mm_mlock(struct mm *mm, uint64_t addr, uint64_t len, int flags, bool whole);
+/* Brings in the pages of locked mappings in the range. */
+int mm_populate_locked(struct mm *mm, uint64_t start, uint64_t end);
 int mm_munlock(struct mm *mm, uint64_t addr, uint64_t len, bool whole);
 int mm_mlockall(struct mm *mm, int flags);
 void mm_munlockall(struct mm *mm);

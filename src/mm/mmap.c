@@ -442,6 +442,8 @@ int mm_mmap(struct mm *mm, const struct mmap_request *rq, uint64_t *out)
 		return err;
 	m.shared = (rq->flags & MAP_TYPE) == MAP_SHARED || (rq->flags & MAP_TYPE) == MAP_SHARED_VALIDATE;
 	err = get_object(&m);
+	if (err == -EOPNOTSUPP && (rq->flags & MAP_FIXED))
+		mm_munmap(mm, rq->addr, m.len, false); /* as on Linux: the file refuses only when there is room for it */
 	return err ? err : map_object(mm, &m, out);
 }
 

@@ -127,6 +127,8 @@ int mm_mprotect(struct mm *mm, uint64_t addr, uint64_t len, int prot, bool whole
 	if (!err)
 		err = protect_locked(mm, addr, end, prot, whole);
 	mutex_unlock(&mm->mmap_lock);
+	if (!err && (prot & PROT_WRITE) && atomic_load(&mm->locked)) /* private copies are made now: no fault later */
+		mm_populate_locked(mm, addr, end);
 	return err;
 }
 

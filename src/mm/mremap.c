@@ -443,7 +443,7 @@ static int remap_locked(struct mm *mm, struct remap *r, uint64_t *out)
 	*out = r->old;
 	if (!(r->flags & PLACED) && r->new_len <= r->old_len)
 		return r->new_len < r->old_len ? unmap_part(mm, r, r->old + r->new_len, r->old_len - r->new_len) : 0;
-	if (run_covers(mm, v, r->old, r->old_len, &end))
+	if (run_covers(mm, v, r->old, min_u64(r->old_len, r->new_len), &end)) /* what is cut off may be anything */
 		return remap_run(mm, r, v, out);
 	return (r->flags & PLACED) == MREMAP_FIXED && r->old_len == r->new_len ? remap_runs(mm, r, out) : -EFAULT;
 }
