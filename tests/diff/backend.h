@@ -23,6 +23,10 @@ struct backend {
 	int (*madvise)(void *addr, size_t len, int advice);
 	int (*msync)(void *addr, size_t len, int flags);
 	int (*mincore)(void *addr, size_t len, unsigned char *vec);
+	int (*mlock2)(const void *addr, size_t len, unsigned flags); /* mlock(2) when the flags are 0 */
+	int (*munlock)(const void *addr, size_t len);
+	int (*mseal)(void *addr, size_t len, unsigned long flags);
+	int (*remap_file_pages)(void *addr, size_t len, int prot, size_t pgoff, int flags);
 	ssize_t (*pread)(int fd, void *buf, size_t len, off_t off);
 	ssize_t (*pwrite)(int fd, const void *buf, size_t len, off_t off);
 	int (*ftruncate)(int fd, off_t len);
@@ -39,6 +43,11 @@ extern const struct backend kernel_backend, faultline_backend;
 extern const struct backend lost_store_backend, wrong_errno_backend;
 
 /* The kernel's, for whoever shares them. */
+int kernel_start(const struct backend_options *o);
+int kernel_stop(void);
+void *kernel_mremap(void *old, size_t old_len, size_t new_len, int flags, void *addr);
+int kernel_mlock2(const void *addr, size_t len, unsigned flags);
+int kernel_mseal(void *addr, size_t len, unsigned long flags);
 int kernel_open_maps(void);
 void plain_store(volatile uint64_t *p, uint64_t value);
 

@@ -6,22 +6,6 @@
 
 #include "backend.h"
 
-static int start(const struct backend_options *o)
-{
-	(void)o;
-	return 0;
-}
-
-static int stop(void)
-{
-	return 0;
-}
-
-static void *remap(void *old, size_t old_len, size_t new_len, int flags, void *addr)
-{
-	return mremap(old, old_len, new_len, flags, addr);
-}
-
 /* One store in 64 words of a page does not arrive; the access itself is made. */
 static void losing_store(volatile uint64_t *p, uint64_t value)
 {
@@ -37,9 +21,10 @@ static int wrong_mprotect(void *addr, size_t len, int prot)
 	return n;
 }
 
-#define KERNEL_CALLS                                                                                                       \
-	.start = start, .stop = stop, .mmap = mmap, .munmap = munmap, .mremap = remap, .madvise = madvise, .msync = msync, \
-	.mincore = mincore, .pread = pread, .pwrite = pwrite, .ftruncate = ftruncate, .send = write, .receive = read,      \
+#define KERNEL_CALLS                                                                                                                    \
+	.start = kernel_start, .stop = kernel_stop, .mmap = mmap, .munmap = munmap, .mremap = kernel_mremap, .madvise = madvise,        \
+	.msync = msync, .mincore = mincore, .mlock2 = kernel_mlock2, .munlock = munlock, .mseal = kernel_mseal,                         \
+	.remap_file_pages = remap_file_pages, .pread = pread, .pwrite = pwrite, .ftruncate = ftruncate, .send = write, .receive = read, \
 	.open_maps = kernel_open_maps
 
 const struct backend lost_store_backend = {.name = "lost-store", KERNEL_CALLS, .mprotect = mprotect, .store = losing_store};

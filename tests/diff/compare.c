@@ -220,8 +220,10 @@ static void print_record(FILE *f, const char *name, const struct record *r)
 		print_addr(f, r->addr);
 		fprintf(f, " length %#llx ", (unsigned long long)r->result);
 	}
-	if (r->kind == RECORD_LAYOUT)
+	if (r->kind == RECORD_LAYOUT) {
 		print_prot(f, r->code);
+		fprintf(f, ", name and offset %llx", (unsigned long long)r->hash);
+	}
 	if (r->kind == RECORD_SWEEP)
 		fprintf(f, "hash %016llx, %d pages failed ", (unsigned long long)r->hash, r->err);
 	if (r->kind == RECORD_ACCESS)

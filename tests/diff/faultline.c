@@ -3,6 +3,7 @@
  * Faultline's calls. Where a program that uses the library must do something of its own, so does this: mapped memory
  * is pinned for system calls, and calls on files that are mapped are Faultline's.
  */
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -25,6 +26,11 @@ static int start(const struct backend_options *o)
 static void *remap(void *old, size_t old_len, size_t new_len, int flags, void *addr)
 {
 	return fl_mremap(old, old_len, new_len, flags, addr);
+}
+
+static int lock(const void *addr, size_t len, unsigned flags)
+{
+	return flags ? fl_mlock2(addr, len, flags) : fl_mlock(addr, len);
 }
 
 static ssize_t send_pinned(int fd, const void *buf, size_t len)
@@ -53,6 +59,15 @@ static ssize_t receive_pinned(int fd, void *buf, size_t len)
 	return n;
 }
 
+static int open_maps(void)
+{
+	int fd = memfd_create("maps", MFD_CLOEXEC);
+
+	if (fd < 0 || fl_maps(fd) || lseek(fd, 0, SEEK_SET))
+		abort();
+	return fd;
+}
+
 const struct backend faultline_backend = {
 	.name = "faultline",
 	.start = start,
@@ -64,11 +79,15 @@ const struct backend faultline_backend = {
 	.madvise = fl_madvise,
 	.msync = fl_msync,
 	.mincore = fl_mincore,
+	.mlock2 = lock,
+	.munlock = fl_munlock,
+	.mseal = fl_mseal,
+	.remap_file_pages = fl_remap_file_pages,
 	.pread = fl_pread,
 	.pwrite = fl_pwrite,
 	.ftruncate = fl_ftruncate,
 	.send = send_pinned,
 	.receive = receive_pinned,
-	.open_maps = kernel_open_maps,
+	.open_maps = open_maps,
 	.store = plain_store,
 };

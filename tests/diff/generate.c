@@ -100,7 +100,7 @@ static int64_t random_prot(struct generator *g)
 {
 	static const uint8_t prots[] = {3, 3, 3, 3, 3, 3, 1, 1, 1, 2, 0};
 
-	return PICK(g, prots);
+	return chance(g, 5) ? PROT_READ | PROT_EXEC : PICK(g, prots);
 }
 
 static int64_t random_access(struct generator *g, int thread)
@@ -112,6 +112,12 @@ static int64_t random_access(struct generator *g, int thread)
 }
 
 /* ---- Operations ---- */
+
+/* A few pages: half of the budget may be locked. */
+static int64_t lockable(struct generator *g)
+{
+	return (1 + below(g, 3)) * PAGE;
+}
 
 static void make_mmap(struct generator *g, struct op *o)
 {
@@ -126,6 +132,15 @@ static void make_mmap(struct generator *g, struct op *o)
 	a[4] = PICK(g, types) | (chance(g, 10) ? PICK(g, extras) : 0);
 	a[5] = random_fd(g);
 	a[6] = chance(g, 25) ? 0 : random_off(g);
+	if ((g->groups & GROUP_ANON) && chance(g, 30)) {
+		a[4] |= MAP_ANONYMOUS;
+		a[5] = FD_CLOSED;
+		a[6] = 0;
+	}
+	if ((g->groups & GROUP_LOCK) && chance(g, 2)) {
+		a[4] |= MAP_LOCKED;
+		a[2] = lockable(g);
+	}
 	if (chance(g, 20))
 		a[1] = addr_make(BASE_RAW, 0);
 	else if (chance(g, 65))
@@ -141,13 +156,17 @@ static void make_mprotect(struct generator *g, struct op *o)
 
 static void make_mremap(struct generator *g, struct op *o)
 {
-	static const uint8_t flags[] = {0, MREMAP_MAYMOVE, MREMAP_MAYMOVE, MREMAP_MAYMOVE | MREMAP_FIXED, MREMAP_MAYMOVE | MREMAP_FIXED};
+	static const uint8_t flags[] = {0, 1, 1, 1, 3, 3, 3, 5, 7}; /* MREMAP_MAYMOVE 1, FIXED 2, DONTUNMAP 4 */
 	int64_t *a = o->arg;
 
 	a[0] = below(g, SLOTS);
 	random_range(g, o->thread, &a[1], &a[2]);
 	a[3] = chance(g, 30) ? a[2] : random_len(g);
 	a[4] = PICK(g, flags);
+	if ((a[4] & 4) && chance(g, 80))
+		a[3] = a[2];
+	if (chance(g, 5))
+		a[2] = 0;
 	a[5] = window_addr(g);
 	remember(g, o->thread, a[4] & MREMAP_FIXED ? a[5] : chance(g, 50) ? addr_make(BASE_SLOT + (int)a[0], 0) : a[1], a[3]);
 }
@@ -155,10 +174,29 @@ static void make_mremap(struct generator *g, struct op *o)
 static void make_madvise(struct generator *g, struct op *o)
 {
 	static const uint8_t common[] = {MADV_DONTNEED, MADV_DONTNEED, MADV_DONTNEED, MADV_WILLNEED, 20, 21, 21, 22, 23, MADV_REMOVE};
-	static const uint8_t rare[] = {MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL, MADV_DONTDUMP, MADV_DODUMP, MADV_FREE, 5, 7, 99};
+	static const uint8_t rare[] = {MADV_NORMAL,
+				       MADV_RANDOM,
+				       MADV_SEQUENTIAL,
+				       MADV_DONTDUMP,
+				       MADV_DODUMP,
+				       MADV_FREE,
+				       5,
+				       7,
+				       99,
+				       MADV_DONTFORK,
+				       MADV_DOFORK,
+				       MADV_WIPEONFORK,
+				       MADV_KEEPONFORK,
+				       MADV_MERGEABLE,
+				       MADV_UNMERGEABLE,
+				       MADV_HUGEPAGE,
+				       MADV_NOHUGEPAGE,
+				       24}; /* DONTNEED_LOCKED */
 
 	random_range(g, o->thread, &o->arg[0], &o->arg[1]);
 	o->arg[2] = chance(g, 70) ? PICK(g, common) : PICK(g, rare);
+	if ((g->groups & GROUP_GUARD) && chance(g, 8))
+		o->arg[2] = 102 + below(g, 2); /* MADV_GUARD_INSTALL, MADV_GUARD_REMOVE */
 }
 
 static void make_msync(struct generator *g, struct op *o)
@@ -173,6 +211,22 @@ static void make_range(struct generator *g, struct op *o)
 {
 	random_range(g, o->thread, &o->arg[0], &o->arg[1]);
 	o->arg[2] = (int64_t)random_next(&g->random) >> 1;
+}
+
+static void make_lock(struct generator *g, struct op *o)
+{
+	random_range(g, o->thread, &o->arg[0], &o->arg[1]);
+	if (o->code != OP_MUNLOCK)
+		o->arg[1] = lockable(g);
+	o->arg[2] = chance(g, 20) ? 1 : 0; /* MLOCK_ONFAULT */
+}
+
+static void make_remap_file_pages(struct generator *g, struct op *o)
+{
+	random_range(g, o->thread, &o->arg[0], &o->arg[1]);
+	o->arg[2] = chance(g, 95) ? 0 : 1;
+	o->arg[3] = below(g, 300);
+	o->arg[4] = chance(g, 80) ? 0 : MAP_NONBLOCK;
 }
 
 static void make_access(struct generator *g, struct op *o)
@@ -246,6 +300,10 @@ static void (*const makers[OP_CODES])(struct generator *, struct op *) = {
 	[OP_MADVISE] = make_madvise,
 	[OP_MSYNC] = make_msync,
 	[OP_MINCORE] = make_range,
+	[OP_MLOCK] = make_lock,
+	[OP_MUNLOCK] = make_lock,
+	[OP_MSEAL] = make_lock,
+	[OP_REMAP_FILE_PAGES] = make_remap_file_pages,
 	[OP_LOAD] = make_access,
 	[OP_STORE] = make_access,
 	[OP_ATOMIC] = make_access,
@@ -302,7 +360,7 @@ static int64_t bad_flags(struct generator *g, int64_t good)
 {
 	static const int flags[] = {MAP_SHARED | MAP_PRIVATE, MAP_TYPE, 0x4000000, 0x80000, MAP_SHARED};
 
-	return (chance(g, 50) ? good : good & ~MAP_TYPE) | (PICK(g, flags) & ~MAP_ANONYMOUS);
+	return (chance(g, 50) ? good : good & ~MAP_TYPE) | PICK(g, flags);
 }
 
 static void spoil(struct generator *g, struct op *o)
@@ -333,7 +391,7 @@ static void spoil(struct generator *g, struct op *o)
 		break;
 	default:
 		if (o->code == OP_MREMAP)
-			*a = below(g, 16) & ~4;
+			*a = below(g, 16);
 	}
 }
 
@@ -370,6 +428,8 @@ struct list list_generate(uint64_t seed, size_t n, int threads, unsigned groups)
 	struct generator g = {.random = seed * 0x2545f4914f6cdd1dull + 1, .groups = groups};
 	struct list l = {.ops = malloc((n + 1) * sizeof *l.ops), .n = n, .threads = threads};
 
+	if (chance(&g, 80)) /* what is sealed stays, so a list with seals has little else to do in the end */
+		g.groups &= ~(unsigned)GROUP_SEAL;
 	for (size_t i = 0; i < n; i++)
 		make(&g, &l.ops[i], threads);
 	return l;

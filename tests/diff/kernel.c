@@ -2,24 +2,39 @@
 /* The kernel's calls: what every other implementation is compared with. */
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "backend.h"
 
-static int start(const struct backend_options *o)
+#ifndef SYS_mseal
+#define SYS_mseal 462
+#endif
+
+int kernel_start(const struct backend_options *o)
 {
 	(void)o;
 	return 0;
 }
 
-static int stop(void)
+int kernel_stop(void)
 {
 	return 0;
 }
 
-static void *remap(void *old, size_t old_len, size_t new_len, int flags, void *addr)
+void *kernel_mremap(void *old, size_t old_len, size_t new_len, int flags, void *addr)
 {
 	return mremap(old, old_len, new_len, flags, addr);
+}
+
+int kernel_mlock2(const void *addr, size_t len, unsigned flags)
+{
+	return flags ? mlock2(addr, len, flags) : mlock(addr, len);
+}
+
+int kernel_mseal(void *addr, size_t len, unsigned long flags)
+{
+	return (int)syscall(SYS_mseal, addr, len, flags);
 }
 
 int kernel_open_maps(void)
@@ -34,15 +49,19 @@ void plain_store(volatile uint64_t *p, uint64_t value)
 
 const struct backend kernel_backend = {
 	.name = "kernel",
-	.start = start,
-	.stop = stop,
+	.start = kernel_start,
+	.stop = kernel_stop,
 	.mmap = mmap,
 	.munmap = munmap,
 	.mprotect = mprotect,
-	.mremap = remap,
+	.mremap = kernel_mremap,
 	.madvise = madvise,
 	.msync = msync,
 	.mincore = mincore,
+	.mlock2 = kernel_mlock2,
+	.munlock = munlock,
+	.mseal = kernel_mseal,
+	.remap_file_pages = remap_file_pages,
 	.pread = pread,
 	.pwrite = pwrite,
 	.ftruncate = ftruncate,

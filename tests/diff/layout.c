@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is mapped, as a program can see it: address, protection, sharing. How a range is cut into mappings is the
- * implementation's own business, so neighbours that agree in these are one range. Offsets are not compared here: the
- * contents of the pages tell.
+ * What is mapped, as a program can see it: addresses, protection, sharing, and which bytes of which file. How a range is
+ * cut into mappings is the implementation's own business, so neighbours that continue each other are one range.
+ *
+ * Read as the implementation tells it, or from the kernel: what an implementation in user space tells must also be so.
  */
 #include "run.h"
 
@@ -14,10 +15,9 @@
 
 #define TEXT_MAX (1 << 20)
 
-/* The whole text, terminated. Read in one go where possible: other threads map and unmap meanwhile. */
-static void read_maps(const struct context *c, char *text)
+/* The whole text, terminated. */
+static void read_maps(int fd, char *text)
 {
-	int fd = c->backend->open_maps();
 	size_t len = 0;
 	ssize_t n;
 
@@ -33,33 +33,54 @@ static int parse_prot(const char *s)
 	       (s[3] == 's' ? RANGE_SHARED : 0);
 }
 
+/* The last part of the path: the directories of two runs differ. */
+static uint64_t parse_name(const char *line)
+{
+	const char *end = strchr(line, '\n'), *from = end;
+
+	while (from > line && from[-1] != '/' && from[-1] != ' ')
+		from--;
+	return hash_bytes(HASH_START, from, (size_t)(end - from));
+}
+
 static size_t parse(const char *text, struct range *all)
 {
 	size_t n = 0;
 
 	for (const char *line = text; line && *line && n < RANGES_MAX; line = strchr(line, '\n'), line = line ? line + 1 : NULL) {
-		unsigned long start, end;
+		unsigned long start, end, offset;
 		char prot[8];
+		int at = 0;
 
-		if (sscanf(line, "%lx-%lx %7s", &start, &end, prot) == 3)
-			all[n++] = (struct range){(char *)start, (char *)end, parse_prot(prot)};
+		if (sscanf(line, "%lx-%lx %7s %lx %*s %*s%n", &start, &end, prot, &offset, &at) == 4)
+			all[n++] = (struct range){(char *)start, (char *)end, parse_prot(prot), offset, parse_name(line + at)};
 	}
 	return n;
 }
 
+static bool continues(const struct range *a, const struct range *b, enum layout_kind kind)
+{
+	if (a->end != b->start || a->prot != b->prot)
+		return false;
+	return kind == LAYOUT_KERNEL || (a->name == b->name && (!b->offset || a->offset + (uint64_t)(a->end - a->start) == b->offset));
+}
+
 /* Adds what of the mappings lies in an area. */
-static size_t clip(const struct range *all, size_t n, struct range area, struct range *out)
+static size_t clip(const struct range *all, size_t n, struct range area, enum layout_kind kind, struct range *out)
 {
 	size_t found = 0;
 
 	for (size_t i = 0; i < n; i++) {
 		struct range r = all[i], *last = found ? &out[found - 1] : NULL;
 
-		r.start = r.start > area.start ? r.start : area.start;
+		if (r.start < area.start && r.end > area.start) {
+			r.offset += r.offset ? (uint64_t)(area.start - r.start) : 0;
+			r.start = area.start;
+		}
 		r.end = r.end < area.end ? r.end : area.end;
-		if (r.start >= r.end)
+		if (r.start < area.start || r.start >= r.end)
 			continue;
-		if (last && last->end == r.start && last->prot == r.prot)
+		if (last && continues(last, &r, kind))
 			last->end = r.end;
 		else
 			out[found++] = r;
@@ -67,17 +88,18 @@ static size_t clip(const struct range *all, size_t n, struct range area, struct 
 	return found;
 }
 
-size_t layout_read(const struct context *c, struct range *out)
+size_t layout_read(const struct context *c, enum layout_kind kind, struct range *out)
 {
 	static _Thread_local char text[TEXT_MAX];
 	static _Thread_local struct range all[RANGES_MAX];
 	size_t n, found;
 
-	read_maps(c, text);
+	read_maps(kind == LAYOUT_KERNEL ? kernel_open_maps() : c->backend->open_maps(), text);
 	n = parse(text, all);
-	found = clip(all, n, (struct range){c->zone - MARGIN, c->zone + WINDOW_PAGES * PAGE + MARGIN, 0}, out);
+	found = clip(all, n, (struct range){.start = c->zone - MARGIN, .end = c->zone + WINDOW_PAGES * PAGE + MARGIN}, kind, out);
 	for (int i = 0; i < SLOTS; i++)
 		if (c->slots[i].len)
-			found += clip(all, n, (struct range){c->slots[i].addr, c->slots[i].addr + c->slots[i].len, 0}, out + found);
+			found += clip(all, n, (struct range){.start = c->slots[i].addr, .end = c->slots[i].addr + c->slots[i].len}, kind,
+				      out + found);
 	return found;
 }

@@ -330,7 +330,7 @@ int main(int argc, char **argv)
 			       .tested = &faultline_backend,
 			       .options.budget = 1 << 20,
 			       .directory = ".",
-			       .timeout = 20},
+			       .timeout = 10},
 		.seed = (uint64_t)time(NULL),
 		.operations = 300,
 		.groups = ~0u,

@@ -13,6 +13,10 @@ const struct op_type op_types[OP_CODES] = {
 	[OP_MADVISE] = {"madvise", GROUP_ADVICE, 8, {ARG_ADDR, ARG_LEN, ARG_NUMBER}},
 	[OP_MSYNC] = {"msync", GROUP_ADVICE, 3, {ARG_ADDR, ARG_LEN, ARG_NUMBER}},
 	[OP_MINCORE] = {"mincore", GROUP_ADVICE, 2, {ARG_ADDR, ARG_LEN}},
+	[OP_MLOCK] = {"mlock", GROUP_LOCK, 3, {ARG_ADDR, ARG_LEN, ARG_NUMBER}},
+	[OP_MUNLOCK] = {"munlock", GROUP_LOCK, 4, {ARG_ADDR, ARG_LEN}},
+	[OP_MSEAL] = {"mseal", GROUP_SEAL, 1, {ARG_ADDR, ARG_LEN, ARG_NUMBER}},
+	[OP_REMAP_FILE_PAGES] = {"remap_file_pages", GROUP_REMAP, 2, {ARG_ADDR, ARG_LEN, ARG_NUMBER, ARG_NUMBER, ARG_NUMBER}},
 	[OP_LOAD] = {"load", GROUP_ACCESS, 14, {ARG_ADDR, ARG_NUMBER}},
 	[OP_STORE] = {"store", GROUP_ACCESS, 18, {ARG_ADDR, ARG_NUMBER, ARG_NUMBER}},
 	[OP_ATOMIC] = {"atomic", GROUP_ACCESS, 4, {ARG_ADDR, ARG_NUMBER}},
@@ -37,8 +41,9 @@ static const struct {
 	const char *name;
 	unsigned group;
 } group_names[] = {
-	{"map", GROUP_MAP},       {"access", GROUP_ACCESS}, {"file", GROUP_FILE}, {"buffer", GROUP_BUFFER}, {"remap", GROUP_REMAP},
-	{"advice", GROUP_ADVICE}, {"fork", GROUP_FORK},     {"bad", GROUP_BAD},   {"check", GROUP_CHECK},   {"anon", GROUP_ANON},
+	{"map", GROUP_MAP},       {"access", GROUP_ACCESS}, {"file", GROUP_FILE},   {"buffer", GROUP_BUFFER}, {"remap", GROUP_REMAP},
+	{"advice", GROUP_ADVICE}, {"fork", GROUP_FORK},     {"bad", GROUP_BAD},     {"check", GROUP_CHECK},   {"anon", GROUP_ANON},
+	{"lock", GROUP_LOCK},     {"seal", GROUP_SEAL},     {"guard", GROUP_GUARD},
 };
 
 unsigned group_by_name(const char *name)

@@ -33,6 +33,10 @@ enum op_code {
 	OP_MADVISE,
 	OP_MSYNC,
 	OP_MINCORE,
+	OP_MLOCK,
+	OP_MUNLOCK,
+	OP_MSEAL,
+	OP_REMAP_FILE_PAGES,
 	OP_LOAD,
 	OP_STORE,
 	OP_ATOMIC,
@@ -78,6 +82,9 @@ enum op_group {
 	GROUP_BAD = 128, /* arguments that make no sense */
 	GROUP_CHECK = 256,
 	GROUP_ANON = 512, /* MAP_ANONYMOUS */
+	GROUP_LOCK = 1024,
+	GROUP_SEAL = 2048,
+	GROUP_GUARD = 4096, /* MADV_GUARD_INSTALL and _REMOVE */
 };
 
 struct op {

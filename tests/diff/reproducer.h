@@ -34,6 +34,10 @@
 #define fl_madvise madvise
 #define fl_msync msync
 #define fl_mincore mincore
+#define fl_mlock2 mlock2
+#define fl_munlock munlock
+#define fl_mseal(p, n, f) syscall(462, p, n, f)
+#define fl_remap_file_pages remap_file_pages
 #define fl_pread pread
 #define fl_pwrite pwrite
 #define fl_ftruncate ftruncate

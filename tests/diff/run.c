@@ -176,7 +176,7 @@ static void prepare(const struct run_request *rq, int thread)
 {
 	struct context *c = &contexts[thread];
 
-	*c = (struct context){.backend = rq->backend, .thread = thread, .trace = &rq->traces[thread]};
+	*c = (struct context){.backend = rq->backend, .thread = thread, .alone = rq->list->threads == 1, .trace = &rq->traces[thread]};
 	c->zone = (char *)ZONE_BASE + thread * ZONE_STRIDE + MARGIN;
 	atomic_store(&c->trace->turn, 1);
 	take_ops(c, rq->list);

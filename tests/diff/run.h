@@ -24,6 +24,7 @@ struct context {
 	const struct op *ops; /* of this thread alone */
 	uint32_t n, at;
 	int thread, me;
+	bool alone;     /* no other threads */
 	uint32_t alive; /* processes of this thread, a bit each, while it is the turn of `at` */
 	struct trace *trace;
 	char *zone; /* the window starts here */
@@ -104,13 +105,16 @@ uint64_t hash_bytes(uint64_t h, const void *p, size_t len);
 
 struct range {
 	char *start, *end;
-	int prot; /* PROT_*, and RANGE_SHARED */
+	int prot;        /* PROT_*, and RANGE_SHARED */
+	uint64_t offset; /* in the file; 0: also anonymous */
+	uint64_t name;   /* a hash of it */
 };
 #define RANGE_SHARED 16
 #define RANGES_MAX 2048
 
 /* The mappings of the thread's zone and slots; neighbours that differ in nothing that a program sees are one. */
-size_t layout_read(const struct context *c, struct range *out);
+enum layout_kind { LAYOUT_OWN, LAYOUT_KERNEL };
+size_t layout_read(const struct context *c, enum layout_kind kind, struct range *out);
 
 /* ---- zone.c: which addresses an operation may reach ---- */
 

@@ -9,8 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define HANG_SECONDS 2
+
 struct shrinker {
-	const struct comparison *c;
+	struct comparison c;
 	struct list best;
 	struct difference wanted;
 };
@@ -20,7 +22,7 @@ static bool still_fails(struct shrinker *s, const struct list *l)
 	int goes = l->threads > 1 ? 4 : 1;
 
 	for (int i = 0; i < goes; i++) {
-		struct difference d = compare(s->c, l);
+		struct difference d = compare(&s->c, l);
 
 		if (d.kind != SAME && same_defect(&d, &s->wanted))
 			return true;
@@ -154,8 +156,10 @@ static void simplify(struct shrinker *s)
 
 struct list shrink(const struct comparison *c, const struct list *l, const struct difference *d)
 {
-	struct shrinker s = {.c = c, .best = list_copy(l), .wanted = *d};
+	struct shrinker s = {.c = *c, .best = list_copy(l), .wanted = *d};
 
+	if (d->kind == HUNG) /* the wait is most of what an attempt takes */
+		s.c.timeout = HANG_SECONDS;
 	keep_one_thread(&s);
 	remove_operations(&s);
 	simplify(&s);

@@ -106,6 +106,8 @@ static bool may_map(struct context *c, char *p, size_t len, int flags)
 {
 	if (len > TASK_LEN)
 		return true;
+	if ((flags & MAP_FIXED) && (flags & MAP_SYNC)) /* refused after the range was unmapped, or before */
+		return false;
 	if (len > MAP_MAX)
 		return false;
 	if (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE))
@@ -196,7 +198,11 @@ static void step_madvise(struct context *c, const struct op *o)
 
 	if (!zone_resolve(c, o->arg[0], &p) || !zone_allows(c, p, (size_t)o->arg[1]))
 		return skip(c);
+	if (o->arg[2] == MADV_DONTFORK && zone_slot_of(c, p)) /* a child could find another mapping there */
+		return skip(c);
 	call_done(c, c->backend->madvise(p, (size_t)o->arg[1], (int)o->arg[2]));
+	if (o->arg[2] == MADV_FREE) /* pages freed may still be there or not: now they are not */
+		c->backend->madvise(p, (size_t)o->arg[1], MADV_DONTNEED);
 }
 
 static void step_msync(struct context *c, const struct op *o)
@@ -217,6 +223,43 @@ static void step_mincore(struct context *c, const struct op *o)
 	if (!zone_resolve(c, o->arg[0], &p) || !zone_allows(c, p, len) || (len > MAP_MAX && len <= TASK_LEN))
 		return skip(c);
 	call_done(c, c->backend->mincore(p, len, (unsigned char *)buffer));
+}
+
+static void step_mlock(struct context *c, const struct op *o)
+{
+	char *p;
+
+	if (!zone_resolve(c, o->arg[0], &p) || !zone_allows(c, p, (size_t)o->arg[1]))
+		return skip(c);
+	call_done(c, c->backend->mlock2(p, (size_t)o->arg[1], (unsigned)o->arg[2]));
+}
+
+static void step_munlock(struct context *c, const struct op *o)
+{
+	char *p;
+
+	if (!zone_resolve(c, o->arg[0], &p) || !zone_allows(c, p, (size_t)o->arg[1]))
+		return skip(c);
+	call_done(c, c->backend->munlock(p, (size_t)o->arg[1]));
+}
+
+static void step_mseal(struct context *c, const struct op *o)
+{
+	char *p;
+
+	if (!zone_resolve(c, o->arg[0], &p) || !zone_allows(c, p, (size_t)o->arg[1]))
+		return skip(c);
+	call_done(c, c->backend->mseal(p, (size_t)o->arg[1], (unsigned long)o->arg[2]));
+}
+
+static void step_remap_file_pages(struct context *c, const struct op *o)
+{
+	size_t pgoff = (size_t)o->arg[3] & 511;
+	char *p;
+
+	if (!c->alone || !zone_resolve(c, o->arg[0], &p) || !zone_allows(c, p, (size_t)o->arg[1]))
+		return skip(c); /* among threads it could reach what is another's of the file they share */
+	call_done(c, c->backend->remap_file_pages(p, (size_t)o->arg[1], (int)o->arg[2], pgoff, (int)o->arg[4]));
 }
 
 /* ---- Accesses ---- */
@@ -440,7 +483,7 @@ static void step_reopen(struct context *c, const struct op *o)
 static void step_layout(struct context *c, const struct op *o)
 {
 	static _Thread_local struct range ranges[RANGES_MAX];
-	size_t n = layout_read(c, ranges);
+	size_t n = layout_read(c, LAYOUT_OWN, ranges);
 
 	(void)o;
 	for (size_t i = 0; i < n; i++) {
@@ -449,6 +492,7 @@ static void step_layout(struct context *c, const struct op *o)
 		r->addr = zone_canonical(c, ranges[i].start);
 		r->result = ranges[i].end - ranges[i].start;
 		r->code = ranges[i].prot;
+		r->hash = ranges[i].name + ranges[i].offset;
 	}
 }
 
@@ -478,7 +522,7 @@ static void sweep_range(struct context *c, const struct range *g)
 static void step_sweep(struct context *c, const struct op *o)
 {
 	static _Thread_local struct range ranges[RANGES_MAX];
-	size_t n = layout_read(c, ranges);
+	size_t n = layout_read(c, LAYOUT_KERNEL, ranges);
 
 	(void)o;
 	for (size_t i = 0; i < n; i++)
@@ -524,6 +568,28 @@ void step_final_checks(struct context *c)
 	step_check_files(c);
 }
 
+/*
+ * What one process does to a file, another sees through a mapping of its own when it is written back and read again:
+ * that is how Faultline is made. Mappings from before the fork are another matter: those that can be written are shared.
+ */
+static bool changes_file(const struct op *o)
+{
+	switch (o->code) {
+	case OP_PWRITE:
+	case OP_PWRITE_FROM:
+	case OP_TRUNCATE:
+		return o->arg[0] != FD_UNMAPPED;
+	case OP_MADVISE:
+		return o->arg[2] == MADV_REMOVE;
+	case OP_MMAP:
+		return (o->arg[4] & MAP_SHARED) && !(o->arg[4] & MAP_ANONYMOUS);
+	case OP_REMAP_FILE_PAGES:
+		return true;
+	default:
+		return false;
+	}
+}
+
 static void (*const steps[OP_CODES])(struct context *, const struct op *) = {
 	[OP_MMAP] = step_mmap,
 	[OP_MUNMAP] = step_munmap,
@@ -532,6 +598,10 @@ static void (*const steps[OP_CODES])(struct context *, const struct op *) = {
 	[OP_MADVISE] = step_madvise,
 	[OP_MSYNC] = step_msync,
 	[OP_MINCORE] = step_mincore,
+	[OP_MLOCK] = step_mlock,
+	[OP_MUNLOCK] = step_munlock,
+	[OP_MSEAL] = step_mseal,
+	[OP_REMAP_FILE_PAGES] = step_remap_file_pages,
 	[OP_LOAD] = step_load,
 	[OP_STORE] = step_store,
 	[OP_ATOMIC] = step_atomic,
@@ -552,7 +622,7 @@ static void (*const steps[OP_CODES])(struct context *, const struct op *) = {
 
 void step_run(struct context *c, const struct op *o)
 {
-	if (steps[o->code])
+	if (steps[o->code] && !((c->alive & ~1u) && changes_file(o)))
 		steps[o->code](c, o);
 	else
 		skip(c);

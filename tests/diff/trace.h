@@ -17,7 +17,7 @@
 enum record_kind {
 	RECORD_CALL,   /* result, err; hash: of what was read */
 	RECORD_ACCESS, /* result: value or bytes done; sig, code and addr when a signal ended it */
-	RECORD_LAYOUT, /* one mapped range: addr, result: its length, code: protection and sharing */
+	RECORD_LAYOUT, /* one mapped range: addr, result: its length, code: protection and sharing, hash: of file and offset */
 	RECORD_SWEEP,  /* the same range: hash of its pages, err: pages that raised a signal, addr and code of the first */
 	RECORD_FILE,   /* result: size, hash: contents */
 	RECORD_SKIP,   /* refused by the runner: it could reach what is not the list's */
