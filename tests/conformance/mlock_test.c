@@ -316,8 +316,8 @@ int main(void)
 		RUN_NEEDING(LOCKED, map_locked),
 		RUN_NEEDING(LOCKED, map_locked_of_what_is_not_there),
 		RUN_NEEDING(LOCKED, children_have_no_locks),
-		RUN_NEEDING(INLINE_FAULTS, the_limit),
-		RUN_NEEDING(INLINE_FAULTS, the_limit_of_mmap_and_mremap),
+		RUN_NEEDING(LOCKED, the_limit),
+		RUN_NEEDING(LOCKED, the_limit_of_mmap_and_mremap),
 	};
 
 	return run_conformance_tests(tests);

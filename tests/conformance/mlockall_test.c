@@ -134,8 +134,8 @@ int main(void)
 		RUN_NEEDING(LOCKED, future),
 		RUN_NEEDING(LOCKED, future_until_another_call),
 		RUN_NEEDING(LOCKED, children_have_neither),
-		RUN_NEEDING(INLINE_FAULTS, without_privilege),
-		RUN_NEEDING(INLINE_FAULTS, the_limit),
+		RUN_NEEDING(LOCKED, without_privilege),
+		RUN_NEEDING(LOCKED, the_limit),
 	};
 
 	return run_conformance_tests(tests);

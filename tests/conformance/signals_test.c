@@ -245,6 +245,12 @@ CONFORMS(system_calls_beyond_the_end_of_the_file)
 	assert_error(w->c->pread(w->read_only, ARENA + PAGE, 10, 0), EFAULT);
 	assert_error(w->c->pwrite(w->fd, ARENA + PAGE, 10, 0), EFAULT);
 	assert_int_equal(ARENA[0], mark(0));
+	assert_ok(w->c->ftruncate(w->fd, 2 * PAGE));
+	assert_int_equal(w->c->pread(w->read_only, ARENA + PAGE, 10, 0), 10);
+	assert_int_equal(ARENA[PAGE], mark(0));
+	assert_int_equal(ARENA[PAGE + 10], 0);
+	assert_ok(w->c->ftruncate(w->fd, PAGE));
+	assert_caught(try_read(ARENA + PAGE), SIGBUS, BUS_ADRERR, ARENA + PAGE);
 }
 
 /* ---- Threads ---- */
@@ -289,7 +295,7 @@ int main(void)
 		RUN(a_fault_in_a_handler_of_a_fault),
 		RUN(errno_is_kept),
 		RUN(the_signal_mask_is_kept),
-		RUN_NEEDING(INLINE_FAULTS, system_calls_beyond_the_end_of_the_file),
+		RUN(system_calls_beyond_the_end_of_the_file),
 		RUN(threads_fault_together),
 	};
 

@@ -226,7 +226,7 @@ int main(void)
 		RUN(cut_to_nothing_and_grown),
 		RUN(private_copies_are_cut_too),
 		RUN(the_page_of_the_new_end),
-		RUN_NEEDING(INLINE_FAULTS, many_sizes),
+		RUN(many_sizes),
 		RUN(growth_by_writing),
 		RUN(holes),
 		RUN(mapped_before_it_grew),
