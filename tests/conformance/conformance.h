@@ -60,19 +60,20 @@ extern const struct calls kernel_calls, faultline_calls;
 /* What a test or a case needs beyond mappings of regular files. world.c says which of them Faultline has. */
 enum feature {
 	REGULAR_FILES,
-	ANONYMOUS,    /* MAP_ANONYMOUS */
-	LOCKED,       /* MAP_LOCKED and the calls of mlock(2) */
-	EXECUTABLE,   /* PROT_EXEC */
-	SECOND_VIEW,  /* mremap: MREMAP_DONTUNMAP, old_size 0 */
-	FORK_ADVICE,  /* MADV_DONTFORK, MADV_DOFORK, MADV_WIPEONFORK, MADV_KEEPONFORK */
-	GUARDS,       /* MADV_GUARD_INSTALL, MADV_GUARD_REMOVE */
-	OTHER_ADVICE, /* MADV_MERGEABLE, MADV_HUGEPAGE, MADV_COLLAPSE, ... */
-	SEALS,        /* mseal */
-	REMAP_PAGES,  /* remap_file_pages */
-	POSIX_ADVICE, /* posix_madvise */
-	DEVICES,      /* mappings of /dev/zero and its like */
-	LIBRARY,      /* what is not right yet under the preload library */
-	NOT_YET,      /* an answer that is known to be wrong and will be mended */
+	ANONYMOUS,     /* MAP_ANONYMOUS */
+	LOCKED,        /* MAP_LOCKED and the calls of mlock(2) */
+	EXECUTABLE,    /* PROT_EXEC */
+	SECOND_VIEW,   /* mremap: MREMAP_DONTUNMAP, old_size 0 */
+	FORK_ADVICE,   /* MADV_DONTFORK, MADV_DOFORK, MADV_WIPEONFORK, MADV_KEEPONFORK */
+	GUARDS,        /* MADV_GUARD_INSTALL, MADV_GUARD_REMOVE */
+	OTHER_ADVICE,  /* MADV_MERGEABLE, MADV_HUGEPAGE, MADV_COLLAPSE, ... */
+	SEALS,         /* mseal */
+	REMAP_PAGES,   /* remap_file_pages */
+	POSIX_ADVICE,  /* posix_madvise */
+	DEVICES,       /* mappings of /dev/zero and its like */
+	INLINE_FAULTS, /* what is not right yet when threads serve faults */
+	LIBRARY,       /* what is not right yet under the preload library */
+	NOT_YET,       /* an answer that is known to be wrong and will be mended */
 	FEATURES
 };
 

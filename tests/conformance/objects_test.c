@@ -137,6 +137,20 @@ CONFORMS(seals)
 	close(fd);
 }
 
+/* MAP_HUGETLB: lengths are rounded up to huge pages, and munmap takes whole ones only. */
+CONFORMS(huge_pages)
+{
+	const size_t huge = 2UL << 20;
+	char *p = w->c->mmap(NULL, PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_NORESERVE, -1, 0);
+
+	if (p == MAP_FAILED)
+		skip();
+	assert_int_equal((uintptr_t)p % huge, 0);
+	assert_error(w->c->munmap(p, PAGE), EINVAL);
+	assert_error(w->c->munmap(p + PAGE, huge - PAGE), EINVAL);
+	assert_ok(w->c->munmap(p, huge));
+}
+
 /* ---- Other ways to open a file ---- */
 
 static void file_works(struct world *w, int fd)
@@ -333,6 +347,7 @@ int main(void)
 		RUN(shared_memory_objects_and_fork),
 		RUN(objects_beside_files),
 		RUN(seals),
+		RUN_NEEDING(NOT_YET, huge_pages),
 		RUN(ways_of_opening),
 		RUN(a_file_open_for_direct_io),
 		RUN(the_descriptor_is_used_again),

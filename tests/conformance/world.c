@@ -85,11 +85,11 @@ static const struct {
 	int since;
 	bool faultline, preloaded;
 } features[FEATURES] = {
-	[REGULAR_FILES] = {0, true, true},  [ANONYMOUS] = {0, true, true},      [LOCKED] = {0, true, true},
-	[EXECUTABLE] = {0, true, true},     [SECOND_VIEW] = {513, true, true},  [FORK_ADVICE] = {0, true, true},
-	[GUARDS] = {615, true, true},       [OTHER_ADVICE] = {601, true, true}, [SEALS] = {610, true, true},
-	[REMAP_PAGES] = {0, true, true},    [POSIX_ADVICE] = {0, true, true},   [DEVICES] = {0, true, true},
-	[LIBRARY] = {0, true, false},       [NOT_YET] = {0, false, false},
+	[REGULAR_FILES] = {0, true, true}, [ANONYMOUS] = {0, true, true},      [LOCKED] = {0, true, true},
+	[EXECUTABLE] = {0, true, true},    [SECOND_VIEW] = {513, true, true},  [FORK_ADVICE] = {0, true, true},
+	[GUARDS] = {615, true, true},      [OTHER_ADVICE] = {601, true, true}, [SEALS] = {610, true, true},
+	[REMAP_PAGES] = {0, true, true},   [POSIX_ADVICE] = {0, true, true},   [DEVICES] = {0, true, true},
+	[LIBRARY] = {0, true, false},      [INLINE_FAULTS] = {0, true, true},  [NOT_YET] = {0, false, false},
 };
 
 int linux_version(void)
@@ -99,6 +99,13 @@ int linux_version(void)
 
 	uname(&u);
 	return sscanf(u.release, "%d.%d", &major, &minor) == 2 ? major * 100 + minor : 0;
+}
+
+static bool by_threads(void)
+{
+	const char *faults = getenv("FAULTLINE_FAULTS");
+
+	return faults && !strcmp(faults, "thread");
 }
 
 /* The preload library has taken the place of the kernel's calls. */
@@ -115,6 +122,8 @@ bool has_feature(const struct calls *c, enum feature feature)
 		return false;
 	if (!c->faultline && !is_preloaded())
 		return true;
+	if (feature == INLINE_FAULTS && by_threads())
+		return false;
 	return c->faultline ? features[feature].faultline : features[feature].preloaded;
 }
 
