@@ -273,7 +273,7 @@ int main(void)
 		RUN_NEEDING(ANONYMOUS, noreserve),
 		RUN_NEEDING(ANONYMOUS, growing_down),
 		RUN_NEEDING(ANONYMOUS, populate),
-		RUN_NEEDING(NOT_YET, droppable),
+		RUN_NEEDING(ANONYMOUS, droppable),
 		RUN_NEEDING(DEVICES, dev_zero),
 		RUN_NEEDING(DEVICES, dev_zero_from_an_offset),
 		RUN_NEEDING(DEVICES, dev_zero_twice),

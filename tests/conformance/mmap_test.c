@@ -565,7 +565,7 @@ int main(void)
 		RUN(the_file_offset_stays),
 		RUN(an_empty_file),
 		RUN(offsets_without_end),
-		RUN_NEEDING(NOT_YET, too_many_mappings),
+		RUN(too_many_mappings),
 		RUN(limits_of_the_process),
 	};
 

@@ -351,11 +351,11 @@ int main(void)
 		RUN(ways_of_opening),
 		RUN(a_file_open_for_direct_io),
 		RUN(the_descriptor_is_used_again),
-		RUN_NEEDING(NOT_YET, append_only_files),
+		RUN(append_only_files),
 		RUN_NEEDING(EXECUTABLE, files_on_a_noexec_mount),
 		RUN(the_descriptor_counts_not_the_mode),
 		RUN_NEEDING(EXECUTABLE, code),
-		RUN_NEEDING(NOT_YET, limits_of_descriptors_and_file_size),
+		RUN(limits_of_descriptors_and_file_size),
 	};
 
 	return run_conformance_tests(tests);
