@@ -210,19 +210,71 @@ ssize_t file_io_pread(int fd, void *buf, size_t len, off_t off)
 	return n < 0 ? n : in_pieces(sys_pread, fd, buf, readable(fd, len, off), off, true);
 }
 
+/* What the kernel did to the file, told to the cache: the write, or what comes of looking at it after. */
+static ssize_t write_and_refresh(struct address_space *as, int fd, const void *buf, size_t len, off_t off, bool locked)
+{
+	struct file_change c;
+	ssize_t n = locked ? 0 : sys_pwrite(fd, buf, len, off);
+
+	file_change_begin(&c, as);
+	if (locked)
+		n = sys_pwrite(fd, buf, len, off);
+	if (sys_fcntl(fd, F_GETFL, 0) & O_APPEND) /* goes to the end all the same (pwrite(2), BUGS) */
+		off = (off_t)c.old_size;
+	file_change_end(&c, (uint64_t)off, n > 0 ? (uint64_t)n : 0);
+	return n;
+}
+
+static bool any_fault_threads(void)
+{
+	struct mm *mm;
+
+	for (int i = 0; (mm = mm_space(i)); i++)
+		if (!mm->inline_faults)
+			return true;
+	return false;
+}
+
+static ssize_t copy_in(void *to, const void *from, size_t len)
+{
+	struct iovec local = {.iov_base = to, .iov_len = len}, remote = {.iov_base = (void *)from, .iov_len = len};
+
+	return sys_call(SYS_process_vm_readv, sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0), (long)&local, 1, (long)&remote, 1, 0);
+}
+
+/*
+ * Where threads serve the faults of system calls, the kernel must not touch the program's memory while we hold a lock: another
+ * thread may map the buffer meanwhile, and its fault would wait for us. What cannot be copied is the kernel's to refuse.
+ */
+static ssize_t write_by_copy(struct address_space *as, int fd, const char *buf, size_t len, off_t off)
+{
+	char copy[FL_PAGE_SIZE];
+	size_t done = 0;
+
+	do {
+		ssize_t got = copy_in(copy, buf + done, min_u64(len - done, sizeof copy)), n;
+
+		if (got <= 0 && len)
+			n = write_and_refresh(as, fd, buf + done, len - done, off + (off_t)done, false);
+		else
+			n = write_and_refresh(as, fd, copy, (size_t)got, off + (off_t)done, true);
+		if (n < 0)
+			return done ? (ssize_t)done : n;
+		done += (size_t)n;
+		if (n < got || !n)
+			break;
+	} while (done < len);
+	return (ssize_t)done;
+}
+
 static ssize_t change_and_write(int fd, void *buf, size_t len, off_t off)
 {
 	struct address_space *as = file_io_lookup(fd);
-	struct file_change c;
 	ssize_t n;
 
 	if (!as)
 		return sys_pwrite(fd, buf, len, off);
-	file_change_begin(&c, as);
-	n = sys_pwrite(fd, buf, len, off);
-	if (sys_fcntl(fd, F_GETFL, 0) & O_APPEND) /* goes to the end all the same (pwrite(2), BUGS) */
-		off = (off_t)c.old_size;
-	file_change_end(&c, (uint64_t)off, n > 0 ? (uint64_t)n : 0);
+	n = any_fault_threads() ? write_by_copy(as, fd, buf, len, off) : write_and_refresh(as, fd, buf, len, off, true);
 	file_io_put(as);
 	return n;
 }

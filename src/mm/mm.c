@@ -208,7 +208,7 @@ static int poison(struct mm *mm, uint64_t addr)
 		vma_unlock_write(v);
 	}
 	mutex_unlock(&mm->mmap_lock);
-	return err == -EEXIST ? 0 : err;
+	return err == -EEXIST || err == -ENOENT ? 0 : err; /* there by now, or gone: the access is made again */
 }
 
 static int fault_in(struct mm *mm, uint64_t addr, unsigned flags)

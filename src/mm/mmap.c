@@ -71,6 +71,19 @@ static int check_descriptor(struct mapping *m)
 	return (m->rq->flags & MAP_HUGETLB) && (S_ISREG(m->st.st_mode) || m->anonymous) ? -EINVAL : 0;
 }
 
+#define HUGE_PAGE_DEFAULT (2UL << 20)
+
+/* MAP_HUGETLB counts in huge pages. */
+static uint64_t whole_pages(const struct mmap_request *rq)
+{
+	int shift = rq->flags >> MAP_HUGE_SHIFT & MAP_HUGE_MASK;
+	uint64_t size = shift ? 1ULL << shift : HUGE_PAGE_DEFAULT;
+
+	if ((rq->flags & (MAP_HUGETLB | MAP_ANONYMOUS)) != (MAP_HUGETLB | MAP_ANONYMOUS))
+		return page_align_up(rq->len);
+	return (rq->len + size - 1) / size * size;
+}
+
 static int check_place(struct mm *mm, const struct mapping *m)
 {
 	const struct mmap_request *rq = m->rq;
@@ -431,7 +444,7 @@ static int map_object(struct mm *mm, struct mapping *m, uint64_t *out)
 
 int mm_mmap(struct mm *mm, const struct mmap_request *rq, uint64_t *out)
 {
-	struct mapping m = {.rq = rq, .len = page_align_up(rq->len), .anonymous = rq->flags & MAP_ANONYMOUS};
+	struct mapping m = {.rq = rq, .len = whole_pages(rq), .anonymous = rq->flags & MAP_ANONYMOUS};
 	int err;
 
 	metadata_refill();

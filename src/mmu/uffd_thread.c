@@ -40,9 +40,12 @@ static void serve(struct uffd_mmu *u, const struct uffd_msg *msg)
 	unsigned f = (flags & (UFFD_PAGEFAULT_FLAG_WRITE | UFFD_PAGEFAULT_FLAG_WP) ? FAULT_WRITE : 0) |
 		     (flags & UFFD_PAGEFAULT_FLAG_WP ? FAULT_PRESENT : 0);
 
+	int err;
+
 	if (msg->event != UFFD_EVENT_PAGEFAULT)
 		return;
-	if (mmu_fault_handler()(addr, f | (u->poison ? FAULT_POISON : 0)) != 0)
+	err = mmu_fault_handler()(addr, f | (u->poison ? FAULT_POISON : 0));
+	if (err && err != -EFAULT) /* not ours any more: the access is made again, and finds what is there now */
 		sigbus_raise_in((int)msg->arg.pagefault.feat.ptid, addr);
 	uffd_wake(&u->mmu, page_align_down(addr), FL_PAGE_SIZE);
 }
@@ -69,6 +72,14 @@ static int thread_count(void)
 	return n < 2 ? 2 : n > THREADS_MAX ? THREADS_MAX : (int)n;
 }
 
+/* The stack also holds the program's thread-local variables: where these are large, it is as large as the C library makes it. */
+static int create_thread(pthread_t *t, const pthread_attr_t *small, struct uffd_mmu *u)
+{
+	int err = pthread_create(t, small, serve_loop, u);
+
+	return err == EINVAL ? pthread_create(t, NULL, serve_loop, u) : err;
+}
+
 /* The two that the C library keeps for itself: setuid(2) in a program with threads waits for each to take one. */
 #define LIBC_SIGNALS (SYS_SIGBIT(32) | SYS_SIGBIT(33))
 
@@ -82,7 +93,7 @@ static int start_threads(struct uffd_mmu *u)
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK_BYTES);
 	for (u->pool->count = 0; u->pool->count < want && !err; u->pool->count += !err)
-		err = pthread_create(&u->pool->thread[u->pool->count], &attr, serve_loop, u);
+		err = create_thread(&u->pool->thread[u->pool->count], &attr, u);
 	pthread_attr_destroy(&attr);
 	sys_sigmask(SIG_SETMASK, old);
 	return u->pool->count ? 0 : -err;
