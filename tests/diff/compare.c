@@ -16,6 +16,8 @@
 
 #include "run.h"
 
+#define BUDGET_WITH_LOCKS (4 << 20)
+
 struct side {
 	const struct backend *backend;
 	char directory[256];
@@ -27,10 +29,20 @@ struct side {
 
 /* ---- Running ---- */
 
+/* Locks take from the budget, and a list's must fit: enough for them, and not so much that nothing is reclaimed. */
+static uint64_t budget_for(const struct list *l, uint64_t budget)
+{
+	for (size_t i = 0; i < l->n; i++)
+		if (l->ops[i].code == OP_MLOCK && budget < BUDGET_WITH_LOCKS)
+			return BUDGET_WITH_LOCKS;
+	return budget;
+}
+
 static void side_start(struct side *s, const struct comparison *c, const struct list *l, const char *name)
 {
 	struct run_request rq = {.backend = s->backend, .list = l, .options = c->options, .directory = s->directory};
 
+	rq.options.budget = budget_for(l, c->options.budget);
 	snprintf(s->directory, sizeof s->directory, "%s/diff-%d-%s", c->directory, (int)getpid(), name);
 	mkdir(s->directory, 0700);
 	s->traces = mmap(NULL, sizeof *s->traces * (size_t)l->threads, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE,
@@ -124,7 +136,7 @@ static void compare_thread(const struct list *l, int thread, struct side *judge,
 			continue;
 		o = op_of(l, thread, i < a->n && x->op < y->op ? x->op : i < b->n ? y->op : x->op);
 		if (i < a->n && i < b->n && expected_difference(o, x, y))
-			continue;
+			return;
 		if (i >= b->n && (tested->hung || tested->status)) /* the records just end: a crash, told elsewhere */
 			return;
 		*d = (struct difference){.kind = DIFFERENT, .thread = thread, .op = x->op, .code = o->code, .judge = *x, .tested = *y};

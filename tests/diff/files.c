@@ -19,12 +19,12 @@ static const struct {
 	[FD_C] = {"c", O_RDWR, -1},
 };
 
-static void write_words(int fd, long at, long size, uint64_t seed)
+static void write_words(struct context *c, int fd, long at, long size, uint64_t seed)
 {
-	static _Thread_local uint64_t words[8192];
+	uint64_t *words = (uint64_t *)c->scratch->buffer;
 
-	for (long done = 0; done < size; done += (long)sizeof words) {
-		long n = size - done < (long)sizeof words ? size - done : (long)sizeof words;
+	for (long done = 0; done < size; done += BUFFER_MAX) {
+		long n = size - done < BUFFER_MAX ? size - done : BUFFER_MAX;
 
 		for (long i = 0; i < (n + 7) / 8; i++)
 			words[i] = random_next(&seed);
@@ -57,12 +57,12 @@ void files_make(struct context *c)
 			continue;
 		snprintf(path, sizeof path, "%s%d", files[i].name, c->thread);
 		fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-		write_words(fd, 0, files[i].size, (uint64_t)(c->thread * FDS + i + 1));
+		write_words(c, fd, 0, files[i].size, (uint64_t)(c->thread * FDS + i + 1));
 		close(fd);
 	}
 	for (int i = 0; i < FDS; i++)
 		c->fds[i] = files_open(c->thread, i);
-	write_words(c->fds[FD_SHARED], c->thread * STRIPE, 1L << 20, (uint64_t)(1000 + c->thread));
+	write_words(c, c->fds[FD_SHARED], c->thread * STRIPE, 1L << 20, (uint64_t)(1000 + c->thread));
 	if (ftruncate(c->fds[FD_SHARED], THREADS_MAX * STRIPE) || pipe2(c->pipe, O_CLOEXEC | O_NONBLOCK))
 		abort();
 	c->fds[FD_PIPE] = c->pipe[0];

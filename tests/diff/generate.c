@@ -430,6 +430,8 @@ struct list list_generate(uint64_t seed, size_t n, int threads, unsigned groups)
 
 	if (chance(&g, 80)) /* what is sealed stays, so a list with seals has little else to do in the end */
 		g.groups &= ~(unsigned)GROUP_SEAL;
+	if (chance(&g, 70)) /* those with locks have a larger budget */
+		g.groups &= ~(unsigned)GROUP_LOCK;
 	for (size_t i = 0; i < n; i++)
 		make(&g, &l.ops[i], threads);
 	return l;

@@ -13,8 +13,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define TEXT_MAX (1 << 20)
-
 /* The whole text, terminated. */
 static void read_maps(int fd, char *text)
 {
@@ -90,8 +88,8 @@ static size_t clip(const struct range *all, size_t n, struct range area, enum la
 
 size_t layout_read(const struct context *c, enum layout_kind kind, struct range *out)
 {
-	static _Thread_local char text[TEXT_MAX];
-	static _Thread_local struct range all[RANGES_MAX];
+	char *text = c->scratch->text;
+	struct range *all = c->scratch->all;
 	size_t n, found;
 
 	read_maps(kind == LAYOUT_KERNEL ? kernel_open_maps() : c->backend->open_maps(), text);

@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <linux/futex.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -179,6 +180,7 @@ static void prepare(const struct run_request *rq, int thread)
 	*c = (struct context){.backend = rq->backend, .thread = thread, .alone = rq->list->threads == 1, .trace = &rq->traces[thread]};
 	c->zone = (char *)ZONE_BASE + thread * ZONE_STRIDE + MARGIN;
 	atomic_store(&c->trace->turn, 1);
+	c->scratch = malloc(sizeof *c->scratch);
 	take_ops(c, rq->list);
 	files_make(c);
 }
@@ -192,8 +194,10 @@ _Noreturn void run_child(const struct run_request *rq)
 	access_install_handlers(rq->traces, n);
 	for (int i = 0; i < n; i++)
 		prepare(rq, i);
-	if (rq->backend->start(&rq->options))
+	if (rq->backend->start(&rq->options)) {
+		perror("diff: the implementation does not start");
 		_exit(97);
+	}
 	for (int i = 1; i < n; i++)
 		if (pthread_create(&contexts[i].id, NULL, thread_main, &contexts[i]))
 			abort();

@@ -18,6 +18,26 @@ struct slot {
 	size_t len;
 };
 
+/* A range of mappings, see layout.c. */
+struct range {
+	char *start, *end;
+	int prot;        /* PROT_*, and RANGE_SHARED */
+	uint64_t offset; /* in the file; 0: also anonymous */
+	uint64_t name;   /* a hash of it */
+};
+#define RANGE_SHARED 16
+#define RANGES_MAX 2048
+
+#define TEXT_MAX (1L << 20)
+#define BUFFER_MAX (256L << 10)
+
+/* Not thread-local: some thread's stack would have to hold it. */
+struct scratch {
+	char text[TEXT_MAX];
+	char buffer[BUFFER_MAX];
+	struct range all[RANGES_MAX], ranges[RANGES_MAX];
+};
+
 /* One thread of a run, or its copy in a forked process. */
 struct context {
 	const struct backend *backend;
@@ -31,6 +51,7 @@ struct context {
 	struct slot slots[SLOTS];
 	int fds[FDS];
 	int pipe[2];
+	struct scratch *scratch;
 	pthread_t id;
 };
 
@@ -103,17 +124,8 @@ uint64_t hash_bytes(uint64_t h, const void *p, size_t len);
 
 /* ---- layout.c: what is mapped ---- */
 
-struct range {
-	char *start, *end;
-	int prot;        /* PROT_*, and RANGE_SHARED */
-	uint64_t offset; /* in the file; 0: also anonymous */
-	uint64_t name;   /* a hash of it */
-};
-#define RANGE_SHARED 16
-#define RANGES_MAX 2048
-
-/* The mappings of the thread's zone and slots; neighbours that differ in nothing that a program sees are one. */
 enum layout_kind { LAYOUT_OWN, LAYOUT_KERNEL };
+/* The mappings of the thread's zone and slots; neighbours that differ in nothing that a program sees are one. */
 size_t layout_read(const struct context *c, enum layout_kind kind, struct range *out);
 
 /* ---- zone.c: which addresses an operation may reach ---- */

@@ -9,12 +9,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define BUFFER_MAX (256L << 10)
 #define MAP_MAX (64UL << 20)
 #define TASK_LEN (1UL << 47)
 #define SWEEP_PAGES 4096 /* of one range */
-
-static _Thread_local char buffer[BUFFER_MAX];
 
 static struct record *record(struct context *c, enum record_kind kind)
 {
@@ -222,7 +219,7 @@ static void step_mincore(struct context *c, const struct op *o)
 
 	if (!zone_resolve(c, o->arg[0], &p) || !zone_allows(c, p, len) || (len > MAP_MAX && len <= TASK_LEN))
 		return skip(c);
-	call_done(c, c->backend->mincore(p, len, (unsigned char *)buffer));
+	call_done(c, c->backend->mincore(p, len, (unsigned char *)c->scratch->buffer));
 }
 
 static void step_mlock(struct context *c, const struct op *o)
@@ -326,14 +323,14 @@ static void step_fill(struct context *c, const struct op *o)
 
 /* ---- System calls ---- */
 
-static void make_bytes(int64_t seed, size_t len)
+static void make_bytes(struct context *c, int64_t seed, size_t len)
 {
 	uint64_t x = (uint64_t)seed;
 
 	for (size_t i = 0; i < len; i += 8) {
 		uint64_t word = random_next(&x);
 
-		memcpy(buffer + i, &word, 8);
+		memcpy(c->scratch->buffer + i, &word, 8);
 	}
 }
 
@@ -362,8 +359,8 @@ static void step_pread(struct context *c, const struct op *o)
 
 	if (!fits(o->arg[1]))
 		return skip(c);
-	n = c->backend->pread(fd_of(c, o->arg[0]), buffer, (size_t)o->arg[1], off);
-	call_done(c, n)->hash = n > 0 ? hash_bytes(HASH_START, buffer, (size_t)n) : 0;
+	n = c->backend->pread(fd_of(c, o->arg[0]), c->scratch->buffer, (size_t)o->arg[1], off);
+	call_done(c, n)->hash = n > 0 ? hash_bytes(HASH_START, c->scratch->buffer, (size_t)n) : 0;
 }
 
 static void step_pwrite(struct context *c, const struct op *o)
@@ -372,8 +369,8 @@ static void step_pwrite(struct context *c, const struct op *o)
 
 	if (!fits(o->arg[1]) || !may_extend(c, o->arg[0], off + o->arg[1]))
 		return skip(c);
-	make_bytes(o->arg[3], o->arg[1] > 0 ? (size_t)o->arg[1] : 0);
-	call_done(c, c->backend->pwrite(fd_of(c, o->arg[0]), buffer, (size_t)o->arg[1], off));
+	make_bytes(c, o->arg[3], o->arg[1] > 0 ? (size_t)o->arg[1] : 0);
+	call_done(c, c->backend->pwrite(fd_of(c, o->arg[0]), c->scratch->buffer, (size_t)o->arg[1], off));
 }
 
 static bool in_page(const void *p, size_t len)
@@ -431,7 +428,7 @@ static bool resolve_in_page(struct context *c, int64_t addr, int64_t len, char *
 
 static ssize_t drain(struct context *c)
 {
-	return read(c->pipe[0], buffer, BUFFER_MAX);
+	return read(c->pipe[0], c->scratch->buffer, BUFFER_MAX);
 }
 
 static void step_send(struct context *c, const struct op *o)
@@ -444,7 +441,7 @@ static void step_send(struct context *c, const struct op *o)
 		return skip(c);
 	r = call_done(c, c->backend->send(c->pipe[1], p, (size_t)o->arg[1]));
 	n = drain(c);
-	r->hash = n > 0 ? hash_bytes(HASH_START, buffer, (size_t)n) : 0;
+	r->hash = n > 0 ? hash_bytes(HASH_START, c->scratch->buffer, (size_t)n) : 0;
 }
 
 static void step_receive(struct context *c, const struct op *o)
@@ -453,8 +450,8 @@ static void step_receive(struct context *c, const struct op *o)
 
 	if (!resolve_in_page(c, o->arg[0], o->arg[1], &p))
 		return skip(c);
-	make_bytes(o->arg[2], PAGE);
-	if (write(c->pipe[1], buffer, (size_t)o->arg[1]) != o->arg[1])
+	make_bytes(c, o->arg[2], PAGE);
+	if (write(c->pipe[1], c->scratch->buffer, (size_t)o->arg[1]) != o->arg[1])
 		abort();
 	call_done(c, c->backend->receive(c->pipe[0], p, (size_t)o->arg[1]));
 	drain(c);
@@ -482,7 +479,7 @@ static void step_reopen(struct context *c, const struct op *o)
 
 static void step_layout(struct context *c, const struct op *o)
 {
-	static _Thread_local struct range ranges[RANGES_MAX];
+	struct range *ranges = c->scratch->ranges;
 	size_t n = layout_read(c, LAYOUT_OWN, ranges);
 
 	(void)o;
@@ -521,7 +518,7 @@ static void sweep_range(struct context *c, const struct range *g)
 
 static void step_sweep(struct context *c, const struct op *o)
 {
-	static _Thread_local struct range ranges[RANGES_MAX];
+	struct range *ranges = c->scratch->ranges;
 	size_t n = layout_read(c, LAYOUT_KERNEL, ranges);
 
 	(void)o;
@@ -540,8 +537,8 @@ static void check_file(struct context *c, int which)
 	r->addr = which;
 	r->result = fstat(c->fds[which], &st) ? -1 : st.st_size;
 	r->hash = HASH_START;
-	while (off < end && (n = c->backend->pread(c->fds[which], buffer, (size_t)BUFFER_MAX, off)) > 0) {
-		r->hash = hash_bytes(r->hash, buffer, (size_t)n);
+	while (off < end && (n = c->backend->pread(c->fds[which], c->scratch->buffer, (size_t)BUFFER_MAX, off)) > 0) {
+		r->hash = hash_bytes(r->hash, c->scratch->buffer, (size_t)n);
 		off += n;
 	}
 }
