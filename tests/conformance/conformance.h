@@ -228,6 +228,14 @@ struct run {
 		}                                                                          \
 	}
 #define RUN(name) RUN_NEEDING(REGULAR_FILES, name)
+/* Of calls that the library does not have, but the preload library wraps. */
+#define RUN_SYSTEM(name)                                                \
+	{                                                               \
+#name ", kernel", run_##name, NULL, NULL, &(struct run) \
+		{                                                       \
+			&kernel_calls, REGULAR_FILES                    \
+		}                                                       \
+	}
 
 /* CONFORMANCE_TESTS is a pattern of names: "*, kernel" under the preload library, which then takes the kernel's place. */
 #define run_conformance_tests(tests) (cmocka_set_test_filter(getenv("CONFORMANCE_TESTS")), cmocka_run_group_tests(tests, NULL, NULL))

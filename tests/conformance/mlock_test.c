@@ -244,6 +244,26 @@ CONFORMS(children_have_no_locks)
 	assert_locks(w, "LLLL");
 }
 
+/* MLOCK_ONFAULT: "the remaining nonresident pages are locked when they are populated by a page fault". */
+CONFORMS(locked_on_fault)
+{
+	unsigned char vec[4];
+
+	map_layout(w, "aaaa");
+	ARENA[0] = 'x';
+	assert_ok(w->c->mlock2(ARENA, 4 * PAGE, MLOCK_ONFAULT));
+	assert_locks(w, "LLLL");
+	assert_ok(w->c->mincore(ARENA, 4 * PAGE, vec));
+	assert_int_equal(vec[0] & 1, 1);
+	for (size_t i = 1; i < 4; i++)
+		assert_int_equal(vec[i] & 1, 0);
+	ARENA[2 * PAGE] = 'y';
+	assert_error(w->c->madvise(ARENA + 2 * PAGE, PAGE, MADV_DONTNEED), EINVAL);
+	assert_ok(w->c->mlock(ARENA, 4 * PAGE));
+	assert_ok(w->c->mincore(ARENA, 4 * PAGE, vec));
+	assert_int_equal(vec[1] & vec[3] & 1, 1);
+}
+
 /* RLIMIT_MEMLOCK of an unprivileged process. */
 CONFORMS(the_limit)
 {
@@ -316,6 +336,7 @@ int main(void)
 		RUN_NEEDING(LOCKED, map_locked),
 		RUN_NEEDING(LOCKED, map_locked_of_what_is_not_there),
 		RUN_NEEDING(LOCKED, children_have_no_locks),
+		RUN_NEEDING(ANONYMOUS, locked_on_fault),
 		RUN_NEEDING(LOCKED, the_limit),
 		RUN_NEEDING(LOCKED, the_limit_of_mmap_and_mremap),
 	};

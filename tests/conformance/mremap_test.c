@@ -269,6 +269,29 @@ CONFORMS(neighbours_of_a_moved_mapping)
 	}
 }
 
+static int growth_under_limit(struct world *w, int resource, rlim_t value, size_t length)
+{
+	struct rlimit old, small;
+	int error;
+
+	assert_int_equal(getrlimit(resource, &old), 0);
+	small = (struct rlimit){.rlim_cur = value, .rlim_max = old.rlim_max};
+	assert_int_equal(setrlimit(resource, &small), 0);
+	error = POINTER_ERROR_OF(w->c->mremap(ARENA, PAGE, length, MREMAP_MAYMOVE));
+	setrlimit(resource, &old);
+	return error;
+}
+
+/* ENOMEM: RLIMIT_AS bounds growth, RLIMIT_DATA that of private memory. */
+CONFORMS(limits_of_the_process)
+{
+	map_layout(w, "p");
+	assert_int_equal(growth_under_limit(w, RLIMIT_AS, 1 << 20, 64 << 20), ENOMEM);
+	assert_int_equal(growth_under_limit(w, RLIMIT_DATA, PAGE, 64 << 20), ENOMEM);
+	assert_access(ARENA, "w-");
+	assert_int_equal(ARENA[5], mark(0));
+}
+
 /* There and back a hundred times. */
 CONFORMS(many_moves)
 {
@@ -345,6 +368,7 @@ int main(void)
 		RUN(private_pages_after_a_move),
 		RUN(shared_pages_after_a_move),
 		RUN(neighbours_of_a_moved_mapping),
+		RUN(limits_of_the_process),
 		RUN(many_moves),
 		RUN_NEEDING(SECOND_VIEW, a_second_view_is_of_the_same_pages),
 		RUN_NEEDING(SECOND_VIEW, dontunmap_of_private_pages),

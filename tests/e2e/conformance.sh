@@ -1,13 +1,24 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# The tests of conformance, with the preload library in the place of the kernel; and once more, with anonymous memory served.
+# The tests of conformance, with the preload library in the place of the kernel: as it is by default, with anonymous memory
+# served, with faults served by threads, and with O_DIRECT.
 . "$(dirname "$0")/common.sh"
 
 export CONFORMANCE_TESTS='*, kernel'
+
+# conforms NAME OPTION...
+conforms()
+{
+	name=$1
+	shift
+	"$FAULTLINE" run --budget 4M --min-map 1 "$@" -- "$BUILD/tests/$name" >log 2>&1 || { cat log; fail "$name $*"; }
+}
+
 for test in "$BUILD"/tests/conformance-*; do
-	name=${test##*/}
 	[ -f "$test" ] && [ -x "$test" ] || continue
-	"$FAULTLINE" run --budget 4M --min-map 1 --report=json --report-file "$name.json" -- "$test" >log 2>&1 || { cat log; fail "$name"; }
-	"$FAULTLINE" run --budget 4M --min-map 1 --anon 4K -- "$test" >log 2>&1 || { cat log; fail "$name, anonymous memory"; }
+	conforms "${test##*/}" --report=json --report-file "${test##*/}.json"
+	conforms "${test##*/}" --anon 4K
+	conforms "${test##*/}" --faults=thread
+	conforms "${test##*/}" --direct
 done
 served conformance-sharing faultline-test
