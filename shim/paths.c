@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Calls that take paths, or give strings, and otherwise nothing that concerns mappings. */
+/* Calls that take paths, and give strings or structs, and otherwise nothing that concerns mappings. */
 #include "paths.h"
 
 #include <errno.h>
@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "api/file_io.h"
+#include "held.h"
 #include "mapped.h"
 #include "real.h"
 
@@ -29,49 +30,62 @@ void path_release_slowly(const char *path, size_t held)
 	file_io_unpin(path, held);
 }
 
+#define RETURN_FILLING(path, struct_, call)                         \
+	do {                                                        \
+		size_t path_ = path_hold(path);                     \
+		struct held out_ = FILLS(struct_, sizeof *struct_); \
+		int result_;                                        \
+                                                                    \
+		hold(&out_, 1);                                     \
+		result_ = call;                                     \
+		release(&out_, 1);                                  \
+		path_release(path, path_);                          \
+		return result_;                                     \
+	} while (0)
+
 WRAPPER int stat(const char *path, struct stat *st)
 {
-	RETURN_HOLDING(path, REAL(stat)(path, st));
+	RETURN_FILLING(path, st, REAL(stat)(path, st));
 }
 
 WRAPPER int stat64(const char *path, struct stat64 *st)
 {
-	RETURN_HOLDING(path, REAL(stat64)(path, st));
+	RETURN_FILLING(path, st, REAL(stat64)(path, st));
 }
 
 WRAPPER int lstat(const char *path, struct stat *st)
 {
-	RETURN_HOLDING(path, REAL(lstat)(path, st));
+	RETURN_FILLING(path, st, REAL(lstat)(path, st));
 }
 
 WRAPPER int lstat64(const char *path, struct stat64 *st)
 {
-	RETURN_HOLDING(path, REAL(lstat64)(path, st));
+	RETURN_FILLING(path, st, REAL(lstat64)(path, st));
 }
 
 WRAPPER int fstatat(int dir, const char *path, struct stat *st, int flags)
 {
-	RETURN_HOLDING(path, REAL(fstatat)(dir, path, st, flags));
+	RETURN_FILLING(path, st, REAL(fstatat)(dir, path, st, flags));
 }
 
 WRAPPER int fstatat64(int dir, const char *path, struct stat64 *st, int flags)
 {
-	RETURN_HOLDING(path, REAL(fstatat64)(dir, path, st, flags));
+	RETURN_FILLING(path, st, REAL(fstatat64)(dir, path, st, flags));
 }
 
 WRAPPER int statx(int dir, const char *path, int flags, unsigned mask, struct statx *st)
 {
-	RETURN_HOLDING(path, REAL(statx)(dir, path, flags, mask, st));
+	RETURN_FILLING(path, st, REAL(statx)(dir, path, flags, mask, st));
 }
 
 WRAPPER int statfs(const char *path, struct statfs *st)
 {
-	RETURN_HOLDING(path, REAL(statfs)(path, st));
+	RETURN_FILLING(path, st, REAL(statfs)(path, st));
 }
 
 WRAPPER int statfs64(const char *path, struct statfs64 *st)
 {
-	RETURN_HOLDING(path, REAL(statfs64)(path, st));
+	RETURN_FILLING(path, st, REAL(statfs64)(path, st));
 }
 
 WRAPPER int access(const char *path, int mode)

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdbool.h>
@@ -17,14 +18,22 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/sysinfo.h>
+#include <sys/timerfd.h>
+#include <sys/times.h>
 #include <sys/uio.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "util/compiler.h"
@@ -54,6 +63,8 @@ void (*__sysv_signal(int sig, void (*handler)(int)))(int);
 int sigblock(int mask);
 int sigsetmask(int mask);
 int __close(int fd);
+int __poll_chk(struct pollfd *fds, nfds_t n, int timeout, size_t room);
+int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *set, size_t room);
 int mseal(void *addr, size_t len, unsigned long flags);
 
 #define REAL_MEMORY(X)   \
@@ -63,42 +74,47 @@ int mseal(void *addr, size_t len, unsigned long flags);
 	X(mprotect)      \
 	X(pkey_mprotect) \
 	X(mremap) X(msync) X(madvise) X(mincore) X(mlock) X(mlock2) X(munlock) X(mlockall) X(munlockall) X(remap_file_pages)
-#define REAL_IO(X)                                                                                                              \
-	X(read)                                                                                                                 \
-	X(pread)                                                                                                                \
-	X(pread64)                                                                                                              \
-	X(readv)                                                                                                                \
-	X(preadv)                                                                                                               \
-	X(preadv64)                                                                                                             \
-	X(preadv2)                                                                                                              \
-	X(preadv64v2) X(write) X(pwrite) X(pwrite64) X(writev) X(pwritev) X(pwritev64) X(pwritev2) X(pwritev64v2) X(__read_chk) \
-		X(__pread_chk) X(__pread64_chk) X(getrandom)
+#define REAL_IO(X)                                                                                                                       \
+	X(read)                                                                                                                          \
+	X(pread)                                                                                                                         \
+	X(pread64)                                                                                                                       \
+	X(readv)                                                                                                                         \
+	X(preadv)                                                                                                                        \
+	X(preadv64)                                                                                                                      \
+	X(preadv2)                                                                                                                       \
+	X(preadv64v2)                                                                                                                    \
+	X(write)                                                                                                                         \
+	X(pwrite) X(pwrite64) X(writev) X(pwritev) X(pwritev64) X(pwritev2) X(pwritev64v2) X(__read_chk) X(__pread_chk) X(__pread64_chk) \
+		X(getrandom)
 #define REAL_SOCKETS(X) X(send) X(sendto) X(sendmsg) X(sendmmsg) X(recv) X(recvfrom) X(recvmsg) X(recvmmsg) X(__recv_chk) X(__recvfrom_chk)
-#define REAL_FILES(X)                                                                                                                \
-	X(ftruncate)                                                                                                                 \
-	X(ftruncate64)                                                                                                               \
-	X(truncate)                                                                                                                  \
-	X(truncate64)                                                                                                                \
-	X(fallocate)                                                                                                                 \
-	X(fallocate64)                                                                                                               \
-	X(posix_fallocate)                                                                                                           \
-	X(posix_fallocate64) X(fsync) X(fdatasync) X(sync) X(syncfs) X(sync_file_range) X(copy_file_range) X(sendfile) X(sendfile64) \
-		X(splice) X(lseek) X(lseek64)
+#define REAL_FILES(X)        \
+	X(ftruncate)         \
+	X(ftruncate64)       \
+	X(truncate)          \
+	X(truncate64)        \
+	X(fallocate)         \
+	X(fallocate64)       \
+	X(posix_fallocate)   \
+	X(posix_fallocate64) \
+	X(fsync)             \
+	X(fdatasync) X(sync) X(syncfs) X(sync_file_range) X(copy_file_range) X(sendfile) X(sendfile64) X(splice) X(lseek) X(lseek64)
 #define REAL_OPEN(X) \
 	X(open)      \
 	X(open64)    \
 	X(openat)    \
 	X(openat64) X(creat) X(creat64) X(__open_2) X(__open64_2) X(__openat_2) X(__openat64_2) X(fopen) X(fopen64) X(freopen) X(freopen64)
-#define REAL_PATHS(X)                                                                                                              \
-	X(stat)                                                                                                                    \
-	X(stat64)                                                                                                                  \
-	X(lstat)                                                                                                                   \
-	X(lstat64)                                                                                                                 \
-	X(fstatat)                                                                                                                 \
-	X(fstatat64)                                                                                                               \
-	X(statx)                                                                                                                   \
-	X(statfs) X(statfs64) X(access) X(faccessat) X(unlink) X(unlinkat) X(rmdir) X(mkdir) X(mkdirat) X(chdir) X(chmod) X(chown) \
-		X(lchown) X(rename) X(renameat) X(renameat2) X(link) X(symlink) X(readlink) X(readlinkat) X(getcwd) X(opendir)
+#define REAL_PATHS(X)                                                                                                            \
+	X(stat)                                                                                                                  \
+	X(stat64)                                                                                                                \
+	X(lstat)                                                                                                                 \
+	X(lstat64)                                                                                                               \
+	X(fstatat)                                                                                                               \
+	X(fstatat64)                                                                                                             \
+	X(statx)                                                                                                                 \
+	X(statfs)                                                                                                                \
+	X(statfs64)                                                                                                              \
+	X(access) X(faccessat) X(unlink) X(unlinkat) X(rmdir) X(mkdir) X(mkdirat) X(chdir) X(chmod) X(chown) X(lchown) X(rename) \
+		X(renameat) X(renameat2) X(link) X(symlink) X(readlink) X(readlinkat) X(getcwd) X(opendir)
 #define REAL_STDIO(X)      \
 	X(fread)           \
 	X(fread_unlocked)  \
@@ -108,27 +124,43 @@ int mseal(void *addr, size_t len, unsigned long flags);
 	X(fputs_unlocked)  \
 	X(puts) X(fflush) X(fflush_unlocked) X(fclose) X(fseek) X(fseeko) X(fseeko64) X(rewind) X(__fread_chk) X(__fread_unlocked_chk)
 #define REAL_FDS(X) X(close) X(close_range) X(closefrom) X(dup2) X(dup3) X(fcntl) X(fcntl64) X(flock) X(lockf) X(lockf64)
-#define REAL_SIGNALS(X)                                                                                                           \
-	X(sigaction)                                                                                                              \
-	X(__sigaction)                                                                                                            \
-	X(signal)                                                                                                                 \
-	X(bsd_signal)                                                                                                             \
-	X(ssignal)                                                                                                                \
-	X(sysv_signal)                                                                                                            \
-	X(__sysv_signal)                                                                                                          \
-	X(sigset) X(sigignore) X(siginterrupt) X(sigprocmask) X(pthread_sigmask) X(sigsuspend) X(sighold) X(sigrelse) X(sigblock) \
-		X(sigsetmask) X(ppoll) X(pselect) X(epoll_pwait) X(epoll_pwait2) X(pthread_attr_setsigmask_np)
+#define REAL_SIGNALS(X)                                                                                                  \
+	X(sigaction)                                                                                                     \
+	X(__sigaction)                                                                                                   \
+	X(signal)                                                                                                        \
+	X(bsd_signal)                                                                                                    \
+	X(ssignal)                                                                                                       \
+	X(sysv_signal)                                                                                                   \
+	X(__sysv_signal)                                                                                                 \
+	X(sigset)                                                                                                        \
+	X(sigignore)                                                                                                     \
+	X(siginterrupt) X(sigprocmask) X(pthread_sigmask) X(sigsuspend) X(sighold) X(sigrelse) X(sigblock) X(sigsetmask) \
+		X(pthread_attr_setsigmask_np)
+#define REAL_POLLS(X) \
+	X(poll) X(__poll_chk) X(ppoll) X(__ppoll_chk) X(select) X(pselect) X(epoll_ctl) X(epoll_wait) X(epoll_pwait) X(epoll_pwait2)
+#define REAL_ADDRESSES(X) \
+	X(bind) X(connect) X(accept) X(accept4) X(getsockname) X(getpeername) X(getsockopt) X(setsockopt) X(socketpair) X(pipe) X(pipe2)
+#define REAL_STRUCTS(X)                                                                                                                 \
+	X(fstat)                                                                                                                        \
+	X(fstat64)                                                                                                                      \
+	X(fstatfs) X(fstatfs64) X(futimens) X(ioctl) X(clock_gettime) X(clock_getres) X(nanosleep) X(clock_nanosleep) X(times)          \
+		X(timerfd_settime) X(timerfd_gettime) X(uname) X(sysinfo) X(getrusage) X(getrlimit) X(getrlimit64) X(setrlimit64)       \
+			X(prlimit) X(prlimit64) X(setrlimit) X(getgroups) X(sched_getaffinity) X(sched_setaffinity) X(wait4) X(waitpid) \
+				X(wait) X(waitid)
 #define REAL_PROCESS(X) X(_exit) X(_Exit) X(quick_exit) X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) X(execveat) X(syscall)
-#define REAL_ALL(X)     \
-	REAL_MEMORY(X)  \
-	REAL_IO(X)      \
-	REAL_SOCKETS(X) \
-	REAL_FILES(X)   \
-	REAL_OPEN(X)    \
-	REAL_PATHS(X)   \
-	REAL_STDIO(X)   \
-	REAL_FDS(X)     \
-	REAL_SIGNALS(X) \
+#define REAL_ALL(X)       \
+	REAL_MEMORY(X)    \
+	REAL_IO(X)        \
+	REAL_SOCKETS(X)   \
+	REAL_FILES(X)     \
+	REAL_OPEN(X)      \
+	REAL_PATHS(X)     \
+	REAL_STDIO(X)     \
+	REAL_FDS(X)       \
+	REAL_SIGNALS(X)   \
+	REAL_POLLS(X)     \
+	REAL_ADDRESSES(X) \
+	REAL_STRUCTS(X)   \
 	REAL_PROCESS(X)
 
 /* Functions that libc lacks are NULL: wrappers of those that came after glibc 2.28 check. */

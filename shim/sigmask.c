@@ -72,7 +72,7 @@ WRAPPER int pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
 
 /* ---- Masks for the time of a call, and of handlers that run in it ---- */
 
-static const sigset_t *without_sigbus(const sigset_t *set, sigset_t *copy)
+const sigset_t *sigmask_without_sigbus(const sigset_t *set, sigset_t *copy)
 {
 	if (!set)
 		return NULL;
@@ -85,38 +85,7 @@ WRAPPER int sigsuspend(const sigset_t *set)
 {
 	sigset_t copy;
 
-	return REAL(sigsuspend)(without_sigbus(set, &copy));
-}
-
-WRAPPER int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *set)
-{
-	sigset_t copy;
-
-	return REAL(ppoll)(fds, n, timeout, without_sigbus(set, &copy));
-}
-
-WRAPPER int pselect(int n, fd_set *r, fd_set *w, fd_set *x, const struct timespec *timeout, const sigset_t *set)
-{
-	sigset_t copy;
-
-	return REAL(pselect)(n, r, w, x, timeout, without_sigbus(set, &copy));
-}
-
-WRAPPER int epoll_pwait(int fd, struct epoll_event *events, int max, int timeout, const sigset_t *set)
-{
-	sigset_t copy;
-
-	return REAL(epoll_pwait)(fd, events, max, timeout, without_sigbus(set, &copy));
-}
-
-WRAPPER int epoll_pwait2(int fd, struct epoll_event *events, int max, const struct timespec *timeout, const sigset_t *set)
-{
-	sigset_t copy;
-
-	if (REAL(epoll_pwait2))
-		return REAL(epoll_pwait2)(fd, events, max, timeout, without_sigbus(set, &copy));
-	errno = ENOSYS;
-	return -1;
+	return REAL(sigsuspend)(sigmask_without_sigbus(set, &copy));
 }
 
 /* The mask of a thread to be made. */
@@ -124,7 +93,7 @@ WRAPPER int pthread_attr_setsigmask_np(pthread_attr_t *attr, const sigset_t *set
 {
 	sigset_t copy;
 
-	return REAL(pthread_attr_setsigmask_np)(attr, without_sigbus(set, &copy));
+	return REAL(pthread_attr_setsigmask_np)(attr, sigmask_without_sigbus(set, &copy));
 }
 
 /* ---- Older calls ---- */

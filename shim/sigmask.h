@@ -12,4 +12,7 @@ typedef int (*mask_fn)(int how, const sigset_t *set, sigset_t *old);
 /* sigprocmask(2) by way of `real`, which is given no set with SIGBUS. */
 int sigmask_change(mask_fn real, int how, const sigset_t *set, sigset_t *old);
 
+/* `set`, or a copy that does not have SIGBUS: for the time of a call, and of handlers that run in it. */
+const sigset_t *sigmask_without_sigbus(const sigset_t *set, sigset_t *copy);
+
 #endif

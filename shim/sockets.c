@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * send and recv in their forms, with buffers that may be ours. Addresses and control data of ours are not looked for.
- * The message forms pin all buffers for the call; what is more than pins allow fails with ENOBUFS.
+ * send and recv in their forms, with buffers, addresses and control data that may be ours. The message forms pin all
+ * buffers for the call; what is more than pins allow fails with ENOBUFS.
  */
 #include <errno.h>
 #include <limits.h>
 
 #include "api/file_io.h"
+#include "held.h"
 #include "iov.h"
 #include "mapped.h"
 #include "real.h"
@@ -35,7 +36,7 @@ WRAPPER ssize_t sendto(int fd, const void *buf, size_t len, int flags, const str
 {
 	struct transfer t = {.call = do_send, .fd = fd, .flags = flags, .address = to, .address_len = to_len};
 
-	return NOTHING_MAPPED ? REAL(sendto)(fd, buf, len, flags, to, to_len) : transfer(&t, (void *)buf, len);
+	RETURN_HELD(transfer(&t, (void *)buf, len), READS(to, to_len));
 }
 
 /* Peeking twice would see the same bytes twice: one piece. */
@@ -58,9 +59,21 @@ WRAPPER ssize_t __recv_chk(int fd, void *buf, size_t len, size_t room, int flags
 
 /* ---- Messages ---- */
 
-static int pin_message(const struct msghdr *m, bool write)
+/* What a message has besides its buffers: itself, the list of buffers, an address, control data. */
+#define PARTS 4
+
+static void parts_of(const struct msghdr *m, bool write, struct held parts[PARTS])
 {
-	int err = iov_pin(m->msg_iov, (int)m->msg_iovlen, write);
+	parts[0] = (struct held)FILLS(m, sizeof *m);
+	parts[1] = (struct held)READS(m->msg_iov, m->msg_iovlen * sizeof *m->msg_iov);
+	parts[2] = (struct held){m->msg_name, m->msg_namelen, write};
+	parts[3] = (struct held){m->msg_control, m->msg_controllen, write};
+	hold(parts, PARTS);
+}
+
+static int pin_buffers(const struct msghdr *m, bool write)
+{
+	int err = m->msg_iovlen > IOV_MAX ? 0 : iov_pin(m->msg_iov, (int)m->msg_iovlen, write);
 
 	if (!err)
 		return 0;
@@ -68,53 +81,52 @@ static int pin_message(const struct msghdr *m, bool write)
 	return -1;
 }
 
-static void unpin_message(const struct msghdr *m)
+static void unpin_buffers(const struct iovec *iov, size_t n)
 {
-	iov_unpin(m->msg_iov, (int)m->msg_iovlen);
-}
-
-static bool is_plain(const struct msghdr *m)
-{
-	return m->msg_iovlen > IOV_MAX || !iov_is_ours(m->msg_iov, (int)m->msg_iovlen);
+	if (n <= IOV_MAX)
+		iov_unpin(iov, (int)n);
 }
 
 WRAPPER ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
 {
-	ssize_t n;
+	struct held parts[PARTS];
+	ssize_t n = -1;
 
-	if (NOTHING_MAPPED || is_plain(m))
+	if (NOTHING_MAPPED)
 		return REAL(sendmsg)(fd, m, flags);
-	if (pin_message(m, false))
-		return -1;
-	n = REAL(sendmsg)(fd, m, flags);
-	unpin_message(m);
+	parts_of(m, false, parts);
+	if (!pin_buffers(m, false)) {
+		n = REAL(sendmsg)(fd, m, flags);
+		unpin_buffers(m->msg_iov, m->msg_iovlen);
+	}
+	release(parts, PARTS);
 	return n;
 }
 
 WRAPPER ssize_t recvmsg(int fd, struct msghdr *m, int flags)
 {
-	struct msghdr pinned;
-	ssize_t n;
+	struct held parts[PARTS];
+	ssize_t n = -1;
 
-	if (NOTHING_MAPPED || is_plain(m))
+	if (NOTHING_MAPPED)
 		return REAL(recvmsg)(fd, m, flags);
-	pinned = *m;
-	if (pin_message(m, true))
-		return -1;
-	n = REAL(recvmsg)(fd, m, flags);
-	unpin_message(&pinned);
+	parts_of(m, true, parts);
+	if (!pin_buffers(m, true)) {
+		n = REAL(recvmsg)(fd, m, flags);
+		unpin_buffers(m->msg_iov, m->msg_iovlen);
+	}
+	release(parts, PARTS);
 	return n;
 }
 
-WRAPPER ssize_t recvfrom(int fd, void *buf, size_t len, int flags, struct sockaddr *from, socklen_t *from_len)
+/* A datagram is shorter than the limit, and a stream may give less. */
+static ssize_t recv_from(int fd, void *buf, size_t len, int flags, struct sockaddr *from, socklen_t *from_len)
 {
 	ssize_t n;
 
-	if (NOTHING_MAPPED || !file_io_is_ours(buf, len))
+	if (!file_io_is_ours(buf, len))
 		return REAL(recvfrom)(fd, buf, len, flags, from, from_len);
-	if (!from)
-		return recv(fd, buf, len, flags);
-	len = min_u64(len, file_io_piece_limit()); /* a datagram is shorter, and a stream may give less */
+	len = min_u64(len, file_io_piece_limit());
 	if (file_io_pin(buf, len, true)) {
 		errno = EFAULT;
 		return -1;
@@ -124,6 +136,16 @@ WRAPPER ssize_t recvfrom(int fd, void *buf, size_t len, int flags, struct sockad
 	return n;
 }
 
+WRAPPER ssize_t recvfrom(int fd, void *buf, size_t len, int flags, struct sockaddr *from, socklen_t *from_len)
+{
+	if (NOTHING_MAPPED)
+		return REAL(recvfrom)(fd, buf, len, flags, from, from_len);
+	if (!from)
+		return recv(fd, buf, len, flags);
+	RETURN_HELD(recv_from(fd, buf, len, flags, from, from_len), FILLS(from, from_len ? *from_len : 0),
+		    FILLS(from_len, sizeof *from_len));
+}
+
 WRAPPER ssize_t __recvfrom_chk(int fd, void *buf, size_t len, size_t room, int flags, struct sockaddr *from, socklen_t *from_len)
 {
 	return len > room ? REAL(__recvfrom_chk)(fd, buf, len, room, flags, from, from_len) : recvfrom(fd, buf, len, flags, from, from_len);
@@ -131,52 +153,75 @@ WRAPPER ssize_t __recvfrom_chk(int fd, void *buf, size_t len, size_t room, int f
 
 /* ---- Several messages: those that can be pinned together, fewer than asked for when that is all ---- */
 
+#define SEVERAL 16
+
+struct batch {
+	struct held all, parts[SEVERAL][PARTS];
+	unsigned n;
+};
+
+static bool is_plain(const struct msghdr *m)
+{
+	return !file_io_is_ours(m->msg_iov, m->msg_iovlen * sizeof *m->msg_iov) && !file_io_is_ours(m->msg_name, m->msg_namelen) &&
+	       !file_io_is_ours(m->msg_control, m->msg_controllen) &&
+	       (m->msg_iovlen > IOV_MAX || !iov_is_ours(m->msg_iov, (int)m->msg_iovlen));
+}
+
 static bool all_plain(const struct mmsghdr *v, unsigned n)
 {
+	if (n > IOV_MAX || file_io_is_ours(v, n * sizeof *v))
+		return false;
 	for (unsigned i = 0; i < n; i++)
 		if (!is_plain(&v[i].msg_hdr))
 			return false;
 	return true;
 }
 
-static void unpin_messages(const struct mmsghdr *v, unsigned n)
+static bool pin_batch(struct batch *b, const struct mmsghdr *v, unsigned n, bool write)
 {
-	while (n-- > 0)
-		unpin_message(&v[n].msg_hdr);
+	b->all = (struct held)FILLS(v, n * sizeof *v);
+	hold(&b->all, 1);
+	for (b->n = 0; b->n < n && b->n < SEVERAL; b->n++) {
+		const struct msghdr *m = &v[b->n].msg_hdr;
+
+		if (pin_buffers(m, write))
+			break;
+		parts_of(m, write, b->parts[b->n]);
+	}
+	return b->n;
 }
 
-static unsigned pin_messages(const struct mmsghdr *v, unsigned n, bool write)
+static void release_batch(const struct batch *b, const struct mmsghdr *v)
 {
-	for (unsigned i = 0; i < n; i++)
-		if (pin_message(&v[i].msg_hdr, write))
-			return i;
-	return n;
+	for (unsigned i = 0; i < b->n; i++) {
+		unpin_buffers(v[i].msg_hdr.msg_iov, v[i].msg_hdr.msg_iovlen);
+		release(b->parts[i], PARTS);
+	}
+	release(&b->all, 1);
 }
 
 WRAPPER int sendmmsg(int fd, struct mmsghdr *v, unsigned n, int flags)
 {
-	int sent;
+	struct batch b;
+	int sent = -1;
 
 	if (NOTHING_MAPPED || all_plain(v, n))
 		return REAL(sendmmsg)(fd, v, n, flags);
-	n = pin_messages(v, n, false);
-	if (!n)
-		return -1;
-	sent = REAL(sendmmsg)(fd, v, n, flags);
-	unpin_messages(v, n);
+	if (pin_batch(&b, v, n, false))
+		sent = REAL(sendmmsg)(fd, v, b.n, flags);
+	release_batch(&b, v);
 	return sent;
 }
 
 WRAPPER int recvmmsg(int fd, struct mmsghdr *v, unsigned n, int flags, struct timespec *timeout)
 {
-	int got;
+	struct batch b;
+	int got = -1;
 
 	if (NOTHING_MAPPED || all_plain(v, n))
 		return REAL(recvmmsg)(fd, v, n, flags, timeout);
-	n = pin_messages(v, n, true);
-	if (!n)
-		return -1;
-	got = REAL(recvmmsg)(fd, v, n, flags, timeout);
-	unpin_messages(v, n);
+	if (pin_batch(&b, v, n, true))
+		got = REAL(recvmmsg)(fd, v, b.n, flags, timeout);
+	release_batch(&b, v);
 	return got;
 }

@@ -86,6 +86,22 @@ struct args {
 	X(SYS_sendmmsg, sendmmsg(I(0), P(1), U(2), I(3)))             \
 	X(SYS_recvmmsg, recvmmsg(I(0), P(1), U(2), I(3), P(4)))
 
+#define STRUCT_CALLS(X)                                       \
+	X(SYS_stat, stat(P(0), P(1)))                         \
+	X(SYS_lstat, lstat(P(0), P(1)))                       \
+	X(SYS_fstat, fstat(I(0), P(1)))                       \
+	X(SYS_newfstatat, fstatat(I(0), P(1), P(2), I(3)))    \
+	X(SYS_statx, statx(I(0), P(1), I(2), U(3), P(4)))     \
+	X(SYS_readlink, readlink(P(0), P(1), N(2)))           \
+	X(SYS_readlinkat, readlinkat(I(0), P(1), P(2), N(3))) \
+	X(SYS_ioctl, ioctl(I(0), (unsigned long)L(1), P(2)))  \
+	X(SYS_poll, poll(P(0), N(1), I(2)))                   \
+	X(SYS_epoll_wait, epoll_wait(I(0), P(1), I(2), I(3))) \
+	X(SYS_epoll_ctl, epoll_ctl(I(0), I(1), I(2), P(3)))   \
+	X(SYS_clock_gettime, clock_gettime(I(0), P(1)))       \
+	X(SYS_nanosleep, nanosleep(P(0), P(1)))               \
+	X(SYS_uname, uname(P(0)))
+
 #define PROCESS_CALLS(X)                                               \
 	X(SYS_execve, execve(P(0), P(1), P(2)))                        \
 	X(SYS_execveat, execveat(I(0), P(1), P(2), P(3), I(4)))        \
@@ -106,6 +122,7 @@ static bool wrapped_call(long nr, const struct args *a, long *out)
 		MEMORY_CALLS(CASE)
 		FILE_CALLS(CASE)
 		SOCKET_CALLS(CASE)
+		STRUCT_CALLS(CASE)
 		PROCESS_CALLS(CASE)
 	default:
 		return false;

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Calls on sockets and pipes that take or give addresses, options, pairs of descriptors. */
+#include "held.h"
+#include "real.h"
+
+/* The room that the program says there is. */
+static size_t room_of(const socklen_t *len)
+{
+	return len ? *len : 0;
+}
+
+#define ROOM FILLS(to, room_of(len)), FILLS(len, sizeof *len)
+
+WRAPPER int bind(int fd, const struct sockaddr *address, socklen_t len)
+{
+	RETURN_HELD(REAL(bind)(fd, address, len), READS(address, len));
+}
+
+WRAPPER int connect(int fd, const struct sockaddr *address, socklen_t len)
+{
+	RETURN_HELD(REAL(connect)(fd, address, len), READS(address, len));
+}
+
+WRAPPER int accept(int fd, struct sockaddr *to, socklen_t *len)
+{
+	RETURN_HELD(REAL(accept)(fd, to, len), ROOM);
+}
+
+WRAPPER int accept4(int fd, struct sockaddr *to, socklen_t *len, int flags)
+{
+	RETURN_HELD(REAL(accept4)(fd, to, len, flags), ROOM);
+}
+
+WRAPPER int getsockname(int fd, struct sockaddr *to, socklen_t *len)
+{
+	RETURN_HELD(REAL(getsockname)(fd, to, len), ROOM);
+}
+
+WRAPPER int getpeername(int fd, struct sockaddr *to, socklen_t *len)
+{
+	RETURN_HELD(REAL(getpeername)(fd, to, len), ROOM);
+}
+
+WRAPPER int getsockopt(int fd, int level, int name, void *to, socklen_t *len)
+{
+	RETURN_HELD(REAL(getsockopt)(fd, level, name, to, len), ROOM);
+}
+
+WRAPPER int setsockopt(int fd, int level, int name, const void *value, socklen_t len)
+{
+	RETURN_HELD(REAL(setsockopt)(fd, level, name, value, len), READS(value, len));
+}
+
+WRAPPER int socketpair(int domain, int type, int protocol, int fds[2])
+{
+	RETURN_HELD(REAL(socketpair)(domain, type, protocol, fds), FILLS(fds, 2 * sizeof *fds));
+}
+
+WRAPPER int pipe(int fds[2])
+{
+	RETURN_HELD(REAL(pipe)(fds), FILLS(fds, 2 * sizeof *fds));
+}
+
+WRAPPER int pipe2(int fds[2], int flags)
+{
+	RETURN_HELD(REAL(pipe2)(fds, flags), FILLS(fds, 2 * sizeof *fds));
+}

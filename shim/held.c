@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "held.h"
+
+#include "api/file_io.h"
+
+/* What the program may not write is perhaps only read. */
+static bool pin(const struct held *h)
+{
+	return !file_io_pin(h->at, h->len, h->write) || (h->write && !file_io_pin(h->at, h->len, false));
+}
+
+void hold(struct held *h, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!h[i].at || !h[i].len || !file_io_is_ours(h[i].at, h[i].len) || !pin(&h[i]))
+			h[i].len = 0;
+}
+
+void release(const struct held *h, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (h[i].len)
+			file_io_unpin(h[i].at, h[i].len);
+}
