@@ -9,6 +9,7 @@
 #include "maps_file.h"
 #include "paths.h"
 #include "real.h"
+#include "stream.h"
 #include "util/sys.h"
 
 struct open_call {
@@ -197,10 +198,12 @@ WRAPPER FILE *fopen64(const char *path, const char *mode)
 
 WRAPPER FILE *freopen(const char *path, const char *mode, FILE *f)
 {
+	stream_flush(f);
 	RETURN_PREPARED(path, mode, REAL(freopen)(path, mode, f));
 }
 
 WRAPPER FILE *freopen64(const char *path, const char *mode, FILE *f)
 {
+	stream_flush(f);
 	RETURN_PREPARED(path, mode, REAL(freopen64)(path, mode, f));
 }

@@ -13,6 +13,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,6 +45,8 @@
 /* Macros of <stdio.h> when it optimizes. */
 #undef fread_unlocked
 #undef fwrite_unlocked
+#undef putc
+#undef getc
 
 /* Functions of libc's that its headers do not declare, or not always. */
 ssize_t __read_chk(int fd, void *buf, size_t len, size_t room);
@@ -63,6 +66,26 @@ void (*__sysv_signal(int sig, void (*handler)(int)))(int);
 int sigblock(int mask);
 int sigsetmask(int mask);
 int __close(int fd);
+int _IO_putc(int c, FILE *f);
+int _IO_getc(FILE *f);
+int __overflow(FILE *f, int c);
+int __uflow(FILE *f);
+int __underflow(FILE *f);
+int __vfprintf_chk(FILE *f, int check, const char *fmt, va_list ap);
+int __vprintf_chk(int check, const char *fmt, va_list ap);
+int __fprintf_chk(FILE *f, int check, const char *fmt, ...);
+int __printf_chk(int check, const char *fmt, ...);
+int __vdprintf_chk(int fd, int check, const char *fmt, va_list ap);
+int __dprintf_chk(int fd, int check, const char *fmt, ...);
+int __vsnprintf_chk(char *s, size_t n, int check, size_t room, const char *fmt, va_list ap);
+int __vasprintf_chk(char **s, int check, const char *fmt, va_list ap);
+char *__fgets_chk(char *s, size_t room, int n, FILE *f);
+char *__fgets_unlocked_chk(char *s, size_t room, int n, FILE *f);
+ssize_t __getdelim(char **line, size_t *room, int end, FILE *f);
+int __isoc99_vfscanf(FILE *f, const char *fmt, va_list ap);
+int __isoc99_vscanf(const char *fmt, va_list ap);
+int __isoc99_fscanf(FILE *f, const char *fmt, ...);
+int __isoc99_scanf(const char *fmt, ...);
 int __poll_chk(struct pollfd *fds, nfds_t n, int timeout, size_t room);
 int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *set, size_t room);
 int mseal(void *addr, size_t len, unsigned long flags);
@@ -74,18 +97,18 @@ int mseal(void *addr, size_t len, unsigned long flags);
 	X(mprotect)      \
 	X(pkey_mprotect) \
 	X(mremap) X(msync) X(madvise) X(mincore) X(mlock) X(mlock2) X(munlock) X(mlockall) X(munlockall) X(remap_file_pages)
-#define REAL_IO(X)                                                                                                                       \
-	X(read)                                                                                                                          \
-	X(pread)                                                                                                                         \
-	X(pread64)                                                                                                                       \
-	X(readv)                                                                                                                         \
-	X(preadv)                                                                                                                        \
-	X(preadv64)                                                                                                                      \
-	X(preadv2)                                                                                                                       \
-	X(preadv64v2)                                                                                                                    \
-	X(write)                                                                                                                         \
-	X(pwrite) X(pwrite64) X(writev) X(pwritev) X(pwritev64) X(pwritev2) X(pwritev64v2) X(__read_chk) X(__pread_chk) X(__pread64_chk) \
-		X(getrandom)
+#define REAL_IO(X)    \
+	X(read)       \
+	X(pread)      \
+	X(pread64)    \
+	X(readv)      \
+	X(preadv)     \
+	X(preadv64)   \
+	X(preadv2)    \
+	X(preadv64v2) \
+	X(write)      \
+	X(pwrite)     \
+	X(pwrite64) X(writev) X(pwritev) X(pwritev64) X(pwritev2) X(pwritev64v2) X(__read_chk) X(__pread_chk) X(__pread64_chk) X(getrandom)
 #define REAL_SOCKETS(X) X(send) X(sendto) X(sendmsg) X(sendmmsg) X(recv) X(recvfrom) X(recvmsg) X(recvmmsg) X(__recv_chk) X(__recvfrom_chk)
 #define REAL_FILES(X)        \
 	X(ftruncate)         \
@@ -113,8 +136,11 @@ int mseal(void *addr, size_t len, unsigned long flags);
 	X(statx)                                                                                                                 \
 	X(statfs)                                                                                                                \
 	X(statfs64)                                                                                                              \
-	X(access) X(faccessat) X(unlink) X(unlinkat) X(rmdir) X(mkdir) X(mkdirat) X(chdir) X(chmod) X(chown) X(lchown) X(rename) \
-		X(renameat) X(renameat2) X(link) X(symlink) X(readlink) X(readlinkat) X(getcwd) X(opendir)
+	X(access)                                                                                                                \
+	X(faccessat)                                                                                                             \
+	X(unlink)                                                                                                                \
+	X(unlinkat) X(rmdir) X(mkdir) X(mkdirat) X(chdir) X(chmod) X(chown) X(lchown) X(rename) X(renameat) X(renameat2) X(link) \
+		X(symlink) X(readlink) X(readlinkat) X(getcwd) X(opendir)
 #define REAL_STDIO(X)      \
 	X(fread)           \
 	X(fread_unlocked)  \
@@ -123,44 +149,55 @@ int mseal(void *addr, size_t len, unsigned long flags);
 	X(fputs)           \
 	X(fputs_unlocked)  \
 	X(puts) X(fflush) X(fflush_unlocked) X(fclose) X(fseek) X(fseeko) X(fseeko64) X(rewind) X(__fread_chk) X(__fread_unlocked_chk)
+#define REAL_STDIO_TEXT(X)                                                                                                             \
+	X(fputc)                                                                                                                       \
+	X(putc)                                                                                                                        \
+	X(_IO_putc)                                                                                                                    \
+	X(fputc_unlocked) X(putc_unlocked) X(putchar) X(putchar_unlocked) X(__overflow) X(vfprintf) X(__vfprintf_chk) X(vdprintf)      \
+		X(__vdprintf_chk) X(fgetc) X(getc) X(_IO_getc) X(fgetc_unlocked) X(getc_unlocked) X(__uflow) X(__underflow) X(getchar) \
+			X(getchar_unlocked) X(fgets) X(fgets_unlocked) X(__fgets_chk) X(__fgets_unlocked_chk) X(getdelim)              \
+				X(__isoc99_vfscanf)
 #define REAL_FDS(X) X(close) X(close_range) X(closefrom) X(dup2) X(dup3) X(fcntl) X(fcntl64) X(flock) X(lockf) X(lockf64)
-#define REAL_SIGNALS(X)                                                                                                  \
-	X(sigaction)                                                                                                     \
-	X(__sigaction)                                                                                                   \
-	X(signal)                                                                                                        \
-	X(bsd_signal)                                                                                                    \
-	X(ssignal)                                                                                                       \
-	X(sysv_signal)                                                                                                   \
-	X(__sysv_signal)                                                                                                 \
-	X(sigset)                                                                                                        \
-	X(sigignore)                                                                                                     \
-	X(siginterrupt) X(sigprocmask) X(pthread_sigmask) X(sigsuspend) X(sighold) X(sigrelse) X(sigblock) X(sigsetmask) \
-		X(pthread_attr_setsigmask_np)
+#define REAL_SIGNALS(X)  \
+	X(sigaction)     \
+	X(__sigaction)   \
+	X(signal)        \
+	X(bsd_signal)    \
+	X(ssignal)       \
+	X(sysv_signal)   \
+	X(__sysv_signal) \
+	X(sigset)        \
+	X(sigignore)     \
+	X(siginterrupt)  \
+	X(sigprocmask) X(pthread_sigmask) X(sigsuspend) X(sighold) X(sigrelse) X(sigblock) X(sigsetmask) X(pthread_attr_setsigmask_np)
 #define REAL_POLLS(X) \
 	X(poll) X(__poll_chk) X(ppoll) X(__ppoll_chk) X(select) X(pselect) X(epoll_ctl) X(epoll_wait) X(epoll_pwait) X(epoll_pwait2)
 #define REAL_ADDRESSES(X) \
 	X(bind) X(connect) X(accept) X(accept4) X(getsockname) X(getpeername) X(getsockopt) X(setsockopt) X(socketpair) X(pipe) X(pipe2)
-#define REAL_STRUCTS(X)                                                                                                                 \
-	X(fstat)                                                                                                                        \
-	X(fstat64)                                                                                                                      \
-	X(fstatfs) X(fstatfs64) X(futimens) X(ioctl) X(clock_gettime) X(clock_getres) X(nanosleep) X(clock_nanosleep) X(times)          \
-		X(timerfd_settime) X(timerfd_gettime) X(uname) X(sysinfo) X(getrusage) X(getrlimit) X(getrlimit64) X(setrlimit64)       \
-			X(prlimit) X(prlimit64) X(setrlimit) X(getgroups) X(sched_getaffinity) X(sched_setaffinity) X(wait4) X(waitpid) \
-				X(wait) X(waitid)
+#define REAL_STRUCTS(X)                                                                                                                   \
+	X(fstat)                                                                                                                          \
+	X(fstat64)                                                                                                                        \
+	X(fstatfs)                                                                                                                        \
+	X(fstatfs64)                                                                                                                      \
+	X(futimens)                                                                                                                       \
+	X(ioctl) X(clock_gettime) X(clock_getres) X(nanosleep) X(clock_nanosleep) X(times) X(timerfd_settime) X(timerfd_gettime) X(uname) \
+		X(sysinfo) X(getrusage) X(getrlimit) X(getrlimit64) X(setrlimit64) X(prlimit) X(prlimit64) X(setrlimit) X(getgroups)      \
+			X(sched_getaffinity) X(sched_setaffinity) X(wait4) X(waitpid) X(wait) X(waitid)
 #define REAL_PROCESS(X) X(_exit) X(_Exit) X(quick_exit) X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) X(execveat) X(syscall)
-#define REAL_ALL(X)       \
-	REAL_MEMORY(X)    \
-	REAL_IO(X)        \
-	REAL_SOCKETS(X)   \
-	REAL_FILES(X)     \
-	REAL_OPEN(X)      \
-	REAL_PATHS(X)     \
-	REAL_STDIO(X)     \
-	REAL_FDS(X)       \
-	REAL_SIGNALS(X)   \
-	REAL_POLLS(X)     \
-	REAL_ADDRESSES(X) \
-	REAL_STRUCTS(X)   \
+#define REAL_ALL(X)        \
+	REAL_MEMORY(X)     \
+	REAL_IO(X)         \
+	REAL_SOCKETS(X)    \
+	REAL_FILES(X)      \
+	REAL_OPEN(X)       \
+	REAL_PATHS(X)      \
+	REAL_STDIO(X)      \
+	REAL_STDIO_TEXT(X) \
+	REAL_FDS(X)        \
+	REAL_SIGNALS(X)    \
+	REAL_POLLS(X)      \
+	REAL_ADDRESSES(X)  \
+	REAL_STRUCTS(X)    \
 	REAL_PROCESS(X)
 
 /* Functions that libc lacks are NULL: wrappers of those that came after glibc 2.28 check. */

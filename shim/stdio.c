@@ -7,8 +7,7 @@
  * and so on are part of glibc's ABI). Before a bracket the stream is locked, as a thread that holds it may come for the
  * bracket.
  *
- * Not covered: printf(), putc() and other writers of small pieces to a stream of a file that is mapped at the same time;
- * the mapping sees what they wrote after fflush(), fclose() or fseek(), when the stream's buffer did not overflow before.
+ * Formatted output is in stdio_print.c, input by characters and lines in stdio_lines.c. Wide streams are not covered.
  */
 #include <errno.h>
 #include <stdio_ext.h>
@@ -17,21 +16,12 @@
 #include "coherent.h"
 #include "mapped.h"
 #include "real.h"
+#include "stream.h"
 #include "util/sys.h"
 
 static size_t pending(const FILE *f)
 {
 	return f->_IO_write_ptr > f->_IO_write_base ? (size_t)(f->_IO_write_ptr - f->_IO_write_base) : 0;
-}
-
-static size_t room_for_writes(const FILE *f)
-{
-	return f->_IO_write_end > f->_IO_write_ptr ? (size_t)(f->_IO_write_end - f->_IO_write_ptr) : 0;
-}
-
-static size_t readable(const FILE *f)
-{
-	return f->_IO_read_end > f->_IO_read_ptr ? (size_t)(f->_IO_read_end - f->_IO_read_ptr) : 0;
 }
 
 static struct address_space *lookup(FILE *f)
@@ -83,8 +73,7 @@ static size_t call_fwrite(const struct stream_call *c)
 	return REAL(fwrite_unlocked)(c->buf, c->size, c->n, c->f);
 }
 
-/* What is pending reaches the file, if that is mapped; errors are for the call that follows to find. */
-static void flush_if_mapped(FILE *f)
+void stream_flush(FILE *f)
 {
 	struct address_space *as;
 
@@ -99,7 +88,7 @@ static void flush_if_mapped(FILE *f)
 /* One piece, whose buffer is pinned or not ours; items written. */
 static size_t write_items(const void *buf, size_t size, size_t n, FILE *f)
 {
-	struct address_space *as = size * n > room_for_writes(f) ? lookup(f) : NULL;
+	struct address_space *as = size * n > stream_room(f) ? lookup(f) : NULL;
 	size_t result;
 
 	if (!as)
@@ -130,7 +119,7 @@ static size_t write_pinned(const char *buf, size_t len, FILE *f)
 	return done;
 }
 
-static size_t do_fwrite(const void *buf, size_t size, size_t n, FILE *f)
+size_t stream_write(const void *buf, size_t size, size_t n, FILE *f)
 {
 	size_t bytes, done;
 
@@ -146,19 +135,19 @@ static size_t do_fwrite(const void *buf, size_t size, size_t n, FILE *f)
 
 WRAPPER size_t fwrite(const void *buf, size_t size, size_t n, FILE *f)
 {
-	return NOTHING_MAPPED ? REAL(fwrite)(buf, size, n, f) : do_fwrite(buf, size, n, f);
+	return NOTHING_MAPPED ? REAL(fwrite)(buf, size, n, f) : stream_write(buf, size, n, f);
 }
 
 WRAPPER size_t fwrite_unlocked(const void *buf, size_t size, size_t n, FILE *f)
 {
-	return NOTHING_MAPPED ? REAL(fwrite_unlocked)(buf, size, n, f) : do_fwrite(buf, size, n, f);
+	return NOTHING_MAPPED ? REAL(fwrite_unlocked)(buf, size, n, f) : stream_write(buf, size, n, f);
 }
 
 static int write_string(const char *s, FILE *f)
 {
 	size_t len = strlen(s);
 
-	return do_fwrite(s, 1, len, f) == len ? 1 : EOF;
+	return stream_write(s, 1, len, f) == len ? 1 : EOF;
 }
 
 WRAPPER int fputs(const char *s, FILE *f)
@@ -197,6 +186,12 @@ static void write_stores_first(FILE *f)
 	file_io_put(as);
 }
 
+void stream_before_read(FILE *f)
+{
+	stream_flush(f);
+	write_stores_first(f);
+}
+
 static size_t read_pinned(char *buf, size_t len, FILE *f)
 {
 	size_t done = 0;
@@ -221,10 +216,9 @@ static size_t do_fread(void *buf, size_t size, size_t n, FILE *f)
 {
 	size_t bytes, done;
 
-	if (__builtin_mul_overflow(size, n, &bytes) || bytes <= readable(f))
+	if (__builtin_mul_overflow(size, n, &bytes) || bytes <= stream_readable(f))
 		return REAL(fread)(buf, size, n, f);
-	flush_if_mapped(f);
-	write_stores_first(f);
+	stream_before_read(f);
 	if (!file_io_is_ours(buf, bytes))
 		return REAL(fread)(buf, size, n, f);
 	flockfile(f);
@@ -262,45 +256,69 @@ WRAPPER size_t __fread_unlocked_chk(void *buf, size_t room, size_t size, size_t 
 
 /* ---- Calls that empty the buffer ---- */
 
-/* fflush(NULL) writes to files unseen; that their mappings show it is brought about by fclose() at the latest. */
+/* glibc's list of streams. */
+typedef struct stream_iterator *stream_iterator;
+stream_iterator _IO_iter_begin(void);
+stream_iterator _IO_iter_end(void);
+stream_iterator _IO_iter_next(stream_iterator i);
+FILE *_IO_iter_file(stream_iterator i);
+void _IO_list_lock(void);
+void _IO_list_unlock(void);
+
+static void flush_all(void)
+{
+	_IO_list_lock();
+	for (stream_iterator i = _IO_iter_begin(); i != _IO_iter_end(); i = _IO_iter_next(i))
+		stream_flush(_IO_iter_file(i));
+	_IO_list_unlock();
+}
+
+static void flush_one_or_all(FILE *f)
+{
+	if (f)
+		stream_flush(f);
+	else if (!NOTHING_MAPPED)
+		flush_all();
+}
+
 WRAPPER int fflush(FILE *f)
 {
-	flush_if_mapped(f);
+	flush_one_or_all(f);
 	return REAL(fflush)(f);
 }
 
 WRAPPER int fflush_unlocked(FILE *f)
 {
-	flush_if_mapped(f);
+	flush_one_or_all(f);
 	return REAL(fflush_unlocked)(f);
 }
 
 WRAPPER int fclose(FILE *f)
 {
-	flush_if_mapped(f);
+	stream_flush(f);
 	return REAL(fclose)(f);
 }
 
 WRAPPER int fseek(FILE *f, long off, int whence)
 {
-	flush_if_mapped(f);
+	stream_flush(f);
 	return REAL(fseek)(f, off, whence);
 }
 
 WRAPPER int fseeko(FILE *f, off_t off, int whence)
 {
-	flush_if_mapped(f);
+	stream_flush(f);
 	return REAL(fseeko)(f, off, whence);
 }
 
 WRAPPER int fseeko64(FILE *f, off64_t off, int whence)
 {
-	flush_if_mapped(f);
+	stream_flush(f);
 	return REAL(fseeko64)(f, off, whence);
 }
 
 WRAPPER void rewind(FILE *f)
 {
-	flush_if_mapped(f);
+	stream_flush(f);
 	REAL(rewind)(f);
 }

@@ -1,10 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Programs of small cases, on the kernel and under Faultline alike: ranges that are ours in part, arguments in
-# mapped memory, system calls by number, what is in proc(5).
+# mapped memory, system calls by number, streams, what is in proc(5).
 . "$(dirname "$0")/common.sh"
 
-for program in buffers maps mixed raw; do
+for program in buffers maps mixed raw streams; do
 	"$BUILD/tests/$program" || fail "$program fails on the kernel itself"
 	"$FAULTLINE" run --budget 32M -- "$BUILD/tests/$program" || fail "$program"
 	"$FAULTLINE" run --budget 32M --anon 64K -- "$BUILD/tests/$program" || fail "$program, with anonymous memory"

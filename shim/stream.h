@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the wrappers of stdio(3) share; see stdio.c. */
+#ifndef FL_SHIM_STREAM_H
+#define FL_SHIM_STREAM_H
+
+#include <stdio.h>
+
+/* fwrite(): the mapping of the stream's file shows what is written to it, and the buffer may be ours. */
+size_t stream_write(const void *buf, size_t size, size_t n, FILE *f);
+/* What is pending reaches the file, if that is mapped; errors are for the call that follows to find. */
+void stream_flush(FILE *f);
+/* The stream will read from its file: what mappings of that have is in it. */
+void stream_before_read(FILE *f);
+
+/* Bytes that can be written before the stream's file is, and read before it is. */
+static inline size_t stream_room(const FILE *f)
+{
+	return f->_IO_write_end > f->_IO_write_ptr ? (size_t)(f->_IO_write_end - f->_IO_write_ptr) : 0;
+}
+
+static inline size_t stream_readable(const FILE *f)
+{
+	return f->_IO_read_end > f->_IO_read_ptr ? (size_t)(f->_IO_read_end - f->_IO_read_ptr) : 0;
+}
+
+#endif

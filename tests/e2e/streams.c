@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Streams of a file that is mapped: what either of them writes, the other reads. Built with optimization, as programs are. */
+#include <stdarg.h>
+#include <stdio_ext.h>
+
+#include "check.h"
+
+#define SIZE (2UL << 20)
+
+struct both {
+	FILE *f;
+	char *map;
+	int fd;
+};
+
+static void open_both(struct both *b, const char *mode)
+{
+	char path[64];
+
+	b->fd = pattern_file(SIZE);
+	b->map = map_file(b->fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED);
+	for (size_t at = 0; at < SIZE; at += PAGE)
+		CHECK((uint8_t)b->map[at] == pattern(at)); /* in memory, as it was */
+	snprintf(path, sizeof path, "/proc/self/fd/%d", b->fd);
+	b->f = fopen(path, mode);
+	CHECK(b->f);
+}
+
+static void close_both(struct both *b)
+{
+	CHECK(!fclose(b->f) && !munmap(b->map, SIZE) && !close(b->fd));
+}
+
+/* All of 300000 bytes but what the stream may still have is in the map. */
+static void check_written(struct both *b, char byte)
+{
+	for (size_t i = 0; i < 300000 - __fbufsize(b->f); i++)
+		CHECK(b->map[i] == byte);
+	CHECK(!fflush(b->f));
+	for (size_t i = 0; i < 300000; i++)
+		CHECK(b->map[i] == byte);
+	CHECK((uint8_t)b->map[300000] == pattern(300000));
+}
+
+static void characters(void)
+{
+	struct both b;
+
+	open_both(&b, "r+");
+	for (size_t i = 0; i < 300000; i++)
+		CHECK(putc('a', b.f) == 'a');
+	check_written(&b, 'a');
+	rewind(b.f);
+	flockfile(b.f);
+	for (size_t i = 0; i < 300000; i++)
+		CHECK(putc_unlocked('b', b.f) == 'b');
+	funlockfile(b.f);
+	check_written(&b, 'b');
+	rewind(b.f);
+	for (size_t i = 0; i < 300000; i++)
+		CHECK(fputc('c', b.f) == 'c');
+	check_written(&b, 'c');
+	close_both(&b);
+}
+
+__attribute__((format(printf, 2, 3))) static int print(FILE *f, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vfprintf(f, fmt, ap);
+	va_end(ap);
+	return n;
+}
+
+static void formats(void)
+{
+	char *wide = malloc(3001);
+	struct both b;
+
+	memset(wide, 'd', 3000);
+	wide[3000] = 0;
+	open_both(&b, "r+");
+	for (int i = 0; i < 100; i++)
+		CHECK(fprintf(b.f, "%s", wide) == 3000);
+	check_written(&b, 'd');
+	rewind(b.f);
+	for (int i = 0; i < 30000; i++)
+		CHECK(print(b.f, "%c%c%s", 'e', 'e', "eeeeeeee") == 10);
+	check_written(&b, 'e');
+	CHECK(lseek(b.fd, 0, SEEK_SET) == 0 && dprintf(b.fd, "%d-%s", 17, "by dprintf") == 13 && !memcmp(b.map, "17-by dprintf", 13));
+	CHECK(fprintf(b.f, "%s", "") == 0);
+	close_both(&b);
+	free(wide);
+}
+
+/* A string that is itself mapped, and longer than the stream's buffer. */
+static void mapped_strings(void)
+{
+	int fd = pattern_file(SIZE);
+	char *s = map_file(fd, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	struct both b;
+
+	memset(s, 'f', 300000);
+	s[300000] = 0;
+	open_both(&b, "r+");
+	CHECK(fprintf(b.f, "%s", s) == 300000);
+	check_written(&b, 'f');
+	close_both(&b);
+	CHECK(!munmap(s, SIZE) && !close(fd));
+}
+
+static void flush_all(void)
+{
+	struct both b, c;
+
+	open_both(&b, "r+");
+	open_both(&c, "r+");
+	CHECK(fputs("one", b.f) >= 0 && fprintf(c.f, "%d", 22) == 2);
+	CHECK(!fflush(NULL) && !memcmp(b.map, "one", 3) && !memcmp(c.map, "22", 2));
+	close_both(&c);
+	close_both(&b);
+}
+
+static void reading(void)
+{
+	char line[200], word[100], *longer = NULL;
+	size_t room = 0;
+	struct both b;
+	int n;
+
+	open_both(&b, "r+");
+	strcpy(b.map, "first line\nsecond 17 words\nthird\n");
+	CHECK(fgets(line, sizeof line, b.f) && !strcmp(line, "first line\n"));
+	rewind(b.f);
+	b.map[0] = 'F';
+	CHECK(getc(b.f) == 'F' && getline(&longer, &room, b.f) == 10 && !strcmp(longer, "irst line\n"));
+	fseek(b.f, 11, SEEK_SET);
+	memcpy(b.map + 11, "SECOND", 6);
+	CHECK(!fflush(b.f)); /* it forgets what it has read */
+	CHECK(fscanf(b.f, "%99s %d", word, &n) == 2 && !strcmp(word, "SECOND") && n == 17);
+	for (size_t at = PAGE; at < SIZE; at += PAGE) { /* as the stream's buffer is used up, it reads what was stored */
+		CHECK(!fseek(b.f, (long)at - 1, SEEK_SET));
+		b.map[at] = 'x';
+		CHECK((uint8_t)getc_unlocked(b.f) == pattern(at - 1) && getc_unlocked(b.f) == 'x');
+	}
+	CHECK(!fseek(b.f, 0, SEEK_SET) && freopen("/proc/self/stat", "r", b.f) && fgets(line, 50, b.f) && atoi(line) == getpid());
+	close_both(&b);
+	free(longer);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct test_case cases[] = {{"characters", characters},
+						 {"formats", formats},
+						 {"mapped_strings", mapped_strings},
+						 {"flush_all", flush_all},
+						 {"reading", reading}};
+
+	(void)argc;
+	return run_cases(cases, ARRAY_SIZE(cases), argv + 1);
+}
