@@ -145,6 +145,12 @@ static void end_string(char *s, size_t size)
 	s[size - 1] = 0;
 }
 
+/* A slot is made before the mapping, which may then be refused. */
+static bool was_mapped(const struct report_file *f)
+{
+	return f->used && (f->mappings || f->mapped_peak);
+}
+
 static uint64_t take_files(struct run_report *r, struct report *region)
 {
 	uint64_t n = 0;
@@ -152,7 +158,7 @@ static uint64_t take_files(struct run_report *r, struct report *region)
 	for (size_t i = 0; i < REPORT_FILES_MAX; i++) {
 		struct report_file *f = &region->files[i];
 
-		if (!f->used)
+		if (!was_mapped(f))
 			continue;
 		end_string(f->path, sizeof f->path);
 		r->files = memory_grow(r->files, r->nfiles + 1, sizeof *r->files);
