@@ -10,6 +10,7 @@
 #include "api/engine.h"
 #include "coherent.h"
 #include "mapped.h"
+#include "paths.h"
 #include "real.h"
 #include "util/sys.h"
 
@@ -32,7 +33,7 @@ static struct address_space *lookup_path(const char *path)
 	struct address_space *as;
 	struct stat st;
 
-	if (NOTHING_MAPPED || REAL(stat)(path, &st) || !S_ISREG(st.st_mode))
+	if (NOTHING_MAPPED || stat(path, &st) || !S_ISREG(st.st_mode))
 		return NULL;
 	g = sigguard_enter();
 	as = address_space_find((struct file_id){.dev = st.st_dev, .ino = st.st_ino});
@@ -57,7 +58,11 @@ static int do_ftruncate(struct address_space *as, int fd, off_t len)
 
 static int do_truncate(struct address_space *as, const char *path, off_t len)
 {
-	return truncate_mapped(as, &(struct raw_call){.nr = SYS_truncate, .a = (long)path, .b = len});
+	size_t held = path_hold(path);
+	int result = truncate_mapped(as, &(struct raw_call){.nr = SYS_truncate, .a = (long)path, .b = len});
+
+	path_release(path, held);
+	return result;
 }
 
 WRAPPER int ftruncate(int fd, off_t len)
@@ -78,14 +83,18 @@ WRAPPER int truncate(const char *path, off_t len)
 {
 	struct address_space *as = lookup_path(path);
 
-	return as ? do_truncate(as, path, len) : REAL(truncate)(path, len);
+	if (as)
+		return do_truncate(as, path, len);
+	RETURN_HOLDING(path, REAL(truncate)(path, len));
 }
 
 WRAPPER int truncate64(const char *path, off64_t len)
 {
 	struct address_space *as = lookup_path(path);
 
-	return as ? do_truncate(as, path, len) : REAL(truncate64)(path, len);
+	if (as)
+		return do_truncate(as, path, len);
+	RETURN_HOLDING(path, REAL(truncate64)(path, len));
 }
 
 /* ---- fallocate ---- */

@@ -179,11 +179,22 @@ static int lock_ours(int flags)
 	return err;
 }
 
+static bool flags_ok(int flags)
+{
+	return !(flags & ~(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)) && (flags & (MCL_CURRENT | MCL_FUTURE));
+}
+
 static int lock_all(int flags)
 {
 	uint64_t how = flags & MCL_ONFAULT ? MLOCK_ONFAULT : 0;
-	int err = flags & MCL_CURRENT ? may_lock_all(engine_space()) : 0;
+	int err = 0;
 
+	if (!flags_ok(flags))
+		return -EINVAL;
+	if (!can_do_mlock(engine_space()))
+		return -EPERM;
+	if (flags & MCL_CURRENT)
+		err = may_lock_all(engine_space());
 	if (!err)
 		err = lock_ours(flags);
 	if (!err)

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <sys/syscall.h>
 
+#include "held.h"
 #include "process.h"
 #include "raw_signals.h"
 #include "real.h"
@@ -103,6 +104,7 @@ struct args {
 	X(SYS_uname, uname(P(0)))
 
 #define PROCESS_CALLS(X)                                               \
+	X(SYS_futex, futex_call(a))                                    \
 	X(SYS_execve, execve(P(0), P(1), P(2)))                        \
 	X(SYS_execveat, execveat(I(0), P(1), P(2), P(3), I(4)))        \
 	X(SYS_rt_sigaction, raw_sigaction(I(0), P(1), P(2), N(3)))     \
@@ -110,6 +112,13 @@ struct args {
 	X(SYS_rt_sigsuspend, raw_sigsuspend(P(0), N(1)))               \
 	X(SYS_ppoll, raw_ppoll(P(0), N(1), P(2), P(3), N(4)))          \
 	X(SYS_epoll_pwait, raw_epoll_pwait(I(0), P(1), I(2), I(3), P(4), N(5)))
+
+/* A lock's word, or two, may be ours; what they are compared with must be read by the kernel. */
+static long futex_call(const struct args *a)
+{
+	RETURN_HELD(REAL(syscall)(SYS_futex, L(0), L(1), L(2), L(3), L(4), L(5)), FILLS(P(0), sizeof(int)),
+		    READS(P(3), sizeof(struct timespec)), FILLS(P(4), sizeof(int)));
+}
 
 #define CASE(nr, call)               \
 	case nr:                     \

@@ -3,6 +3,7 @@
  * Arguments of system calls in mapped memory, on pages that are not in memory at the time: each call does what it does with
  * memory of any other kind. Every argument begins on a page of its own, of which nothing was touched before.
  */
+#include <linux/futex.h>
 #include <poll.h>
 #include <sched.h>
 #include <sys/epoll.h>
@@ -62,6 +63,9 @@ static void files(void)
 	CHECK(readlink("/proc/self/exe", target, PAGE) > 0 && target[0] == '/');
 	CHECK(getrandom(random_bytes, PAGE, 0) == (ssize_t)PAGE);
 	CHECK(!syscall(SYS_newfstatat, AT_FDCWD, "/", fresh(), 0));
+	CHECK(!mkfifo(put("fifo", 5), 0600) && !utimes(put("fifo", 5), NULL) && !link(put("fifo", 5), put("other", 6)));
+	CHECK(!remove(put("fifo", 5)) && !unlink(put("other", 6)));
+	FAILS(ENOENT, truncate(put("no such file", 13), 0));
 }
 
 static void times_and_machine(void)
@@ -113,6 +117,16 @@ static void polls(void)
 	close(ep);
 	close(fds[0]);
 	close(fds[1]);
+}
+
+static void locks(void)
+{
+	struct timespec no_time = {0, 1000};
+	int *word = put(&(int){5}, sizeof(int));
+
+	FAILS(EAGAIN, syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, 6, NULL, NULL, 0));
+	word = put(&(int){5}, sizeof(int));
+	FAILS(ETIMEDOUT, syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, 5, put(&no_time, sizeof no_time), NULL, 0));
 }
 
 static void children(void)
@@ -197,7 +211,7 @@ static void messages(void)
 int main(int argc, char **argv)
 {
 	static const struct test_case cases[] = {
-		{"files", files},       {"times_and_machine", times_and_machine}, {"polls", polls},
+		{"files", files},       {"times_and_machine", times_and_machine}, {"polls", polls},       {"locks", locks},
 		{"children", children}, {"socket_addresses", socket_addresses},   {"messages", messages},
 	};
 	int fd = pattern_file(PAGES * PAGE);
