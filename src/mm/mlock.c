@@ -113,7 +113,7 @@ static int populate(struct mm *mm, uint64_t start, uint64_t end)
 		if (!v)
 			return 0; /* unmapped meanwhile */
 		to = min_u64(v->end, end);
-		want = !(v->flags & (VM_LOCKONFAULT | VM_HANDED));
+		want = (v->flags & (VM_LOCKED | VM_LOCKONFAULT | VM_HANDED)) == VM_LOCKED;
 		write = (v->prot & PROT_WRITE) && !(v->flags & VM_SHARED);
 		vma_unlock_read(v);
 		err = want ? mm_populate(mm, at, to - at, write) : 0;
