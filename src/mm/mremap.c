@@ -283,15 +283,31 @@ static void move_one(struct mm *mm, struct vma *v, uint64_t to)
 	vma_unlock_write(v);
 }
 
+/* As copy_vma() of Linux: where there are no pages yet, offsets are those of the new place, and continue its neighbours'. */
+static void renumber(struct mm *mm, struct remap *r, uint64_t addr)
+{
+	uint64_t end = r->old + r->old_len;
+
+	for (struct vma *v = vma_find(&mm->index, r->old); v && v->start < end; v = vma_find(&mm->index, v->end))
+		if (!vma_is_anonymous(v) || v->anon)
+			return;
+	for (struct vma *v = vma_find(&mm->index, r->old); v && v->start < end; v = vma_find(&mm->index, v->end))
+		v->pgoff = (addr + (v->start - r->old)) >> FL_PAGE_SHIFT;
+	if (r->fresh)
+		r->fresh->pgoff = (addr + r->old_len) >> FL_PAGE_SHIFT;
+}
+
 static void settle_private(struct mm *mm, struct remap *r, uint64_t addr)
 {
 	struct vma *v;
 
-	if (addr == r->old)
+	if (addr == r->old) {
 		vma_unlock_range(mm, r->old, r->old + r->old_len);
-	else
+	} else {
+		renumber(mm, r, addr);
 		while ((v = vma_find(&mm->index, r->old)) && v->start < r->old + r->old_len)
 			move_one(mm, v, addr + (v->start - r->old));
+	}
 	if (r->fresh)
 		vma_insert(mm, r->fresh, addr + r->old_len, addr + r->new_len);
 	if (r->left)
