@@ -366,8 +366,10 @@ static int place_fixed(struct mm *mm, struct mapping *m)
 		return err;
 	vma_lock_range(mm, addr, end);
 	err = place(mm, m);
-	if (err)
+	if (err) {
 		vma_unlock_range(mm, addr, end);
+		vma_merge_range(mm, addr, end);
+	}
 	return err;
 }
 

@@ -104,6 +104,8 @@ static int unmap_part(struct mm *mm, struct remap *r, uint64_t addr, uint64_t le
 	if (err)
 		return err;
 	err = mm_unmap_split(mm, addr, addr + len, true, &gone);
+	if (err)
+		vma_merge_range(mm, addr, addr + len);
 	push_gone(r, gone);
 	return err;
 }
@@ -438,6 +440,7 @@ static int remap_runs(struct mm *mm, struct remap *whole, uint64_t *out)
 		r.new_addr = whole->new_addr + (r.old - whole->old);
 		err = remap_run(mm, &r, v, &moved);
 		whole->gone = r.gone;
+		whole->fresh = r.fresh; /* of a move that failed */
 	}
 	*out = whole->new_addr;
 	return err;

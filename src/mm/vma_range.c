@@ -147,7 +147,12 @@ int vma_split_range(struct mm *mm, uint64_t start, uint64_t end)
 {
 	int err = split_at(mm, start);
 
-	return err ? err : split_at(mm, end);
+	if (err)
+		return err;
+	err = split_at(mm, end);
+	if (err)
+		vma_merge_range(mm, start, start);
+	return err;
 }
 
 void vma_lock_range(struct mm *mm, uint64_t start, uint64_t end)
