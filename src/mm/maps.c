@@ -134,6 +134,7 @@ static const struct vm_flag vm_flags[] = {
 	{.name = "hg", .all = VM_HUGEPAGE},
 	{.name = "nh", .all = VM_NOHUGEPAGE},
 	{.name = "mg", .all = VM_MERGEABLE},
+	{.name = "dp", .all = VM_DROPPABLE},
 	{.name = "sl", .all = VM_SEALED},
 };
 

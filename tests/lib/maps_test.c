@@ -15,6 +15,9 @@
 #define OUR_BASE 0x310000000000UL
 #define REGION (4UL << 20)
 
+#ifndef MAP_DROPPABLE
+#define MAP_DROPPABLE 8
+#endif
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
 #define MADV_GUARD_REMOVE 103
@@ -141,6 +144,7 @@ struct calls {
 	int (*advise)(void *addr, size_t length, int advice);
 	int (*lock)(const void *addr, size_t length, unsigned flags);
 	int (*unlock)(const void *addr, size_t length);
+	void *(*move)(void *old, size_t old_length, size_t length, int flags, ...);
 };
 
 /* AddressSanitizer makes munlock() do nothing. */
@@ -149,8 +153,8 @@ static int kernel_munlock(const void *addr, size_t length)
 	return (int)syscall(SYS_munlock, addr, length);
 }
 
-static const struct calls kernel_calls = {mmap, munmap, mprotect, madvise, mlock2, kernel_munlock};
-static const struct calls our_calls = {fl_mmap, fl_munmap, fl_mprotect, fl_madvise, fl_mlock2, fl_munlock};
+static const struct calls kernel_calls = {mmap, munmap, mprotect, madvise, mlock2, kernel_munlock, mremap};
+static const struct calls our_calls = {fl_mmap, fl_munmap, fl_mprotect, fl_madvise, fl_mlock2, fl_munlock, fl_mremap};
 
 /* One side of a comparison: the calls, where they are made, and a file. */
 struct side {
@@ -210,6 +214,32 @@ static void anonymous(const struct side *s)
 	map_at(s, 800, 4, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN, -1, 0);
 }
 
+/* What was never written to is not accounted for when it cannot be written any more. */
+static void unwritten(const struct side *s)
+{
+	char *p = map_at(s, 0, 8, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *q = map_at(s, 8, 8, RW, MAP_PRIVATE, s->fd, 0);
+
+	s->c->protect(p + 2 * PAGE, 2 * PAGE, PROT_READ);
+	s->c->protect(q + 2 * PAGE, 2 * PAGE, PROT_READ);
+}
+
+/* Memory with pages and without, away and beside others. */
+static void moved(const struct side *s)
+{
+	char *p = map_at(s, 0, 9, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *q = map_at(s, 20, 9, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *t = map_at(s, 40, 3, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	*p = 1;
+	s->c->move(p, 3 * PAGE, 3 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, t + 3 * PAGE);
+	s->c->move(q, 3 * PAGE, 3 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, t - 3 * PAGE);
+	s->c->move(q + 4 * PAGE, 2 * PAGE, 5 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, t - 8 * PAGE);
+}
+
+static void droppable(const struct side *s)
+{
+	map_at(s, 0, 4, RW, MAP_DROPPABLE | MAP_ANONYMOUS, -1, 0);
+}
+
 static void shared_anonymous(const struct side *s)
 {
 	char *p = map_at(s, 0, 8, RW, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -266,9 +296,17 @@ static void locked(const struct side *s)
 
 TEST(anonymous_memory_as_the_kernel_shows_it)
 {
-	(void)state;
+	struct fixture *f = *state;
+	void *p = mmap(NULL, PAGE, RW, MAP_DROPPABLE | MAP_ANONYMOUS, -1, 0);
+
 	compare(anonymous, -1);
+	compare(unwritten, f->fd);
+	compare(moved, -1);
 	compare(shared_anonymous, -1);
+	if (p != MAP_FAILED) {
+		munmap(p, PAGE);
+		compare(droppable, -1);
+	}
 }
 
 TEST(files_as_the_kernel_shows_them)
