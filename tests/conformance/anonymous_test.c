@@ -262,22 +262,22 @@ CONFORMS(dev_zero_and_fork)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		RUN_NEEDING(ANONYMOUS, zeros),
-		RUN_NEEDING(ANONYMOUS, zeros_again),
-		RUN_NEEDING(ANONYMOUS, mappings_are_apart),
-		RUN_NEEDING(ANONYMOUS, in_the_place_of_a_file),
-		RUN_NEEDING(ANONYMOUS, neighbours_are_one),
-		RUN_NEEDING(ANONYMOUS, parts),
-		RUN_NEEDING(ANONYMOUS, more_than_memory),
-		RUN_NEEDING(ANONYMOUS, shared_memory_does_not_grow),
-		RUN_NEEDING(ANONYMOUS, noreserve),
-		RUN_NEEDING(ANONYMOUS, growing_down),
-		RUN_NEEDING(ANONYMOUS, populate),
-		RUN_NEEDING(ANONYMOUS, droppable),
-		RUN_NEEDING(DEVICES, dev_zero),
-		RUN_NEEDING(DEVICES, dev_zero_from_an_offset),
-		RUN_NEEDING(DEVICES, dev_zero_twice),
-		RUN_NEEDING(DEVICES, dev_zero_and_fork),
+		RUN(zeros),
+		RUN(zeros_again),
+		RUN(mappings_are_apart),
+		RUN(in_the_place_of_a_file),
+		RUN(neighbours_are_one),
+		RUN(parts),
+		RUN(more_than_memory),
+		RUN(shared_memory_does_not_grow),
+		RUN(noreserve),
+		RUN(growing_down),
+		RUN(populate),
+		RUN(droppable),
+		RUN(dev_zero),
+		RUN(dev_zero_from_an_offset),
+		RUN(dev_zero_twice),
+		RUN(dev_zero_and_fork),
 	};
 
 	return run_conformance_tests(tests);

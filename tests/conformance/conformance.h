@@ -31,7 +31,7 @@
 #define RW (PROT_READ | PROT_WRITE)
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
-/* The calls under test. One that is NULL does not exist yet. */
+/* The calls under test. */
 struct calls {
 	const char *name;
 	bool faultline;
@@ -57,23 +57,14 @@ struct calls {
 
 extern const struct calls kernel_calls, faultline_calls;
 
-/* What a test or a case needs beyond mappings of regular files. world.c says which of them Faultline has. */
+/* What a test or a case needs of the kernel. world.c knows since when there is what. */
 enum feature {
-	REGULAR_FILES,
-	ANONYMOUS,     /* MAP_ANONYMOUS */
-	LOCKED,        /* MAP_LOCKED and the calls of mlock(2) */
-	EXECUTABLE,    /* PROT_EXEC */
-	SECOND_VIEW,   /* mremap: MREMAP_DONTUNMAP, old_size 0 */
-	FORK_ADVICE,   /* MADV_DONTFORK, MADV_DOFORK, MADV_WIPEONFORK, MADV_KEEPONFORK */
-	GUARDS,        /* MADV_GUARD_INSTALL, MADV_GUARD_REMOVE */
-	OTHER_ADVICE,  /* MADV_MERGEABLE, MADV_HUGEPAGE, MADV_COLLAPSE, ... */
-	SEALS,         /* mseal */
-	REMAP_PAGES,   /* remap_file_pages */
-	POSIX_ADVICE,  /* posix_madvise */
-	DEVICES,       /* mappings of /dev/zero and its like */
-	INLINE_FAULTS, /* what is not right yet when threads serve faults */
-	LIBRARY,       /* what is not right yet under the preload library */
-	NOT_YET,       /* an answer that is known to be wrong and will be mended */
+	NOTHING_NEW,
+	SECOND_VIEW,  /* mremap: MREMAP_DONTUNMAP of all mappings */
+	GUARDS,       /* MADV_GUARD_INSTALL of all mappings */
+	OTHER_ADVICE, /* MADV_COLLAPSE and older */
+	SEALS,        /* mseal */
+	LIBRARY,      /* nothing; but the preload library answers otherwise */
 	FEATURES
 };
 
@@ -227,13 +218,13 @@ struct run {
 			&faultline_calls, feature                                          \
 		}                                                                          \
 	}
-#define RUN(name) RUN_NEEDING(REGULAR_FILES, name)
+#define RUN(name) RUN_NEEDING(NOTHING_NEW, name)
 /* Of calls that the library does not have, but the preload library wraps. */
 #define RUN_SYSTEM(name)                                                \
 	{                                                               \
 #name ", kernel", run_##name, NULL, NULL, &(struct run) \
 		{                                                       \
-			&kernel_calls, REGULAR_FILES                    \
+			&kernel_calls, NOTHING_NEW                      \
 		}                                                       \
 	}
 

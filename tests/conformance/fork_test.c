@@ -493,11 +493,11 @@ int main(void)
 		RUN(the_child_is_killed),
 		RUN(other_programs_are_started),
 		RUN(many_mappings),
-		RUN_NEEDING(FORK_ADVICE, dontfork),
-		RUN_NEEDING(FORK_ADVICE, dofork),
-		RUN_NEEDING(ANONYMOUS, wipeonfork),
-		RUN_NEEDING(ANONYMOUS, keeponfork),
-		RUN_NEEDING(ANONYMOUS, anonymous_memory),
+		RUN(dontfork),
+		RUN(dofork),
+		RUN(wipeonfork),
+		RUN(keeponfork),
+		RUN(anonymous_memory),
 		RUN_NEEDING(GUARDS, guards),
 	};
 

@@ -60,11 +60,11 @@ static const struct range_case kinds_of_advice[] = {
 	{"MADV_FREE, shared", "ss", 0, 2 * PAGE, MADV_FREE, EINVAL},
 	{"MADV_FREE, private", "pp", 0, 2 * PAGE, MADV_FREE, EINVAL},
 	{"MADV_FREE, nothing is mapped", "..", 0, 2 * PAGE, MADV_FREE, ENOMEM},
-	{"MADV_WIPEONFORK, private", "pp", 0, 2 * PAGE, MADV_WIPEONFORK, EINVAL, NULL, FORK_ADVICE},
-	{"MADV_WIPEONFORK, shared", "ss", 0, 2 * PAGE, MADV_WIPEONFORK, EINVAL, NULL, FORK_ADVICE},
-	{"MADV_KEEPONFORK", "sspp", 0, 4 * PAGE, MADV_KEEPONFORK, 0, "wwww", FORK_ADVICE},
-	{"MADV_DONTFORK", "sspp", 0, 4 * PAGE, MADV_DONTFORK, 0, "wwww", FORK_ADVICE},
-	{"MADV_DOFORK", "sspp", 0, 4 * PAGE, MADV_DOFORK, 0, "wwww", FORK_ADVICE},
+	{"MADV_WIPEONFORK, private", "pp", 0, 2 * PAGE, MADV_WIPEONFORK, EINVAL},
+	{"MADV_WIPEONFORK, shared", "ss", 0, 2 * PAGE, MADV_WIPEONFORK, EINVAL},
+	{"MADV_KEEPONFORK", "sspp", 0, 4 * PAGE, MADV_KEEPONFORK, 0, "wwww"},
+	{"MADV_DONTFORK", "sspp", 0, 4 * PAGE, MADV_DONTFORK, 0, "wwww"},
+	{"MADV_DOFORK", "sspp", 0, 4 * PAGE, MADV_DOFORK, 0, "wwww"},
 	{"MADV_DONTNEED_LOCKED", "sspp", 0, 4 * PAGE, MADV_DONTNEED_LOCKED, 0, "wwww", OTHER_ADVICE},
 };
 
@@ -96,9 +96,9 @@ static const struct range_case of_anonymous[] = {
 	{"MADV_RANDOM", "aazz", 0, 4 * PAGE, MADV_RANDOM, 0},
 	{"MADV_POPULATE_READ", "aazz", 0, 4 * PAGE, MADV_POPULATE_READ, 0, "wwww"},
 	{"MADV_POPULATE_WRITE", "aazz", 0, 4 * PAGE, MADV_POPULATE_WRITE, 0, "wwww"},
-	{"MADV_WIPEONFORK", "aa", 0, 2 * PAGE, MADV_WIPEONFORK, 0, "ww", FORK_ADVICE},
-	{"MADV_WIPEONFORK, shared", "zz", 0, 2 * PAGE, MADV_WIPEONFORK, EINVAL, NULL, FORK_ADVICE},
-	{"MADV_DONTFORK", "aazz", 0, 4 * PAGE, MADV_DONTFORK, 0, "wwww", FORK_ADVICE},
+	{"MADV_WIPEONFORK", "aa", 0, 2 * PAGE, MADV_WIPEONFORK, 0, "ww"},
+	{"MADV_WIPEONFORK, shared", "zz", 0, 2 * PAGE, MADV_WIPEONFORK, EINVAL},
+	{"MADV_DONTFORK", "aazz", 0, 4 * PAGE, MADV_DONTFORK, 0, "wwww"},
 };
 
 static const struct range_case rare[] = {
@@ -112,7 +112,7 @@ static const struct range_case rare[] = {
 };
 
 static const struct range_case guards[] = {
-	{"install", "aaaa", PAGE, 2 * PAGE, MADV_GUARD_INSTALL, 0, "w--w", ANONYMOUS},
+	{"install", "aaaa", PAGE, 2 * PAGE, MADV_GUARD_INSTALL, 0, "w--w"},
 	{"install, shared", "ssss", PAGE, 2 * PAGE, MADV_GUARD_INSTALL, 0, "w--w"},
 	{"install, private", "pppp", PAGE, 2 * PAGE, MADV_GUARD_INSTALL, 0, "w--w"},
 	{"install, readable", "rrrr", PAGE, 2 * PAGE, MADV_GUARD_INSTALL, 0, "r--r"},
@@ -388,12 +388,12 @@ int main(void)
 		RUN(errors_of_arguments),
 		RUN(errors_of_advice),
 		RUN(errors_of_population),
-		RUN_NEEDING(ANONYMOUS, errors_of_anonymous_memory),
+		RUN(errors_of_anonymous_memory),
 		RUN_NEEDING(OTHER_ADVICE, errors_of_rare_advice),
 		RUN_NEEDING(GUARDS, errors_of_guards),
 		RUN(dontneed_of_shared_pages_loses_nothing),
 		RUN(dontneed_of_private_pages_shows_the_file),
-		RUN_NEEDING(ANONYMOUS, dontneed_of_anonymous_pages_shows_zeros),
+		RUN(dontneed_of_anonymous_pages_shows_zeros),
 		RUN(what_is_mapped_is_advised_before_enomem),
 		RUN(an_error_ends_the_call),
 		RUN(remove_punches_a_hole),
@@ -401,9 +401,9 @@ int main(void)
 		RUN(population_copies_private_pages),
 		RUN(population_is_complete),
 		RUN(pageout_loses_nothing),
-		RUN_NEEDING(ANONYMOUS, free_),
-		RUN_NEEDING(LOCKED, locked_memory_is_kept),
-		RUN_NEEDING(LOCKED, dontneed_of_locked_memory),
+		RUN(free_),
+		RUN(locked_memory_is_kept),
+		RUN(dontneed_of_locked_memory),
 		RUN_NEEDING(GUARDS, guards_raise_sigsegv),
 		RUN_NEEDING(GUARDS, guards_stay),
 		RUN_NEEDING(GUARDS, guards_in_locked_memory),

@@ -13,7 +13,7 @@ static const struct range_case cases[] = {
 	{"all of a mapping", "ssss", 0, 4 * PAGE, 0, 0},
 	{"several mappings", "ssppoorr", PAGE, 6 * PAGE, 0, 0},
 	{"PROT_NONE", "nn", 0, 2 * PAGE, 0, 0},
-	{"anonymous mappings", "aazz", 0, 4 * PAGE, 0, 0, NULL, ANONYMOUS},
+	{"anonymous mappings", "aazz", 0, 4 * PAGE, 0, 0},
 	{"a length within a page", "ss", 0, 1, 0, 0},
 	{"length 0", "ss", 0, 0, 0, 0},
 	{"length 0 where nothing is mapped", "..", 0, 0, 0, 0},
@@ -142,7 +142,7 @@ int main(void)
 		RUN(other_bits_are_zero),
 		RUN(the_vector_in_a_mapping),
 		RUN(the_vector_cannot_be_written),
-		RUN_NEEDING(ANONYMOUS, anonymous_memory),
+		RUN(anonymous_memory),
 	};
 
 	return run_conformance_tests(tests);

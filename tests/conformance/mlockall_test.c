@@ -129,13 +129,13 @@ CONFORMS(the_limit)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		RUN_NEEDING(LOCKED, errors),
-		RUN_NEEDING(LOCKED, current),
-		RUN_NEEDING(LOCKED, future),
-		RUN_NEEDING(LOCKED, future_until_another_call),
-		RUN_NEEDING(LOCKED, children_have_neither),
-		RUN_NEEDING(LOCKED, without_privilege),
-		RUN_NEEDING(LOCKED, the_limit),
+		RUN(errors),
+		RUN(current),
+		RUN(future),
+		RUN(future_until_another_call),
+		RUN(children_have_neither),
+		RUN(without_privilege),
+		RUN(the_limit),
 	};
 
 	return run_conformance_tests(tests);

@@ -36,7 +36,6 @@ struct mmap_case {
 	int prot, flags;
 	off_t offset;
 	int error;
-	enum feature needs;
 	int differs;
 	int since;
 };
@@ -106,7 +105,7 @@ static void run_mmap_cases(struct world *w, const struct mmap_case *cases, size_
 
 	open_objects(w, fds);
 	for (size_t i = 0; i < n; i++)
-		if (has_feature(w->c, cases[i].needs) && linux_version() >= cases[i].since)
+		if (linux_version() >= cases[i].since)
 			run_mmap_case(w, &cases[i], fds[cases[i].object]);
 	close_objects(fds);
 }
@@ -127,7 +126,7 @@ static const struct mmap_case of_files[] = {
 	{"O_PATH", OPEN_PATH, NULL, PAGE, PROT_READ, MAP_PRIVATE, 0, EBADF},
 	{"a closed descriptor", CLOSED, NULL, PAGE, PROT_READ, MAP_PRIVATE, 0, EBADF},
 	{"no descriptor", NO_DESCRIPTOR, NULL, PAGE, PROT_READ, MAP_PRIVATE, 0, EBADF},
-	{"executable", OPEN_RDWR, NULL, PAGE, PROT_READ | PROT_EXEC, MAP_PRIVATE, 0, 0, EXECUTABLE},
+	{"executable", OPEN_RDWR, NULL, PAGE, PROT_READ | PROT_EXEC, MAP_PRIVATE, 0, 0},
 	{"unknown bits of prot", OPEN_RDWR, NULL, PAGE, PROT_READ | 0x100, MAP_PRIVATE, 0, 0},
 };
 
@@ -176,7 +175,7 @@ static const struct mmap_case flags[] = {
 	{"MAP_GROWSDOWN of a file", OPEN_RDWR, NULL, PAGE, RW, MAP_PRIVATE | MAP_GROWSDOWN, 0, EINVAL},
 	{"MAP_GROWSDOWN of a file, shared", OPEN_RDWR, NULL, PAGE, RW, MAP_SHARED | MAP_GROWSDOWN, 0, EINVAL},
 	{"MAP_HUGETLB of a file", OPEN_RDWR, NULL, 2UL << 20, RW, MAP_SHARED | MAP_HUGETLB, 0, EINVAL},
-	{"MAP_LOCKED", OPEN_RDWR, NULL, PAGE, RW, MAP_SHARED | MAP_LOCKED, 0, 0, LOCKED},
+	{"MAP_LOCKED", OPEN_RDWR, NULL, PAGE, RW, MAP_SHARED | MAP_LOCKED, 0, 0},
 };
 
 static const struct mmap_case ranges[] = {
@@ -252,8 +251,8 @@ static const struct mmap_case anonymous[] = {
 	{"grows down, shared", NO_DESCRIPTOR, NULL, PAGE, RW, MAP_SHARED | MAP_ANONYMOUS | MAP_GROWSDOWN, 0, EINVAL},
 	{"an unknown flag", NO_DESCRIPTOR, NULL, PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS | UNKNOWN_FLAG, 0, 0},
 	{"fixed, misaligned", NO_DESCRIPTOR, ARENA + 1, PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, 0, EINVAL},
-	{"executable", NO_DESCRIPTOR, NULL, PAGE, RW | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, 0, 0, EXECUTABLE},
-	{"locked", NO_DESCRIPTOR, NULL, PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_LOCKED, 0, 0, LOCKED},
+	{"executable", NO_DESCRIPTOR, NULL, PAGE, RW | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, 0, 0},
+	{"locked", NO_DESCRIPTOR, NULL, PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_LOCKED, 0, 0},
 };
 
 CONFORMS(errors_of_files)
@@ -551,7 +550,7 @@ int main(void)
 		RUN(errors_of_flags),
 		RUN(errors_of_ranges),
 		RUN(the_order_of_errors),
-		RUN_NEEDING(ANONYMOUS, errors_of_anonymous_mappings),
+		RUN(errors_of_anonymous_mappings),
 		RUN(noreplace_refuses_what_is_in_use),
 		RUN(noreplace_sees_all_mappings),
 		RUN(fixed_replaces_what_overlaps),

@@ -103,9 +103,9 @@ static const struct mremap_case sizes[] = {
 	{"a smaller size", "ssss", 0, 4 * PAGE, PAGE, 0, 0, 0, "w---"},
 	{"a smaller size of the middle", "ssss", PAGE, 2 * PAGE, PAGE, 0, 0, 0, "ww-w"},
 	{"a smaller size, private", "pppp", 0, 4 * PAGE, 3 * PAGE, MAY, 0, 0, "www-"},
-	{"anonymous growth", "a", 0, PAGE, 4 * PAGE, 0, 0, 0, "wwww-", ANONYMOUS},
-	{"anonymous growth without room", "a..p", 0, PAGE, 4 * PAGE, 0, 0, ENOMEM, "w--w", ANONYMOUS},
-	{"anonymous growth that moves", "a..p", 0, PAGE, 4 * PAGE, MAY, 0, 0, "---w", ANONYMOUS},
+	{"anonymous growth", "a", 0, PAGE, 4 * PAGE, 0, 0, 0, "wwww-"},
+	{"anonymous growth without room", "a..p", 0, PAGE, 4 * PAGE, 0, 0, ENOMEM, "w--w"},
+	{"anonymous growth that moves", "a..p", 0, PAGE, 4 * PAGE, MAY, 0, 0, "---w"},
 };
 
 static const struct mremap_case places[] = {
@@ -126,7 +126,7 @@ static const struct mremap_case places[] = {
 	{"a move that starts with a hole", ".sp", 0, 3 * PAGE, 3 * PAGE, FIXED, 8 * PAGE, EFAULT, "-ww", .since = 617},
 	{"a move of two mappings that grows", "spo", 0, 3 * PAGE, 4 * PAGE, FIXED, 8 * PAGE, EFAULT, "wwr"},
 	{"a move of two mappings that shrinks", "sspp", 0, 4 * PAGE, 3 * PAGE, FIXED, 8 * PAGE, EFAULT},
-	{"an anonymous move", "aa", 0, 2 * PAGE, 2 * PAGE, FIXED, 8 * PAGE, 0, "--------ww-", ANONYMOUS},
+	{"an anonymous move", "aa", 0, 2 * PAGE, 2 * PAGE, FIXED, 8 * PAGE, 0, "--------ww-"},
 };
 
 static const struct mremap_case second_views[] = {
@@ -136,8 +136,8 @@ static const struct mremap_case second_views[] = {
 	{"old size 0, readable", "rr", 0, 0, PAGE, FIXED, 8 * PAGE, 0, "rr------r-", SECOND_VIEW},
 	{"old size 0 without MREMAP_MAYMOVE", "ss", 0, 0, 2 * PAGE, 0, 0, ENOMEM, "ww", SECOND_VIEW},
 	{"old size 0, private", "pp", 0, 0, 2 * PAGE, MAY, 0, EINVAL, "ww", SECOND_VIEW},
-	{"old size 0, anonymous", "aa", 0, 0, 2 * PAGE, MAY, 0, EINVAL, "ww", ANONYMOUS},
-	{"old size 0, shared anonymous", "zz", 0, 0, 2 * PAGE, FIXED, 8 * PAGE, 0, "ww------ww-", ANONYMOUS},
+	{"old size 0, anonymous", "aa", 0, 0, 2 * PAGE, MAY, 0, EINVAL, "ww"},
+	{"old size 0, shared anonymous", "zz", 0, 0, 2 * PAGE, FIXED, 8 * PAGE, 0, "ww------ww-"},
 	{"MREMAP_DONTUNMAP, shared", "ss", 0, 2 * PAGE, 2 * PAGE, KEEP, AT(0), 0, "ww", SECOND_VIEW},
 	{"MREMAP_DONTUNMAP, private", "pp", 0, 2 * PAGE, 2 * PAGE, KEEP, AT(0), 0, "ww", SECOND_VIEW},
 	{"MREMAP_DONTUNMAP, an address within the old range", "pp", 0, 2 * PAGE, 2 * PAGE, KEEP, PAGE, EINVAL, "ww"},
@@ -147,7 +147,7 @@ static const struct mremap_case second_views[] = {
 	{"MREMAP_DONTUNMAP that shrinks", "pp", 0, 2 * PAGE, PAGE, KEEP, AT(0), EINVAL, "ww", SECOND_VIEW},
 	{"MREMAP_DONTUNMAP, old size 0", "ss", 0, 0, PAGE, KEEP, AT(0), EINVAL, "ww", SECOND_VIEW},
 	{"MREMAP_DONTUNMAP where nothing is mapped", "..", 0, PAGE, PAGE, KEEP, AT(0), EFAULT, "--", SECOND_VIEW},
-	{"MREMAP_DONTUNMAP, anonymous", "aa", 0, 2 * PAGE, 2 * PAGE, FIXED | KEEP, 8 * PAGE, 0, "ww------ww-", ANONYMOUS},
+	{"MREMAP_DONTUNMAP, anonymous", "aa", 0, 2 * PAGE, 2 * PAGE, FIXED | KEEP, 8 * PAGE, 0, "ww------ww-"},
 };
 
 CONFORMS(errors)
@@ -372,8 +372,8 @@ int main(void)
 		RUN(many_moves),
 		RUN_NEEDING(SECOND_VIEW, a_second_view_is_of_the_same_pages),
 		RUN_NEEDING(SECOND_VIEW, dontunmap_of_private_pages),
-		RUN_NEEDING(ANONYMOUS, dontunmap_of_anonymous_pages),
-		RUN_NEEDING(ANONYMOUS, anonymous_pages_go_along),
+		RUN(dontunmap_of_anonymous_pages),
+		RUN(anonymous_pages_go_along),
 	};
 
 	return run_conformance_tests(tests);

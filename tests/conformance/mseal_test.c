@@ -162,7 +162,7 @@ int main(void)
 		RUN_NEEDING(SEALS, a_sealed_range_is_used_as_before),
 		RUN_NEEDING(SEALS, its_neighbours_can_change),
 		RUN_NEEDING(SEALS, all_is_checked_first),
-		RUN_NEEDING(ANONYMOUS, contents_cannot_be_discarded),
+		RUN_NEEDING(SEALS, contents_cannot_be_discarded),
 		RUN_NEEDING(SEALS, children_inherit_seals),
 	};
 

@@ -15,7 +15,7 @@ static const struct range_case cases[] = {
 	{"MS_ASYNC | MS_INVALIDATE", "ssss", 0, 4 * PAGE, MS_ASYNC | MS_INVALIDATE, 0},
 	{"no flags (POSIX wants one; Linux takes it for MS_ASYNC)", "ssss", 0, 4 * PAGE, 0, 0},
 	{"several mappings", "ssppoorrnn", PAGE, 8 * PAGE, MS_SYNC, 0},
-	{"anonymous mappings", "aazz", 0, 4 * PAGE, MS_SYNC, 0, NULL, ANONYMOUS},
+	{"anonymous mappings", "aazz", 0, 4 * PAGE, MS_SYNC, 0},
 	{"a length within a page", "ss", 0, 1, MS_SYNC, 0},
 	{"PROT_NONE", "nn", 0, 2 * PAGE, MS_SYNC, 0},
 	{"length 0", "ss", 0, 0, MS_SYNC, 0},
@@ -198,8 +198,8 @@ int main(void)
 		RUN(the_size_of_the_file_stays),
 		RUN(pages_that_may_not_be_read),
 		RUN(beyond_the_end_of_the_file),
-		RUN_NEEDING(LOCKED, invalidate_of_locked_memory),
-		RUN_NEEDING(LOCKED, what_precedes_locked_memory_is_synced),
+		RUN(invalidate_of_locked_memory),
+		RUN(what_precedes_locked_memory_is_synced),
 	};
 
 	return run_conformance_tests(tests);

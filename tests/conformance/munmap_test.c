@@ -16,7 +16,7 @@ static const struct range_case cases[] = {
 	{"several mappings", "ssppoo", PAGE, 4 * PAGE, 0, 0, "w----r"},
 	{"several mappings and holes", ".ss.p.oo", 0, 7 * PAGE, 0, 0, "-------r"},
 	{"nothing is mapped there", "........", 0, 8 * PAGE, 0, 0, "--------"},
-	{"anonymous mappings", "aazz", PAGE, 2 * PAGE, 0, 0, "w--w", ANONYMOUS},
+	{"anonymous mappings", "aazz", PAGE, 2 * PAGE, 0, 0, "w--w"},
 	{"a length within a page", "ss", 0, 1, 0, 0, "-w"},
 	{"a length one over a page", "sss", 0, PAGE + 1, 0, 0, "--w"},
 	{"length 0", "ss", 0, 0, 0, EINVAL, "ww"},

@@ -347,14 +347,14 @@ int main(void)
 		RUN(shared_memory_objects_and_fork),
 		RUN(objects_beside_files),
 		RUN(seals),
-		RUN_NEEDING(NOT_YET, huge_pages),
+		RUN(huge_pages),
 		RUN(ways_of_opening),
 		RUN(a_file_open_for_direct_io),
 		RUN(the_descriptor_is_used_again),
 		RUN(append_only_files),
-		RUN_NEEDING(EXECUTABLE, files_on_a_noexec_mount),
+		RUN(files_on_a_noexec_mount),
 		RUN(the_descriptor_counts_not_the_mode),
-		RUN_NEEDING(EXECUTABLE, code),
+		RUN(code),
 		RUN(limits_of_descriptors_and_file_size),
 	};
 

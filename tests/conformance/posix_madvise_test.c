@@ -52,9 +52,9 @@ CONFORMS(errno_stays)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		RUN_NEEDING(POSIX_ADVICE, errors),
-		RUN_NEEDING(POSIX_ADVICE, dontneed_keeps_private_stores),
-		RUN_NEEDING(POSIX_ADVICE, errno_stays),
+		RUN(errors),
+		RUN(dontneed_keeps_private_stores),
+		RUN(errno_stays),
 	};
 
 	return run_conformance_tests(tests);

@@ -9,7 +9,6 @@ static const struct {
 	size_t pgoff;
 	int flags, error;
 	const char *after;
-	enum feature needs;
 } cases[] = {
 	{"one page", "ssss", PAGE, PAGE, 0, 9, 0, 0, "wwww"},
 	{"all pages", "ssss", 0, 4 * PAGE, 0, 9, 0, 0, "wwww"},
@@ -39,8 +38,6 @@ CONFORMS(errors)
 	for (size_t i = 0; i < COUNT(cases); i++) {
 		int got;
 
-		if (!has_feature(w->c, cases[i].needs))
-			continue;
 		map_layout(w, cases[i].layout);
 		got = ERROR_OF(
 			w->c->remap_file_pages(from_arena(cases[i].from), cases[i].size, cases[i].prot, cases[i].pgoff, cases[i].flags));
@@ -81,9 +78,9 @@ CONFORMS(stores_before_it)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		RUN_NEEDING(REMAP_PAGES, errors),
-		RUN_NEEDING(REMAP_PAGES, pages_in_another_order),
-		RUN_NEEDING(REMAP_PAGES, stores_before_it),
+		RUN(errors),
+		RUN(pages_in_another_order),
+		RUN(stores_before_it),
 	};
 
 	return run_conformance_tests(tests);

@@ -80,16 +80,12 @@ const struct calls faultline_calls = {
 	.ftruncate = fl_ftruncate,
 };
 
-/* Since which Linux there is the feature; whether Faultline has it, and whether the preload library does. */
-static const struct {
-	int since;
-	bool faultline, preloaded;
-} features[FEATURES] = {
-	[REGULAR_FILES] = {0, true, true}, [ANONYMOUS] = {0, true, true},      [LOCKED] = {0, true, true},
-	[EXECUTABLE] = {0, true, true},    [SECOND_VIEW] = {513, true, true},  [FORK_ADVICE] = {0, true, true},
-	[GUARDS] = {615, true, true},      [OTHER_ADVICE] = {601, true, true}, [SEALS] = {610, true, true},
-	[REMAP_PAGES] = {0, true, true},   [POSIX_ADVICE] = {0, true, true},   [DEVICES] = {0, true, true},
-	[LIBRARY] = {0, true, false},      [INLINE_FAULTS] = {0, true, true},  [NOT_YET] = {0, false, false},
+/* Since which Linux, as linux_version() says it. */
+static const int since[FEATURES] = {
+	[SECOND_VIEW] = 513,
+	[GUARDS] = 615,
+	[OTHER_ADVICE] = 601,
+	[SEALS] = 610,
 };
 
 int linux_version(void)
@@ -99,13 +95,6 @@ int linux_version(void)
 
 	uname(&u);
 	return sscanf(u.release, "%d.%d", &major, &minor) == 2 ? major * 100 + minor : 0;
-}
-
-static bool by_threads(void)
-{
-	const char *faults = getenv("FAULTLINE_FAULTS");
-
-	return faults && !strcmp(faults, "thread");
 }
 
 /* The preload library has taken the place of the kernel's calls. */
@@ -118,13 +107,7 @@ static bool is_preloaded(void)
 
 bool has_feature(const struct calls *c, enum feature feature)
 {
-	if (linux_version() < features[feature].since)
-		return false;
-	if (!c->faultline && !is_preloaded())
-		return true;
-	if (feature == INLINE_FAULTS && by_threads())
-		return false;
-	return c->faultline ? features[feature].faultline : features[feature].preloaded;
+	return linux_version() >= since[feature] && (feature != LIBRARY || c->faultline || !is_preloaded());
 }
 
 /* ---- Signals ---- */
