@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What tests of conformance share. Each test is run twice: over the kernel's calls, which shows that what is expected is
- * right, and over Faultline's, which shows that Faultline does the same. Where it is known to do otherwise, a case says
- * so (`differs`, `missing`) and docs/conformance.md says why.
+ * right, and over Faultline's, which shows that Faultline does the same. Where it is known to do otherwise, the test says
+ * what it does, and docs/conformance.md why.
  */
 #ifndef FL_TESTS_CONFORMANCE_H
 #define FL_TESTS_CONFORMANCE_H
@@ -170,8 +170,7 @@ struct range_case {
 	int error;
 	const char *after; /* access_map() afterwards; NULL: not looked at */
 	enum feature needs;
-	int since;   /* Linux version, as linux_version(); 0: any */
-	int differs; /* what Faultline answers instead; see docs/conformance.md */
+	int since; /* Linux version, as linux_version(); 0: any */
 };
 
 /* `error` that depends on the file system, or on how the kernel is built: what its own call answers. */

@@ -36,7 +36,6 @@ struct mmap_case {
 	int prot, flags;
 	off_t offset;
 	int error;
-	int differs;
 	int since;
 };
 
@@ -91,7 +90,7 @@ static int map_and_unmap(const struct calls *calls, const struct mmap_case *c, i
 
 static void run_mmap_case(struct world *w, const struct mmap_case *c, int fd)
 {
-	int expected = w->c->faultline && c->differs ? c->differs : c->error, got = map_and_unmap(w->c, c, fd);
+	int expected = c->error, got = map_and_unmap(w->c, c, fd);
 
 	if (expected == AS_KERNEL)
 		expected = map_and_unmap(&kernel_calls, c, fd);

@@ -406,12 +406,12 @@ CONFORMS(arguments_that_mean_nothing)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		RUN(all_calls_at_once),
+		RUN_NEEDING(LIBRARY, all_calls_at_once),
 		RUN(accesses_while_pages_come_and_go),
 		RUN(reads_while_protection_changes),
 		RUN(one_gets_the_place),
 		RUN(mappings_come_and_go),
-		RUN(a_place_that_comes_and_goes),
+		RUN_NEEDING(LIBRARY, a_place_that_comes_and_goes),
 		RUN(arguments_that_mean_nothing),
 	};
 
