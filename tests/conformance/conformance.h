@@ -69,6 +69,8 @@ enum feature {
 };
 
 bool has_feature(const struct calls *c, enum feature feature);
+/* Whether the thread that faults serves the fault, in its SIGBUS handler: what Faultline does unless it is told otherwise. */
+bool faults_inline(const struct calls *c);
 /* MAJOR * 100 + MINOR of the kernel that runs. */
 int linux_version(void);
 
@@ -131,6 +133,7 @@ const char *access_map(char *start, size_t pages);
 struct caught {
 	int signal, code;
 	char *address;
+	char value; /* what try_read() has read */
 };
 
 struct caught try_read(const volatile char *p);

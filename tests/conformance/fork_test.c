@@ -323,6 +323,41 @@ CONFORMS(the_child_is_killed)
 	assert_true(pages_hold(ARENA, 4, 0, 'p'));
 }
 
+static int stores_and(struct world *w, void (*end)(void))
+{
+	pid_t pid = fork();
+	char byte;
+
+	if (pid == 0) {
+		map_layout(w, "s");
+		ARENA[77] = 'k';
+		end();
+	}
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_int_equal(pread(w->fd, &byte, 1, 77), 1);
+	return byte;
+}
+
+static void be_killed(void)
+{
+	raise(SIGKILL);
+}
+
+static void end_at_once(void)
+{
+	_exit(0);
+}
+
+/*
+ * What a process has stored is the file's, however it ends. Faultline's cache ends with its process: what was not written
+ * back when it was killed is lost, and the library does not hear of _exit(2).
+ */
+CONFORMS(stores_of_a_process_that_ends)
+{
+	assert_int_equal(stores_and(w, be_killed), w->c->faultline ? mark(0) : 'k');
+	assert_int_equal(stores_and(w, end_at_once), w->c->faultline ? mark(0) : 'k');
+}
+
 /* posix_spawn(3), vfork(2): the program started has no mappings of ours, and the parent keeps its own. */
 CONFORMS(other_programs_are_started)
 {
@@ -491,6 +526,7 @@ int main(void)
 		RUN(the_child_resizes_the_file),
 		RUN(the_child_ends),
 		RUN(the_child_is_killed),
+		RUN_NEEDING(LIBRARY, stores_of_a_process_that_ends),
 		RUN(other_programs_are_started),
 		RUN(many_mappings),
 		RUN(dontfork),

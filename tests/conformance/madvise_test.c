@@ -340,6 +340,23 @@ CONFORMS(dontneed_of_locked_memory)
 	assert_int_equal(ARENA[0], mark(0));
 }
 
+/* EPERM: MADV_HWPOISON and MADV_SOFT_OFFLINE are for the privileged; with Faultline, for nobody. */
+CONFORMS(poison)
+{
+	int privileged = geteuid() == 0, errors[2];
+
+	map_layout(w, "ss");
+	if (privileged)
+		assert_int_equal(seteuid(65534), 0);
+	errors[0] = ERROR_OF(w->c->madvise(ARENA, PAGE, MADV_HWPOISON));
+	errors[1] = ERROR_OF(w->c->madvise(ARENA, PAGE, MADV_SOFT_OFFLINE));
+	if (privileged)
+		assert_int_equal(seteuid(0), 0);
+	assert_true(errors[0] == EPERM || (errors[0] == EINVAL && !w->c->faultline)); /* EINVAL: the kernel was built without */
+	assert_int_equal(errors[1], errors[0]);
+	assert_access(ARENA, "ww");
+}
+
 /* MADV_GUARD_INSTALL: an access raises SIGSEGV; what was there is gone, and MADV_GUARD_REMOVE shows the file again. */
 CONFORMS(guards_raise_sigsegv)
 {
@@ -388,6 +405,7 @@ int main(void)
 		RUN(errors_of_arguments),
 		RUN(errors_of_advice),
 		RUN(errors_of_population),
+		RUN(poison),
 		RUN(errors_of_anonymous_memory),
 		RUN_NEEDING(OTHER_ADVICE, errors_of_rare_advice),
 		RUN_NEEDING(GUARDS, errors_of_guards),

@@ -51,6 +51,16 @@ CONFORMS(touched_pages_are_in_memory)
 		assert_int_equal(vec[i] & 1, 1);
 }
 
+/* The kernel tells of its page cache, which holds what was written lately; Faultline of its own. */
+CONFORMS(pages_that_nobody_touched)
+{
+	map_layout(w, "ssss");
+	assert_ok(w->c->madvise(ARENA, 4 * PAGE, MADV_RANDOM));
+	assert_ok(w->c->mincore(ARENA, 4 * PAGE, vec));
+	for (size_t i = 0; i < 4; i++)
+		assert_int_equal(vec[i] & 1, !w->c->faultline);
+}
+
 /* So is a private copy, also of a page that the file has no more. */
 CONFORMS(private_copies_are_in_memory)
 {
@@ -136,6 +146,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		RUN(errors),
 		RUN(touched_pages_are_in_memory),
+		RUN_NEEDING(LIBRARY, pages_that_nobody_touched),
 		RUN(private_copies_are_in_memory),
 		RUN(pages_beyond_the_end_are_not),
 		RUN(the_vector_is_a_byte_a_page),

@@ -317,6 +317,22 @@ CONFORMS(the_limit_of_mmap_and_mremap)
 	assert_locks(w, "uL------");
 }
 
+/* Faultline's budget is its memory: half of it can be locked, whoever asks. */
+CONFORMS(more_than_half_of_the_budget)
+{
+	const size_t length = 3UL << 19; /* three quarters of the budget */
+	struct rlimit limit;
+	char *p;
+
+	assert_int_equal(getrlimit(RLIMIT_MEMLOCK, &limit), 0);
+	if (limit.rlim_cur < 2 * length)
+		skip();
+	p = map_ok(w, NULL, length, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_error(w->c->mlock(p, length), w->c->faultline ? ENOMEM : 0);
+	assert_ok(w->c->mlock(p, length / 4));
+	assert_ok(w->c->munmap(p, length));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -337,6 +353,7 @@ int main(void)
 		RUN(map_locked_of_what_is_not_there),
 		RUN(children_have_no_locks),
 		RUN(locked_on_fault),
+		RUN_NEEDING(LIBRARY, more_than_half_of_the_budget),
 		RUN(the_limit),
 		RUN(the_limit_of_mmap_and_mremap),
 	};

@@ -72,7 +72,7 @@ static int ended_by(struct world *w, void (*access)(struct world *w))
 	if (pid == 0) {
 		signal(SIGSEGV, SIG_DFL);
 		access(w);
-		_exit(99);
+		_exit(99); /* it did not end */
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	return WIFSIGNALED(status) ? WTERMSIG(status) : -WEXITSTATUS(status);
@@ -253,6 +253,38 @@ CONFORMS(system_calls_beyond_the_end_of_the_file)
 	assert_caught(try_read(ARENA + PAGE), SIGBUS, BUS_ADRERR, ARENA + PAGE);
 }
 
+/* Other system calls than those of faultline.h on pages that are not in memory: with inline faults they need a pin. */
+CONFORMS(system_calls_on_absent_pages)
+{
+	int p[2];
+
+	map_layout(w, "ss");
+	assert_int_equal(pipe(p), 0);
+	assert_error(write(p[1], ARENA, 10) == 10 ? 0 : -1, faults_inline(w->c) ? EFAULT : 0);
+	ARENA[PAGE] = 'x';
+	assert_int_equal(write(p[1], ARENA + PAGE, 10), 10);
+	close(p[0]);
+	close(p[1]);
+}
+
+static void read_with_sigbus_blocked(struct world *w)
+{
+	sigset_t set;
+
+	(void)w;
+	sigemptyset(&set);
+	sigaddset(&set, SIGBUS);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	(void)*(volatile char *)ARENA;
+}
+
+/* A thread that blocks SIGBUS may touch mappings of the kernel, but not Faultline's with inline faults. */
+CONFORMS(sigbus_is_blocked)
+{
+	map_layout(w, "rr");
+	assert_int_equal(ended_by(w, read_with_sigbus_blocked), faults_inline(w->c) ? SIGBUS : -99);
+}
+
 /* ---- Threads ---- */
 
 static void *read_all(void *arg)
@@ -296,6 +328,8 @@ int main(void)
 		RUN(errno_is_kept),
 		RUN(the_signal_mask_is_kept),
 		RUN(system_calls_beyond_the_end_of_the_file),
+		RUN(system_calls_on_absent_pages),
+		RUN(sigbus_is_blocked),
 		RUN(threads_fault_together),
 	};
 

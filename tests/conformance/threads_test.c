@@ -232,6 +232,48 @@ CONFORMS(reads_while_protection_changes)
 	assert_int_equal(others, 0);
 }
 
+/* ---- A mapping that takes the place of one in use ---- */
+
+static atomic_ulong signals;
+
+static void *read_on(void *arg)
+{
+	struct racer *r = arg;
+
+	while (!atomic_load(r->stop)) {
+		struct caught c = try_read(ARENA + 100);
+
+		signals += c.signal != 0;
+		others += !c.signal && c.value != mark(0) && c.value != mark(1);
+		others += c.signal && c.signal != SIGSEGV;
+		r->calls++;
+	}
+	return NULL;
+}
+
+/*
+ * The kernel replaces in one step. With Faultline an access at that moment may raise SIGSEGV; it never finds anything but
+ * the old page or the new one.
+ */
+CONFORMS(a_mapping_in_use_is_replaced)
+{
+	struct racer r = {.w = w};
+	atomic_bool stop = false;
+	pthread_t t;
+
+	r.stop = &stop;
+	others = signals = 0;
+	map_layout(w, "s");
+	assert_int_equal(pthread_create(&t, NULL, read_on, &r), 0);
+	for (int i = 0; i < 3000; i++)
+		map_ok(w, ARENA, PAGE, RW, (i % 3 ? MAP_SHARED : MAP_PRIVATE) | MAP_FIXED, w->fd, i % 2 ? 0 : PAGE);
+	atomic_store(&stop, true);
+	pthread_join(t, NULL);
+	assert_int_equal(others, 0);
+	if (!w->c->faultline)
+		assert_int_equal(signals, 0);
+}
+
 /* ---- One result for one ---- */
 
 static atomic_int winners;
@@ -409,6 +451,7 @@ int main(void)
 		RUN_NEEDING(LIBRARY, all_calls_at_once),
 		RUN(accesses_while_pages_come_and_go),
 		RUN(reads_while_protection_changes),
+		RUN_NEEDING(LIBRARY, a_mapping_in_use_is_replaced),
 		RUN(one_gets_the_place),
 		RUN(mappings_come_and_go),
 		RUN_NEEDING(LIBRARY, a_place_that_comes_and_goes),

@@ -110,6 +110,13 @@ bool has_feature(const struct calls *c, enum feature feature)
 	return linux_version() >= since[feature] && (feature != LIBRARY || c->faultline || !is_preloaded());
 }
 
+bool faults_inline(const struct calls *c)
+{
+	const char *faults = getenv("FAULTLINE_FAULTS");
+
+	return c->faultline && !(faults && !strcmp(faults, "thread"));
+}
+
 /* ---- Signals ---- */
 
 static sigjmp_buf access_failed;
@@ -151,7 +158,7 @@ struct caught try_read(const volatile char *p)
 	caught_nothing();
 	trying = true;
 	if (sigsetjmp(access_failed, 1) == 0)
-		(void)*p;
+		caught.value = *p;
 	trying = false;
 	return caught;
 }
