@@ -49,6 +49,20 @@ CONFORMS(current)
 	assert_locks(w, "uuuu-uu-u");
 }
 
+/* What cannot be brought in is locked all the same, and no error, of files and of objects that are the kernel's. */
+CONFORMS(memory_that_cannot_be_brought_in)
+{
+	int fd = memfd_create("conformance", 0);
+
+	map_layout(w, "nn");
+	map_ok(w, ARENA + 2 * PAGE, PAGE, PROT_NONE, MAP_SHARED | MAP_FIXED, fd, 0);
+	map_ok(w, ARENA + 3 * PAGE, PAGE, RW, MAP_SHARED | MAP_FIXED, fd, 0);
+	assert_ok(w->c->mlockall(MCL_CURRENT));
+	assert_locks(w, "LLLL");
+	assert_ok(w->c->munlockall());
+	close(fd);
+}
+
 /* MCL_FUTURE: "Lock all pages which will become mapped"; munlockall ends that too. */
 CONFORMS(future)
 {
@@ -131,6 +145,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		RUN(errors),
 		RUN(current),
+		RUN_SYSTEM(memory_that_cannot_be_brought_in),
 		RUN(future),
 		RUN(future_until_another_call),
 		RUN(children_have_neither),
