@@ -432,6 +432,8 @@ struct list list_generate(uint64_t seed, size_t n, int threads, unsigned groups)
 		g.groups &= ~(unsigned)GROUP_SEAL;
 	if (chance(&g, 70)) /* those with locks have a larger budget */
 		g.groups &= ~(unsigned)GROUP_LOCK;
+	if (chance(&g, 50))
+		g.groups &= ~(unsigned)GROUP_FORK;
 	for (size_t i = 0; i < n; i++)
 		make(&g, &l.ops[i], threads);
 	return l;

@@ -50,6 +50,7 @@ struct settings {
 
 #define DEFECTS_MAX 256
 #define GOES_MAX 40
+#define TOLD_MAX 60 /* operations: what is longer helps nobody */
 
 static struct difference told[DEFECTS_MAX];
 static size_t told_count;
@@ -193,8 +194,10 @@ static void tell(const struct settings *s, const struct list *l, uint64_t seed, 
 		return;
 	small = shrink(c, l, &d);
 	printf("shrunk to %zu operations:\n", small.n);
-	list_print(stdout, &small);
-	list_emit(stdout, &small, c->options.budget);
+	if (small.n <= TOLD_MAX) {
+		list_print(stdout, &small);
+		list_emit(stdout, &small, c->options.budget);
+	}
 	list_free(&small);
 	fflush(stdout);
 }

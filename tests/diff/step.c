@@ -112,17 +112,37 @@ static bool may_map(struct context *c, char *p, size_t len, int flags)
 	return is_low(p) || !zone_contains(c, p, 1) || zone_allows(c, p, len);
 }
 
+/* What was asked to take the place of something in a slot, and failed, may have unmapped that: nobody knows the slot now. */
+static void forget_slot(struct context *c, char *p)
+{
+	struct slot *s = zone_slot_of(c, p);
+
+	if (s)
+		s->len = 0;
+}
+
+/*
+ * After a fork, what is stored to a file through mappings that the processes share is not seen through a private mapping
+ * that has read the page before. mmap(2) leaves that open.
+ */
+static bool private_may_be_stale(const struct context *c, const struct op *o)
+{
+	return c->forks && (o->arg[4] & MAP_TYPE) == MAP_PRIVATE && !(o->arg[4] & MAP_ANONYMOUS) && o->arg[5] != FD_D_RDONLY;
+}
+
 static void step_mmap(struct context *c, const struct op *o)
 {
 	size_t len = (size_t)o->arg[2];
 	int flags = (int)o->arg[4];
-	char *p;
+	char *p, *got;
 
-	if (!zone_resolve(c, o->arg[1], &p) || !may_map(c, p, len, flags) || o->arg[5] == FD_UNMAPPED ||
+	if (!zone_resolve(c, o->arg[1], &p) || !may_map(c, p, len, flags) || o->arg[5] == FD_UNMAPPED || private_may_be_stale(c, o) ||
 	    (o->arg[5] == FD_C && (flags & MAP_SHARED)))
 		return skip(c);
-	p = c->backend->mmap(p, len, (int)o->arg[3], flags, fd_of(c, o->arg[5]), file_offset(o, o->arg[5], o->arg[6]));
-	mapped(c, o->arg[0], p, len);
+	got = c->backend->mmap(p, len, (int)o->arg[3], flags, fd_of(c, o->arg[5]), file_offset(o, o->arg[5], o->arg[6]));
+	mapped(c, o->arg[0], got, len);
+	if (got == MAP_FAILED && (flags & MAP_FIXED))
+		forget_slot(c, p);
 }
 
 static void step_munmap(struct context *c, const struct op *o)
@@ -187,6 +207,8 @@ static void step_mremap(struct context *c, const struct op *o)
 	if (p != MAP_FAILED && old && !(flags & MREMAP_DONTUNMAP))
 		cut_slot(c, from, pages_of(old));
 	mapped(c, o->arg[0], p, new);
+	if (p == MAP_FAILED && (flags & MREMAP_FIXED))
+		forget_slot(c, to);
 }
 
 static void step_madvise(struct context *c, const struct op *o)
