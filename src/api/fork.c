@@ -7,7 +7,9 @@
 #include "cache/page.h"
 #include "engine.h"
 #include "engine_lock.h"
+#include "mmu/sigbus.h"
 #include "util/compiler.h"
+#include "util/fd.h"
 #include "util/log.h"
 #include "util/report.h"
 
@@ -36,8 +38,11 @@ void engine_fork_parent(void)
 static int make_whole(void)
 {
 	uint64_t pages, kept;
-	int err = report_fork_child();
+	int err;
 
+	sigbus_fork_child();
+	fd_fork_child();
+	err = report_fork_child();
 	if (err)
 		return err;
 	kept = page_table_fork_child(address_space_fork_keeps);

@@ -59,6 +59,13 @@ void sigbus_set_action(const struct sigaction *act, struct sigaction *old)
 	sigguard_leave(g);
 }
 
+void sigbus_fork_child(void)
+{
+	mutex_init(&action_lock, RANK_LEAF);
+	if (atomic_load(&action_seq) & 1)
+		atomic_fetch_add(&action_seq, 1);
+}
+
 void sigbus_set_blocked_query(bool (*fn)(void))
 {
 	blocked_query = fn;

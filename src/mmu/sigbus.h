@@ -19,6 +19,8 @@ void sigbus_restore(void);
 /* The program's disposition for SIGBUS; either may be NULL. */
 void sigbus_set_action(const struct sigaction *act, struct sigaction *old);
 bool sigbus_installed(void);
+/* In a forked child: nobody is changing the disposition. */
+void sigbus_fork_child(void);
 /* From now on pages may be poisoned for accesses to fail (uffd_thread.c). */
 void sigbus_expect_poison(bool yes);
 /*

@@ -143,3 +143,8 @@ void fd_program_closed(uint64_t dev, uint64_t ino)
 	}
 	mutex_unlock(&retired_lock);
 }
+
+void fd_fork_child(void)
+{
+	mutex_init(&retired_lock, RANK_LEAF);
+}

@@ -27,5 +27,7 @@ void fd_locks_in_use(void);
 /* The program closed a descriptor of this file: retired ones of the same file can go. */
 void fd_program_closed(uint64_t dev, uint64_t ino);
 bool fd_have_retired(void);
+/* In a forked child: the lock is free. */
+void fd_fork_child(void);
 
 #endif

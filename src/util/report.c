@@ -80,6 +80,7 @@ int report_fork_child(void)
 {
 	uint64_t budget = region->budget_bytes;
 
+	mutex_init(&slots_lock, RANK_LEAF); /* of a thread that is not here */
 	sys_munmap(region, sizeof *region);
 	return start(budget);
 }
