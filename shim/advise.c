@@ -16,31 +16,43 @@
 #include "real.h"
 #include "util/sys.h"
 
+static int sync_ours(void *addr, size_t len, int flags)
+{
+	struct sigguard g = sigguard_enter();
+	int err = mm_msync(engine_space(), (uintptr_t)addr, len, flags, false);
+
+	sigguard_leave(g);
+	return err;
+}
+
+/* With arguments that it will not have, the engine says so. */
 WRAPPER int msync(void *addr, size_t len, int flags)
 {
-	struct sigguard g;
-	int err, other;
+	struct parts p = {.ours = sync_ours, .kernels = sys_msync, .how = flags, .past_holes = true};
 
 	if (likely(!is_mapped_by_us(addr, len)))
 		return REAL(msync)(addr, len, flags);
 	pthread_testcancel();
-	g = sigguard_enter();
-	err = mm_msync(engine_space(), (uintptr_t)addr, len, flags, true);
-	sigguard_leave(g);
-	if (err == -EINVAL)
-		return (int)shim_result(err);
-	other = for_gaps(addr, len, sys_msync, flags);
-	return (int)shim_result(err ? err : other);
+	if ((uintptr_t)addr & FL_PAGE_MASK)
+		return (int)shim_result(-EINVAL);
+	return (int)shim_result(for_parts(addr, len, &p));
 }
 
-/* As the kernel, no further than to the first error; that a gap has nothing mapped is told, and none. */
-static int advise_ours(void *addr, size_t len, int advice)
+static int advise_part(void *addr, size_t len, int advice)
 {
 	struct sigguard g = sigguard_enter();
-	int err = mm_madvise(engine_space(), (uintptr_t)addr, len, advice, true);
+	int err = mm_madvise(engine_space(), (uintptr_t)addr, len, advice, false);
 
 	sigguard_leave(g);
-	return err ? err : for_gaps(addr, len, sys_madvise, advice);
+	return err;
+}
+
+static int advise_ours(void *addr, size_t len, int advice)
+{
+	bool populates = advice == MADV_POPULATE_READ || advice == MADV_POPULATE_WRITE;
+	struct parts p = {.ours = advise_part, .kernels = sys_madvise, .how = advice, .past_holes = !populates};
+
+	return (uintptr_t)addr & FL_PAGE_MASK ? -EINVAL : for_parts(addr, len, &p);
 }
 
 WRAPPER int madvise(void *addr, size_t len, int advice)

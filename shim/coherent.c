@@ -3,7 +3,10 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 
+#include "api/engine.h"
 #include "real.h"
 #include "revalidate.h"
 #include "util/sys.h"
@@ -32,18 +35,106 @@ static uint64_t written_at(int fd, off_t off, bool append, long n)
 	return (uint64_t)off;
 }
 
-ssize_t coherent_write(struct address_space *as, int fd, off_t off, bool append, raw_fn fn, const void *call)
+struct raw_op {
+	raw_fn fn;
+	const void *call;
+	bool outside; /* of the bracket */
+};
+
+static ssize_t write_within(struct address_space *as, int fd, off_t off, bool append, const struct raw_op *op)
 {
 	struct file_change c;
-	long n;
+	long n = op->outside ? op->fn(op->call) : 0;
 
-	pthread_testcancel();
 	file_change_begin(&c, as);
-	n = fn(call);
+	if (!op->outside)
+		n = op->fn(op->call);
 	file_change_end(&c, n > 0 ? written_at(fd, off, append, n) : 0, n > 0 ? (uint64_t)n : 0);
 	revalidate_remember(fd);
-	return shim_result(n);
+	return n;
 }
+
+ssize_t coherent_write(struct address_space *as, int fd, off_t off, bool append, raw_fn fn, const void *call)
+{
+	pthread_testcancel();
+	return shim_result(write_within(as, fd, off, append, &(struct raw_op){.fn = fn, .call = call}));
+}
+
+/* ---- From memory ---- */
+
+#define COPY 16384
+
+static bool fault_threads(void)
+{
+	struct mm *mm;
+
+	for (int i = 0; (mm = mm_space(i)); i++)
+		if (!mm->inline_faults)
+			return true;
+	return false;
+}
+
+/* With an offset of -1 at the file position, as write(2). */
+static long raw_bytes(const void *call)
+{
+	const struct coherent_bytes *b = call;
+	struct iovec iov = {.iov_base = (void *)b->buf, .iov_len = b->len};
+
+	if (!b->flags)
+		return b->off == AT_POSITION ? sys_write(b->fd, b->buf, b->len) : sys_pwrite(b->fd, b->buf, b->len, b->off);
+	return sys_pwritev2(b->fd, &iov, 1, b->off, b->flags);
+}
+
+static ssize_t write_some(struct address_space *as, const struct coherent_bytes *b, bool outside)
+{
+	struct raw_op op = {.fn = raw_bytes, .call = b, .outside = outside};
+
+	return write_within(as, b->fd, b->off, b->append, &op);
+}
+
+static ssize_t copy_in(void *to, const void *from, size_t len)
+{
+	struct iovec local = {.iov_base = to, .iov_len = len}, remote = {.iov_base = (void *)from, .iov_len = len};
+
+	return sys_call(SYS_process_vm_readv, sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0), (long)&local, 1, (long)&remote, 1, 0);
+}
+
+/* What cannot be copied is the kernel's to refuse. */
+static ssize_t write_copied(struct address_space *as, const struct coherent_bytes *b)
+{
+	struct coherent_bytes part = *b;
+	char copy[COPY];
+	size_t done = 0;
+
+	do {
+		ssize_t got = copy_in(copy, b->buf + done, min_u64(b->len - done, COPY)), n;
+		bool copied = got > 0 || !b->len;
+
+		part.off = b->off == AT_POSITION ? AT_POSITION : b->off + (off_t)done;
+		part.buf = copied ? copy : b->buf + done;
+		part.len = copied ? (size_t)got : b->len - done;
+		n = write_some(as, &part, !copied);
+		if (n < 0)
+			return done ? (ssize_t)done : n;
+		done += (size_t)n;
+		if ((size_t)n < part.len || !n)
+			break;
+	} while (done < b->len);
+	return (ssize_t)done;
+}
+
+bool coherent_copies(void)
+{
+	return fault_threads();
+}
+
+ssize_t coherent_write_bytes(struct address_space *as, const struct coherent_bytes *b)
+{
+	pthread_testcancel();
+	return shim_result(fault_threads() ? write_copied(as, b) : write_some(as, b, false));
+}
+
+/* ---- Other changes ---- */
 
 long coherent_change(struct address_space *as, off_t off, size_t len, raw_fn fn, const void *call)
 {

@@ -23,6 +23,23 @@ typedef long (*raw_fn)(const void *call);
 /* fn does the system call and answers as the kernel, bytes or -errno; the result is libc's. `append`: at the end, wherever off is. */
 ssize_t coherent_write(struct address_space *as, int fd, off_t off, bool append, raw_fn fn, const void *call);
 bool fd_appends(int fd);
+
+/*
+ * A write from memory. Where threads serve the faults of system calls, the kernel must not read the program's memory within the
+ * bracket: another thread may have mapped it anew, and its fault would wait for us. There it is copied first, piece by piece.
+ */
+struct coherent_bytes {
+	int fd;
+	const char *buf;
+	size_t len;
+	off_t off; /* AT_POSITION for the file position */
+	int flags; /* of pwritev2(2) */
+	bool append;
+};
+ssize_t coherent_write_bytes(struct address_space *as, const struct coherent_bytes *b);
+/* Whether it copies: then several buffers are several writes. */
+bool coherent_copies(void);
+
 /* For calls that change anything in [off, off + len): fn within the bracket. */
 long coherent_change(struct address_space *as, off_t off, size_t len, raw_fn fn, const void *call);
 

@@ -24,6 +24,26 @@ bool next_gap(uint64_t at, uint64_t end, uint64_t *start, uint64_t *stop)
 	return *start < end;
 }
 
+int for_parts(const void *addr, size_t len, const struct parts *p)
+{
+	uint64_t at = (uintptr_t)addr, end = page_align_up(at + len), start, stop;
+	int hole = 0, err = 0;
+
+	for (; at < end && !err; at = stop) {
+		if (!next_gap(at, end, &start, &stop))
+			start = stop = end;
+		if (start > at)
+			err = p->ours((void *)at, start - at, p->how);
+		if (!err && stop > start)
+			err = p->kernels((void *)start, stop - start, p->how);
+		if (err == -ENOMEM && p->past_holes) {
+			hole = err;
+			err = 0;
+		}
+	}
+	return err ? err : hole;
+}
+
 int gap_is_mapped(void *addr, size_t len, int how)
 {
 	(void)how;
@@ -41,7 +61,7 @@ int gap_is_empty(void *addr, size_t len, int how)
 	return p == addr ? 0 : -EEXIST;
 }
 
-int for_gaps(const void *addr, size_t len, gap_fn fn, int how)
+int for_gaps(const void *addr, size_t len, part_fn fn, int how)
 {
 	uint64_t end = page_align_up((uintptr_t)addr + len), start, stop;
 	int err = 0;

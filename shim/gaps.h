@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The kernel's part of a range that is partly ours. */
+/* Ranges that are partly ours: the parts, in the order of addresses. */
 #ifndef FL_SHIM_GAPS_H
 #define FL_SHIM_GAPS_H
 
@@ -8,10 +8,21 @@
 #include <stdint.h>
 
 /* As sys_*(): 0 or -errno. `how` is the caller's. */
-typedef int (*gap_fn)(void *addr, size_t len, int how);
+typedef int (*part_fn)(void *addr, size_t len, int how);
 
-/* Calls fn on each part of the range, in whole pages, that is not ours; all of them, and the first error. addr is page aligned. */
-int for_gaps(const void *addr, size_t len, gap_fn fn, int how);
+/*
+ * Calls `ours` or `kernels` on one part after the other, up to the first error, which is the result; `past_holes`: -ENOMEM is
+ * kept for the end, as that is how a system call tells of pages that are not mapped. addr is page aligned.
+ */
+struct parts {
+	part_fn ours, kernels;
+	int how;
+	bool past_holes;
+};
+int for_parts(const void *addr, size_t len, const struct parts *p);
+
+/* The same for the kernel's parts alone; all of them, and the first error. */
+int for_gaps(const void *addr, size_t len, part_fn fn, int how);
 
 /* For `fn`: -ENOMEM when a page of the part is not mapped; -EEXIST when one is. */
 int gap_is_mapped(void *addr, size_t len, int how);

@@ -9,20 +9,6 @@
 #include "transfer.h"
 #include "util/sys.h"
 
-struct raw_call {
-	int fd;
-	const void *buf;
-	size_t len;
-	off_t off;
-};
-
-static long raw_write(const void *call)
-{
-	const struct raw_call *c = call;
-
-	return c->off == AT_POSITION ? sys_write(c->fd, c->buf, c->len) : sys_pwrite(c->fd, c->buf, c->len, c->off);
-}
-
 static off_t place(const struct transfer *t, size_t done)
 {
 	return t->off == AT_POSITION ? AT_POSITION : t->off + (off_t)done;
@@ -56,13 +42,14 @@ static ssize_t do_read(const struct transfer *t, void *buf, size_t len, size_t d
 
 static ssize_t do_write(const struct transfer *t, void *buf, size_t len, size_t done)
 {
-	struct raw_call raw = {.fd = t->fd, .buf = buf, .len = len, .off = place(t, done)};
+	struct coherent_bytes b = {.fd = t->fd, .buf = buf, .len = len, .off = place(t, done)};
 	struct address_space *as = file_io_lookup(t->fd);
 	ssize_t n;
 
 	if (!as)
 		return libc_write(t, buf, len, done);
-	n = coherent_write(as, t->fd, raw.off, raw.off != AT_POSITION && fd_appends(t->fd), raw_write, &raw);
+	b.append = b.off != AT_POSITION && fd_appends(t->fd);
+	n = coherent_write_bytes(as, &b);
 	file_io_put(as);
 	return n;
 }

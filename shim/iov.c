@@ -85,6 +85,14 @@ static bool appends(const struct vector *v)
 	return (v->flags & APPEND_FLAG) || fd_appends(v->fd);
 }
 
+static ssize_t write_one(struct address_space *as, const struct vector *v)
+{
+	struct coherent_bytes b = {
+		.fd = v->fd, .buf = v->iov->iov_base, .len = v->iov->iov_len, .off = v->off, .flags = v->flags, .append = appends(v)};
+
+	return coherent_write_bytes(as, &b);
+}
+
 /* Buffers are pinned or not ours. */
 static ssize_t run(const struct vector *v)
 {
@@ -93,7 +101,9 @@ static ssize_t run(const struct vector *v)
 
 	if (!as)
 		return libc_vector(v);
-	if (v->writes)
+	if (v->writes && v->n == 1)
+		n = write_one(as, v);
+	else if (v->writes)
 		n = coherent_write(as, v->fd, v->off, appends(v), raw_vector, v);
 	else
 		n = coherent_read(as, v->fd, v->off, total(v));
@@ -129,12 +139,23 @@ static ssize_t one_by_one(const struct vector *v)
 	return (ssize_t)done;
 }
 
+static bool is_mapped_file(int fd)
+{
+	struct address_space *as = file_io_lookup(fd);
+
+	if (as)
+		file_io_put(as);
+	return as;
+}
+
 static ssize_t run_vector(const struct vector *v)
 {
 	ssize_t n;
 
 	if (v->n <= 0 || v->n > IOV_MAX || v->off < AT_POSITION)
 		return libc_vector(v);
+	if (v->writes && v->n > 1 && coherent_copies() && is_mapped_file(v->fd))
+		return one_by_one(v);
 	if (!iov_is_ours(v->iov, v->n))
 		return run(v);
 	if (total(v) > file_io_piece_limit() || iov_pin(v->iov, v->n, !v->writes))

@@ -16,14 +16,16 @@
 #include "serve.h"
 #include "util/sys.h"
 
+/* What is no range is the kernel's to refuse. */
 bool is_mapped_by_us(const void *addr, size_t len)
 {
+	uint64_t pages = page_align_up(len);
 	struct mm *mm;
 
-	if (NOTHING_MAPPED)
+	if (NOTHING_MAPPED || pages < len || (uintptr_t)addr + pages < (uintptr_t)addr)
 		return false;
 	mm = engine_space();
-	return mm && mm_overlaps(mm, (uintptr_t)addr, page_align_up(len));
+	return mm && mm_overlaps(mm, (uintptr_t)addr, pages);
 }
 
 static void *pointer_result(int err, uint64_t addr)
@@ -51,7 +53,13 @@ static void *replace_ours(const struct map_call *c)
 
 static bool replaces_ours(const struct map_call *c)
 {
-	return (c->flags & MAP_FIXED) && !(c->flags & MAP_FIXED_NOREPLACE) && c->len && is_mapped_by_us(c->addr, c->len);
+	int type = c->flags & MAP_TYPE;
+
+	if ((c->flags & MAP_ANONYMOUS) && type != MAP_PRIVATE && type != MAP_SHARED)
+		return false;
+	if (!(c->flags & MAP_FIXED) || (c->flags & MAP_FIXED_NOREPLACE) || ((uintptr_t)c->addr & FL_PAGE_MASK))
+		return false;
+	return c->len && is_mapped_by_us(c->addr, c->len);
 }
 
 static void *do_mmap(const struct map_call *c)
@@ -106,12 +114,27 @@ WRAPPER int munmap(void *addr, size_t len)
 	return (int)shim_result(err);
 }
 
-static int protect_ours(void *addr, size_t len, int prot)
+static int protect_part(void *addr, size_t len, int prot)
 {
 	struct sigguard g = sigguard_enter();
-	int err = mm_mprotect(engine_space(), (uintptr_t)addr, len, prot, true);
+	int err = mm_mprotect(engine_space(), (uintptr_t)addr, len, prot, false);
 
 	sigguard_leave(g);
+	return err;
+}
+
+/* PROT_GROWSDOWN reaches below the range: the mapping at its start decides whose it is. */
+static int protect_ours(void *addr, size_t len, int prot)
+{
+	struct parts p = {.ours = protect_part, .kernels = sys_mprotect, .how = prot};
+	int err;
+
+	if ((uintptr_t)addr & FL_PAGE_MASK)
+		err = -EINVAL;
+	else if (prot & (PROT_GROWSDOWN | PROT_GROWSUP))
+		err = (is_mapped_by_us(addr, 1) ? protect_part : sys_mprotect)(addr, len, prot);
+	else
+		err = for_parts(addr, len, &p);
 	return (int)shim_result(err);
 }
 
@@ -160,7 +183,6 @@ static void *remap_ours(void *old, size_t old_len, size_t new_len, int flags, vo
 	return pointer_result(err, addr);
 }
 
-/* Memory that is not ours moves onto memory that is. */
 static int clear_target(void *to, size_t len)
 {
 	struct sigguard g = sigguard_enter();
@@ -170,13 +192,54 @@ static int clear_target(void *to, size_t len)
 	return err;
 }
 
+/* By way of a place in between: ours is given up only when the move was found possible. */
+static long move_in_two_steps(void *old, size_t old_len, size_t new_len, int flags, void *to)
+{
+	void *between = sys_mmap(NULL, new_len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0), *p;
+	int err;
+
+	if (sys_is_err(between))
+		return -ENOMEM;
+	p = sys_mremap(old, old_len, new_len, flags, between);
+	if (sys_is_err(p)) {
+		sys_munmap(between, new_len);
+		return sys_err(p);
+	}
+	err = clear_target(to, new_len);
+	if (!err)
+		return (long)sys_mremap(between, new_len, new_len, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+	sys_mremap(between, new_len, old_len, MREMAP_MAYMOVE | MREMAP_FIXED, old); /* sealed: back, as far as that goes */
+	return err;
+}
+
+/* Memory that is not ours moves onto memory that is; without holes in it, as Linux demanded until 6.17. */
+static void *remap_onto_ours(void *old, size_t old_len, size_t new_len, int flags, void *to)
+{
+	if (!((uintptr_t)old & FL_PAGE_MASK) && gap_is_mapped(old, page_align_up(old_len), 0))
+		return pointer_result(-EFAULT, 0);
+	return (void *)shim_result(move_in_two_steps(old, old_len, new_len, flags, to));
+}
+
+/* MREMAP_FIXED can go there. */
+static bool is_target(void *old, size_t old_len, size_t new_len, void *to)
+{
+	uintptr_t from = (uintptr_t)old, at = (uintptr_t)to;
+
+	if (!new_len || (at & FL_PAGE_MASK) || new_len > TASK_SIZE || at > TASK_SIZE - new_len)
+		return false;
+	return at + new_len <= from || from + old_len <= at;
+}
+
 /* It starts with a mapping of the kernel's and has one of ours further on: it can only get shorter. */
-static void *remap_mixed(void *old, size_t old_len, size_t new_len, int flags)
+static void *remap_mixed(void *old, size_t old_len, size_t new_len, int flags, void *to)
 {
 	size_t left = page_align_up(new_len), had = page_align_up(old_len);
 	int all = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
 
-	if (((uintptr_t)old & FL_PAGE_MASK) || !new_len || (flags & ~all) || ((flags & all) && !(flags & MREMAP_MAYMOVE)))
+	if (((uintptr_t)old & FL_PAGE_MASK) || !new_len || left < new_len || left > TASK_SIZE || (flags & ~all) ||
+	    ((flags & all) && !(flags & MREMAP_MAYMOVE)))
+		return pointer_result(-EINVAL, 0);
+	if ((flags & ~MREMAP_MAYMOVE) && !is_target(old, had, left, to))
 		return pointer_result(-EINVAL, 0);
 	if (left > had || (flags & ~MREMAP_MAYMOVE) || gap_is_mapped(old, FL_PAGE_SIZE, 0))
 		return pointer_result(-EFAULT, 0);
@@ -194,16 +257,14 @@ WRAPPER void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
 		to = va_arg(ap, void *);
 		va_end(ap);
 	}
+	if ((flags & MREMAP_DONTUNMAP) && page_align_up(old_len) != page_align_up(new_len))
+		return pointer_result(-EINVAL, 0);
 	if (is_mapped_by_us(old, 1))
 		return remap_ours(old, old_len, new_len, flags, to);
 	if (old_len && is_mapped_by_us(old, old_len))
-		return remap_mixed(old, old_len, new_len, flags);
-	if ((flags & MREMAP_FIXED) && new_len && is_mapped_by_us(to, new_len)) {
-		int err = clear_target(to, new_len);
-
-		if (err)
-			return pointer_result(err, 0);
-	}
+		return remap_mixed(old, old_len, new_len, flags, to);
+	if ((flags & MREMAP_FIXED) && is_target(old, old_len, new_len, to) && is_mapped_by_us(to, new_len))
+		return remap_onto_ours(old, old_len, new_len, flags, to);
 	return REAL(mremap)(old, old_len, new_len, flags, to);
 }
 

@@ -91,10 +91,10 @@ static bool is_candidate(const struct map_call *c)
 {
 	int type = c->flags & MAP_TYPE;
 
-	if (!c->len || (c->flags & KERNEL_FLAGS) || (c->prot & ~(PROT_READ | PROT_WRITE)))
+	if (!c->len || (c->flags & KERNEL_FLAGS) || (c->prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC)))
 		return false;
 	if (c->flags & MAP_ANONYMOUS)
-		return serve_anonymous() && c->len >= anon_min && (type == MAP_SHARED || type == MAP_PRIVATE);
+		return serve_anonymous() && c->len >= anon_min && !(c->prot & PROT_EXEC) && (type == MAP_SHARED || type == MAP_PRIVATE);
 	if (c->fd < 0)
 		return false;
 	if (type == MAP_SHARED_VALIDATE && (c->flags & MAP_SYNC))
@@ -187,6 +187,7 @@ static bool leave(const struct map_call *c, const struct stat *st, const char *w
 	return false;
 }
 
+/* Code goes with the data of its file, when that is mapped. */
 static bool wanted(const struct map_call *c, const struct stat *st)
 {
 	struct address_space *as;
@@ -203,7 +204,7 @@ static bool wanted(const struct map_call *c, const struct stat *st)
 		file_io_put(as);
 		return handed ? leave(c, st, NULL) : true;
 	}
-	if (is_small(c, st))
+	if (is_small(c, st) || (c->prot & PROT_EXEC))
 		return leave(c, st, NULL);
 	why = file_system_reason(c->fd);
 	return why ? leave(c, st, why) : true;

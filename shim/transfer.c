@@ -7,6 +7,7 @@
 #include "transfer.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -37,7 +38,7 @@ static ssize_t bounce(const struct transfer *t, void *buf, size_t len, size_t do
 	return n;
 }
 
-/* *len becomes what was tried. Memory that cannot be pinned, page by page, is what the kernel calls EFAULT. */
+/* *len becomes what was tried. Of memory that cannot be pinned, page by page, the kernel says EFAULT, or what it finds first. */
 static ssize_t piece(const struct transfer *t, char *buf, size_t *len, size_t done)
 {
 	int err = file_io_pin(buf, *len, t->to_memory);
@@ -49,12 +50,9 @@ static ssize_t piece(const struct transfer *t, char *buf, size_t *len, size_t do
 	}
 	if (err == -ENOMEM)
 		return bounce(t, buf, *len, done);
-	if (err) {
-		errno = EFAULT;
-		return -1;
-	}
 	n = t->call(t, buf, *len, done);
-	file_io_unpin(buf, *len);
+	if (!err)
+		file_io_unpin(buf, *len);
 	return n;
 }
 
@@ -68,7 +66,7 @@ ssize_t transfer(const struct transfer *t, void *buf, size_t len)
 {
 	size_t done = 0, limit;
 
-	if (!file_io_is_ours(buf, len))
+	if (len > SSIZE_MAX || !file_io_is_ours(buf, len))
 		return t->call(t, buf, len, 0);
 	limit = file_io_piece_limit();
 	do {

@@ -120,7 +120,7 @@ static const struct mremap_case places[] = {
 	{"a move of the middle, private", "pppp", PAGE, 2 * PAGE, 2 * PAGE, FIXED, 6 * PAGE, 0, "w--w--ww-"},
 	{"a move over other mappings", "ss..oopp", 0, 2 * PAGE, 2 * PAGE, FIXED, 5 * PAGE, 0, "----rwww"},
 	{"a move that fails replaces nothing there", "s.s.oo", 0, 3 * PAGE, 4 * PAGE, FIXED, 8 * PAGE, EFAULT, "w-w-rr"},
-	{"a move of nothing replaces nothing", "....oo", 0, PAGE, PAGE, FIXED, 4 * PAGE, EFAULT, "----rr", LIBRARY, .since = 617},
+	{"a move of nothing replaces nothing", "....oo", 0, PAGE, PAGE, FIXED, 4 * PAGE, EFAULT, "----rr", .since = 617},
 	{"a move of two mappings", "spo", 0, 3 * PAGE, 3 * PAGE, FIXED, 8 * PAGE, 0, "--------wwr-", .since = 617},
 	{"a move of mappings and holes", "s.p", 0, 3 * PAGE, 3 * PAGE, FIXED, 8 * PAGE, 0, "--------w-w-", .since = 617},
 	{"a move that starts with a hole", ".sp", 0, 3 * PAGE, 3 * PAGE, FIXED, 8 * PAGE, EFAULT, "-ww", .since = 617},
