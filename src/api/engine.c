@@ -58,6 +58,7 @@ static int init_cache(const struct engine_options *o)
 		err = init_frames();
 	if (!err)
 		err = address_space_init(o->direct);
+	address_space_use_pool(o->pool);
 	filemap_init();
 	return err;
 }

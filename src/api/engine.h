@@ -18,6 +18,7 @@ struct engine_options {
 	uint64_t min_map;           /* the shim leaves smaller files to the kernel */
 	uint64_t anon_min;          /* the shim serves anonymous memory from this size on; 0: none */
 	int log_level;
+	bool pool;           /* files start on pool frames */
 	bool quiet_handlers; /* no signal handler of the program touches mapped memory */
 };
 

@@ -58,7 +58,8 @@ int engine_options_from_env(struct engine_options *o, const char **what)
 {
 	static const char *const faults[] = {"inline", "thread", NULL}, *const off_on[] = {"0", "1", NULL};
 	static const char *const levels[] = {"quiet", "error", "warn", "info", "debug", NULL};
-	int threads = 0, direct = 0;
+	static const char *const frames[] = {"pool", "shmem", NULL};
+	int threads = 0, direct = 0, shmem = 0;
 
 	memset(o, 0, sizeof *o);
 	o->budget = min_u64(BUDGET_DEFAULT, physical_memory() / 4);
@@ -67,12 +68,14 @@ int engine_options_from_env(struct engine_options *o, const char **what)
 	if (read_size(*what = "FAULTLINE_BUDGET", BUDGET_MIN, physical_memory(), &o->budget) ||
 	    read_size(*what = "FAULTLINE_MIN_MAP", 0, INT64_MAX, &o->min_map) ||
 	    read_size(*what = "FAULTLINE_ANON", 0, INT64_MAX, &o->anon_min) || read_word(*what = "FAULTLINE_FAULTS", faults, &threads) ||
-	    read_word(*what = "FAULTLINE_DIRECT", off_on, &direct) || read_word(*what = "FAULTLINE_LOG", levels, &o->log_level) ||
+	    read_word(*what = "FAULTLINE_DIRECT", off_on, &direct) || read_word(*what = "FAULTLINE_FRAMES", frames, &shmem) ||
+	    read_word(*what = "FAULTLINE_LOG", levels, &o->log_level) ||
 	    read_text(*what = "FAULTLINE_SWAP", o->swap_directory, sizeof o->swap_directory) ||
 	    read_text(*what = "FAULTLINE_REPORT", o->report_directory, sizeof o->report_directory) ||
 	    read_text(*what = "FAULTLINE_INJECT", o->inject, sizeof o->inject))
 		return -EINVAL;
 	o->threads = threads;
 	o->direct = direct;
+	o->pool = !shmem;
 	return 0;
 }

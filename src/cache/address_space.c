@@ -34,7 +34,7 @@ static struct address_space **by_id;         /* entry set before its pages are i
 static uint32_t next_id;                     /* files_lock */
 static struct arena arena;
 static struct address_space *free_objects; /* files_lock; linked by next. Not given back: see invalidate_lock */
-static bool use_direct;
+static bool use_direct, use_pool;
 static struct address_space zero = {.zero = true, .memfd = -1};
 
 /* Also in a forked child, whose report is a new one. */
@@ -54,7 +54,28 @@ struct address_space *address_space_zero(void)
 
 bool as_is_anon(const struct address_space *as)
 {
-	return as->frames == &anon_frames;
+	return atomic_load_explicit(&as->frames, memory_order_relaxed) == &anon_frames;
+}
+
+bool as_is_pool(const struct address_space *as)
+{
+	return atomic_load_explicit(&as->frames, memory_order_relaxed) == &pool_frames;
+}
+
+bool as_lives_mapped(const struct address_space *as)
+{
+	return atomic_load_explicit(&as->frames, memory_order_relaxed) != &shmem_frames;
+}
+
+void address_space_use_pool(bool yes)
+{
+	use_pool = yes;
+}
+
+void address_space_set_shmem(struct address_space *as, int memfd)
+{
+	as->memfd = memfd;
+	atomic_store(&as->frames, &shmem_frames);
 }
 
 int address_space_init(bool direct)
@@ -225,6 +246,8 @@ static int open_frames(struct address_space *as, int fd)
 	as->report = report_slot(as, path);
 	if (as->kernels)
 		return 0;
+	if (as_is_pool(as))
+		return address_space_stat(as);
 	as->memfd = shmem_frames_create(as->scratch ? "anonymous" : base_name(path));
 	return as->memfd < 0 ? as->memfd : address_space_stat(as);
 }
@@ -289,7 +312,7 @@ static void free_file(struct address_space *as)
 
 static int new_file(int fd, const struct stat *st, bool scratch, struct address_space **out)
 {
-	struct address_space *as = alloc_one(&shmem_frames);
+	struct address_space *as = alloc_one(use_pool && !scratch ? &pool_frames : &shmem_frames);
 	int err;
 
 	if (!as)
@@ -589,7 +612,7 @@ static int fork_file(struct address_space *as)
 
 	path_of(file_store_fd(as->store), path, sizeof path);
 	as->report = report_slot(as, path);
-	if (as->kernels)
+	if (as->kernels || as_is_pool(as))
 		return 0;
 	as->memfd = shmem_frames_create(base_name(path));
 	if (as->memfd < 0)

@@ -3,8 +3,10 @@
  * struct address_space: the pages of one object - a file, or the private pages of one mapping - and where they are
  * mapped (the reverse map). As struct address_space of Linux.
  *
- * Frames come in two kinds behind frame_ops. `shmem`: the pages of a file live in a memfd as long as any file can be,
- * offset for offset, which every mapping of the file maps. `anon`: a private page lives only where it is mapped.
+ * Frames come in three kinds behind frame_ops. `shmem`: the pages of a file live in a memfd as long as any file can be,
+ * offset for offset, which every mapping of the file maps. `pool`: each page of a file lives in the one place where it is
+ * mapped, in anonymous memory, which is cheaper to fill and to give back; a file starts so, and turns to shmem when a page
+ * could be mapped twice (mm/convert.c). `anon`: a private page lives only where it is mapped.
  */
 #ifndef FL_CACHE_ADDRESS_SPACE_H
 #define FL_CACHE_ADDRESS_SPACE_H
@@ -54,27 +56,29 @@ struct address_space {
 	 * try it on an object that was just freed, and finds out after.
 	 */
 	struct rwlock invalidate_lock;
-	uint16_t id;                          /* constant */
-	const struct frame_ops *frames;       /* constant */
-	struct store *store;                  /* constant; swap for anon, NULL when there is none */
-	int memfd;                            /* constant; -1 where there is none */
-	bool zero;                            /* constant: what private anonymous memory maps; no pages of its own, no store */
-	bool scratch;                         /* constant: its bytes die with its last mapping (shared anonymous memory) */
-	struct file_id file;                  /* constant */
-	struct report_file *report;           /* constant */
-	struct address_space *next;           /* all files: files_lock */
-	uint32_t refs;                        /* files_lock; mappings and operations that use it */
-	_Atomic uint64_t size;                /* of the file in bytes, as last seen; changes under invalidate_lock */
-	struct rmap *rmaps;                   /* rmap_lock */
-	_Atomic uint64_t nr_pages;            /* in the table */
-	_Atomic uint64_t nr_dirty;            /* of those, not CLEAN */
-	_Atomic bool handed;                  /* its shared mappings are the kernel's; only ever set, under every mmap_lock */
-	bool kernels;                         /* constant: all its mappings are: a file in memory, a device. No frames */
-	bool append_only;                     /* constant: an attribute of the inode (chattr +a) */
-	bool noexec;                          /* constant: on a file system mounted so */
-	_Atomic uint32_t locked;              /* mappings that are locked: changes under rmap_lock */
-	_Atomic uint32_t wb_err;              /* errseq: error << 16 | count of errors, 0 when none yet */
-	_Atomic uint64_t streams[RA_STREAMS]; /* read-ahead: next index << 16 | window */
+	uint16_t id;                            /* constant */
+	const struct frame_ops *_Atomic frames; /* pool becomes shmem under every lock of its mappings and invalidate_lock */
+	struct store *store;                    /* constant; swap for anon, NULL when there is none */
+	int memfd;                              /* changes with frames; -1 where there is none */
+	struct mmu *pool_mmu;                   /* pool frames: of the one space that maps it; rmap_lock */
+	bool zero;                              /* constant: what private anonymous memory maps; no pages of its own, no store */
+	bool scratch;                           /* constant: its bytes die with its last mapping (shared anonymous memory) */
+	struct file_id file;                    /* constant */
+	struct report_file *report;             /* constant */
+	struct address_space *next;             /* all files: files_lock */
+	uint32_t refs;                          /* files_lock; mappings and operations that use it */
+	_Atomic uint64_t size;                  /* of the file in bytes, as last seen; changes under invalidate_lock */
+	struct rmap *rmaps;                     /* rmap_lock */
+	_Atomic uint64_t nr_pages;              /* in the table */
+	_Atomic uint64_t nr_dirty;              /* of those, not CLEAN */
+	_Atomic bool handed;                    /* its shared mappings are the kernel's; only ever set, under every mmap_lock */
+	bool kernels;                           /* constant: all its mappings are: a file in memory, a device. No frames */
+	bool append_only;                       /* constant: an attribute of the inode (chattr +a) */
+	bool noexec;                            /* constant: on a file system mounted so */
+	_Atomic bool converting;                /* from pool to shmem frames: no page leaves */
+	_Atomic uint32_t locked;                /* mappings that are locked: changes under rmap_lock */
+	_Atomic uint32_t wb_err;                /* errseq: error << 16 | count of errors, 0 when none yet */
+	_Atomic uint64_t streams[RA_STREAMS];   /* read-ahead: next index << 16 | window */
 	_Atomic uint32_t stream_turn;
 	/* anon only */
 	_Atomic uint64_t *swapped; /* constant: a bit per page: in the store, not in memory. The page's lock guards its bit */
@@ -153,8 +157,16 @@ int frame_read(struct address_space *as, uint64_t off, void *buf, uint64_t len);
 /* Drops every frame from page `index` on, and what any mapping, private ones too, has of them. */
 int frame_truncate(struct address_space *as, uint64_t index);
 
-/* Whether its pages are private ones, which live where they are mapped. */
+/* Whether its pages are private ones. */
 bool as_is_anon(const struct address_space *as);
+/* Whether it is a file on pool frames. */
+bool as_is_pool(const struct address_space *as);
+/* Either: a page lives where it is mapped, and nowhere else. */
+bool as_lives_mapped(const struct address_space *as);
+/* Whether files start on pool frames. Before the first is mapped. */
+void address_space_use_pool(bool yes);
+/* From pool to shmem frames: what is in memory has been put into the memfd. See mm/convert.c for the locks. */
+void address_space_set_shmem(struct address_space *as, int memfd);
 /* Anon: the page's bytes are in swap. Clearing gives the space back. */
 bool anon_is_swapped(struct address_space *as, uint64_t index);
 /* How many of pages [index, index + n) are. */

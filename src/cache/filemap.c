@@ -116,7 +116,7 @@ static int hit(struct fault *f, pfn_t pfn)
 	count_hit(f);
 	if (f->write)
 		mark_dirty(f->as, pfn);
-	if (!f->present)
+	if (!f->present && !as_is_pool(f->as)) /* a page on a pool frame that is in memory is mapped: another fault was faster */
 		return map_page(f, pfn);
 	if (f->write)
 		report_add(&f->as->report->faults_write, 1);
@@ -548,11 +548,6 @@ bool filemap_charge_locked(uint64_t pages)
 	return true;
 }
 
-void filemap_move_locked(uint64_t pages)
-{
-	atomic_fetch_add(&pinned_pages, pages);
-}
-
 void filemap_uncharge_locked(uint64_t pages)
 {
 	atomic_fetch_sub(&pinned_pages, pages);
@@ -604,19 +599,24 @@ void filemap_forget_pins(uint32_t n)
 
 /* ---- Without a fault ---- */
 
-void filemap_readahead(struct fault *f, uint64_t pages)
+uint64_t filemap_readahead(struct fault *f, uint64_t pages)
 {
-	struct fault ahead = {.as = f->as, .index = f->index, .mmu = f->mmu};
+	struct fault ahead = {.as = f->as, .index = f->index, .mmu = f->mmu, .addr = as_is_pool(f->as) ? f->addr : 0};
 	uint64_t end = f->index + pages;
 
 	while (ahead.index < end) {
-		if (page_find(file_key(&ahead)) != PFN_NONE) {
-			ahead.index++;
-			continue;
+		uint32_t want = 1;
+
+		if (page_find(file_key(&ahead)) == PFN_NONE) {
+			want = (uint32_t)min_u64(end - ahead.index, buffer_large_pages());
+			if (fill(&ahead, want) < 0)
+				return 0;
+			want = 1; /* what else came in is stepped over */
 		}
-		if (fill(&ahead, (uint32_t)min_u64(end - ahead.index, buffer_large_pages())) < 0)
-			return;
+		ahead.index += want;
+		ahead.addr += ahead.addr ? FL_PAGE_SIZE : 0;
 	}
+	return pages;
 }
 
 bool filemap_resident(const struct fault *f)

@@ -46,14 +46,15 @@ void filemap_unpin(struct fault *f);
 /* mlock: pages that may not leave memory count against the limit of pins too. False when they would exceed it. */
 bool filemap_charge_locked(uint64_t pages);
 void filemap_uncharge_locked(uint64_t pages);
-/* Counts pages once more that are locked already and will be given back elsewhere. */
-void filemap_move_locked(uint64_t pages);
 
 /* A page goes with so many pins on it (truncate, munmap): they no longer count. */
 void filemap_forget_pins(uint32_t n);
 
-/* Reads pages in without mapping them. Best effort: stops at the first error. */
-void filemap_readahead(struct fault *f, uint64_t pages);
+/*
+ * Reads up to `pages` pages in, mapped where the page lives there (f->addr), else not. Best effort: how many it came past, at least
+ * one; 0 at an error.
+ */
+uint64_t filemap_readahead(struct fault *f, uint64_t pages);
 /*
  * Private pages [first, last] of anonymous memory may be forgotten: they are, unless written to before memory is short.
  * The caller has their VMA locked for writing.

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 
 #include "budget.h"
 #include "util/compiler.h"
@@ -42,6 +43,18 @@ int shmem_frames_create(const char *name)
 		return err;
 	}
 	return fd;
+}
+
+void shmem_frames_hide(int memfd)
+{
+	sys_ftruncate(memfd, 0);
+}
+
+void shmem_frames_show(int memfd)
+{
+	int err = sys_ftruncate(memfd, MEMFD_SIZE);
+
+	fl_assert(err == 0);
 }
 
 int frame_write(struct address_space *as, uint64_t off, const void *buf, uint64_t len)
@@ -282,7 +295,8 @@ static int anon_write_out(struct address_space *as, uint64_t index, uint32_t n)
 	return err;
 }
 
-static void anon_discard(struct address_space *as, uint64_t index, uint64_t n)
+/* Out of the one place where they are. */
+static void mapped_discard(struct address_space *as, uint64_t index, uint64_t n)
 {
 	read_lock(&rmap_lock);
 	for (uint64_t k, done = 0; done < n; done += k) {
@@ -303,7 +317,7 @@ static int anon_drop(struct address_space *as, uint64_t index, uint32_t n, uint3
 	*kept = 0;
 	for (uint32_t i = 0; i < n; i++)
 		*kept += set_swapped(as, index + i);
-	anon_discard(as, index, n);
+	mapped_discard(as, index, n);
 	return 0;
 }
 
@@ -311,5 +325,46 @@ const struct frame_ops anon_frames = {
 	.name = "anon",
 	.write_out = anon_write_out,
 	.drop = anon_drop,
-	.discard = anon_discard,
+	.discard = mapped_discard,
+};
+
+/* ---- pool: where it is mapped, and in the file ---- */
+
+static int read_mapped(uint64_t addr, void *buf, uint64_t len)
+{
+	struct iovec local = {.iov_base = buf, .iov_len = len}, remote = {.iov_base = (void *)addr, .iov_len = len};
+	long n = sys_call(SYS_process_vm_readv, sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0), (long)&local, 1, (long)&remote, 1, 0);
+
+	return n == (long)len ? 0 : n < 0 ? (int)n : -EFAULT;
+}
+
+/* By the kernel, which says so when a page is not there: the mapping may have gone. */
+static int pool_snapshot(struct address_space *as, uint64_t index, uint32_t n, void *buf)
+{
+	int err = 0;
+
+	read_lock(&rmap_lock);
+	for (uint32_t k, done = 0; done < n && !err; done += k) {
+		struct mmu *mmu;
+		uint64_t addr;
+
+		k = (uint32_t)mapped_part(as, index + done, n - done, &mmu, &addr);
+		err = k ? read_mapped(addr, (char *)buf + ((uint64_t)done << FL_PAGE_SHIFT), (uint64_t)k << FL_PAGE_SHIFT) : -ENOENT;
+	}
+	read_unlock(&rmap_lock);
+	return err;
+}
+
+static int pool_drop(struct address_space *as, uint64_t index, uint32_t n, uint32_t *kept)
+{
+	*kept = 0;
+	mapped_discard(as, index, n);
+	return 0;
+}
+
+const struct frame_ops pool_frames = {
+	.name = "pool",
+	.snapshot = pool_snapshot,
+	.drop = pool_drop,
+	.discard = mapped_discard,
 };

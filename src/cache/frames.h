@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The two kinds of page frames (struct frame_ops), see address_space.h. */
+/* The kinds of page frames (struct frame_ops), see address_space.h. */
 #ifndef FL_CACHE_FRAMES_H
 #define FL_CACHE_FRAMES_H
 
 #include "address_space.h"
 
 extern const struct frame_ops shmem_frames;
+extern const struct frame_ops pool_frames;
 extern const struct frame_ops anon_frames;
 
 /* A memfd that holds the frames of a file of any length; -errno. */
 int shmem_frames_create(const char *name);
+/* Nothing of it can be accessed, or all: who maps it meanwhile faults. */
+void shmem_frames_hide(int memfd);
+void shmem_frames_show(int memfd);
 /* The bitmap of a new anon object of as->anon_pages pages. */
 int anon_swap_init(struct address_space *as);
 void anon_swap_exit(struct address_space *as);

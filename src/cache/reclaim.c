@@ -101,19 +101,22 @@ static uint32_t evict_batch(struct victim *v, uint32_t n)
 	return freed;
 }
 
-/* Caller holds the page lock, or asks for a guess. A page that mlock() comes for meanwhile is brought back by it. */
-static bool is_mlocked(struct page_key key)
+/* Locked by mlock(), which brings back what leaves as it comes; or on its way to other frames. Caller holds the page lock. */
+static bool must_stay(struct page_key key)
 {
 	struct address_space *as = address_space_of(key);
 
-	return as && atomic_load_explicit(&as->locked, memory_order_relaxed) && rmap_is_locked(as, key.index);
+	if (!as)
+		return false;
+	return atomic_load_explicit(&as->converting, memory_order_relaxed) ||
+	       (atomic_load_explicit(&as->locked, memory_order_relaxed) && rmap_is_locked(as, key.index));
 }
 
 static bool evictable(pfn_t pfn)
 {
 	uint32_t w = page_word(pfn);
 
-	return page_state_of(w) == PAGE_CLEAN && page_pins_of(w) == 0 && !is_mlocked(page_key(pfn));
+	return page_state_of(w) == PAGE_CLEAN && page_pins_of(w) == 0 && !must_stay(page_key(pfn));
 }
 
 static struct victim begin_evict(pfn_t pfn)

@@ -44,7 +44,7 @@ static bool forget_one(struct address_space *as, struct page_key key)
 		as_count_dirty(as, -1);
 	filemap_forget_pins(page_pins_of(page_word(pfn)));
 	page_discard(pfn);
-	if (as_is_anon(as))
+	if (as_lives_mapped(as))
 		as->frames->discard(as, key.index, 1);
 	as_count_page(as, -1);
 	page_remove(pfn);
@@ -87,7 +87,7 @@ void truncate_pages(struct address_space *as, uint64_t first, uint64_t last)
 {
 	uint64_t n = forget_range(as, first, last);
 
-	if (n && !as_is_anon(as))
+	if (n && !as_lives_mapped(as))
 		as->frames->discard(as, first, last - first + 1);
 	budget_release(n);
 	if (as_is_anon(as))

@@ -99,6 +99,8 @@ static int map_flags(const struct vma *v)
 
 static void *map_frames(const struct vma *v, uint64_t addr, int prot, int extra)
 {
+	if (as_is_pool(v->as))
+		return sys_mmap((void *)addr, v->end - v->start, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | extra, -1, 0);
 	return sys_mmap((void *)addr, v->end - v->start, prot, map_flags(v) | extra, v->as->memfd, (off_t)(v->pgoff << FL_PAGE_SHIFT));
 }
 

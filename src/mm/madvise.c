@@ -117,6 +117,8 @@ static uint64_t anon_index(const struct vma *v, uint64_t addr)
 /* Private pages go, in memory and in swap; then the mapping lets go of what it shows. */
 static int dontneed(struct vma *v, uint64_t from, uint64_t to)
 {
+	if (as_is_pool(v->as)) /* the file's own pages, which it shows again at once */
+		return 0;
 	if (v->anon)
 		truncate_pages(v->anon, anon_index(v, from), anon_index(v, to - 1));
 	return sys_madvise((void *)from, to - from, MADV_DONTNEED);
@@ -157,6 +159,8 @@ static int willneed(struct mm *mm, const struct vma_part *p)
 
 	if (p->as->zero)
 		return mm_swap_in(mm, p->start, p->end);
+	if (as_is_pool(p->as))
+		return mm_read_ahead(mm, p->start, min_u64(p->end - p->start, budget_limit() / 4 << FL_PAGE_SHIFT));
 	filemap_readahead(&f, min_u64(p->last - p->first + 1, budget_limit() / 4));
 	return 0;
 }
@@ -205,10 +209,22 @@ static int install_in_vma(struct vma *v, uint64_t from, uint64_t to)
 	return err ? err : sys_madvise((void *)from, to - from, MADV_GUARD_INSTALL);
 }
 
+static int convert_part(struct mm *mm, const struct vma_part *p)
+{
+	int err;
+
+	mutex_lock(&mm->mmap_lock);
+	err = mm_convert_range(mm, p->start, p->end);
+	mutex_unlock(&mm->mmap_lock);
+	return err;
+}
+
 static int install_guard(struct mm *mm, const struct vma_part *p)
 {
-	int err = advise_flags(mm, p, &guarded, 0); /* nothing comes in from now on */
+	int err = convert_part(mm, p); /* its pages must outlive the guard */
 
+	if (!err)
+		err = advise_flags(mm, p, &guarded, 0); /* nothing comes in from now on */
 	if (err)
 		return err;
 	err = for_vmas(mm, p, install_in_vma);

@@ -110,7 +110,7 @@ void vma_insert(struct mm *mm, struct vma *v, uint64_t start, uint64_t end)
 
 int mm_attach(struct mm *mm, const struct vma *v, uint64_t addr, uint64_t len)
 {
-	return mm->mmu->ops->attach(mm->mmu, addr, len, vma_is_anonymous(v) ? MMU_ANON : 0);
+	return mm->mmu->ops->attach(mm->mmu, addr, len, vma_maps_anonymous(v) ? MMU_ANON : 0);
 }
 
 bool mm_any_sealed(struct mm *mm, uint64_t start, uint64_t end)

@@ -27,7 +27,7 @@ struct mm {
 	/* Bytes, changed under mmap_lock: all; private and writable; with VM_ACCOUNT; with VM_LOCKED. */
 	_Atomic uint64_t mapped, data, committed, locked;
 	_Atomic uint64_t low, high; /* all VMAs lie in [low, high); only ever grows */
-	_Atomic bool grows_down;     /* a mapping may: set once there was one */
+	_Atomic bool grows_down;    /* a mapping may: set once there was one */
 	bool inline_faults;         /* constant */
 };
 
@@ -69,6 +69,8 @@ int mm_pin(struct mm *mm, uint64_t addr, uint64_t len, bool write);
 void mm_unpin(struct mm *mm, uint64_t addr, uint64_t len);
 /* Brings pages in as MADV_POPULATE_READ and _WRITE do. Stops at the first that cannot be had. */
 int mm_populate(struct mm *mm, uint64_t addr, uint64_t len, bool write);
+/* Reads in, and maps, the pages of a file: MADV_WILLNEED where they live in the mapping. */
+int mm_read_ahead(struct mm *mm, uint64_t start, uint64_t len);
 /* Brings back private pages that are in swap: MADV_WILLNEED. */
 int mm_swap_in(struct mm *mm, uint64_t start, uint64_t end);
 /* mlock2(2), munlock(2), mlockall(2), munlockall(2); for what is ours. */
@@ -103,6 +105,15 @@ int vma_split_range(struct mm *mm, uint64_t start, uint64_t end);
 /* Write-locks the VMAs in the range, in order; vma_split_range() came before. */
 void vma_lock_range(struct mm *mm, uint64_t start, uint64_t end);
 void vma_unlock_range(struct mm *mm, uint64_t start, uint64_t end);
+/* The same for VMAs that are to be unmapped: what lives only there is written to other frames, or given up when it is clean. */
+int vma_lock_range_to_unmap(struct mm *mm, uint64_t start, uint64_t end);
+/*
+ * Puts a file on shmem frames, see convert.c. Of the space's own file, with its mmap_lock held and no VMA; of any, with no
+ * lock; and of all files mapped in a range, with mmap_lock held.
+ */
+int mm_convert_locked(struct mm *mm, struct address_space *as);
+int mm_make_shared(struct address_space *as);
+int mm_convert_range(struct mm *mm, uint64_t start, uint64_t end);
 /* Takes write-locked VMAs of the range out of the index and the reverse maps (rmap_lock held); a list to dispose of. */
 struct vma *vma_detach_range(struct mm *mm, uint64_t start, uint64_t end);
 /* Gives up what detached VMAs hold; writes back the last mapping of a file. No locks held. First error of that. */

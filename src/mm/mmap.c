@@ -268,7 +268,9 @@ static void *map_frames(const struct mapping *m, int prot)
 	const struct vma *v = m->vma;
 	int flags = (m->rq->flags & KERNEL_FLAGS) | (m->shared ? MAP_SHARED : MAP_PRIVATE);
 
-	if (vma_is_anonymous(v))
+	if (as_is_pool(v->as))
+		flags = (flags & ~MAP_SHARED) | MAP_PRIVATE | MAP_NORESERVE;
+	if (vma_maps_anonymous(v))
 		return sys_mmap((void *)m->rq->addr, m->len, prot, flags | MAP_ANONYMOUS, -1, 0);
 	return sys_mmap((void *)m->rq->addr, m->len, prot, flags, v->as->memfd, (off_t)(v->pgoff << FL_PAGE_SHIFT));
 }
@@ -281,6 +283,8 @@ static int attach_frames(struct mm *mm, const struct mapping *m, uint64_t addr, 
 		err = sys_mprotect((void *)addr, m->len, m->vma->prot);
 	if (!err && (m->vma->flags & VM_DROPPABLE))
 		mm_advise_again(m->vma, addr, m->len);
+	if (!err && as_is_pool(m->as)) /* a file's pages do not belong in a core dump */
+		sys_madvise((void *)addr, m->len, MADV_DONTDUMP);
 	return err;
 }
 
@@ -304,11 +308,34 @@ static int map_and_attach(struct mm *mm, const struct mapping *m, uint64_t *addr
 	return err;
 }
 
-/* The kernel's mapping, the index and the reverse map change together. Caller holds mmap_lock and the VMAs in the way. */
+#define POOL_MIN (256UL << 10) /* smaller mappings are not worth what it costs to change */
+
+/*
+ * Whether the mapping can have pool frames: every page of the file would still be mapped in one place only, and can be read there.
+ * Caller holds rmap_lock.
+ */
+static bool fits_pool(struct mm *mm, const struct mapping *m)
+{
+	uint64_t first = m->vma->pgoff, end = first + (m->len >> FL_PAGE_SHIFT);
+
+	if (!m->shared || !(m->rq->prot & PROT_READ) || m->len < POOL_MIN)
+		return false;
+	for (const struct rmap *r = m->as->rmaps; r; r = r->next)
+		if (r->mmu != mm->mmu || (first < r->pgoff + r->pages && r->pgoff < end))
+			return false;
+	m->as->pool_mmu = mm->mmu;
+	return true;
+}
+
+/*
+ * The kernel's mapping, the index and the reverse map change together. Caller holds mmap_lock and the VMAs in the way. -ESTALE:
+ * the file must have shmem frames.
+ */
 static int place(struct mm *mm, struct mapping *m)
 {
 	struct vma *v = m->vma;
 	uint64_t addr = 0;
+	bool pool;
 	int err = vma_index_prepare(&mm->index);
 
 	if (err)
@@ -316,7 +343,10 @@ static int place(struct mm *mm, struct mapping *m)
 	write_lock(&rmap_lock);
 	if (m->shared && atomic_load(&v->as->handed))
 		v->flags |= VM_HANDED;
-	err = map_and_attach(mm, m, &addr);
+	pool = as_is_pool(v->as) && !(v->flags & VM_HANDED);
+	err = pool && !fits_pool(mm, m) ? -ESTALE : map_and_attach(mm, m, &addr);
+	if (pool && err == -ENOMEM) /* the kernel accounts for anonymous memory otherwise */
+		err = -ESTALE;
 	if (addr) /* the kernel's mapping was made, so what was there is gone, whatever came after */
 		m->replaced = vma_detach_range(mm, addr, addr + m->len);
 	if (!err) {
@@ -364,7 +394,9 @@ static int place_fixed(struct mm *mm, struct mapping *m)
 	err = vma_split_range(mm, addr, end);
 	if (err)
 		return err;
-	vma_lock_range(mm, addr, end);
+	err = vma_lock_range_to_unmap(mm, addr, end);
+	if (err)
+		return err;
 	err = place(mm, m);
 	if (err) {
 		vma_unlock_range(mm, addr, end);
@@ -404,8 +436,9 @@ static int mmap_foreign(struct mm *mm, const struct mmap_request *rq, uint64_t *
 
 	mutex_lock(&mm->mmap_lock);
 	err = mm_any_sealed(mm, rq->addr, end) ? -EPERM : vma_split_range(mm, rq->addr, end);
+	if (!err)
+		err = vma_lock_range_to_unmap(mm, rq->addr, end);
 	if (!err) {
-		vma_lock_range(mm, rq->addr, end);
 		write_lock(&rmap_lock);
 		p = sys_mmap((void *)rq->addr, rq->len, rq->prot, rq->flags, rq->fd, (off_t)rq->offset);
 		if (sys_is_err(p))
@@ -436,7 +469,8 @@ static int map_object(struct mm *mm, struct mapping *m, uint64_t *out)
 
 	if (err)
 		return err;
-	err = mmap_region(mm, m, out);
+	while ((err = mmap_region(mm, m, out)) == -ESTALE && !(err = mm_make_shared(m->as)))
+		;
 	if (err)
 		vma_free_unlinked(m->vma);
 	else if (wants_populate(mm, m->rq))

@@ -89,7 +89,9 @@ static int protect_locked(struct mm *mm, uint64_t addr, uint64_t end, int prot, 
 	int refused, err = 0;
 	uint64_t to = reach(mm, addr, end, prot, whole, &refused);
 
-	if (to > addr)
+	if (to > addr && !(prot & PROT_READ)) /* what lives only there could not be read for write-back */
+		err = mm_convert_range(mm, addr, to);
+	if (!err && to > addr)
 		err = protect_range(mm, addr, to, prot, whole);
 	return err ? err : refused;
 }

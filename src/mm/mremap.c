@@ -17,6 +17,7 @@
 
 #include "cache/filemap.h"
 #include "cache/reclaim.h"
+#include "madvise.h"
 #include "mm.h"
 #include "util/compiler.h"
 
@@ -25,8 +26,8 @@
 struct remap {
 	uint64_t old, old_len, new_len, new_addr;
 	int flags;
-	struct vma *fresh; /* shared: at the new place; private: what growth adds, NULL without growth */
-	struct vma *left;  /* private, MREMAP_DONTUNMAP: what stays at the old place */
+	struct vma *fresh; /* what growth adds; with an old size of 0 all of it; NULL without growth */
+	struct vma *left;  /* MREMAP_DONTUNMAP: what stays at the old place */
 	struct vma *gone;  /* to be disposed of when the locks are free */
 	bool populate;     /* growth of a locked mapping */
 };
@@ -112,7 +113,7 @@ static int unmap_part(struct mm *mm, struct remap *r, uint64_t addr, uint64_t le
 
 /* ---- What the change needs, before it ---- */
 
-/* A VMA that continues `like` as it is at address `at`; nothing but its place is missing. */
+/* A VMA that is as `like` at address `at`, guards apart; nothing but its place is missing. */
 static int make_like(struct mm *mm, const struct vma *like, uint64_t at, struct vma **out)
 {
 	struct vma *n = vma_alloc(mm);
@@ -123,7 +124,7 @@ static int make_like(struct mm *mm, const struct vma *like, uint64_t at, struct 
 	n->as = like->as;
 	n->pgoff = vma_index_of(like, at);
 	n->prot = like->prot;
-	n->flags = like->flags;
+	n->flags = like->flags & ~(unsigned)VM_GUARD;
 	n->advice = like->advice;
 	n->wb_seen = like->wb_seen;
 	*out = n;
@@ -139,8 +140,6 @@ static int prepare(struct mm *mm, struct remap *r, const struct vma *v)
 {
 	int err = vma_index_prepare(&mm->index);
 
-	if (!err && !moves_pages(v))
-		return make_like(mm, v, r->old, &r->fresh);
 	if (!err && r->new_len > r->old_len)
 		err = make_like(mm, v, r->old + r->old_len, &r->fresh);
 	if (!err && (r->flags & MREMAP_DONTUNMAP))
@@ -209,12 +208,24 @@ static void attach_again(struct mm *mm, const struct vma *v, uint64_t addr, uint
 	fl_assert(err == 0);
 }
 
+/* What was said of each VMA that moves to addr, and of what is new; guards stay behind with a mapping that stays. */
+static void advise_run(struct mm *mm, const struct remap *r, uint64_t addr)
+{
+	for (struct vma *v = vma_find(&mm->index, r->old); v && v->start < r->old + r->old_len; v = vma_find(&mm->index, v->end)) {
+		mm_advise_again(v, addr + (v->start - r->old), v->end - v->start);
+		if ((v->flags & VM_GUARD) && (r->flags & MREMAP_DONTUNMAP))
+			sys_madvise((void *)v->start, v->end - v->start, MADV_GUARD_REMOVE);
+	}
+	if (r->fresh)
+		mm_advise_again(r->fresh, addr + r->old_len, r->new_len - r->old_len);
+}
+
 /* The kernel's mapping of the frames once more, registered. */
 static int map_again(struct mm *mm, const struct remap *r, const struct vma *v, uint64_t *addr)
 {
 	int flags = MAP_SHARED | (v->flags & VM_NORESERVE ? MAP_NORESERVE : 0) | (r->flags & MREMAP_FIXED ? MAP_FIXED : 0);
 	void *at = (void *)(r->flags & PLACED ? r->new_addr : 0);
-	void *p = sys_mmap(at, r->new_len, v->prot, flags, v->as->memfd, (off_t)(r->fresh->pgoff << FL_PAGE_SHIFT));
+	void *p = sys_mmap(at, r->new_len, v->prot, flags, v->as->memfd, (off_t)(vma_index_of(v, r->old) << FL_PAGE_SHIFT));
 	int err;
 
 	if (sys_is_err(p))
@@ -223,7 +234,7 @@ static int map_again(struct mm *mm, const struct remap *r, const struct vma *v, 
 	if (err)
 		sys_munmap(p, r->new_len);
 	else
-		mm_advise_again(v, (uint64_t)p, r->new_len);
+		advise_run(mm, r, (uint64_t)p);
 	*addr = (uint64_t)p;
 	return err;
 }
@@ -246,33 +257,6 @@ static int place_shared(struct mm *mm, const struct remap *r, const struct vma *
 }
 
 /* ---- Our side of it. Callers hold mmap_lock, the old VMAs and rmap_lock, all for writing ---- */
-
-static void keep_unlocked(struct mm *mm, struct vma *v)
-{
-	mm_uncharge_locked(v, v->end - v->start);
-	mm_count(mm, v, -1);
-	vma_unlink_rmap(v);
-	v->flags &= ~(unsigned)(VM_LOCKED | VM_LOCKONFAULT);
-	vma_link_rmap(v);
-	mm_count(mm, v, 1);
-}
-
-static void settle_shared(struct mm *mm, struct remap *r, uint64_t addr)
-{
-	uint64_t end = r->old + r->old_len;
-
-	if ((r->fresh->flags & (VM_LOCKED | VM_HANDED)) == VM_LOCKED)
-		filemap_move_locked(r->old_len >> FL_PAGE_SHIFT); /* what was locked there is given back below */
-	if (!(r->flags & MREMAP_DONTUNMAP)) {
-		push_gone(r, vma_detach_range(mm, r->old, end));
-	} else {
-		for (struct vma *v = vma_find(&mm->index, r->old); v && v->start < end; v = vma_find(&mm->index, v->end))
-			keep_unlocked(mm, v);
-		vma_unlock_range(mm, r->old, end);
-	}
-	vma_insert(mm, r->fresh, addr, addr + r->new_len);
-	r->fresh = NULL;
-}
 
 static void move_one(struct mm *mm, struct vma *v, uint64_t to)
 {
@@ -299,7 +283,7 @@ static void renumber(struct mm *mm, struct remap *r, uint64_t addr)
 		r->fresh->pgoff = (addr + r->old_len) >> FL_PAGE_SHIFT;
 }
 
-static void settle_private(struct mm *mm, struct remap *r, uint64_t addr)
+static void settle(struct mm *mm, struct remap *r, uint64_t addr)
 {
 	struct vma *v;
 
@@ -384,10 +368,8 @@ static int change(struct mm *mm, struct remap *r, struct vma *v, uint64_t *out)
 	err = private ? place_private(mm, r, v, out) : place_shared(mm, r, v, out);
 	if (err)
 		vma_unlock_range(mm, r->old, r->old + r->old_len);
-	else if (private)
-		settle_private(mm, r, *out);
 	else
-		settle_shared(mm, r, *out);
+		settle(mm, r, *out);
 	write_unlock(&rmap_lock);
 	return err;
 }
@@ -441,6 +423,7 @@ static int remap_runs(struct mm *mm, struct remap *whole, uint64_t *out)
 		err = remap_run(mm, &r, v, &moved);
 		whole->gone = r.gone;
 		whole->fresh = r.fresh; /* of a move that failed */
+		whole->left = r.left;
 	}
 	*out = whole->new_addr;
 	return err;
@@ -450,6 +433,7 @@ static int remap_locked(struct mm *mm, struct remap *r, uint64_t *out)
 {
 	struct vma *v = vma_find(&mm->index, r->old);
 	uint64_t end;
+	int err;
 
 	if (!v || v->start > r->old)
 		return -EFAULT;
@@ -462,9 +446,12 @@ static int remap_locked(struct mm *mm, struct remap *r, uint64_t *out)
 	*out = r->old;
 	if (!(r->flags & PLACED) && r->new_len <= r->old_len)
 		return r->new_len < r->old_len ? unmap_part(mm, r, r->old + r->new_len, r->old_len - r->new_len) : 0;
+	err = mm_convert_range(mm, r->old, r->old + r->old_len);
+	if (err)
+		return err;
 	if (run_covers(mm, v, r->old, min_u64(r->old_len, r->new_len), &end)) /* what is cut off may be anything */
 		return remap_run(mm, r, v, out);
-	return (r->flags & PLACED) == MREMAP_FIXED && r->old_len == r->new_len ? remap_runs(mm, r, out) : -EFAULT;
+	return (r->flags & MREMAP_FIXED) && r->old_len == r->new_len ? remap_runs(mm, r, out) : -EFAULT;
 }
 
 int mm_mremap(struct mm *mm, uint64_t old, uint64_t old_len, uint64_t new_len, int flags, uint64_t new_addr, uint64_t *out)

@@ -2,9 +2,11 @@
 #include <errno.h>
 
 #include "cache/reclaim.h"
+#include "cache/writeback.h"
 #include "mm.h"
 #include "util/compiler.h"
 #include "util/sys.h"
+#include "vma_part.h"
 
 /* Where the run of VMAs without a hole between them ends that starts with v. */
 static uint64_t run_end(struct mm *mm, const struct vma *v, uint64_t end)
@@ -45,9 +47,10 @@ static int unmap_all(uint64_t start, uint64_t end, uint64_t *done)
 int mm_unmap_split(struct mm *mm, uint64_t start, uint64_t end, bool whole, struct vma **gone)
 {
 	uint64_t done;
-	int err;
+	int err = vma_lock_range_to_unmap(mm, start, end);
 
-	vma_lock_range(mm, start, end);
+	if (err)
+		return err;
 	write_lock(&rmap_lock);
 	err = whole ? unmap_all(start, end, &done) : unmap_ours(mm, start, end, &done);
 	*gone = vma_detach_range(mm, start, done);
@@ -71,6 +74,19 @@ static int munmap_locked(struct mm *mm, uint64_t start, uint64_t end, bool whole
 	return err;
 }
 
+/* Stores to files on pool frames, before the locks are taken; what fails to be written changes its frames and is kept. */
+static void write_back_pool(struct mm *mm, uint64_t start, uint64_t end)
+{
+	struct vma_part p;
+	bool hole;
+
+	for (uint64_t at = start; at < end && vma_next_part(mm, at, end, &p, &hole); at = p.end) {
+		if (as_is_pool(p.as) && !(p.flags & VM_HANDED))
+			writeback_all(p.as);
+		address_space_put(p.as);
+	}
+}
+
 int mm_munmap(struct mm *mm, uint64_t addr, uint64_t len, bool whole)
 {
 	struct vma *gone = NULL;
@@ -79,6 +95,7 @@ int mm_munmap(struct mm *mm, uint64_t addr, uint64_t len, bool whole)
 	if (!len || !range_ok(addr, &len) || addr > TASK_SIZE || len > TASK_SIZE - addr)
 		return -EINVAL;
 	metadata_refill();
+	write_back_pool(mm, addr, addr + len);
 	mutex_lock(&mm->mmap_lock);
 	err = munmap_locked(mm, addr, addr + len, whole, &gone);
 	mutex_unlock(&mm->mmap_lock);

@@ -71,6 +71,26 @@ int mm_pin(struct mm *mm, uint64_t addr, uint64_t len, bool write)
 	return 0;
 }
 
+/* With the VMA locked a run at a time: the pages are installed where it is. */
+int mm_read_ahead(struct mm *mm, uint64_t start, uint64_t len)
+{
+	for (uint64_t at = start, pages = 1; at < start + len; at += pages << FL_PAGE_SHIFT) {
+		struct vma *v = mm_lock_vma(mm, at);
+		struct fault f;
+
+		if (!v)
+			return 0;
+		vma_describe(v, at, &f);
+		pages = min_u64(f.room, (start + len - at) >> FL_PAGE_SHIFT);
+		if (!(v->flags & (VM_HANDED | VM_GUARD)) && as_is_pool(v->as))
+			pages = filemap_readahead(&f, pages);
+		vma_unlock_read(v);
+		if (!pages)
+			return 0;
+	}
+	return 0;
+}
+
 static int populate_handed(uint64_t addr, bool write)
 {
 	return sys_madvise((void *)addr, FL_PAGE_SIZE, write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);

@@ -60,7 +60,10 @@ struct vma {
 	uint64_t anon_pgoff;         /* the same as pgoff: page of the anon object at start; 0 while there is none */
 	uint32_t wb_seen;            /* mmap_lock: errors of write-back reported so far */
 	struct rmap rmap, anon_rmap; /* rmap_lock */
-	struct vma *next;            /* free list, or a list of VMAs taken out */
+	union {
+		struct vma *next; /* free list, or a list of VMAs taken out */
+		uint64_t aside;   /* lock (write), in the index: where its pages are while they change frames */
+	};
 };
 
 /* ---- The index: VMAs of one mm by address; two levels, see vma_index.c ---- */
@@ -124,6 +127,12 @@ static inline uint64_t vma_pages(const struct vma *v)
 static inline bool vma_is_anonymous(const struct vma *v)
 {
 	return v->as->zero;
+}
+
+/* Whether the kernel's mapping is of anonymous memory. */
+static inline bool vma_maps_anonymous(const struct vma *v)
+{
+	return v->as->zero || as_is_pool(v->as);
 }
 
 static inline uint64_t vma_index_of(const struct vma *v, uint64_t addr)

@@ -20,16 +20,17 @@ static bool anon_continues(const struct vma *u, const struct vma *v)
 	return !anon || v->anon_pgoff == u->anon_pgoff + vma_pages(u);
 }
 
+/* Guards are marks in the page table: to the kernel they are no reason. */
 bool vma_continues(const struct vma *u, const struct vma *v)
 {
 	if (v->start != u->end || v->as != u->as || v->pgoff != u->pgoff + vma_pages(u))
 		return false;
-	return v->prot == u->prot && v->flags == u->flags && v->advice == u->advice;
+	return v->prot == u->prot && !((v->flags ^ u->flags) & ~(unsigned)VM_GUARD) && v->advice == u->advice;
 }
 
 static bool can_merge(const struct vma *u, const struct vma *v)
 {
-	if (!vma_continues(u, v) || (u->flags & VM_HUGETLB))
+	if (!vma_continues(u, v) || v->flags != u->flags || (u->flags & VM_HUGETLB))
 		return false;
 	return v->wb_seen == u->wb_seen && anon_continues(u, v);
 }

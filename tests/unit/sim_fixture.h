@@ -52,7 +52,8 @@ static inline void sim_start(const char *inject)
 {
 	struct fl_options o = {.size = sizeof o, .budget = BUDGET, .faults = FL_FAULTS_INLINE};
 
-	fl_exit(); /* what a failed test has left */
+	fl_exit();                              /* what a failed test has left */
+	setenv("FAULTLINE_FRAMES", "shmem", 1); /* the simulated MMU knows mappings of a memfd */
 	if (inject)
 		setenv("FAULTLINE_INJECT", inject, 1);
 	else
