@@ -41,7 +41,10 @@ struct frame_ops {
 	int (*snapshot)(struct address_space *as, uint64_t index, uint32_t n, void *buf);
 	/* Writes n stable pages to the store without a copy; NULL where snapshot is used. */
 	int (*write_out)(struct address_space *as, uint64_t index, uint32_t n);
-	/* Frees the memory of n pages. *kept: pages of memory that remembering them took instead. */
+	/*
+	 * Frees the memory of n clean pages; what lives where it is mapped only gets ready, and goes by frames_zap() after.
+	 * *kept: pages of memory that remembering them took instead.
+	 */
 	int (*drop)(struct address_space *as, uint64_t index, uint32_t n, uint32_t *kept);
 	/* The same for pages nobody will ask for again. */
 	void (*discard)(struct address_space *as, uint64_t index, uint64_t n);
@@ -150,6 +153,16 @@ bool rmap_is_locked(struct address_space *as, uint64_t index);
 uint32_t wb_err_sample(struct address_space *as);
 int wb_err_check(struct address_space *as, uint32_t *since);
 void wb_err_set(struct address_space *as, int err);
+
+/* Neighbouring pages of one object. */
+struct page_run {
+	struct address_space *as;
+	uint64_t index;
+	uint32_t n;
+};
+
+/* Takes runs of pages out of the mappings where they live, all with as few flushes of the TLB as the kernel allows. */
+void frames_zap(const struct page_run *runs, uint32_t n);
 
 /* Frames of a file. */
 int frame_write(struct address_space *as, uint64_t off, const void *buf, uint64_t len);

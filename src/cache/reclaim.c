@@ -55,30 +55,27 @@ static uint32_t run_length(const struct victim *v, uint32_t n)
 	return k;
 }
 
-static int drop_run(struct address_space *as, const struct victim *v, uint32_t n, uint32_t *kept)
-{
-	if (!v[0].lazyfree)
-		return as->frames->drop(as, v[0].key.index, n, kept);
-	as->frames->discard(as, v[0].key.index, n);
-	*kept = 0;
-	return 0;
-}
-
-/* Takes a run of neighbours, locked and EVICTING, out of memory. The address_space is used for the last time before its pages go. */
-static uint32_t evict_run(const struct victim *v, uint32_t n)
+/* Gets a run of neighbours ready, locked and EVICTING, to leave memory; *kept as drop() says. Otherwise they stay. */
+static bool drop_run(const struct victim *v, uint32_t n, uint32_t *kept)
 {
 	struct address_space *as = address_space_of(v[0].key);
-	uint32_t kept, freed = n;
-	int err = drop_run(as, v, n, &kept);
 
-	if (err) {
-		for (uint32_t i = 0; i < n; i++) {
-			page_rescue(v[i].pfn);
-			page_unlock(v[i].pfn);
-		}
-		return 0;
+	*kept = 0;
+	if (v[0].lazyfree || !as->frames->drop(as, v[0].key.index, n, kept))
+		return true;
+	for (uint32_t i = 0; i < n; i++) {
+		page_rescue(v[i].pfn);
+		page_unlock(v[i].pfn);
 	}
-	freed = freed > kept ? freed - kept : 0;
+	return false;
+}
+
+/* The pages have left their frames. The address_space is used for the last time before they leave the table. */
+static uint32_t finish_run(const struct victim *v, uint32_t n, uint32_t kept)
+{
+	struct address_space *as = address_space_of(v[0].key);
+	uint32_t freed = n > kept ? n - kept : 0;
+
 	report_add(&as->report->evictions, n);
 	if (as_is_anon(as) && !v[0].lazyfree)
 		report_add(&as->report->swapped_out, n);
@@ -89,15 +86,34 @@ static uint32_t evict_run(const struct victim *v, uint32_t n)
 	return freed;
 }
 
+struct eviction {
+	struct victim *v;
+	uint32_t n, kept;
+};
+
+/* Takes victims out of memory, run by run; what lives where it is mapped goes for all runs at once. */
 static uint32_t evict_batch(struct victim *v, uint32_t n)
 {
-	uint32_t freed = 0, k;
+	struct eviction runs[BATCH];
+	struct page_run mapped[BATCH] = {{0}};
+	uint32_t nruns = 0, nmapped = 0, freed = 0, k;
 
 	sort_victims(v, n);
 	for (uint32_t i = 0; i < n; i += k) {
+		struct address_space *as = address_space_of(v[i].key);
+		struct eviction *e = &runs[nruns];
+
 		k = run_length(v + i, n - i);
-		freed += evict_run(v + i, k);
+		*e = (struct eviction){.v = v + i, .n = k};
+		if (!drop_run(e->v, k, &e->kept))
+			continue;
+		nruns++;
+		if (as_lives_mapped(as))
+			mapped[nmapped++] = (struct page_run){.as = as, .index = e->v[0].key.index, .n = k};
 	}
+	frames_zap(mapped, nmapped);
+	for (uint32_t i = 0; i < nruns; i++)
+		freed += finish_run(runs[i].v, runs[i].n, runs[i].kept);
 	return freed;
 }
 
@@ -208,7 +224,7 @@ static bool cool_locked(pfn_t pfn, const struct address_space *as, uint64_t firs
 	if (!out || !evictable(pfn))
 		return false;
 	v = begin_evict(pfn);
-	evict_run(&v, 1);
+	evict_batch(&v, 1);
 	return true;
 }
 

@@ -34,7 +34,7 @@ static pfn_t lock_settled(struct page_key key)
  * Takes a page out of the table; false when it is not there. Private pages are freed here, those of a file by one punch
  * for the whole range after: until then a fault would find frame memory that the table does not know, and drop it.
  */
-static bool forget_one(struct address_space *as, struct page_key key)
+static bool forget_one(struct address_space *as, struct page_key key, bool zap)
 {
 	pfn_t pfn = lock_settled(key);
 
@@ -44,7 +44,7 @@ static bool forget_one(struct address_space *as, struct page_key key)
 		as_count_dirty(as, -1);
 	filemap_forget_pins(page_pins_of(page_word(pfn)));
 	page_discard(pfn);
-	if (as_lives_mapped(as))
+	if (zap && as_lives_mapped(as))
 		as->frames->discard(as, key.index, 1);
 	as_count_page(as, -1);
 	page_remove(pfn);
@@ -64,34 +64,39 @@ static bool in_range(pfn_t pfn, const struct address_space *as, uint64_t first, 
 	return yes;
 }
 
-static uint64_t forget_range(struct address_space *as, uint64_t first, uint64_t last)
+static uint64_t forget_range(struct address_space *as, uint64_t first, uint64_t last, bool zap)
 {
 	pfn_t high = page_table_high();
 	uint64_t n = 0;
 
 	if (last - first < high / 4) {
 		for (uint64_t i = first; i <= last && atomic_load(&as->nr_pages); i++)
-			n += forget_one(as, (struct page_key){.as = as->id, .index = i});
+			n += forget_one(as, (struct page_key){.as = as->id, .index = i}, zap);
 		return n;
 	}
 	for (pfn_t p = 0; p < high && atomic_load(&as->nr_pages); p++) {
 		struct page_key key;
 
 		if (in_range(p, as, first, last, &key))
-			n += forget_one(as, key);
+			n += forget_one(as, key, zap);
 	}
 	return n;
 }
 
 void truncate_pages(struct address_space *as, uint64_t first, uint64_t last)
 {
-	uint64_t n = forget_range(as, first, last);
+	uint64_t n = forget_range(as, first, last, true);
 
 	if (n && !as_lives_mapped(as))
 		as->frames->discard(as, first, last - first + 1);
 	budget_release(n);
 	if (as_is_anon(as))
 		anon_clear_swapped(as, first, min_u64(last - first + 1, as->anon_pages - first));
+}
+
+void forget_zapped_pages(struct address_space *as, uint64_t first, uint64_t last)
+{
+	budget_release(forget_range(as, first, last, false));
 }
 
 static void discard_if_clean(struct address_space *as, struct page_key key)

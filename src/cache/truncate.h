@@ -10,6 +10,8 @@
 
 /* Takes the pages [first, last] out of memory whatever they hold, and forgets what swap has of them. */
 void truncate_pages(struct address_space *as, uint64_t first, uint64_t last);
+/* The same for clean pages that are out of their mapping, where they lived, already. */
+void forget_zapped_pages(struct address_space *as, uint64_t first, uint64_t last);
 /*
  * The file has a new size: pages beyond it go, private copies too; the rest of the last page reads as zeros.
  */

@@ -266,11 +266,14 @@ static struct address_space *dirty_pool(struct mm *mm, uint64_t start, uint64_t 
 	return NULL;
 }
 
+/* All are clean: the memory goes with one call, before what is known of it. */
 static void forget_pages(struct mm *mm, uint64_t start, uint64_t end)
 {
 	for (struct vma *v = vma_find(&mm->index, start); v && v->start < end; v = vma_find(&mm->index, v->end))
-		if (as_is_pool(v->as) && !(v->flags & VM_HANDED))
-			truncate_pages(v->as, v->pgoff, v->pgoff + vma_pages(v) - 1);
+		if (as_is_pool(v->as) && !(v->flags & VM_HANDED)) {
+			mm->mmu->ops->zap(mm->mmu, v->start, v->end - v->start);
+			forget_zapped_pages(v->as, v->pgoff, v->pgoff + vma_pages(v) - 1);
+		}
 }
 
 int vma_lock_range_to_unmap(struct mm *mm, uint64_t start, uint64_t end)

@@ -290,7 +290,8 @@ static void settle(struct mm *mm, struct remap *r, uint64_t addr)
 	if (addr == r->old) {
 		vma_unlock_range(mm, r->old, r->old + r->old_len);
 	} else {
-		renumber(mm, r, addr);
+		if (r->old_len)
+			renumber(mm, r, addr);
 		while ((v = vma_find(&mm->index, r->old)) && v->start < r->old + r->old_len)
 			move_one(mm, v, addr + (v->start - r->old));
 	}
@@ -446,7 +447,7 @@ static int remap_locked(struct mm *mm, struct remap *r, uint64_t *out)
 	*out = r->old;
 	if (!(r->flags & PLACED) && r->new_len <= r->old_len)
 		return r->new_len < r->old_len ? unmap_part(mm, r, r->old + r->new_len, r->old_len - r->new_len) : 0;
-	err = mm_convert_range(mm, r->old, r->old + r->old_len);
+	err = mm_convert_range(mm, r->old, r->old + max_u64(r->old_len, FL_PAGE_SIZE));
 	if (err)
 		return err;
 	if (run_covers(mm, v, r->old, min_u64(r->old_len, r->new_len), &end)) /* what is cut off may be anything */

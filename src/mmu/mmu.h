@@ -20,6 +20,12 @@ enum {
 	MMU_ANON = 2, /* of attach(): anonymous memory, without frames behind it */
 };
 
+struct mmu_range {
+	uint64_t addr, len;
+};
+
+#define MMU_RANGES 64
+
 struct mmu_ops {
 	const char *name;
 	/* Faults in the range come to us from now on. The mapping must be fresh: nothing touched. */
@@ -40,6 +46,8 @@ struct mmu_ops {
 	int (*break_cow)(struct mmu *m, uint64_t addr);
 	/* Takes pages out of the mapping; private ones are lost. */
 	int (*zap)(struct mmu *m, uint64_t addr, uint64_t len);
+	/* The same for several ranges at once, up to MMU_RANGES. */
+	void (*zap_many)(struct mmu *m, const struct mmu_range *ranges, uint32_t n);
 	/* Accesses to the page, which is not mapped, fail from now on until it is filled. NULL where that is not needed. */
 	int (*poison)(struct mmu *m, uint64_t addr);
 	/* A thread that faulted there looks again (nothing to do for inline faults). */

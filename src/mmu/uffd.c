@@ -3,14 +3,22 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 
 #include "uffd_abi.h"
 #include "util/compiler.h"
 #include "util/fd.h"
 #include "util/sys.h"
 
+#ifndef SYS_process_madvise
+#define SYS_process_madvise 440
+#endif
+#ifndef PIDFD_SELF_THREAD
+#define PIDFD_SELF_THREAD (-10000)
+#endif
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
@@ -203,6 +211,29 @@ int uffd_zap(struct mmu *m, uint64_t addr, uint64_t len)
 {
 	(void)m;
 	return sys_madvise((void *)addr, len, MADV_DONTNEED);
+}
+
+/* One flush for all, where a process may advise itself so (Linux 6.15). What a failed call has left is done one by one. */
+void uffd_zap_many(struct mmu *m, const struct mmu_range *ranges, uint32_t n)
+{
+	static _Atomic bool cannot;
+	struct iovec iov[MMU_RANGES];
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		iov[i] = (struct iovec){.iov_base = (void *)ranges[i].addr, .iov_len = ranges[i].len};
+		bytes += ranges[i].len;
+	}
+	if (n > 1 && !atomic_load(&cannot)) {
+		long done = sys_call(SYS_process_madvise, PIDFD_SELF_THREAD, (long)iov, n, MADV_DONTNEED, 0, 0);
+
+		if (done == (long)bytes)
+			return;
+		if (done == -EBADF || done == -EINVAL || done == -EPERM || done == -ENOSYS)
+			atomic_store(&cannot, true);
+	}
+	for (uint32_t i = 0; i < n; i++)
+		uffd_zap(m, ranges[i].addr, ranges[i].len);
 }
 
 void uffd_wake(struct mmu *m, uint64_t addr, uint64_t len)

@@ -48,6 +48,7 @@ static const struct mmu_ops inline_ops = {
 	.unprotect = uffd_unprotect,
 	.break_cow = uffd_break_cow,
 	.zap = uffd_zap,
+	.zap_many = uffd_zap_many,
 	.wake = inline_wake,
 	.destroy = inline_destroy,
 	.fork_child = inline_fork_child,

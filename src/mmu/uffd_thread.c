@@ -155,6 +155,7 @@ static const struct mmu_ops thread_ops = {
 	.protect = uffd_protect,
 	.unprotect = uffd_unprotect,
 	.zap = uffd_zap,
+	.zap_many = uffd_zap_many,
 	.poison = uffd_poison,
 	.wake = uffd_wake,
 	.destroy = thread_destroy,

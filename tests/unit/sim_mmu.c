@@ -517,9 +517,16 @@ static int sim_fork_child(struct mmu *m)
 	return -ENOSYS;
 }
 
+static void sim_zap_many(struct mmu *m, const struct mmu_range *ranges, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		m->ops->zap(m, ranges[i].addr, ranges[i].len);
+}
+
 static const struct mmu_ops sim_ops = {
 	.name = "simulated",
 	.attach = sim_attach,
+	.zap_many = sim_zap_many,
 	.copy = sim_copy,
 	.map = sim_map,
 	.protect = sim_protect,

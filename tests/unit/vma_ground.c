@@ -96,6 +96,12 @@ static void woken(struct mmu *m, uint64_t addr, uint64_t len)
 	range_done(m, addr, len);
 }
 
+static void ranges_done(struct mmu *m, const struct mmu_range *ranges, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		range_done(m, ranges[i].addr, ranges[i].len);
+}
+
 static void destroyed(struct mmu *m)
 {
 	free(m);
@@ -112,6 +118,7 @@ int __wrap_uffd_inline_create(struct mmu **out)
 		.unprotect = range_done,
 		.break_cow = broken_cow,
 		.zap = range_done,
+		.zap_many = ranges_done,
 		.wake = woken,
 		.destroy = destroyed,
 	};
