@@ -42,7 +42,7 @@ struct frame_ops {
 	/* Writes n stable pages to the store without a copy; NULL where snapshot is used. */
 	int (*write_out)(struct address_space *as, uint64_t index, uint32_t n);
 	/*
-	 * Frees the memory of n clean pages; what lives where it is mapped only gets ready, and goes by frames_zap() after.
+	 * Frees the memory of n clean pages; what lives where it is mapped only gets ready, and goes by frames_zap_add() after.
 	 * *kept: pages of memory that remembering them took instead.
 	 */
 	int (*drop)(struct address_space *as, uint64_t index, uint32_t n, uint32_t *kept);
@@ -154,15 +154,18 @@ uint32_t wb_err_sample(struct address_space *as);
 int wb_err_check(struct address_space *as, uint32_t *since);
 void wb_err_set(struct address_space *as, int err);
 
-/* Neighbouring pages of one object. */
-struct page_run {
-	struct address_space *as;
-	uint64_t index;
+/*
+ * Takes runs of pages out of the mappings where they live, with few flushes of the TLB: begin, any number of adds, end. Holds
+ * rmap_lock (read) from begin to end. Small, since it lies on the stack of a signal handler.
+ */
+struct frames_zap {
+	struct mmu *mmu;
+	struct mmu_range range[MMU_RANGES];
 	uint32_t n;
 };
-
-/* Takes runs of pages out of the mappings where they live, all with as few flushes of the TLB as the kernel allows. */
-void frames_zap(const struct page_run *runs, uint32_t n);
+void frames_zap_begin(struct frames_zap *z);
+void frames_zap_add(struct frames_zap *z, struct address_space *as, uint64_t index, uint64_t n);
+void frames_zap_end(struct frames_zap *z);
 
 /* Frames of a file. */
 int frame_write(struct address_space *as, uint64_t off, const void *buf, uint64_t len);

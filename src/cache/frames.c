@@ -312,21 +312,20 @@ static void mapped_discard(struct address_space *as, uint64_t index, uint64_t n)
 	read_unlock(&rmap_lock);
 }
 
-/* Ranges of one address space that are zapped with one call. */
-struct zap {
-	struct mmu *mmu;
-	struct mmu_range range[MMU_RANGES];
-	uint32_t n;
-};
+void frames_zap_begin(struct frames_zap *z)
+{
+	z->n = 0;
+	read_lock(&rmap_lock);
+}
 
-static void zap_flush(struct zap *z)
+static void zap_flush(struct frames_zap *z)
 {
 	if (z->n)
 		z->mmu->ops->zap_many(z->mmu, z->range, z->n);
 	z->n = 0;
 }
 
-static void zap_add(struct zap *z, struct mmu *mmu, uint64_t addr, uint64_t len)
+static void zap_range(struct frames_zap *z, struct mmu *mmu, uint64_t addr, uint64_t len)
 {
 	if (z->n == MMU_RANGES || z->mmu != mmu)
 		zap_flush(z);
@@ -334,23 +333,23 @@ static void zap_add(struct zap *z, struct mmu *mmu, uint64_t addr, uint64_t len)
 	z->range[z->n++] = (struct mmu_range){.addr = addr, .len = len};
 }
 
-void frames_zap(const struct page_run *runs, uint32_t n)
+void frames_zap_add(struct frames_zap *z, struct address_space *as, uint64_t index, uint64_t n)
 {
-	struct zap z = {.n = 0};
+	for (uint64_t k, done = 0; done < n; done += k) {
+		struct mmu *mmu;
+		uint64_t addr;
 
-	read_lock(&rmap_lock);
-	for (uint32_t i = 0; i < n; i++)
-		for (uint64_t k, done = 0; done < runs[i].n; done += k) {
-			struct mmu *mmu;
-			uint64_t addr;
+		k = mapped_part(as, index + done, n - done, &mmu, &addr);
+		if (k)
+			zap_range(z, mmu, addr, k << FL_PAGE_SHIFT);
+		else
+			k = 1;
+	}
+}
 
-			k = mapped_part(runs[i].as, runs[i].index + done, runs[i].n - done, &mmu, &addr);
-			if (k)
-				zap_add(&z, mmu, addr, k << FL_PAGE_SHIFT);
-			else
-				k = 1;
-		}
-	zap_flush(&z);
+void frames_zap_end(struct frames_zap *z)
+{
+	zap_flush(z);
 	read_unlock(&rmap_lock);
 }
 

@@ -17,21 +17,28 @@
 
 #define BATCH 64
 
+/* Small, since 64 of them lie on the stack of a signal handler: lazyfree (swap has no copy, and need not), object, index. */
 struct victim {
-	struct page_key key;
+	uint64_t key;
 	pfn_t pfn;
-	bool lazyfree; /* swap has no copy, and need not */
-};
+} __attribute__((packed, aligned(4)));
+
+#define VICTIM_LAZYFREE (1ULL << 56)
+
+static struct page_key key_of(const struct victim *v)
+{
+	return (struct page_key){.as = (uint16_t)(v->key >> 40), .index = v->key & PAGE_INDEX_MAX};
+}
+
+static struct address_space *object_of(const struct victim *v)
+{
+	return address_space_of(key_of(v));
+}
 
 static _Atomic uint32_t hand;
 
 /* Entries that one turn of the hand takes, so that several reclaimers sweep different parts. */
 #define STEP 16
-
-static bool before(const struct victim *a, const struct victim *b)
-{
-	return a->key.as != b->key.as ? a->key.as < b->key.as : a->key.index < b->key.index;
-}
 
 /* Nearly sorted already: pages read together lie together in the table. */
 static void sort_victims(struct victim *v, uint32_t n)
@@ -40,7 +47,7 @@ static void sort_victims(struct victim *v, uint32_t n)
 		struct victim x = v[i];
 		uint32_t j = i;
 
-		for (; j > 0 && before(&x, &v[j - 1]); j--)
+		for (; j > 0 && x.key < v[j - 1].key; j--)
 			v[j] = v[j - 1];
 		v[j] = x;
 	}
@@ -50,7 +57,7 @@ static uint32_t run_length(const struct victim *v, uint32_t n)
 {
 	uint32_t k = 1;
 
-	while (k < n && v[k].key.as == v[0].key.as && v[k].key.index == v[0].key.index + k && v[k].lazyfree == v[0].lazyfree)
+	while (k < n && v[k].key == v[0].key + k)
 		k++;
 	return k;
 }
@@ -58,10 +65,10 @@ static uint32_t run_length(const struct victim *v, uint32_t n)
 /* Gets a run of neighbours ready, locked and EVICTING, to leave memory; *kept as drop() says. Otherwise they stay. */
 static bool drop_run(const struct victim *v, uint32_t n, uint32_t *kept)
 {
-	struct address_space *as = address_space_of(v[0].key);
+	struct address_space *as = object_of(v);
 
 	*kept = 0;
-	if (v[0].lazyfree || !as->frames->drop(as, v[0].key.index, n, kept))
+	if ((v[0].key & VICTIM_LAZYFREE) || !as->frames->drop(as, key_of(v).index, n, kept))
 		return true;
 	for (uint32_t i = 0; i < n; i++) {
 		page_rescue(v[i].pfn);
@@ -73,11 +80,11 @@ static bool drop_run(const struct victim *v, uint32_t n, uint32_t *kept)
 /* The pages have left their frames. The address_space is used for the last time before they leave the table. */
 static uint32_t finish_run(const struct victim *v, uint32_t n, uint32_t kept)
 {
-	struct address_space *as = address_space_of(v[0].key);
+	struct address_space *as = object_of(v);
 	uint32_t freed = n > kept ? n - kept : 0;
 
 	report_add(&as->report->evictions, n);
-	if (as_is_anon(as) && !v[0].lazyfree)
+	if (as_is_anon(as) && !(v[0].key & VICTIM_LAZYFREE))
 		report_add(&as->report->swapped_out, n);
 	as_count_page(as, -(int)n);
 	for (uint32_t i = 0; i < n; i++)
@@ -86,34 +93,43 @@ static uint32_t finish_run(const struct victim *v, uint32_t n, uint32_t kept)
 	return freed;
 }
 
+/* A run among the victims. Bytes: this lies on the stack of a signal handler, which may be small. */
 struct eviction {
-	struct victim *v;
-	uint32_t n, kept;
+	uint8_t first, n, kept;
 };
+
+_Static_assert(BATCH <= UINT8_MAX, "a run is counted in bytes");
+
+static void zap_runs(const struct victim *v, const struct eviction *runs, uint32_t nruns)
+{
+	struct frames_zap z;
+
+	frames_zap_begin(&z);
+	for (uint32_t i = 0; i < nruns; i++) {
+		const struct victim *first = &v[runs[i].first];
+
+		if (as_lives_mapped(object_of(first)))
+			frames_zap_add(&z, object_of(first), key_of(first).index, runs[i].n);
+	}
+	frames_zap_end(&z);
+}
 
 /* Takes victims out of memory, run by run; what lives where it is mapped goes for all runs at once. */
 static uint32_t evict_batch(struct victim *v, uint32_t n)
 {
 	struct eviction runs[BATCH];
-	struct page_run mapped[BATCH] = {{0}};
-	uint32_t nruns = 0, nmapped = 0, freed = 0, k;
+	uint32_t nruns = 0, freed = 0, k, kept;
 
 	sort_victims(v, n);
 	for (uint32_t i = 0; i < n; i += k) {
-		struct address_space *as = address_space_of(v[i].key);
-		struct eviction *e = &runs[nruns];
-
 		k = run_length(v + i, n - i);
-		*e = (struct eviction){.v = v + i, .n = k};
-		if (!drop_run(e->v, k, &e->kept))
-			continue;
-		nruns++;
-		if (as_lives_mapped(as))
-			mapped[nmapped++] = (struct page_run){.as = as, .index = e->v[0].key.index, .n = k};
+		if (drop_run(v + i, k, &kept))
+			runs[nruns++] = (struct eviction){.first = (uint8_t)i, .n = (uint8_t)k, .kept = (uint8_t)kept};
 	}
-	frames_zap(mapped, nmapped);
+	if (nruns)
+		zap_runs(v, runs, nruns);
 	for (uint32_t i = 0; i < nruns; i++)
-		freed += finish_run(runs[i].v, runs[i].n, runs[i].kept);
+		freed += finish_run(v + runs[i].first, runs[i].n, runs[i].kept);
 	return freed;
 }
 
@@ -137,8 +153,11 @@ static bool evictable(pfn_t pfn)
 
 static struct victim begin_evict(pfn_t pfn)
 {
+	struct page_key key = page_key(pfn);
+
 	page_begin_evict(pfn);
-	return (struct victim){.key = page_key(pfn), .pfn = pfn, .lazyfree = page_word(pfn) & PG_LAZYFREE};
+	return (struct victim){.key = (uint64_t)key.as << 40 | key.index | (page_word(pfn) & PG_LAZYFREE ? VICTIM_LAZYFREE : 0),
+			       .pfn = pfn};
 }
 
 /* Locks a clean page for eviction. */

@@ -20,11 +20,12 @@ enum {
 	MMU_ANON = 2, /* of attach(): anonymous memory, without frames behind it */
 };
 
+/* Laid out as a struct iovec. */
 struct mmu_range {
 	uint64_t addr, len;
 };
 
-#define MMU_RANGES 64
+#define MMU_RANGES 32
 
 struct mmu_ops {
 	const char *name;

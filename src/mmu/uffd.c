@@ -213,19 +213,19 @@ int uffd_zap(struct mmu *m, uint64_t addr, uint64_t len)
 	return sys_madvise((void *)addr, len, MADV_DONTNEED);
 }
 
-/* One flush for all, where a process may advise itself so (Linux 6.15). What a failed call has left is done one by one. */
+_Static_assert(sizeof(struct mmu_range) == sizeof(struct iovec) && offsetof(struct mmu_range, len) == offsetof(struct iovec, iov_len),
+	       "a range is passed on as an iovec");
+
+/* One flush for all, where a process may advise itself so (Linux 6.14). What a failed call has left is done one by one. */
 void uffd_zap_many(struct mmu *m, const struct mmu_range *ranges, uint32_t n)
 {
 	static _Atomic bool cannot;
-	struct iovec iov[MMU_RANGES];
 	uint64_t bytes = 0;
 
-	for (uint32_t i = 0; i < n; i++) {
-		iov[i] = (struct iovec){.iov_base = (void *)ranges[i].addr, .iov_len = ranges[i].len};
+	for (uint32_t i = 0; i < n; i++)
 		bytes += ranges[i].len;
-	}
 	if (n > 1 && !atomic_load(&cannot)) {
-		long done = sys_call(SYS_process_madvise, PIDFD_SELF_THREAD, (long)iov, n, MADV_DONTNEED, 0, 0);
+		long done = sys_call(SYS_process_madvise, PIDFD_SELF_THREAD, (long)ranges, n, MADV_DONTNEED, 0, 0);
 
 		if (done == (long)bytes)
 			return;
