@@ -171,7 +171,7 @@ static void follow(const struct stat *st, const char *why)
 	if (!as)
 		return;
 	g = sigguard_enter();
-	mm_hand_over(as, why);
+	mm_hand_over(as, why, false);
 	sigguard_leave(g);
 	file_io_put(as);
 }

@@ -198,7 +198,7 @@ static int hand_over_one(struct address_space *as, void *arg)
 {
 	(void)arg;
 	if (as->store->writable && !as->kernels && !as->scratch)
-		mm_hand_over(as, NULL);
+		mm_hand_over(as, NULL, true);
 	return 0;
 }
 

@@ -208,7 +208,9 @@ ssize_t file_io_pread(int fd, void *buf, size_t len, off_t off)
 		n = off < 0 ? 0 : file_io_sync(as, (uint64_t)off, len);
 		file_io_put(as);
 	}
-	return n < 0 ? n : in_pieces(sys_pread, fd, buf, readable(fd, len, off), off, true);
+	if (n < 0)
+		return n;
+	return is_absurd(buf, len) ? sys_pread(fd, buf, len, off) : in_pieces(sys_pread, fd, buf, readable(fd, len, off), off, true);
 }
 
 /* What the kernel did to the file, told to the cache: the write, or what comes of looking at it after. */

@@ -586,12 +586,14 @@ void address_space_fork_prepare(void)
 	fork_holds_rmap = swap_in_use();
 	if (fork_holds_rmap)
 		write_lock(&rmap_lock);
+	arena_fork_prepare(&arena);
 	swap_fork_prepare();
 }
 
 void address_space_fork_parent(void)
 {
 	swap_fork_parent();
+	arena_fork_done(&arena);
 	if (fork_holds_rmap)
 		write_unlock(&rmap_lock);
 	mutex_unlock(&files_lock);
@@ -678,7 +680,7 @@ int address_space_fork_child(uint64_t *pages)
 		write_unlock(&rmap_lock);
 	mutex_unlock(&files_lock);
 	rwlock_init(&rmap_lock, RANK_RMAP);
-	mutex_init(&arena.lock, RANK_ARENA);
+	arena_fork_done(&arena);
 	err = swap_fork_child();
 	return err ? err : fork_all(pages);
 }

@@ -51,7 +51,7 @@ static int hand_over_writable(struct address_space *as, void *arg)
 	if (!as->store->writable || as->kernels)
 		return 0;
 	if (any_inherited(as))
-		mm_hand_over(as, as->scratch ? NULL : WHY);
+		mm_hand_over(as, as->scratch ? NULL : WHY, false);
 	else if (!as->scratch)
 		writeback_all(as); /* stores of mappings that are gone: the child reads the file */
 	return 0;

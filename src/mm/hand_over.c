@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Handing over: shared mappings of a file become plain kernel mappings of it, in place, while the program runs. What
- * was stored goes to the file first; while that is so, accesses wait for the VMA's lock.
+ * Handing over: the mappings of a file become plain kernel mappings of it, in place, while the program runs. What was
+ * stored goes to the file first; while that is so, accesses wait for the VMA's lock.
+ *
+ * Private mappings go along, with their private pages, since Linux shows in them what is stored through shared ones. They
+ * are prepared beside the old mapping (vma->aside), which the kernel then replaces in one step; one that cannot be
+ * prepared stays ours.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 
 #include "cache/truncate.h"
 #include "cache/writeback.h"
@@ -16,7 +21,7 @@
 
 static bool concerns(const struct vma *v, const struct address_space *as)
 {
-	return v->as == as && (v->flags & VM_SHARED) && !(v->flags & VM_HANDED);
+	return v->as == as && !(v->flags & VM_HANDED);
 }
 
 /* Calls fn for each mapping concerned, in all spaces, by address. Caller holds every mmap_lock. First error. */
@@ -35,14 +40,129 @@ static int for_each_concerned(struct address_space *as, int (*fn)(struct vma *v)
 static int lock_one(struct vma *v)
 {
 	vma_lock_write(v);
+	v->aside = 0;
 	return 0;
+}
+
+/* ---- Private mappings, prepared ---- */
+
+static int kernel_copy(void *to, uint64_t from)
+{
+	struct iovec local = {.iov_base = to, .iov_len = FL_PAGE_SIZE}, remote = {.iov_base = (void *)from, .iov_len = FL_PAGE_SIZE};
+	long n = sys_call(SYS_process_vm_readv, sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0), (long)&local, 1, (long)&remote, 1, 0);
+
+	return n == (long)FL_PAGE_SIZE ? 0 : n < 0 ? (int)n : -EFAULT;
+}
+
+/* Stores to the page wait for the VMA from now on, so what is copied is all there will be. */
+static int copy_page(struct vma *v, pfn_t pfn, uint64_t aside)
+{
+	struct page_key k = page_key(pfn);
+	uint64_t in_vma = (k.index - v->anon_pgoff) << FL_PAGE_SHIFT;
+	int err;
+
+	if (page_state_of(page_word(pfn)) == PAGE_ABSENT || k.as != v->anon->id || k.index < v->anon_pgoff || in_vma >= v->end - v->start)
+		return 0;
+	err = v->mm->mmu->ops->protect(v->mm->mmu, v->start + in_vma, FL_PAGE_SIZE);
+	return err ? err : kernel_copy((void *)(aside + in_vma), v->start + in_vma);
+}
+
+static int copy_resident(struct vma *v, uint64_t aside)
+{
+	pfn_t high = page_table_high();
+	int err = 0;
+
+	for (pfn_t p = 0; p < high && !err; p++) {
+		if (page_state_of(page_word(p)) == PAGE_ABSENT || page_key(p).as != v->anon->id)
+			continue;
+		page_lock(p);
+		err = copy_page(v, p, aside);
+		page_unlock(p);
+	}
+	return err;
+}
+
+/* What left memory meanwhile is in swap by now; nothing comes back while the VMA is locked. */
+static int copy_swapped(struct vma *v, uint64_t aside)
+{
+	struct store *swap = v->anon->store;
+	int err = 0;
+
+	for (uint64_t i = 0; i < vma_pages(v) && atomic_load(&v->anon->nr_swapped) && !err; i++) {
+		uint64_t index = v->anon_pgoff + i;
+		ssize_t n = FL_PAGE_SIZE;
+
+		if (anon_is_swapped(v->anon, index) && page_find((struct page_key){.as = v->anon->id, .index = index}) == PFN_NONE)
+			n = swap->ops->read(swap, (void *)(aside + (i << FL_PAGE_SHIFT)), FL_PAGE_SIZE, index << FL_PAGE_SHIFT);
+		err = n < 0 ? (int)n : 0;
+	}
+	return err;
+}
+
+/* The kernel reads the pages, which the program may have made unreadable. */
+static int copy_private(struct vma *v, uint64_t aside)
+{
+	int err = v->prot & PROT_READ ? 0 : sys_mprotect((void *)v->start, v->end - v->start, v->prot | PROT_READ);
+
+	if (!err)
+		err = copy_resident(v, aside);
+	return err ? err : copy_swapped(v, aside);
+}
+
+static int prepare_private(struct vma *v)
+{
+	uint64_t len = v->end - v->start;
+	int flags = MAP_PRIVATE | (v->flags & VM_NORESERVE ? MAP_NORESERVE : 0), err = 0;
+	void *p;
+
+	if ((v->flags & VM_SHARED) || (v->flags & VM_GUARD))
+		return 0;
+	p = sys_mmap(NULL, len, PROT_READ | PROT_WRITE, flags, file_store_fd(v->as->store), (off_t)(v->pgoff << FL_PAGE_SHIFT));
+	if (sys_is_err(p))
+		return 0;
+	if (v->anon)
+		err = copy_private(v, (uint64_t)p);
+	if (!err)
+		err = sys_mprotect(p, len, v->prot);
+	if (err)
+		sys_munmap(p, len);
+	else
+		v->aside = (uint64_t)p;
+	return 0;
+}
+
+static void forget_private(struct vma *v)
+{
+	struct address_space *anon = v->anon;
+
+	if (!anon)
+		return;
+	truncate_pages(anon, v->anon_pgoff, v->anon_pgoff + vma_pages(v) - 1);
+	atomic_store(&v->anon, NULL);
+	v->anon_pgoff = 0;
+	address_space_put_anon(anon);
+}
+
+/* ---- In the place of ours ---- */
+
+static void *put_in_place(struct vma *v)
+{
+	uint64_t len = v->end - v->start;
+
+	if (!(v->flags & VM_SHARED))
+		return sys_mremap((void *)v->aside, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, (void *)v->start);
+	return sys_mmap((void *)v->start, len, v->prot, MAP_SHARED | MAP_FIXED, file_store_fd(v->as->store),
+			(off_t)(v->pgoff << FL_PAGE_SHIFT));
 }
 
 static int replace_one(struct vma *v)
 {
-	void *p = sys_mmap((void *)v->start, v->end - v->start, v->prot, MAP_SHARED | MAP_FIXED, file_store_fd(v->as->store),
-			   (off_t)(v->pgoff << FL_PAGE_SHIFT));
+	void *p;
 
+	if (!(v->flags & VM_SHARED) && !v->aside)
+		return 0;
+	p = put_in_place(v);
+	v->aside = 0;
 	if (sys_is_err(p))
 		return sys_err(p);
 	vma_unlink_rmap(v);
@@ -58,8 +178,10 @@ static int mark_one(struct vma *v)
 {
 	bool replaced = !v->rmap.link;
 
-	if (replaced)
+	if (replaced) {
+		forget_private(v);
 		v->flags |= VM_HANDED;
+	}
 	vma_unlock_write(v);
 	return 0;
 }
@@ -85,7 +207,7 @@ static void unlock_spaces(void)
  * over before it has put into the file. With the VMAs locked, a page written back cannot become dirty again. Pinned pages
  * stay dirty, though: they leave the cache with all others, before anyone can write them back over later stores.
  */
-static int hand_over(struct address_space *as)
+static int hand_over(struct address_space *as, bool ends)
 {
 	int err;
 
@@ -95,6 +217,8 @@ static int hand_over(struct address_space *as)
 	write_lock(&as->invalidate_lock);
 	if (!err)
 		atomic_store(&as->handed, true);
+	if (!err && !ends)
+		for_each_concerned(as, prepare_private);
 	write_lock(&rmap_lock);
 	if (!err)
 		err = for_each_concerned(as, replace_one);
@@ -115,12 +239,12 @@ static void note(const struct address_space *as, const char *why)
 	report_note(text);
 }
 
-int mm_hand_over(struct address_space *as, const char *why)
+int mm_hand_over(struct address_space *as, const char *why, bool ends)
 {
 	int err = writeback_all(as); /* most of it, while the program still runs on */
 
 	if (!err)
-		err = hand_over(as);
+		err = hand_over(as, ends);
 	if (!err && why)
 		note(as, why);
 	return err;

@@ -49,6 +49,8 @@ int may_have_data(struct mm *mm, int prot, unsigned flags, uint64_t len)
 /* As accountable_mapping() of Linux; a private mapping is counted from when it may first be written. */
 bool is_accountable(struct mm *mm, int prot, unsigned flags)
 {
+	if (flags & VM_HUGETLB) /* they come from a pool of their own */
+		return false;
 	if ((flags & VM_NORESERVE) && mm->limits.overcommit != OVERCOMMIT_NEVER)
 		return false;
 	return (prot & PROT_WRITE) && !(flags & VM_SHARED);

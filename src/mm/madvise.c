@@ -57,8 +57,8 @@ static void change_one(struct mm *mm, struct vma *v, const struct flag_change *c
 	vma_unlock_write(v);
 }
 
-/* A flag, or the read-ahead when c is NULL. ENOMEM for want of a VMA is EAGAIN here. */
-static int advise_flags(struct mm *mm, const struct vma_part *p, const struct flag_change *c, int read_ahead)
+/* A flag, or the read-ahead when c is NULL; a mapping of the kernel is told all. ENOMEM for want of a VMA is EAGAIN here. */
+static int advise_flags(struct mm *mm, const struct vma_part *p, const struct flag_change *c, int read_ahead, int advice)
 {
 	int err;
 
@@ -70,8 +70,8 @@ static int advise_flags(struct mm *mm, const struct vma_part *p, const struct fl
 		return 0; /* nothing that could be merged */
 	mutex_lock(&mm->mmap_lock);
 	err = vma_split_range(mm, p->start, p->end);
-	if (!err && c && c->kernel)
-		err = sys_madvise((void *)p->start, p->end - p->start, c->advice);
+	if (!err && ((p->flags & VM_HANDED) || (c && c->kernel)))
+		err = sys_madvise((void *)p->start, p->end - p->start, advice);
 	for (struct vma *v = vma_find(&mm->index, p->start); v && v->start < p->end && !err; v = vma_find(&mm->index, v->end))
 		change_one(mm, v, c, read_ahead);
 	vma_merge_range(mm, p->start, p->end);
@@ -193,7 +193,7 @@ static int remove_guard(struct mm *mm, const struct vma_part *p)
 {
 	int err = sys_madvise((void *)p->start, p->end - p->start, MADV_GUARD_REMOVE);
 
-	return err ? err : advise_flags(mm, p, &unguarded, 0);
+	return err ? err : advise_flags(mm, p, &unguarded, 0, 0);
 }
 
 /*
@@ -224,12 +224,12 @@ static int install_guard(struct mm *mm, const struct vma_part *p)
 	int err = convert_part(mm, p); /* its pages must outlive the guard */
 
 	if (!err)
-		err = advise_flags(mm, p, &guarded, 0); /* nothing comes in from now on */
+		err = advise_flags(mm, p, &guarded, 0, 0); /* nothing comes in from now on */
 	if (err)
 		return err;
 	err = for_vmas(mm, p, install_in_vma);
 	if (err)
-		advise_flags(mm, p, &unguarded, 0);
+		advise_flags(mm, p, &unguarded, 0, 0);
 	return err;
 }
 
@@ -285,16 +285,16 @@ static int advise_part(struct mm *mm, const struct vma_part *p, int advice)
 	if (is_sealed_against(p, advice))
 		return -EPERM;
 	if (c)
-		return advise_flags(mm, p, c, 0);
+		return advise_flags(mm, p, c, 0, advice);
 	if ((p->flags & VM_HANDED) && advice > MADV_WILLNEED)
 		return sys_madvise((void *)p->start, p->end - p->start, advice);
 	switch (advice) {
 	case MADV_NORMAL:
-		return advise_flags(mm, p, NULL, RA_NORMAL);
+		return advise_flags(mm, p, NULL, RA_NORMAL, advice);
 	case MADV_RANDOM:
-		return advise_flags(mm, p, NULL, RA_RANDOM);
+		return advise_flags(mm, p, NULL, RA_RANDOM, advice);
 	case MADV_SEQUENTIAL:
-		return advise_flags(mm, p, NULL, RA_SEQUENTIAL);
+		return advise_flags(mm, p, NULL, RA_SEQUENTIAL, advice);
 	default:
 		return p->flags & VM_HANDED ? sys_madvise((void *)p->start, p->end - p->start, advice) : advise_pages(mm, p, advice);
 	}

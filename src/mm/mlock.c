@@ -68,14 +68,19 @@ static void set_flags(struct mm *mm, struct vma *v, unsigned flags)
 	vma_unlock_write(v);
 }
 
-/* Caller holds mmap_lock; the budget has been asked. */
-static int apply(struct mm *mm, uint64_t start, uint64_t end, unsigned flags)
+/*
+ * Caller holds mmap_lock; the budget has been asked. *handed: the first error of the kernel, which locks its own mappings and
+ * brings them in at once.
+ */
+static int apply(struct mm *mm, uint64_t start, uint64_t end, unsigned flags, int *handed)
 {
-	int err = vma_split_range(mm, start, end);
+	int err = vma_split_range(mm, start, end), e;
+
+	*handed = 0;
 
 	for (struct vma *v = vma_find(&mm->index, start); v && v->start < end && !err; v = vma_find(&mm->index, v->end)) {
-		if (v->flags & VM_HANDED)
-			err = lock_handed(v, flags);
+		e = v->flags & VM_HANDED ? lock_handed(v, flags) : 0;
+		*handed = *handed ? *handed : e;
 		set_flags(mm, v, flags);
 	}
 	vma_merge_range(mm, start, end);
@@ -84,7 +89,7 @@ static int apply(struct mm *mm, uint64_t start, uint64_t end, unsigned flags)
 
 static int lock_locked(struct mm *mm, struct lock_range *r, unsigned flags, bool whole)
 {
-	int err;
+	int err, handed;
 
 	look(mm, r, whole);
 	if (r->end - r->start > r->locked && !mlock_limit_ok(mm, r->end - r->start - r->locked))
@@ -96,7 +101,8 @@ static int lock_locked(struct mm *mm, struct lock_range *r, unsigned flags, bool
 	err = vma_split_range(mm, r->start, r->to);
 	if (err)
 		filemap_uncharge_locked(r->ours >> FL_PAGE_SHIFT);
-	return err ? err : apply(mm, r->start, r->to, flags);
+	err = err ? err : apply(mm, r->start, r->to, flags, &handed);
+	return err ? err : handed;
 }
 
 /* As __mm_populate() of Linux: a private mapping that may be written gets its own pages. POSIX's errors of mlock(). */
@@ -183,7 +189,7 @@ int mm_mlock(struct mm *mm, uint64_t addr, uint64_t len, int flags, bool whole)
 int mm_munlock(struct mm *mm, uint64_t addr, uint64_t len, bool whole)
 {
 	struct lock_range r;
-	int err = 0;
+	int err = 0, handed = 0;
 
 	if (!lock_range_of(addr, len, &r))
 		return -EINVAL;
@@ -193,7 +199,7 @@ int mm_munlock(struct mm *mm, uint64_t addr, uint64_t len, bool whole)
 	mutex_lock(&mm->mmap_lock);
 	look(mm, &r, whole);
 	if (r.to > r.start)
-		err = apply(mm, r.start, r.to, 0);
+		err = apply(mm, r.start, r.to, 0, &handed);
 	mutex_unlock(&mm->mmap_lock);
 	return err ? err : r.to < r.end ? -ENOMEM : 0;
 }
@@ -202,7 +208,7 @@ int mm_mlockall(struct mm *mm, int flags)
 {
 	struct lock_range r = {.start = 0, .end = TASK_SIZE};
 	unsigned vm = VM_LOCKED | (flags & MCL_ONFAULT ? VM_LOCKONFAULT : 0);
-	int err = 0;
+	int err = 0, handed;
 
 	if (!flags || flags & ~(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) || flags == MCL_ONFAULT)
 		return -EINVAL;
@@ -216,7 +222,7 @@ int mm_mlockall(struct mm *mm, int flags)
 		    !filemap_charge_locked(r.ours >> FL_PAGE_SHIFT))
 			err = -ENOMEM;
 		else
-			err = apply(mm, r.start, r.end, vm);
+			err = apply(mm, r.start, r.end, vm, &handed); /* what cannot be brought in is no reason */
 	}
 	if (!err)
 		mm->def_flags = flags & MCL_FUTURE ? vm : 0;
@@ -228,9 +234,11 @@ int mm_mlockall(struct mm *mm, int flags)
 
 void mm_munlockall(struct mm *mm)
 {
+	int handed;
+
 	metadata_refill();
 	mutex_lock(&mm->mmap_lock);
 	mm->def_flags = 0;
-	apply(mm, 0, TASK_SIZE, 0);
+	apply(mm, 0, TASK_SIZE, 0, &handed);
 	mutex_unlock(&mm->mmap_lock);
 }

@@ -20,10 +20,10 @@
 
 struct mm {
 	struct mutex mmap_lock;
-	struct vma_index index;  /* changes under mmap_lock */
-	struct mmu *mmu;         /* constant */
-	struct mm_limits limits; /* constant */
-	unsigned def_flags;      /* mmap_lock; of new mappings: VM_LOCKED and VM_LOCKONFAULT after mlockall(MCL_FUTURE) */
+	struct vma_index index;     /* changes under mmap_lock */
+	struct mmu *mmu;            /* constant */
+	struct mm_limits limits;    /* constant */
+	_Atomic unsigned def_flags; /* mmap_lock; of new mappings: VM_LOCKED and VM_LOCKONFAULT after mlockall(MCL_FUTURE) */
 	/* Bytes, changed under mmap_lock: all; private and writable; with VM_ACCOUNT; with VM_LOCKED. */
 	_Atomic uint64_t mapped, data, committed, locked;
 	_Atomic uint64_t low, high; /* all VMAs lie in [low, high); only ever grows */
@@ -84,10 +84,11 @@ int mm_mseal(struct mm *mm, uint64_t addr, uint64_t len, unsigned long flags, bo
 int mm_remap_file_pages(struct mm *mm, uint64_t addr, uint64_t len, int prot, uint64_t pgoff, int flags);
 
 /*
- * Gives all shared mappings of a file to the kernel: plain mappings of the file take their place, with what was stored
- * written back first. Where coherence is needed that an embedded cache cannot give: fork of a shared writable mapping.
+ * Gives the mappings of a file to the kernel: plain mappings of the file take their place, with what was stored written
+ * back first. Where coherence is needed that an embedded cache cannot give: fork of a shared writable mapping. `ends`: the
+ * process does; private mappings are left alone.
  */
-int mm_hand_over(struct address_space *as, const char *why);
+int mm_hand_over(struct address_space *as, const char *why, bool ends);
 
 /*
  * fork. Before: shared writable mappings are handed to the kernel, all spaces hold still. In the child, every mapping

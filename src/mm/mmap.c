@@ -48,6 +48,7 @@ struct mapping {
 	bool shared;
 	struct address_space *as; /* a reference, until the VMA has it */
 	struct vma *vma, *replaced;
+	bool populate;
 };
 
 static bool is_fixed(const struct mmap_request *rq)
@@ -107,7 +108,7 @@ static int check_lock(struct mm *mm, const struct mapping *m)
 {
 	if ((m->rq->flags & MAP_LOCKED) && !can_do_mlock(mm))
 		return -EPERM;
-	if (((m->rq->flags & MAP_LOCKED) || (mm->def_flags & VM_LOCKED)) && !mlock_limit_ok(mm, m->len))
+	if (((m->rq->flags & MAP_LOCKED) || (atomic_load(&mm->def_flags) & VM_LOCKED)) && !mlock_limit_ok(mm, m->len))
 		return -EAGAIN;
 	return 0;
 }
@@ -217,10 +218,10 @@ static unsigned vm_flags(struct mm *mm, const struct mapping *m)
 		int map;
 		unsigned vm;
 	} same[] = {{MAP_NORESERVE, VM_NORESERVE}, {MAP_LOCKED, VM_LOCKED}, {MAP_GROWSDOWN, VM_GROWSDOWN}, {MAP_STACK, VM_NOHUGEPAGE}};
-	unsigned flags = mm->def_flags | (m->shared ? VM_SHARED : 0);
+	unsigned flags = m->shared ? VM_SHARED : 0;
 
 	if ((m->rq->flags & MAP_TYPE) == MAP_DROPPABLE) /* swap is no worse than being dropped */
-		flags = (flags & ~(unsigned)(VM_LOCKED | VM_LOCKONFAULT)) | VM_DROPPABLE | VM_NORESERVE | VM_WIPEONFORK | VM_DONTDUMP;
+		flags |= VM_DROPPABLE | VM_NORESERVE | VM_WIPEONFORK | VM_DONTDUMP;
 
 	for (size_t i = 0; i < ARRAY_SIZE(same); i++)
 		flags |= m->rq->flags & same[i].map ? same[i].vm : 0;
@@ -341,7 +342,7 @@ static int place(struct mm *mm, struct mapping *m)
 	if (err)
 		return err;
 	write_lock(&rmap_lock);
-	if (m->shared && atomic_load(&v->as->handed))
+	if (atomic_load(&v->as->handed))
 		v->flags |= VM_HANDED;
 	pool = as_is_pool(v->as) && !(v->flags & VM_HANDED);
 	err = pool && !fits_pool(mm, m) ? -ESTALE : map_and_attach(mm, m, &addr);
@@ -405,11 +406,20 @@ static int place_fixed(struct mm *mm, struct mapping *m)
 	return err;
 }
 
+static bool wants_populate(const struct mapping *m)
+{
+	if ((m->rq->flags & MAP_LOCKED) || (m->vma->flags & (VM_LOCKED | VM_LOCKONFAULT)) == VM_LOCKED)
+		return true;
+	return (m->rq->flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE;
+}
+
 static int mmap_region(struct mm *mm, struct mapping *m, uint64_t *out)
 {
 	int err;
 
 	mutex_lock(&mm->mmap_lock);
+	if (!(m->vma->flags & VM_DROPPABLE))
+		m->vma->flags |= atomic_load(&mm->def_flags); /* mlockall() has the lock too: no mapping escapes it */
 	err = account(mm, m);
 	if (!err) {
 		err = place_fixed(mm, m);
@@ -419,6 +429,7 @@ static int mmap_region(struct mm *mm, struct mapping *m, uint64_t *out)
 	if (!err) {
 		report_add(&m->vma->as->report->mappings, 1);
 		*out = m->vma->start;
+		m->populate = wants_populate(m);
 		vma_merge_range(mm, *out, *out + m->len);
 	}
 	mutex_unlock(&mm->mmap_lock);
@@ -434,6 +445,8 @@ static int mmap_foreign(struct mm *mm, const struct mmap_request *rq, uint64_t *
 	void *p;
 	int err;
 
+	if ((rq->addr & FL_PAGE_MASK) || !rq->len || end <= rq->addr)
+		return -EINVAL;
 	mutex_lock(&mm->mmap_lock);
 	err = mm_any_sealed(mm, rq->addr, end) ? -EPERM : vma_split_range(mm, rq->addr, end);
 	if (!err)
@@ -455,13 +468,6 @@ static int mmap_foreign(struct mm *mm, const struct mmap_request *rq, uint64_t *
 	return err;
 }
 
-static bool wants_populate(struct mm *mm, const struct mmap_request *rq)
-{
-	if ((rq->flags & MAP_LOCKED) || (mm->def_flags & (VM_LOCKED | VM_LOCKONFAULT)) == VM_LOCKED)
-		return true;
-	return (rq->flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE;
-}
-
 /* Takes over the reference to m->as. */
 static int map_object(struct mm *mm, struct mapping *m, uint64_t *out)
 {
@@ -473,7 +479,7 @@ static int map_object(struct mm *mm, struct mapping *m, uint64_t *out)
 		;
 	if (err)
 		vma_free_unlinked(m->vma);
-	else if (wants_populate(mm, m->rq))
+	else if (m->populate)
 		mm_populate(mm, *out, m->len, (m->rq->prot & PROT_WRITE) && !m->shared);
 	return err;
 }

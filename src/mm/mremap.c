@@ -200,12 +200,14 @@ void mm_move_end(uint64_t addr, uint64_t len)
 	sys_madvise((void *)addr, len, MADV_NORMAL);
 }
 
-/* It was registered before: without that it would read zeros. */
+/*
+ * It was registered before: without that it would read zeros. When it cannot be, another thread has unmapped it meanwhile
+ * without us; then it is unmapped for good.
+ */
 static void attach_again(struct mm *mm, const struct vma *v, uint64_t addr, uint64_t len)
 {
-	int err = mm_attach(mm, v, addr, len);
-
-	fl_assert(err == 0);
+	if (mm_attach(mm, v, addr, len))
+		sys_munmap((void *)addr, len);
 }
 
 /* What was said of each VMA that moves to addr, and of what is new; guards stay behind with a mapping that stays. */
@@ -393,6 +395,8 @@ static int remap_run(struct mm *mm, struct remap *r, struct vma *v, uint64_t *ou
 	if (!err)
 		err = vma_split_range(mm, r->old, r->old + r->old_len);
 	v = vma_find(&mm->index, r->old);
+	if (!err && (!v || v->start > r->old)) /* an old size of 0: the target may have been the source */
+		err = -EFAULT;
 	if (!err)
 		err = prepare(mm, r, v);
 	if (!err)

@@ -95,6 +95,16 @@ void arena_free(struct arena *a, void *p, size_t size)
 	mutex_unlock(&a->lock);
 }
 
+void arena_fork_prepare(struct arena *a)
+{
+	mutex_lock(&a->lock);
+}
+
+void arena_fork_done(struct arena *a)
+{
+	mutex_unlock(&a->lock);
+}
+
 size_t arena_used(struct arena *a)
 {
 	return a->used;

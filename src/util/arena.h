@@ -38,5 +38,8 @@ void *arena_alloc(struct arena *a, size_t size);
 void arena_free(struct arena *a, void *p, size_t size);
 /* Bytes taken from the system so far. */
 size_t arena_used(struct arena *a);
+/* Held over fork(2): its lists are whole in the child. */
+void arena_fork_prepare(struct arena *a);
+void arena_fork_done(struct arena *a);
 
 #endif
