@@ -331,6 +331,25 @@ static int with_limit(struct world *w, int resource, rlim_t value)
 	return error;
 }
 
+/* The calls are for mappings that Faultline has made: what the kernel has mapped for others is not there for them. */
+CONFORMS(memory_of_others)
+{
+	bool ours = !w->c->faultline;
+	char *p = mmap(ARENA, 2 * PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	unsigned char vec[2];
+
+	*p = 'x';
+	assert_error(w->c->msync(p, PAGE, MS_SYNC), ours ? 0 : ENOMEM);
+	assert_error(w->c->madvise(p, PAGE, MADV_RANDOM), ours ? 0 : ENOMEM);
+	assert_error(w->c->mincore(p, PAGE, vec), ours ? 0 : ENOMEM);
+	assert_error(w->c->mlock(p, PAGE), ours ? 0 : ENOMEM);
+	assert_error(w->c->mprotect(p, PAGE, PROT_READ), ours ? 0 : ENOMEM);
+	assert_pointer_error(w->c->mremap(p, 2 * PAGE, PAGE, 0), ours ? 0 : EFAULT);
+	assert_ok(w->c->munmap(p, 2 * PAGE));
+	assert_access(p, ours ? "--" : "ww");
+	munmap(p, 2 * PAGE);
+}
+
 /* A mapped file needs descriptors, and memory that counts as a file: mmap(2) needs neither. */
 CONFORMS(limits_of_descriptors_and_file_size)
 {
@@ -355,6 +374,7 @@ int main(void)
 		RUN(files_on_a_noexec_mount),
 		RUN(the_descriptor_counts_not_the_mode),
 		RUN(code),
+		RUN(memory_of_others),
 		RUN(limits_of_descriptors_and_file_size),
 	};
 
