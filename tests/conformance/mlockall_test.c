@@ -145,7 +145,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		RUN(errors),
 		RUN(current),
-		RUN_SYSTEM(memory_that_cannot_be_brought_in),
+		RUN(memory_that_cannot_be_brought_in),
 		RUN(future),
 		RUN(future_until_another_call),
 		RUN(children_have_neither),

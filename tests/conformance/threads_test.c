@@ -448,7 +448,7 @@ CONFORMS(arguments_that_mean_nothing)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		RUN_NEEDING(LIBRARY, all_calls_at_once),
+		RUN(all_calls_at_once),
 		RUN(accesses_while_pages_come_and_go),
 		RUN(reads_while_protection_changes),
 		RUN_NEEDING(LIBRARY, a_mapping_in_use_is_replaced),
