@@ -7,7 +7,8 @@
  *
  * They must agree in object, offset, protection, flags and advice, and in where their private pages are: one anon object
  * in one sequence, or none yet on either side. Linux also merges a VMA that has private pages with one that has none; ours
- * would outgrow the object, whose length is fixed.
+ * would outgrow the object, whose length is fixed. And mappings on pool frames stay apart: each must be one to the kernel, which
+ * may not merge what is anonymous memory to it (convert.c moves them whole).
  */
 #include "mm.h"
 
@@ -30,7 +31,7 @@ bool vma_continues(const struct vma *u, const struct vma *v)
 
 static bool can_merge(const struct vma *u, const struct vma *v)
 {
-	if (!vma_continues(u, v) || v->flags != u->flags || (u->flags & VM_HUGETLB))
+	if (!vma_continues(u, v) || v->flags != u->flags || (u->flags & VM_HUGETLB) || as_is_pool(u->as))
 		return false;
 	return v->wb_seen == u->wb_seen && anon_continues(u, v);
 }

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Files on pool frames, and what makes them change to shmem frames while the program runs: a second mapping, a private one,
+ * file calls, mremap, protection, guards, munmap of what cannot be written, fork. No store may be lost on the way.
+ */
+#include <pthread.h>
+
+#include "harness.h"
+
+#define PAGE 4096UL
+#define PAGES (PATTERN_BYTES / PAGE)
+
+static void store_all(unsigned char *p, unsigned char value)
+{
+	for (size_t i = 0; i < PAGES; i++)
+		p[i * PAGE + 9] = value;
+}
+
+static size_t count_other_than(const unsigned char *p, unsigned char value)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < PAGES; i++)
+		n += p[i * PAGE + 9] != value;
+	return n;
+}
+
+static unsigned char *map_stored(struct fixture *f, unsigned char value)
+{
+	unsigned char *p = (unsigned char *)map_file(f, PROT_READ | PROT_WRITE, MAP_SHARED);
+
+	store_all(p, value);
+	return p;
+}
+
+/* The file as read(2) sees it. */
+static size_t count_other_in_file(int fd, unsigned char value)
+{
+	size_t n = 0;
+	unsigned char byte;
+
+	for (size_t i = 0; i < PAGES; i++)
+		n += pread(fd, &byte, 1, (off_t)(i * PAGE + 9)) != 1 || byte != value;
+	return n;
+}
+
+TEST(a_second_mapping_shows_the_same)
+{
+	struct fixture *f = *state;
+	unsigned char *p = map_stored(f, 1), *q = (unsigned char *)map_file(f, PROT_READ | PROT_WRITE, MAP_SHARED);
+
+	assert_int_equal(count_other_than(q, 1), 0);
+	store_all(q, 2);
+	assert_int_equal(count_other_than(p, 2), 0);
+	assert_int_equal(fl_munmap(p, PATTERN_BYTES), 0);
+	assert_int_equal(fl_munmap(q, PATTERN_BYTES), 0);
+	assert_int_equal(count_other_in_file(f->fd, 2), 0);
+}
+
+TEST(a_private_mapping_shows_the_same)
+{
+	struct fixture *f = *state;
+	unsigned char *p = map_stored(f, 1), *q = (unsigned char *)map_file(f, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+
+	assert_int_equal(count_other_than(q, 1), 0);
+	store_all(q, 2);
+	assert_int_equal(count_other_than(p, 1), 0);
+	assert_int_equal(fl_munmap(p, PATTERN_BYTES), 0);
+	assert_int_equal(fl_munmap(q, PATTERN_BYTES), 0);
+	assert_int_equal(count_other_in_file(f->fd, 1), 0);
+}
+
+TEST(file_calls_see_and_are_seen)
+{
+	struct fixture *f = *state;
+	unsigned char *p = map_stored(f, 1), byte = 0;
+
+	assert_int_equal(fl_pread(f->fd, &byte, 1, 5 * PAGE + 9), 1);
+	assert_int_equal(byte, 1);
+	byte = 7;
+	assert_int_equal(fl_pwrite(f->fd, &byte, 1, 6 * PAGE + 9), 1);
+	assert_int_equal(p[6 * PAGE + 9], 7);
+	assert_int_equal(fl_ftruncate(f->fd, 100 * PAGE), 0);
+	assert_signal(SIGBUS, BUS_ADRERR, (char *)p + 100 * PAGE, access_read);
+	assert_int_equal(p[99 * PAGE + 9], 1);
+	assert_int_equal(fl_munmap(p, PATTERN_BYTES), 0);
+}
+
+TEST(moved_and_grown)
+{
+	struct fixture *f = *state;
+	unsigned char *p = map_stored(f, 1);
+
+	p = fl_mremap(p, PATTERN_BYTES, PATTERN_BYTES + 16 * PAGE, MREMAP_MAYMOVE);
+	assert_ptr_not_equal(p, MAP_FAILED);
+	assert_int_equal(count_other_than(p, 1), 0);
+	store_all(p, 2);
+	assert_int_equal(fl_munmap(p, PATTERN_BYTES + 16 * PAGE), 0);
+	assert_int_equal(count_other_in_file(f->fd, 2), 0);
+}
+
+TEST(protected_in_pieces)
+{
+	struct fixture *f = *state;
+	unsigned char *p = map_stored(f, 1);
+
+	assert_int_equal(fl_mprotect(p + 10 * PAGE, 20 * PAGE, PROT_READ), 0);
+	assert_int_equal(fl_mprotect(p + 10 * PAGE, 20 * PAGE, PROT_READ | PROT_WRITE), 0);
+	assert_int_equal(fl_madvise(p + 40 * PAGE, 20 * PAGE, MADV_DODUMP), 0);
+	assert_int_equal(fl_madvise(p + 50 * PAGE, 20 * PAGE, MADV_DONTFORK), 0);
+	assert_int_equal(fl_madvise(p + 50 * PAGE, 20 * PAGE, MADV_DOFORK), 0);
+	store_all(p, 2);
+	assert_int_equal(fl_mprotect(p + 15 * PAGE, 200 * PAGE, PROT_NONE), 0); /* changes frames */
+	assert_int_equal(fl_msync(p, PATTERN_BYTES, MS_SYNC), 0);
+	assert_int_equal(count_other_in_file(f->fd, 2), 0);
+	assert_int_equal(fl_mprotect(p, PATTERN_BYTES, PROT_READ), 0);
+	assert_int_equal(count_other_than(p, 2), 0);
+	assert_int_equal(fl_munmap(p, PATTERN_BYTES), 0);
+}
+
+TEST(unmapped_in_pieces)
+{
+	struct fixture *f = *state;
+	unsigned char *p = map_stored(f, 1);
+
+	for (size_t i = 0; i < PAGES; i += 64)
+		assert_int_equal(fl_munmap(p + i * PAGE, 32 * PAGE), 0);
+	for (size_t i = 0; i < PAGES; i++)
+		if (i % 64 >= 32)
+			p[i * PAGE + 9] = 1;
+	assert_int_equal(fl_munmap(p, PATTERN_BYTES), 0);
+	assert_int_equal(count_other_in_file(f->fd, 1), 0);
+}
+
+/* Advice that takes pages away does not take stores away. */
+TEST(advised_away)
+{
+	struct fixture *f = *state;
+	unsigned char *p = map_stored(f, 1);
+
+	assert_int_equal(fl_madvise(p, PATTERN_BYTES, MADV_DONTNEED), 0);
+	assert_int_equal(fl_madvise(p, PATTERN_BYTES / 2, MADV_PAGEOUT), 0);
+	assert_int_equal(fl_madvise(p, PATTERN_BYTES, MADV_WILLNEED), 0);
+	assert_int_equal(count_other_than(p, 1), 0);
+	if (!fl_madvise(p, 10 * PAGE, 102 /* MADV_GUARD_INSTALL */)) {
+		assert_signal(SIGSEGV, SEGV_MAPERR, (char *)p + 9, access_read);
+		assert_int_equal(fl_madvise(p, 10 * PAGE, 103 /* MADV_GUARD_REMOVE */), 0);
+	}
+	assert_int_equal(count_other_than(p, 1), 0);
+	assert_int_equal(fl_munmap(p, PATTERN_BYTES), 0);
+	assert_int_equal(count_other_in_file(f->fd, 1), 0);
+}
+
+static unsigned char *_Atomic shared;
+static _Atomic bool stop;
+
+/* Counts up in every page in turn: a counter never goes back. */
+static void *count_up(void *arg)
+{
+	size_t first = (size_t)arg;
+	unsigned long turn = 0;
+
+	while (!stop) {
+		turn++;
+		for (size_t i = first; i < PAGES; i += 4) {
+			volatile unsigned long *word = (volatile unsigned long *)(shared + i * PAGE + 64);
+
+			if (turn > 1 && *word != turn - 1)
+				abort();
+			*word = turn;
+		}
+	}
+	return NULL;
+}
+
+/* Threads store on while the file changes its frames under them, again and again. */
+TEST(threads_store_on_while_frames_change)
+{
+	struct fixture *f = *state;
+	pthread_t thread[4];
+
+	for (int round = 0; round < 6; round++) {
+		shared = (unsigned char *)map_file(f, PROT_READ | PROT_WRITE, MAP_SHARED);
+		stop = false;
+		for (size_t i = 0; i < 4; i++)
+			pthread_create(&thread[i], NULL, count_up, (void *)i);
+		usleep(100000);
+		unsigned char *other = (unsigned char *)map_file(f, PROT_READ, MAP_SHARED);
+		usleep(50000);
+		stop = true;
+		for (size_t i = 0; i < 4; i++)
+			pthread_join(thread[i], NULL);
+		assert_memory_equal(shared, other, PATTERN_BYTES);
+		assert_int_equal(fl_munmap(shared, PATTERN_BYTES), 0);
+		assert_int_equal(fl_munmap(other, PATTERN_BYTES), 0);
+	}
+}
+
+TEST(a_child_reads_what_was_stored)
+{
+	struct fixture *f = *state;
+	unsigned char *p = map_stored(f, 1);
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(count_other_than(p, 1) != 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(fl_munmap(p, PATTERN_BYTES), 0);
+}
+
+/* A page pinned across the change stays where a system call finds it. */
+TEST(pinned_while_frames_change)
+{
+	struct fixture *f = *state;
+	unsigned char *p = map_stored(f, 1), *q;
+	int fds[2];
+
+	assert_int_equal(pipe(fds), 0);
+	assert_int_equal(fl_pin(p + 3 * PAGE, PAGE, FL_PIN_WRITE), 0);
+	q = (unsigned char *)map_file(f, PROT_READ, MAP_SHARED);
+	assert_int_equal(write(fds[1], "x", 1), 1);
+	assert_int_equal(read(fds[0], p + 3 * PAGE + 9, 1), 1);
+	assert_int_equal(q[3 * PAGE + 9], 'x');
+	assert_int_equal(fl_unpin(p + 3 * PAGE, PAGE), 0);
+	assert_int_equal(fl_munmap(p, PATTERN_BYTES), 0);
+	assert_int_equal(fl_munmap(q, PATTERN_BYTES), 0);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		RUN(a_second_mapping_shows_the_same),
+		RUN(a_private_mapping_shows_the_same),
+		RUN(file_calls_see_and_are_seen),
+		RUN(moved_and_grown),
+		RUN(protected_in_pieces),
+		RUN(unmapped_in_pieces),
+		RUN(advised_away),
+		RUN(threads_store_on_while_frames_change),
+		RUN(a_child_reads_what_was_stored),
+		RUN(pinned_while_frames_change),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
