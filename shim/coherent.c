@@ -106,6 +106,8 @@ static ssize_t write_copied(struct address_space *as, const struct coherent_byte
 	char copy[COPY];
 	size_t done = 0;
 
+	if (b->len > TASK_SIZE || (uintptr_t)b->buf > TASK_SIZE - b->len)
+		return write_some(as, b, true); /* refused, before anything is written */
 	do {
 		ssize_t got = copy_in(copy, b->buf + done, min_u64(b->len - done, COPY)), n;
 		bool copied = got > 0 || !b->len;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* read, pread, write, pwrite, getrandom. */
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 
 #include "coherent.h"
@@ -54,11 +55,24 @@ static ssize_t do_write(const struct transfer *t, void *buf, size_t len, size_t 
 	return n;
 }
 
+/* No more than the file has, lest memory be made writable, and private pages copied, that the call does not fill. */
+static size_t readable(int fd, size_t len, off_t off)
+{
+	struct stat st;
+
+	if (sys_fstat(fd, &st) || !S_ISREG(st.st_mode) || !st.st_size) /* of 0 bytes: a file of proc(5) */
+		return len;
+	if (off == AT_POSITION)
+		off = sys_lseek(fd, 0, SEEK_CUR);
+	return off < st.st_size ? min_u64(len, (uint64_t)(st.st_size - off)) : 0;
+}
+
 static ssize_t read_at(int fd, void *buf, size_t len, off_t off)
 {
 	struct transfer t = {.call = do_read, .fd = fd, .to_memory = true, .off = off};
+	size_t n = len <= SSIZE_MAX && file_io_is_ours(buf, len) ? readable(fd, len, off) : len;
 
-	return transfer(&t, buf, len);
+	return n ? transfer(&t, buf, n) : do_read(&t, buf, len, 0);
 }
 
 static ssize_t write_at(int fd, const void *buf, size_t len, off_t off)

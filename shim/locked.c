@@ -42,6 +42,12 @@ static const void *page_of(const void *addr)
 	return (const void *)page_align_down((uintptr_t)addr);
 }
 
+/* These calls take addresses inside of pages. */
+static bool concerns_us(const void *addr, size_t len)
+{
+	return is_mapped_by_us(page_of(addr), len + ((uintptr_t)addr & FL_PAGE_MASK));
+}
+
 /* How much of the range is to be changed: all before the first page that is not mapped. In bytes from addr. */
 struct reach {
 	size_t ours;    /* for the engine */
@@ -85,17 +91,17 @@ static int unlock_range(const void *addr, size_t len)
 
 WRAPPER int mlock(const void *addr, size_t len)
 {
-	return likely(!is_mapped_by_us(addr, len)) ? REAL(mlock)(addr, len) : (int)shim_result(lock_range(addr, len, 0));
+	return likely(!concerns_us(addr, len)) ? REAL(mlock)(addr, len) : (int)shim_result(lock_range(addr, len, 0));
 }
 
 WRAPPER int mlock2(const void *addr, size_t len, unsigned flags)
 {
-	return likely(!is_mapped_by_us(addr, len)) ? REAL(mlock2)(addr, len, flags) : (int)shim_result(lock_range(addr, len, (int)flags));
+	return likely(!concerns_us(addr, len)) ? REAL(mlock2)(addr, len, flags) : (int)shim_result(lock_range(addr, len, (int)flags));
 }
 
 WRAPPER int munlock(const void *addr, size_t len)
 {
-	return likely(!is_mapped_by_us(addr, len)) ? REAL(munlock)(addr, len) : (int)shim_result(unlock_range(addr, len));
+	return likely(!concerns_us(addr, len)) ? REAL(munlock)(addr, len) : (int)shim_result(unlock_range(addr, len));
 }
 
 /* ---- All ---- */

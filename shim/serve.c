@@ -180,7 +180,7 @@ static bool leave(const struct map_call *c, const struct stat *st, const char *w
 {
 	if (why)
 		left_note(c->fd, why);
-	if (is_shared(c)) {
+	if (is_shared(c) || (c->prot & PROT_EXEC)) { /* code may be written through another mapping */
 		follow(st, why ? why : "also mapped in a way that only the kernel can");
 		left_add(st, c->prot & PROT_WRITE);
 	}

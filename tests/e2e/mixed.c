@@ -166,6 +166,44 @@ static void moving(void)
 	close(m.fd);
 }
 
+/* A move onto a file's mapping that cannot be made leaves that alone; one that can takes its place. */
+static void onto(void)
+{
+	struct mixed m;
+	char *p;
+
+	map_mixed(&m);
+	p = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(p != MAP_FAILED && !munmap(p + 2 * PAGE, 2 * PAGE));
+	p[0] = 5;
+	FAILS(EFAULT, mremap(p + 2 * PAGE, 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, m.file));
+	FAILS(EINVAL, mremap(p, 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, m.file + 1));
+	CHECK((uint8_t)m.file[5] == pattern(5));
+	CHECK(mremap(p, 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, m.file) == m.file && m.file[0] == 5);
+	CHECK((uint8_t)m.file[2 * PAGE] == pattern(2 * PAGE));
+	unmap_mixed(&m);
+}
+
+/* What precedes the page that is to blame is changed. */
+static void protection(void)
+{
+	struct mixed m;
+
+	map_mixed(&m);
+	CHECK(!mprotect(m.plain - PAGE, 2 * PAGE, PROT_READ) && !mprotect(m.plain - PAGE, 2 * PAGE, PROT_READ | PROT_WRITE));
+	m.plain[-1] = m.plain[0] = 1;
+	CHECK(!munmap(m.private + PAGE, PAGE));
+	FAILS(ENOMEM, mprotect(m.private, 3 * PAGE, PROT_READ));
+	FAILS(ENOMEM, mprotect(m.plain, SIZE + PAGE, PROT_READ));
+	FAILS(ENOMEM, mprotect(m.file, -PAGE, PROT_READ));
+	FAILS(EINVAL, msync(m.file, 0, MS_ASYNC | MS_SYNC));
+	m.private[2 * PAGE] = 1;
+	CHECK(!madvise(m.plain, SIZE, MADV_DONTNEED) && m.plain[0] == 0);
+	FAILS(EFAULT, pread(m.fd, m.plain, 1, 0)); /* may not be written */
+	FAILS(EFAULT, pread(m.fd, m.private, 1, 0));
+	unmap_mixed(&m);
+}
+
 /* Memory in front of a file's: made shorter, the file goes. */
 static void shorter(void)
 {
@@ -218,9 +256,9 @@ static void sealed(void)
 int main(int argc, char **argv)
 {
 	static const struct test_case cases[] = {
-		{"lock_range", lock_range}, {"lock_all", lock_all}, {"advice", advice},   {"advice_by_pidfd", advice_by_pidfd},
-		{"residence", residence},   {"moving", moving},     {"shorter", shorter}, {"other_pages", other_pages},
-		{"sealed", sealed},
+		{"lock_range", lock_range}, {"lock_all", lock_all},       {"advice", advice}, {"advice_by_pidfd", advice_by_pidfd},
+		{"residence", residence},   {"moving", moving},           {"onto", onto},     {"protection", protection},
+		{"shorter", shorter},       {"other_pages", other_pages}, {"sealed", sealed},
 	};
 
 	(void)argc;

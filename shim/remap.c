@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mremap: what is ours is the engine's to move; moves of the kernel's mappings over ours; ranges that are both. */
+#include <errno.h>
+#include <stdarg.h>
+
+#include "api/engine.h"
+#include "gaps.h"
+#include "locked.h"
+#include "mapped.h"
+#include "memory.h"
+#include "real.h"
+#include "util/sys.h"
+
+static void *pointer_result(int err, uint64_t addr)
+{
+	return (void *)(err ? shim_result(err) : (long)addr);
+}
+
+/* MREMAP_FIXED can go there. */
+static bool is_target(void *old, size_t old_len, size_t new_len, void *to)
+{
+	uintptr_t from = (uintptr_t)old, at = (uintptr_t)to;
+
+	if (!new_len || (at & FL_PAGE_MASK) || new_len > TASK_SIZE || at > TASK_SIZE - new_len)
+		return false;
+	return at + new_len <= from || from + old_len <= at;
+}
+
+/* A move or growth of more than what is ours is not done: Linux refused several mappings of different kinds until 6.17. */
+static bool goes_beyond_ours(void *old, size_t old_len, size_t new_len, int flags, void *to)
+{
+	bool places = flags & (MREMAP_FIXED | MREMAP_DONTUNMAP);
+
+	if (!places && new_len <= old_len)
+		return false;
+	if ((flags & MREMAP_FIXED) && !is_target(old, old_len, new_len, to)) /* which is told first */
+		return false;
+	return for_gaps(old, min_u64(old_len, page_align_up(new_len)), gap_is_empty, 0);
+}
+
+static void *remap_ours(void *old, size_t old_len, size_t new_len, int flags, void *to)
+{
+	struct sigguard g;
+	uint64_t addr = 0;
+	int err;
+
+	if (goes_beyond_ours(old, old_len, new_len, flags, to))
+		return pointer_result(-EFAULT, 0);
+	g = sigguard_enter();
+	err = mm_mremap(engine_space(), (uintptr_t)old, old_len, new_len, flags, (uintptr_t)to, &addr);
+
+	sigguard_leave(g);
+	if (!err)
+		locked_ours((void *)addr, new_len);
+	return pointer_result(err, addr);
+}
+
+static int clear_target(void *to, size_t len)
+{
+	struct sigguard g = sigguard_enter();
+	int err = mm_munmap(engine_space(), (uintptr_t)to, len, false);
+
+	sigguard_leave(g);
+	return err;
+}
+
+/* By way of a place in between: ours is given up only when the move was found possible. */
+static long move_in_two_steps(void *old, size_t old_len, size_t new_len, int flags, void *to)
+{
+	void *between = sys_mmap(NULL, new_len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0), *p;
+	int err;
+
+	if (sys_is_err(between))
+		return -ENOMEM;
+	p = sys_mremap(old, old_len, new_len, flags, between);
+	if (sys_is_err(p)) {
+		sys_munmap(between, new_len);
+		return sys_err(p);
+	}
+	err = clear_target(to, new_len);
+	if (!err)
+		return (long)sys_mremap(between, new_len, new_len, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+	sys_mremap(between, new_len, old_len, MREMAP_MAYMOVE | MREMAP_FIXED, old); /* sealed: back, as far as that goes */
+	return err;
+}
+
+/* Memory that is not ours moves onto memory that is; without holes in it, as Linux demanded until 6.17. */
+static void *remap_onto_ours(void *old, size_t old_len, size_t new_len, int flags, void *to)
+{
+	if (gap_is_mapped(old, page_align_up(min_u64(old_len, new_len)), 0))
+		return pointer_result(-EFAULT, 0);
+	return (void *)shim_result(move_in_two_steps(old, old_len, new_len, flags, to));
+}
+
+static bool args_ok(void *old, size_t old_len, size_t new_len, int flags)
+{
+	int all = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
+	size_t had = page_align_up(old_len), left = page_align_up(new_len);
+
+	if ((flags & ~all) || ((flags & all) && !(flags & MREMAP_MAYMOVE)) || ((flags & MREMAP_DONTUNMAP) && had != left))
+		return false;
+	return !((uintptr_t)old & FL_PAGE_MASK) && new_len && left >= new_len && left <= TASK_SIZE;
+}
+
+/* It starts with a mapping of the kernel's and has one of ours further on: it can only get shorter, and move then. */
+static void *remap_mixed(void *old, size_t old_len, size_t new_len, int flags, void *to)
+{
+	size_t left = page_align_up(new_len), had = page_align_up(old_len);
+
+	if ((flags & ~MREMAP_MAYMOVE) && !is_target(old, had, left, to))
+		return pointer_result(-EINVAL, 0);
+	if (left > had || (left == had && (flags & ~MREMAP_MAYMOVE)) || gap_is_mapped(old, FL_PAGE_SIZE, 0))
+		return pointer_result(-EFAULT, 0);
+	if (left < had && munmap((char *)old + left, had - left))
+		return MAP_FAILED;
+	return flags & MREMAP_FIXED ? mremap(old, left, left, flags, to) : old;
+}
+
+WRAPPER void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
+{
+	void *to = NULL;
+
+	if (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) {
+		va_list ap;
+
+		va_start(ap, flags);
+		to = va_arg(ap, void *);
+		va_end(ap);
+	}
+	if (NOTHING_MAPPED || !args_ok(old, old_len, new_len, flags))
+		return REAL(mremap)(old, old_len, new_len, flags, to);
+	if (is_mapped_by_us(old, 1))
+		return remap_ours(old, old_len, new_len, flags, to);
+	if (old_len && is_mapped_by_us(old, old_len))
+		return remap_mixed(old, old_len, new_len, flags, to);
+	if ((flags & MREMAP_FIXED) && is_target(old, old_len, new_len, to) && is_mapped_by_us(to, new_len))
+		return remap_onto_ours(old, old_len, new_len, flags, to);
+	return REAL(mremap)(old, old_len, new_len, flags, to);
+}
