@@ -416,7 +416,7 @@ static int remap_runs(struct mm *mm, struct remap *whole, uint64_t *out)
 	struct vma *v;
 	int err = 0;
 
-	for (uint64_t at = whole->old; !err && (v = vma_find(&mm->index, at)) && v->start < end; at = to) {
+	for (uint64_t at = whole->old; at < end && !err && (v = vma_find(&mm->index, at)) && v->start < end; at = to) {
 		if (v->flags & VM_SEALED)
 			return -EPERM;
 		struct remap r = {.old = max_u64(at, v->start), .flags = whole->flags, .gone = whole->gone};

@@ -58,7 +58,9 @@ static size_t parse(const char *text, struct range *all)
 
 static bool continues(const struct range *a, const struct range *b, enum layout_kind kind)
 {
-	if (a->end != b->start || a->prot != b->prot)
+	int told = kind == LAYOUT_KERNEL ? ~RANGE_SHARED : ~0; /* a shared mapping on pool frames is private memory to the kernel */
+
+	if (a->end != b->start || ((a->prot ^ b->prot) & told))
 		return false;
 	return kind == LAYOUT_KERNEL || (a->name == b->name && (!b->offset || a->offset + (uint64_t)(a->end - a->start) == b->offset));
 }
