@@ -109,6 +109,7 @@ struct args {
 	X(SYS_execveat, execveat(I(0), P(1), P(2), P(3), I(4)))        \
 	X(SYS_rt_sigaction, raw_sigaction(I(0), P(1), P(2), N(3)))     \
 	X(SYS_rt_sigprocmask, raw_sigprocmask(I(0), P(1), P(2), N(3))) \
+	X(SYS_sigaltstack, sigaltstack(P(0), P(1)))                    \
 	X(SYS_rt_sigsuspend, raw_sigsuspend(P(0), N(1)))               \
 	X(SYS_ppoll, raw_ppoll(P(0), N(1), P(2), P(3), N(4)))          \
 	X(SYS_epoll_pwait, raw_epoll_pwait(I(0), P(1), I(2), I(3), P(4), N(5)))

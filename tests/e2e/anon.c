@@ -6,6 +6,8 @@
  *
  * Fails when more than MOST KiB of it are in memory at a time, which the kernel's figures for the process tell.
  */
+#include <pthread.h>
+#include <signal.h>
 #include <sys/wait.h>
 
 #include "check.h"
@@ -130,11 +132,47 @@ static void system_calls(void)
 	close(fd);
 }
 
+static volatile uint64_t *touched;
+
+static void on_signal(int sig)
+{
+	touched[sig] = (uint64_t)sig; /* a fault, on this stack */
+}
+
+static void *on_own_stack(void *p)
+{
+	for (size_t i = 0; i < WORDS; i += PAGE / sizeof(uint64_t))
+		((uint64_t *)p)[i] = i;
+	return p;
+}
+
+/* Memory that is told to be a stack can be one. */
+static void stacks(void)
+{
+	char *p = (char *)map(MAP_PRIVATE), *thread_stack = p + SIZE / 2;
+	stack_t s = {.ss_sp = p + 100, .ss_size = 64 << 10};
+	struct sigaction act = {.sa_handler = on_signal, .sa_flags = SA_ONSTACK};
+	pthread_attr_t attr;
+	pthread_t thread;
+
+	p[50] = 50;
+	touched = (uint64_t *)map(MAP_PRIVATE);
+	CHECK(!sigaltstack(&s, NULL) && p[50] == 50 && !sigaction(SIGUSR1, &act, NULL));
+	CHECK(!raise(SIGUSR1) && touched[SIGUSR1] == SIGUSR1);
+	fill((uint64_t *)touched, 9);
+	verify((uint64_t *)touched, 9);
+	CHECK(!pthread_attr_init(&attr) && !pthread_attr_setstack(&attr, thread_stack, 256 << 10));
+	CHECK(!pthread_create(&thread, &attr, on_own_stack, (void *)touched) && !pthread_join(thread, NULL));
+	s.ss_flags = SS_DISABLE;
+	CHECK(!sigaltstack(&s, NULL) && !munmap(p, SIZE) && !munmap((void *)touched, SIZE));
+}
+
 int main(int argc, char **argv)
 {
 	most = argc > 1 ? atol(argv[1]) : 0;
 	private_memory();
 	shared_memory();
 	system_calls();
+	stacks();
 	return 0;
 }
