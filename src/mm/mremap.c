@@ -476,6 +476,6 @@ int mm_mremap(struct mm *mm, uint64_t old, uint64_t old_len, uint64_t new_len, i
 		vma_free_unlinked(r.left);
 	vma_dispose(r.gone);
 	if (!err && r.populate)
-		mm_populate(mm, *out + r.old_len, r.new_len - r.old_len, false);
+		mm_populate_locked(mm, *out + r.old_len, *out + r.new_len);
 	return err;
 }
