@@ -34,8 +34,10 @@ sanitize: ## the tests that run under AddressSanitizer, UndefinedBehaviorSanitiz
 stress: build ## the stress tests for MINUTES (5) each
 	@FAULTLINE_STRESS_SECONDS=$$((60 * $(MINUTES))) meson test -C build --no-rebuild --suite stress --timeout-multiplier 0 --verbose
 
-diff: build ## random operations on the kernel and on Faultline for MINUTES (5), from SEED
-	@build/tests/diff --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) --keep-going
+diff: build ## random operations on the kernel and on Faultline for MINUTES (5), from SEED: alone, in threads, faults by threads
+	@for how in '' '--threads 4 --operations 800' '--faults thread'; do \
+		build/tests/diff --seconds $$((20 * $(MINUTES))) $(if $(SEED),--seed $(SEED)) --keep-going $$how || status=1; \
+	done; exit $${status:-0}
 
 format: ## lay the code out as .clang-format says
 	@tools/setup lint

@@ -3,7 +3,8 @@
  * What is mapped, as a program can see it: addresses, protection, sharing, and which bytes of which file. How a range is
  * cut into mappings is the implementation's own business, so neighbours that continue each other are one range.
  *
- * Read as the implementation tells it, or from the kernel: what an implementation in user space tells must also be so.
+ * Read as the implementation tells it, or from the kernel: what an implementation in user space tells must also be so,
+ * but for the memory that it puts behind a mapping, which need not be shared because the mapping is.
  */
 #include "run.h"
 
@@ -41,8 +42,9 @@ static uint64_t parse_name(const char *line)
 	return hash_bytes(HASH_START, from, (size_t)(end - from));
 }
 
-static size_t parse(const char *text, struct range *all)
+static size_t parse(const char *text, enum layout_kind kind, struct range *all)
 {
+	int hidden = kind == LAYOUT_KERNEL ? RANGE_SHARED : 0;
 	size_t n = 0;
 
 	for (const char *line = text; line && *line && n < RANGES_MAX; line = strchr(line, '\n'), line = line ? line + 1 : NULL) {
@@ -51,7 +53,7 @@ static size_t parse(const char *text, struct range *all)
 		int at = 0;
 
 		if (sscanf(line, "%lx-%lx %7s %lx %*s %*s%n", &start, &end, prot, &offset, &at) == 4)
-			all[n++] = (struct range){(char *)start, (char *)end, parse_prot(prot), offset, parse_name(line + at)};
+			all[n++] = (struct range){(char *)start, (char *)end, parse_prot(prot) & ~hidden, offset, parse_name(line + at)};
 	}
 	return n;
 }
@@ -95,7 +97,7 @@ size_t layout_read(const struct context *c, enum layout_kind kind, struct range 
 	size_t n, found;
 
 	read_maps(kind == LAYOUT_KERNEL ? kernel_open_maps() : c->backend->open_maps(), text);
-	n = parse(text, all);
+	n = parse(text, kind, all);
 	found = clip(all, n, (struct range){.start = c->zone - MARGIN, .end = c->zone + WINDOW_PAGES * PAGE + MARGIN}, kind, out);
 	for (int i = 0; i < SLOTS; i++)
 		if (c->slots[i].len)

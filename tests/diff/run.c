@@ -170,8 +170,6 @@ static void take_ops(struct context *c, const struct list *l)
 	for (size_t i = 0; i < l->n; i++)
 		if (l->ops[i].thread == c->thread)
 			ops[c->n++] = l->ops[i];
-	for (size_t i = 0; i < l->n; i++)
-		c->forks |= l->ops[i].code == OP_FORK;
 	c->ops = ops;
 }
 

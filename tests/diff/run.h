@@ -45,7 +45,6 @@ struct context {
 	uint32_t n, at;
 	int thread, me;
 	bool alone;     /* no other threads */
-	bool forks;     /* some thread does */
 	uint32_t alive; /* processes of this thread, a bit each, while it is the turn of `at` */
 	struct trace *trace;
 	char *zone; /* the window starts here */

@@ -121,22 +121,13 @@ static void forget_slot(struct context *c, char *p)
 		s->len = 0;
 }
 
-/*
- * After a fork, what is stored to a file through mappings that the processes share is not seen through a private mapping
- * that has read the page before. mmap(2) leaves that open.
- */
-static bool private_may_be_stale(const struct context *c, const struct op *o)
-{
-	return c->forks && (o->arg[4] & MAP_TYPE) == MAP_PRIVATE && !(o->arg[4] & MAP_ANONYMOUS) && o->arg[5] != FD_D_RDONLY;
-}
-
 static void step_mmap(struct context *c, const struct op *o)
 {
 	size_t len = (size_t)o->arg[2];
 	int flags = (int)o->arg[4];
 	char *p, *got;
 
-	if (!zone_resolve(c, o->arg[1], &p) || !may_map(c, p, len, flags) || o->arg[5] == FD_UNMAPPED || private_may_be_stale(c, o) ||
+	if (!zone_resolve(c, o->arg[1], &p) || !may_map(c, p, len, flags) || o->arg[5] == FD_UNMAPPED ||
 	    (o->arg[5] == FD_C && (flags & MAP_SHARED)))
 		return skip(c);
 	got = c->backend->mmap(p, len, (int)o->arg[3], flags, fd_of(c, o->arg[5]), file_offset(o, o->arg[5], o->arg[6]));
