@@ -172,7 +172,7 @@ static ssize_t in_pieces(piece_fn fn, int fd, void *buf, size_t len, off_t off, 
 {
 	size_t done = 0;
 
-	if (is_absurd(buf, len) || !file_io_is_ours(buf, len))
+	if (!file_io_is_ours(buf, len))
 		return fn(fd, buf, len, off);
 	do {
 		size_t part = min_u64(len - done, file_io_piece_limit());
@@ -284,6 +284,8 @@ static ssize_t change_and_write(int fd, void *buf, size_t len, off_t off)
 
 ssize_t file_io_pwrite(int fd, const void *buf, size_t len, off_t off)
 {
+	if (is_absurd(buf, len))
+		return sys_pwrite(fd, buf, len, off);
 	return in_pieces(change_and_write, fd, (void *)buf, len, off, false);
 }
 

@@ -78,7 +78,7 @@ static int munmap_locked(struct mm *mm, uint64_t start, uint64_t end, bool whole
 static void write_back_pool(struct mm *mm, uint64_t start, uint64_t end)
 {
 	struct vma_part p;
-	bool hole;
+	bool hole = false;
 
 	for (uint64_t at = start; at < end && vma_next_part(mm, at, end, &p, &hole); at = p.end) {
 		if (as_is_pool(p.as) && !(p.flags & VM_HANDED))
