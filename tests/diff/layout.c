@@ -44,7 +44,7 @@ static uint64_t parse_name(const char *line)
 
 static size_t parse(const char *text, enum layout_kind kind, struct range *all)
 {
-	int hidden = kind == LAYOUT_KERNEL ? RANGE_SHARED : 0;
+	int hidden = kind == LAYOUT_KERNEL ? RANGE_SHARED : 0; /* a shared mapping on pool frames is private memory to the kernel */
 	size_t n = 0;
 
 	for (const char *line = text; line && *line && n < RANGES_MAX; line = strchr(line, '\n'), line = line ? line + 1 : NULL) {
@@ -60,9 +60,7 @@ static size_t parse(const char *text, enum layout_kind kind, struct range *all)
 
 static bool continues(const struct range *a, const struct range *b, enum layout_kind kind)
 {
-	int told = kind == LAYOUT_KERNEL ? ~RANGE_SHARED : ~0; /* a shared mapping on pool frames is private memory to the kernel */
-
-	if (a->end != b->start || ((a->prot ^ b->prot) & told))
+	if (a->end != b->start || a->prot != b->prot)
 		return false;
 	return kind == LAYOUT_KERNEL || (a->name == b->name && (!b->offset || a->offset + (uint64_t)(a->end - a->start) == b->offset));
 }
