@@ -83,6 +83,8 @@ void file_change_end(struct file_change *c, uint64_t off, uint64_t len)
 		refresh_range(as, off, len, c->buf.data);
 	write_unlock(&as->invalidate_lock);
 	buffer_put(c->buf);
+	if (size > c->old_size)
+		mm_clear_poison();
 	sigguard_leave(c->guard);
 }
 

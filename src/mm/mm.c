@@ -185,6 +185,73 @@ static int fault_handed(uint64_t addr, unsigned flags)
 	return sys_madvise((void *)page_align_down(addr), FL_PAGE_SIZE, advice) ? -EFAULT : 0;
 }
 
+/* ---- Poison: what a fault that fails leaves for the access to meet (FAULT_POISON) ---- */
+
+#define POISON_NS 20000000 /* after this the access has met it */
+
+static const char zeros[FL_PAGE_SIZE];
+
+/* A page takes the poison's place, and goes. Caller holds mmap_lock. */
+static void unpoison(struct mm *mm, uint64_t addr)
+{
+	const struct mmu_ops *ops = mm->mmu->ops;
+	struct vma *v = vma_find(&mm->index, addr);
+	struct fault f;
+	uint64_t done;
+
+	if (!v || v->start > addr || (v->flags & (VM_HANDED | VM_GUARD)))
+		return;
+	vma_lock_write(v);
+	vma_describe(v, addr, &f);
+	if (!filemap_resident(&f) && !ops->copy(mm->mmu, addr, zeros, FL_PAGE_SIZE, MMU_WP, &done)) {
+		ops->zap(mm->mmu, addr, FL_PAGE_SIZE);
+		if (!as_lives_mapped(v->as) && (v->flags & VM_SHARED))
+			v->as->frames->discard(v->as, f.index, 1);
+	}
+	vma_unlock_write(v);
+}
+
+/* Those poisoned before `before`, in order. Caller holds mmap_lock. */
+static void unpoison_older(struct mm *mm, uint64_t before)
+{
+	uint32_t n = atomic_load(&mm->npoisoned), old = 0;
+
+	while (old < n && mm->poisoned[old].since <= before)
+		unpoison(mm, mm->poisoned[old++].addr);
+	for (uint32_t i = old; i < n; i++)
+		mm->poisoned[i - old] = mm->poisoned[i];
+	atomic_store(&mm->npoisoned, n - old);
+}
+
+static void note_poison(struct mm *mm, uint64_t addr)
+{
+	uint64_t now = now_ns();
+	uint32_t n;
+
+	unpoison_older(mm, atomic_load(&mm->npoisoned) == POISONED_MAX ? mm->poisoned[0].since : now - POISON_NS);
+	n = atomic_load(&mm->npoisoned);
+	mm->poisoned[n].addr = addr;
+	mm->poisoned[n].since = now;
+	atomic_store(&mm->npoisoned, n + 1);
+}
+
+static void clear_poison(struct mm *mm, uint64_t before)
+{
+	if (likely(!atomic_load_explicit(&mm->npoisoned, memory_order_relaxed)))
+		return;
+	mutex_lock(&mm->mmap_lock);
+	unpoison_older(mm, before);
+	mutex_unlock(&mm->mmap_lock);
+}
+
+void mm_clear_poison(void)
+{
+	struct mm *mm;
+
+	for (int i = 0; (mm = mm_space(i)); i++)
+		clear_poison(mm, UINT64_MAX);
+}
+
 /*
  * With the VMA locked nothing is mapped in it; a page that the table does not know is not mapped now. What can be there is the mark
  * of write protection that a page left behind, which is in the poison's way.
@@ -206,6 +273,8 @@ static int poison(struct mm *mm, uint64_t addr)
 			err = ops->poison(mm->mmu, addr);
 		}
 		vma_unlock_write(v);
+		if (!err)
+			note_poison(mm, addr);
 	}
 	mutex_unlock(&mm->mmap_lock);
 	return err == -EEXIST || err == -ENOENT ? 0 : err; /* there by now, or gone: the access is made again */
@@ -235,6 +304,8 @@ static int fault_in(struct mm *mm, uint64_t addr, unsigned flags)
 		err = filemap_fault(&f);
 	report_add(&v->as->report->fault_ns, now_ns() - start);
 	vma_unlock_read(v);
+	if (flags & FAULT_POISON)
+		clear_poison(mm, now_ns() - POISON_NS);
 	return err && (flags & FAULT_POISON) ? poison(mm, page_align_down(addr)) : err;
 }
 

@@ -17,6 +17,7 @@
 #include "vma.h"
 
 #define SPACES_MAX 16
+#define POISONED_MAX 32
 
 struct mm {
 	struct mutex mmap_lock;
@@ -27,8 +28,16 @@ struct mm {
 	/* Bytes, changed under mmap_lock: all; private and writable; with VM_ACCOUNT; with VM_LOCKED. */
 	_Atomic uint64_t mapped, data, committed, locked;
 	_Atomic uint64_t low, high; /* all VMAs lie in [low, high); only ever grows */
-	_Atomic bool grows_down;    /* a mapping may: set once there was one */
-	bool inline_faults;         /* constant */
+	/*
+	 * Pages that were poisoned lately: a failed access has met the poison by POISON_NS later, and then it must go, since a
+	 * system call would fail by it for ever. mmap_lock; the number is read without.
+	 */
+	struct {
+		uint64_t addr, since;
+	} poisoned[POISONED_MAX];
+	_Atomic uint32_t npoisoned;
+	_Atomic bool grows_down; /* a mapping may: set once there was one */
+	bool inline_faults;      /* constant */
 };
 
 /* Where every address lies that a program can use. */
@@ -42,6 +51,8 @@ void mm_destroy(struct mm *mm);
 struct mm *mm_space(int n);
 /* Serves a fault in whichever space has the address; see mmu_fault_fn. */
 int mm_handle_fault(uint64_t addr, unsigned flags);
+/* Takes poison away wherever it is: pages may be there now that were not (a file has grown). */
+void mm_clear_poison(void);
 /* Whether any part of the range may be one of our mappings; never false when it is. Cheap. */
 bool mm_overlaps(struct mm *mm, uint64_t addr, uint64_t len);
 

@@ -510,8 +510,8 @@ static bool same_file(struct mm *mm, const struct vma *v, uint64_t end)
 	while (v->end < end) {
 		const struct vma *next = vma_find(&mm->index, v->end);
 
-		if (!next || next->start != v->end || next->as != v->as || next->flags != v->flags || next->prot != v->prot ||
-		    next->advice != v->advice)
+		if (!next || next->start != v->end || next->as != v->as || ((next->flags ^ v->flags) & ~(unsigned)VM_GUARD) ||
+		    next->prot != v->prot || next->advice != v->advice)
 			return false;
 		v = next;
 	}

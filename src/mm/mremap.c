@@ -438,25 +438,27 @@ static int remap_locked(struct mm *mm, struct remap *r, uint64_t *out)
 {
 	struct vma *v = vma_find(&mm->index, r->old);
 	uint64_t end;
+	bool one_run;
 	int err;
 
 	if (!v || v->start > r->old)
 		return -EFAULT;
 	if (v->flags & VM_SEALED)
 		return -EPERM;
-	if ((r->flags & MREMAP_FIXED) && mm_any_sealed(mm, r->new_addr, r->new_addr + r->new_len))
-		return -EPERM;
 	if (!r->old_len && !(v->flags & VM_SHARED))
 		return -EINVAL;
 	*out = r->old;
 	if (!(r->flags & PLACED) && r->new_len <= r->old_len)
 		return r->new_len < r->old_len ? unmap_part(mm, r, r->old + r->new_len, r->old_len - r->new_len) : 0;
+	one_run = run_covers(mm, v, r->old, min_u64(r->old_len, r->new_len), &end); /* what is cut off may be anything */
+	if (!one_run && (!(r->flags & MREMAP_FIXED) || r->old_len != r->new_len))
+		return -EFAULT;
+	if ((r->flags & MREMAP_FIXED) && mm_any_sealed(mm, r->new_addr, r->new_addr + r->new_len))
+		return -EPERM;
 	err = mm_convert_range(mm, r->old, r->old + max_u64(r->old_len, FL_PAGE_SIZE));
 	if (err)
 		return err;
-	if (run_covers(mm, v, r->old, min_u64(r->old_len, r->new_len), &end)) /* what is cut off may be anything */
-		return remap_run(mm, r, v, out);
-	return (r->flags & MREMAP_FIXED) && r->old_len == r->new_len ? remap_runs(mm, r, out) : -EFAULT;
+	return one_run ? remap_run(mm, r, v, out) : remap_runs(mm, r, out);
 }
 
 int mm_mremap(struct mm *mm, uint64_t old, uint64_t old_len, uint64_t new_len, int flags, uint64_t new_addr, uint64_t *out)
