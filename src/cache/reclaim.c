@@ -264,8 +264,12 @@ static uint32_t batch_size(uint32_t want)
 	return (uint32_t)max_u64(want, min_u64(BATCH, budget_limit() / 64));
 }
 
-/* Others may hold everything for a moment; after a second of finding nothing it is not for a moment. */
+/*
+ * Others may hold everything for a moment. When nobody is at work on any page, a second of finding nothing says that nothing will
+ * come; while somebody is - on a machine with more to do than it can - it may take longer.
+ */
 #define PATIENCE 2000
+#define PATIENCE_WITH_OTHERS (40 * PATIENCE)
 #define PAUSE_NS 500000
 
 static void pause_for_others(unsigned turn)
@@ -276,9 +280,26 @@ static void pause_for_others(unsigned turn)
 		sys_nanosleep(PAUSE_NS);
 }
 
+/* Whether a page is being read, written or taken out, by somebody who may succeed. */
+static bool others_are_at_work(void)
+{
+	pfn_t high = page_table_high();
+
+	for (pfn_t p = 0; p < high; p++) {
+		uint32_t w = page_word(p);
+		enum page_state s = page_state_of(w);
+
+		if (!(w & PG_ERROR) && s != PAGE_ABSENT && ((w & PG_LOCKED) || (s != PAGE_CLEAN && s != PAGE_DIRTY)))
+			return true;
+	}
+	return false;
+}
+
 int reserve_frames(uint32_t want, uint32_t *got)
 {
-	for (unsigned idle = 0; idle < PATIENCE;) {
+	unsigned idle = 0;
+
+	for (unsigned turn = 0; idle < PATIENCE && turn < PATIENCE_WITH_OTHERS;) {
 		if (budget_try_reserve(*got = want))
 			return 0;
 		if (reclaim_pages(batch_size(want))) {
@@ -287,7 +308,8 @@ int reserve_frames(uint32_t want, uint32_t *got)
 				return 0;
 		} else {
 			want = 1;
-			pause_for_others(idle++);
+			idle += !others_are_at_work();
+			pause_for_others(turn++);
 		}
 	}
 	return -ENOMEM;

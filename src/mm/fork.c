@@ -243,6 +243,7 @@ static int fork_space(struct mm *mm)
 		next = vma_find(&mm->index, v->end);
 		err = remap_vma(v);
 	}
+	vma_merge_range(mm, 0, TASK_SIZE); /* what only a lock had divided */
 	return err;
 }
 

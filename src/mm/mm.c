@@ -178,9 +178,10 @@ struct vma *mm_lock_vma(struct mm *mm, uint64_t addr)
  * The mapping is the kernel's. The fault may be from before, and have waited for the VMA while it was handed over: then
  * the access works now. What the kernel cannot do either is its own SIGBUS.
  */
-static int fault_handed(uint64_t addr, unsigned flags)
+static int fault_handed(const struct vma *v, uint64_t addr, unsigned flags)
 {
-	int advice = flags & FAULT_WRITE ? MADV_POPULATE_WRITE : MADV_POPULATE_READ;
+	bool write = (flags & FAULT_WRITE) || !(v->prot & PROT_READ); /* what can be written can be read, but not be populated so */
+	int advice = write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ;
 
 	return sys_madvise((void *)page_align_down(addr), FL_PAGE_SIZE, advice) ? -EFAULT : 0;
 }
@@ -294,7 +295,7 @@ static int fault_in(struct mm *mm, uint64_t addr, unsigned flags)
 		return 0;
 	}
 	if (v->flags & VM_HANDED) {
-		err = fault_handed(addr, flags);
+		err = fault_handed(v, addr, flags);
 		vma_unlock_read(v);
 		return err;
 	}
