@@ -69,7 +69,7 @@ bool as_lives_mapped(const struct address_space *as)
 
 void address_space_use_pool(bool yes)
 {
-	use_pool = yes;
+	use_pool = yes && pool_frames_work();
 }
 
 void address_space_set_shmem(struct address_space *as, int memfd)

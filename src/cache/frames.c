@@ -378,6 +378,13 @@ static int read_mapped(uint64_t addr, void *buf, uint64_t len)
 	return n == (long)len ? 0 : n < 0 ? (int)n : -EFAULT;
 }
 
+bool pool_frames_work(void)
+{
+	char from = 1, to = 0;
+
+	return !read_mapped((uint64_t)&from, &to, 1) && to == from;
+}
+
 /* By the kernel, which says so when a page is not there: the mapping may have gone. */
 static int pool_snapshot(struct address_space *as, uint64_t index, uint32_t n, void *buf)
 {

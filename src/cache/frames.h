@@ -9,6 +9,8 @@ extern const struct frame_ops shmem_frames;
 extern const struct frame_ops pool_frames;
 extern const struct frame_ops anon_frames;
 
+/* Whether pages can be copied out of mappings here: a sandbox may forbid it. */
+bool pool_frames_work(void);
 /* A memfd that holds the frames of a file of any length; -errno. */
 int shmem_frames_create(const char *name);
 /* Nothing of it can be accessed, or all: who maps it meanwhile faults. */

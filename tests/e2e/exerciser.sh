@@ -11,3 +11,5 @@ for seed in 1 2 3; do
 done
 "$FAULTLINE" run --budget 1M --direct -- "$BUILD/tests/exerciser" file 4 1500 || fail "O_DIRECT"
 "$FAULTLINE" run --budget 1M --faults=thread -- "$BUILD/tests/exerciser" file 5 1500 || fail "faults served by threads"
+FAULTLINE_FRAMES=shmem "$FAULTLINE" run --budget 1M -- "$BUILD/tests/exerciser" file 6 1500 || fail "shmem frames only"
+"$BUILD/tests/refuse" 1:vm "$FAULTLINE" run --budget 1M -- "$BUILD/tests/exerciser" file 7 1500 || fail "process_vm_readv refused"

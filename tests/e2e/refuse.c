@@ -4,6 +4,9 @@
  * to userfaultfd(2) and to its twin, the ioctl of /dev/userfaultfd.
  *
  *     refuse ERROR PROGRAM [ARG...]
+ *
+ * or, with ":vm" after ERROR, only to process_vm_readv(2), process_vm_writev(2) and process_madvise(2), without which
+ * Faultline works, but otherwise.
  */
 #include <errno.h>
 #include <linux/filter.h>
@@ -11,6 +14,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -19,9 +23,33 @@
 #define REQUEST (offsetof(struct seccomp_data, args) + 8)
 #define USERFAULTFD_IOC_NEW 0xaa00
 
-int main(int argc, char **argv)
+#ifndef SYS_process_madvise
+#define SYS_process_madvise 440
+#endif
+
+static int install(struct sock_filter *code, unsigned short len)
 {
-	unsigned error = argc > 2 ? (unsigned)atoi(argv[1]) : 0;
+	struct sock_fprog filter = {.len = len, .filter = code};
+
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter);
+}
+
+static int refuse_vm(unsigned error)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, NR),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_process_vm_readv, 2, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_process_vm_writev, 1, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_process_madvise, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+
+	return install(code, sizeof code / sizeof code[0]);
+}
+
+static int refuse_userfaultfd(unsigned error)
+{
 	struct sock_filter code[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, NR),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_userfaultfd, 3, 0),
@@ -31,13 +59,19 @@ int main(int argc, char **argv)
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
-	struct sock_fprog filter = {.len = sizeof code / sizeof code[0], .filter = code};
+
+	return install(code, sizeof code / sizeof code[0]);
+}
+
+int main(int argc, char **argv)
+{
+	unsigned error = argc > 2 ? (unsigned)atoi(argv[1]) : 0;
 
 	if (!error) {
 		fprintf(stderr, "usage: refuse ERROR PROGRAM [ARG...]\n");
 		return 2;
 	}
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter)) {
+	if (strstr(argv[1], ":vm") ? refuse_vm(error) : refuse_userfaultfd(error)) {
 		perror("refuse");
 		return 77;
 	}
