@@ -62,7 +62,7 @@ void file_change_begin(struct file_change *c, struct address_space *as)
 {
 	c->as = as;
 	c->guard = sigguard_enter();
-	mm_make_shared(as); /* bytes are put into pages in memory: they must not live in mappings, which may be read-only */
+	mm_make_shared(as); /* bytes are put into pages in memory, which is cheap there; where it cannot be, they go by pool_write() */
 	c->buf = buffer_get(false);
 	write_lock(&as->invalidate_lock);
 	address_space_stat(as);

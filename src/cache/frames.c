@@ -57,8 +57,13 @@ void shmem_frames_show(int memfd)
 	fl_assert(err == 0);
 }
 
+static int pool_write(struct address_space *as, uint64_t off, const void *buf, uint64_t len);
+
 int frame_write(struct address_space *as, uint64_t off, const void *buf, uint64_t len)
 {
+	if (as_is_pool(as))
+		return pool_write(as, off, buf, len);
+
 	ssize_t n = sys_pwrite(as->memfd, buf, len, (off_t)off);
 
 	return n == (ssize_t)len ? 0 : n < 0 ? (int)n : -ENOMEM;
@@ -73,7 +78,11 @@ int frame_read(struct address_space *as, uint64_t off, void *buf, uint64_t len)
 
 int frame_truncate(struct address_space *as, uint64_t index)
 {
-	int err = sys_ftruncate(as->memfd, (off_t)(index << FL_PAGE_SHIFT));
+	int err;
+
+	if (as_is_pool(as))
+		return 0; /* its pages have gone from where they were */
+	err = sys_ftruncate(as->memfd, (off_t)(index << FL_PAGE_SHIFT));
 
 	return err ? err : sys_ftruncate(as->memfd, MEMFD_SIZE);
 }
@@ -398,6 +407,34 @@ static int pool_snapshot(struct address_space *as, uint64_t index, uint32_t n, v
 		k = (uint32_t)mapped_part(as, index + done, n - done, &mmu, &addr);
 		err = k ? read_mapped(addr, (char *)buf + ((uint64_t)done << FL_PAGE_SHIFT), (uint64_t)k << FL_PAGE_SHIFT) : -ENOENT;
 	}
+	read_unlock(&rmap_lock);
+	return err;
+}
+
+/*
+ * Bytes within one page in memory, whose lock the caller holds: protected, so that stores wait for that lock, copied out, changed,
+ * and put in place of what was there. The mapping may be read-only.
+ */
+static int pool_write(struct address_space *as, uint64_t off, const void *buf, uint64_t len)
+{
+	struct page_key key = {.as = as->id, .index = off >> FL_PAGE_SHIFT};
+	bool clean = page_state_of(page_word(page_find(key))) == PAGE_CLEAN;
+	char page[FL_PAGE_SIZE];
+	struct mmu *mmu;
+	uint64_t addr, done;
+	int err = -ENOENT;
+
+	read_lock(&rmap_lock);
+	if (mapped_part(as, key.index, 1, &mmu, &addr))
+		err = mmu->ops->protect(mmu, addr, FL_PAGE_SIZE);
+	if (!err)
+		err = read_mapped(addr, page, FL_PAGE_SIZE);
+	if (!err) {
+		memcpy(page + (off & FL_PAGE_MASK), buf, len);
+		err = mmu->ops->zap(mmu, addr, FL_PAGE_SIZE);
+	}
+	if (!err)
+		err = mmu->ops->copy(mmu, addr, page, FL_PAGE_SIZE, clean ? MMU_WP : 0, &done);
 	read_unlock(&rmap_lock);
 	return err;
 }

@@ -15,6 +15,7 @@
 
 #include "cache/truncate.h"
 #include "cache/writeback.h"
+#include "madvise.h"
 #include "mm.h"
 #include "util/compiler.h"
 #include "util/log.h"
@@ -115,7 +116,7 @@ static int prepare_private(struct vma *v)
 	int flags = MAP_PRIVATE | (v->flags & VM_NORESERVE ? MAP_NORESERVE : 0), err = 0;
 	void *p;
 
-	if ((v->flags & VM_SHARED) || (v->flags & VM_GUARD))
+	if (v->flags & VM_SHARED)
 		return 0;
 	p = sys_mmap(NULL, len, PROT_READ | PROT_WRITE, flags, file_store_fd(v->as->store), (off_t)(v->pgoff << FL_PAGE_SHIFT));
 	if (sys_is_err(p))
@@ -124,6 +125,8 @@ static int prepare_private(struct vma *v)
 		err = copy_private(v, (uint64_t)p);
 	if (!err)
 		err = sys_mprotect(p, len, v->prot);
+	if (!err && (v->flags & VM_GUARD)) /* no moment without it */
+		err = sys_madvise(p, len, MADV_GUARD_INSTALL);
 	if (err)
 		sys_munmap(p, len);
 	else

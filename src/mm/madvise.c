@@ -165,6 +165,11 @@ static int willneed(struct mm *mm, const struct vma_part *p)
 	return 0;
 }
 
+static bool may_remove(const struct vma_part *p)
+{
+	return (p->flags & (VM_SHARED | VM_MAYWRITE)) == (VM_SHARED | VM_MAYWRITE);
+}
+
 /* A hole in the file, as fallocate(2) makes it. */
 static int remove_part(const struct vma_part *p)
 {
@@ -173,8 +178,6 @@ static int remove_part(const struct vma_part *p)
 
 	if (p->as->zero)
 		return -EINVAL;
-	if (!(p->flags & VM_SHARED) || !(p->flags & VM_MAYWRITE))
-		return -EACCES;
 	write_lock(&p->as->invalidate_lock);
 	err = sys_fallocate(file_store_fd(p->as->store), 3 /* PUNCH_HOLE | KEEP_SIZE */, (off_t)off, (off_t)len);
 	if (!err)
@@ -286,6 +289,9 @@ static int advise_part(struct mm *mm, const struct vma_part *p, int advice)
 		return -EPERM;
 	if (c)
 		return advise_flags(mm, p, c, 0, advice);
+	if (advice == MADV_REMOVE && !is_locked(p) && !p->as->zero &&
+	    !may_remove(p)) /* the kernel's mapping may be of a descriptor of ours */
+		return -EACCES;
 	if ((p->flags & VM_HANDED) && advice > MADV_WILLNEED)
 		return sys_madvise((void *)p->start, p->end - p->start, advice);
 	switch (advice) {

@@ -34,6 +34,8 @@ int mm_create(struct mmu *mmu, const struct mm_limits *limits, struct mm **out)
 
 void mm_destroy(struct mm *mm)
 {
+	for (struct vma *v = vma_find(&mm->index, 0); v; v = vma_find(&mm->index, v->end)) /* the end of a process breaks seals too */
+		v->flags &= ~(unsigned)VM_SEALED;
 	mm_munmap(mm, 0, TASK_SIZE, false);
 	atomic_fetch_and(&in_use, ~(1u << (mm - spaces)));
 	vma_index_exit(&mm->index);

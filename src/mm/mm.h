@@ -114,6 +114,8 @@ uint64_t mm_fork_pages(void);
 
 /* Splits VMAs so that none crosses start or end. Caller holds mmap_lock, and no VMA. 0, or -ENOMEM and nothing is split. */
 int vma_split_range(struct mm *mm, uint64_t start, uint64_t end);
+/* The same for a range that is to be unmapped, which rarely makes more VMAs. */
+int vma_split_to_unmap(struct mm *mm, uint64_t start, uint64_t end);
 /* Write-locks the VMAs in the range, in order; vma_split_range() came before. */
 void vma_lock_range(struct mm *mm, uint64_t start, uint64_t end);
 void vma_unlock_range(struct mm *mm, uint64_t start, uint64_t end);

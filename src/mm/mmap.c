@@ -392,7 +392,7 @@ static int place_fixed(struct mm *mm, struct mapping *m)
 		return place(mm, m);
 	if (mm_any_sealed(mm, addr, end))
 		return -EPERM;
-	err = vma_split_range(mm, addr, end);
+	err = vma_split_to_unmap(mm, addr, end);
 	if (err)
 		return err;
 	err = vma_lock_range_to_unmap(mm, addr, end);
@@ -448,7 +448,7 @@ static int mmap_foreign(struct mm *mm, const struct mmap_request *rq, uint64_t *
 	if ((rq->addr & FL_PAGE_MASK) || !rq->len || end <= rq->addr)
 		return -EINVAL;
 	mutex_lock(&mm->mmap_lock);
-	err = mm_any_sealed(mm, rq->addr, end) ? -EPERM : vma_split_range(mm, rq->addr, end);
+	err = mm_any_sealed(mm, rq->addr, end) ? -EPERM : vma_split_to_unmap(mm, rq->addr, end);
 	if (!err)
 		err = vma_lock_range_to_unmap(mm, rq->addr, end);
 	if (!err) {
@@ -558,5 +558,9 @@ int mm_remap_file_pages(struct mm *mm, uint64_t addr, uint64_t len, int prot, ui
 	rq.flags = MAP_SHARED | MAP_FIXED | MAP_POPULATE | (flags & MAP_NONBLOCK);
 	metadata_refill();
 	err = mapped_there(mm, &m, &rq);
+	if (!err && pgoff + (rq.len >> FL_PAGE_SHIFT) > PAGE_INDEX_MAX + 1) {
+		address_space_put(m.as);
+		err = -EOVERFLOW;
+	}
 	return err ? err : map_object(mm, &m, &addr);
 }

@@ -101,7 +101,7 @@ static int unmap_part(struct mm *mm, struct remap *r, uint64_t addr, uint64_t le
 		return -EINVAL;
 	if (mm_any_sealed(mm, addr, addr + len))
 		return -EPERM;
-	err = vma_split_range(mm, addr, addr + len);
+	err = vma_split_to_unmap(mm, addr, addr + len);
 	if (err)
 		return err;
 	err = mm_unmap_split(mm, addr, addr + len, true, &gone);

@@ -66,7 +66,7 @@ static int munmap_locked(struct mm *mm, uint64_t start, uint64_t end, bool whole
 
 	if (mm_any_sealed(mm, start, end))
 		return -EPERM;
-	err = vma_split_range(mm, start, end);
+	err = vma_split_to_unmap(mm, start, end);
 	if (!err)
 		err = mm_unmap_split(mm, start, end, whole, gone);
 	if (err)

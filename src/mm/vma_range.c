@@ -143,7 +143,7 @@ static int split_at(struct mm *mm, uint64_t addr)
 	return v && v->start < addr ? split(mm, v, addr) : 0;
 }
 
-int vma_split_range(struct mm *mm, uint64_t start, uint64_t end)
+static int split_ends(struct mm *mm, uint64_t start, uint64_t end)
 {
 	int err = split_at(mm, start);
 
@@ -153,6 +153,32 @@ int vma_split_range(struct mm *mm, uint64_t start, uint64_t end)
 	if (err)
 		vma_merge_range(mm, start, start);
 	return err;
+}
+
+static bool is_divided(struct mm *mm, uint64_t addr)
+{
+	struct vma *v = vma_find(&mm->index, addr);
+
+	return v && v->start < addr;
+}
+
+int vma_split_range(struct mm *mm, uint64_t start, uint64_t end)
+{
+	uint64_t more = (uint64_t)is_divided(mm, start) + is_divided(mm, end);
+
+	if (more && atomic_load(&mm->index.count) + more > mm->limits.map_count)
+		return -ENOMEM;
+	return split_ends(mm, start, end);
+}
+
+/* Only what is cut out of the middle of one leaves more than there were. */
+int vma_split_to_unmap(struct mm *mm, uint64_t start, uint64_t end)
+{
+	struct vma *v = vma_find(&mm->index, start);
+
+	if (v && v->start < start && v->end > end && atomic_load(&mm->index.count) >= mm->limits.map_count)
+		return -ENOMEM;
+	return split_ends(mm, start, end);
 }
 
 void vma_lock_range(struct mm *mm, uint64_t start, uint64_t end)
