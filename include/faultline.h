@@ -109,10 +109,10 @@ int fl_exit(void);
  *   EAGAIN     MAP_LOCKED, or after fl_mlockall(MCL_FUTURE): over RLIMIT_MEMLOCK, or over half of the budget
  *   EBADF      fd is not a descriptor
  *   EEXIST     MAP_FIXED_NOREPLACE and the range is in use
- *   EFBIG      RLIMIT_FSIZE is set: it would apply to the memory that holds the pages
+ *   EFBIG      RLIMIT_FSIZE is set: it would apply to the memory that holds the pages of files mapped more than once
  *   EINVAL     length 0; offset or (MAP_FIXED) addr not a multiple of the page size; no or an impossible mapping type;
  *              MAP_GROWSDOWN of a file or of shared memory; MAP_HUGETLB of a file that is not on hugetlbfs
- *   EMFILE, ENFILE  no descriptor left: a mapped file needs two (three with O_DIRECT), shared anonymous memory too
+ *   EMFILE, ENFILE  no descriptor left: a mapped file needs up to two (three with O_DIRECT), shared anonymous memory too
  *   ENODEV     fd is a directory, a pipe, a socket
  *   ENOMEM     no address space; too many mappings; a limit of the space; no room in the budget for what must be kept of
  *              a mapping; MAP_HUGETLB and no huge pages

@@ -134,17 +134,26 @@ void file_io_unpin(const void *buf, size_t len)
 
 typedef ssize_t (*piece_fn)(int fd, void *buf, size_t len, off_t off);
 
-/* Pins as much as can be had from the start of the buffer; how many bytes that is. */
+/* Whether the kernel has nothing mapped in part of [buf, buf + len), a piece at most. */
+static bool has_hole(const void *buf, size_t len)
+{
+	unsigned char vec[PIECE_MAX / FL_PAGE_SIZE + 2];
+	uint64_t start = page_align_down((uintptr_t)buf);
+
+	return sys_mincore((void *)start, page_align_up((uintptr_t)buf + len) - start, vec) == -ENOMEM;
+}
+
+/* Pins as much as can be had from the start of the buffer, up to a hole; how many bytes that is. */
 static size_t pin_prefix(const void *buf, size_t len, bool write)
 {
 	size_t done = 0;
 
-	if (!file_io_pin(buf, len, write))
+	if (!has_hole(buf, len) && !file_io_pin(buf, len, write))
 		return len;
 	while (done < len) {
 		size_t part = min_u64(len - done, FL_PAGE_SIZE - (((uintptr_t)buf + done) & FL_PAGE_MASK));
 
-		if (file_io_pin((const char *)buf + done, part, write))
+		if (has_hole((const char *)buf + done, part) || file_io_pin((const char *)buf + done, part, write))
 			break;
 		done += part;
 	}
