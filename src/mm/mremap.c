@@ -340,12 +340,74 @@ static void reprotect_all(struct mm *mm, const struct remap *r, uint64_t addr)
 	}
 }
 
+/* Moves what may be several mappings to the kernel: it refuses a range that crosses a border, so borders are searched for. */
+static int move_range(uint64_t from, uint64_t to, uint64_t len, int flags)
+{
+	void *p = sys_mremap((void *)from, len, len, flags | MREMAP_MAYMOVE | MREMAP_FIXED, (void *)to);
+	uint64_t half = page_align_up(len / 2);
+	int err;
+
+	if (!sys_is_err(p))
+		return 0;
+	if (sys_err(p) != -EFAULT || len <= FL_PAGE_SIZE)
+		return sys_err(p);
+	err = move_range(from, to, half, flags);
+	return err ? err : move_range(from + half, to + half, len - half, flags);
+}
+
+static int map_growth(const struct remap *r, const struct vma *v, uint64_t addr)
+{
+	bool anonymous = vma_maps_anonymous(v);
+	int flags = MAP_PRIVATE | MAP_FIXED | (anonymous ? MAP_ANONYMOUS : 0) | (v->flags & VM_NORESERVE ? MAP_NORESERVE : 0);
+	uint64_t pgoff = vma_index_of(v, r->old + r->old_len);
+	void *p = sys_mmap((void *)addr, r->new_len - r->old_len, v->prot, flags, anonymous ? -1 : v->as->memfd,
+			   anonymous ? 0 : (off_t)(pgoff << FL_PAGE_SHIFT));
+
+	return sys_is_err(p) ? sys_err(p) : 0;
+}
+
+static int move_to_new_place(const struct remap *r, const struct vma *v, uint64_t *addr)
+{
+	void *p = (void *)r->new_addr;
+	int err;
+
+	if (!(r->flags & MREMAP_FIXED))
+		p = sys_mmap((void *)(r->flags & PLACED ? r->new_addr : 0), r->new_len, PROT_NONE,
+			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (sys_is_err(p))
+		return sys_err(p);
+	err = move_range(r->old, (uint64_t)p, r->old_len, r->flags & MREMAP_DONTUNMAP);
+	if (!err && r->new_len > r->old_len)
+		err = map_growth(r, v, (uint64_t)p + r->old_len);
+	if (err && !(r->flags & MREMAP_FIXED))
+		sys_munmap(p, r->new_len);
+	*addr = (uint64_t)p;
+	return err;
+}
+
+/*
+ * What is one mapping to us can be several to the kernel, which does not merge all that has come apart. Then the last of
+ * them grows where it is, or all move one by one.
+ */
+static int remap_pieces(const struct remap *r, const struct vma *v, uint64_t *addr)
+{
+	uint64_t last = r->old + r->old_len - FL_PAGE_SIZE, grows = r->new_len - r->old_len;
+
+	if (!(r->flags & PLACED) && !sys_is_err(sys_mremap((void *)last, FL_PAGE_SIZE, FL_PAGE_SIZE + grows, 0, NULL))) {
+		*addr = r->old;
+		return 0;
+	}
+	return r->flags & MREMAP_MAYMOVE ? move_to_new_place(r, v, addr) : -ENOMEM;
+}
+
 static int place_private(struct mm *mm, const struct remap *r, const struct vma *v, uint64_t *addr)
 {
 	int err;
 
 	mm_move_begin(r->old, r->old_len);
 	err = kernel_mremap(r, r->flags, addr);
+	if (err == -EFAULT)
+		err = remap_pieces(r, v, addr);
 	if (err) {
 		mm_move_end(r->old, r->old_len);
 		return err;

@@ -276,6 +276,32 @@ TEST(a_memfd_is_mapped_by_the_kernel)
 	close(fd);
 }
 
+/* To the kernel this is several mappings, since protection had divided it when its first pages came: it moves and grows all the same. */
+TEST(moved_in_pieces)
+{
+	unsigned char *p = map_anonymous(64 * PAGE, MAP_PRIVATE), *q,
+		      *to = mmap(NULL, 64 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	(void)state;
+	for (size_t i = 0; i < 64; i += 4)
+		assert_int_equal(fl_mprotect(p + i * PAGE, 2 * PAGE, PROT_READ), 0);
+	for (size_t i = 2; i < 64; i += 4)
+		p[i * PAGE + 1] = p[(i + 1) * PAGE + 1] = 5;
+	assert_int_equal(fl_mprotect(p, 64 * PAGE, PROT_READ | PROT_WRITE), 0);
+	for (size_t i = 0; i < 64; i++)
+		p[i * PAGE] = byte_of(i), p[i * PAGE + PAGE - 1] = byte_of(i), p[i * PAGE + 1] = 0;
+	q = fl_mremap(p, 64 * PAGE, 64 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+	assert_ptr_equal(q, to);
+	assert_int_equal(count_wrong(q, 64), 0);
+	p = fl_mremap(q, 64 * PAGE, 100 * PAGE, MREMAP_MAYMOVE);
+	assert_ptr_not_equal(p, MAP_FAILED);
+	assert_int_equal(count_wrong(p, 64), 0);
+	assert_int_equal(count_nonzero(p + 64 * PAGE, 36), 0);
+	fill_pages(p, 100);
+	assert_int_equal(count_wrong(p, 100), 0);
+	assert_int_equal(fl_munmap(p, 100 * PAGE), 0);
+}
+
 static uint64_t mappings(void)
 {
 	struct fl_stats st = {.size = sizeof st};
@@ -324,6 +350,7 @@ int main(void)
 		RUN(mapped_twice_by_an_old_size_of_zero),
 		RUN(dev_zero_is_anonymous_memory),
 		RUN(a_memfd_is_mapped_by_the_kernel),
+		RUN(moved_in_pieces),
 		RUN(neighbours_merge),
 	};
 
