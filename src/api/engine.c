@@ -10,8 +10,10 @@
 #include "cache/budget.h"
 #include "cache/buffer.h"
 #include "cache/filemap.h"
+#include "cache/ram.h"
 #include "cache/readahead.h"
 #include "cache/writeback.h"
+#include "mm/soft.h"
 #include "mmu/sigbus.h"
 #include "mmu/uffd.h"
 #include "store/store.h"
@@ -22,6 +24,7 @@ struct mutex engine_lock = MUTEX_INIT(RANK_SPACES);
 static _Atomic bool started;
 static struct engine_options options;
 static struct mm *default_space; /* constant while started */
+static int native_error;         /* constant while started: why there is none */
 
 bool engine_started(void)
 {
@@ -119,8 +122,9 @@ static int start_locked(const struct engine_options *o)
 		err = report_init(o->report_directory[0] ? o->report_directory : NULL, o->budget);
 	if (!err)
 		err = init_cache(o);
-	if (!err)
-		err = create_default_space(o->threads);
+	native_error = err ? 0 : create_default_space(o->threads);
+	if (native_error && !o->soft)
+		err = native_error;
 	if (err) {
 		exit_cache();
 		return err;
@@ -144,7 +148,7 @@ int engine_start(const struct engine_options *o)
 	return err;
 }
 
-int engine_start_default(void)
+static int start_from_env(bool soft)
 {
 	struct engine_options o;
 	const char *what;
@@ -157,8 +161,45 @@ int engine_start_default(void)
 		fl_log(LOG_ERROR, "%s makes no sense", what);
 		return err;
 	}
+	o.soft = soft;
 	err = engine_start(&o);
 	return err == -EBUSY ? 0 : err;
+}
+
+int engine_start_default(void)
+{
+	int err = start_from_env(false);
+
+	return err ? err : native_error;
+}
+
+int engine_start_soft(void)
+{
+	return start_from_env(true);
+}
+
+int engine_soft_create(const struct soft_config *config, struct mm **out)
+{
+	struct sigguard g = sigguard_enter();
+	int err;
+
+	mutex_lock(&engine_lock);
+	err = soft_create(config, out);
+	mutex_unlock(&engine_lock);
+	sigguard_leave(g);
+	return err;
+}
+
+int engine_soft_fork(struct mm *parent, struct mm **out)
+{
+	struct sigguard g = sigguard_enter();
+	int err;
+
+	mutex_lock(&engine_lock);
+	err = soft_fork(parent, out);
+	mutex_unlock(&engine_lock);
+	sigguard_leave(g);
+	return err;
 }
 
 int engine_space_create(bool threads, const struct mm_limits *limits, struct mm **out)
@@ -197,7 +238,7 @@ static int write_back_one(struct address_space *as, void *arg)
 static int hand_over_one(struct address_space *as, void *arg)
 {
 	(void)arg;
-	if (as->store->writable && !as->kernels && !as->scratch)
+	if (as->store->writable && !as->kernels && !as->scratch && !as_is_ram(as))
 		mm_hand_over(as, NULL, true);
 	return 0;
 }
@@ -242,6 +283,9 @@ int engine_stop(void)
 	atomic_store(&started, false);
 	while ((mm = mm_space(0)))
 		mm_destroy(mm);
+	while ((mm = soft_any()))
+		mm_destroy(mm);
+	soft_exit();
 	default_space = NULL;
 	sigbus_restore();
 	vma_index_pool_exit();

@@ -19,6 +19,7 @@ struct engine_options {
 	uint64_t anon_min;          /* the shim serves anonymous memory from this size on; 0: none */
 	int log_level;
 	bool pool;           /* files start on pool frames */
+	bool soft;           /* it is no failure when native spaces do not work */
 	bool quiet_handlers; /* no signal handler of the program touches mapped memory */
 };
 
@@ -28,9 +29,11 @@ int engine_options_from_env(struct engine_options *o, const char **what);
 int engine_start(const struct engine_options *o);
 /* Starts with the environment's options unless started already. */
 int engine_start_default(void);
+/* The same for soft spaces: native ones need not work here. */
+int engine_start_soft(void);
 bool engine_started(void);
 const struct engine_options *engine_options(void);
-/* The default space; NULL before the start. */
+/* The default space; NULL before the start, and where native spaces do not work. */
 struct mm *engine_space(void);
 /*
  * Writes back all that is dirty and gives shared writable mappings to the kernel, so that stores after this, by other
@@ -40,6 +43,9 @@ int engine_flush(bool final);
 int engine_stop(void);
 /* A space more, with its own way of serving faults; and its end. */
 int engine_space_create(bool threads, const struct mm_limits *limits, struct mm **out);
+struct soft_config;
+int engine_soft_create(const struct soft_config *config, struct mm **out);
+int engine_soft_fork(struct mm *parent, struct mm **out);
 void engine_space_destroy(struct mm *mm);
 
 /* fork: called in the parent before and after, and in the child before the program's code runs there. */

@@ -7,6 +7,7 @@
 #include "cache/page.h"
 #include "engine.h"
 #include "engine_lock.h"
+#include "mm/soft.h"
 #include "mmu/sigbus.h"
 #include "util/compiler.h"
 #include "util/fd.h"
@@ -41,6 +42,7 @@ static int make_whole(void)
 	int err;
 
 	sigbus_fork_child();
+	soft_fork_child();
 	fd_fork_child();
 	err = report_fork_child();
 	if (err)

@@ -8,6 +8,7 @@
 #include "engine.h"
 #include "faultline.h"
 #include "file_io.h"
+#include "limits_of.h"
 #include "mm/maps.h"
 #include "util/compiler.h"
 
@@ -40,7 +41,7 @@ static void set_limit(uint64_t *limit, uint64_t asked)
 		*limit = asked;
 }
 
-static int limits_of(const struct fl_space_options *o, struct mm_limits *l)
+int limits_of(const struct fl_space_options *o, struct mm_limits *l)
 {
 	mm_limits_default(l);
 	if ((unsigned)o->overcommit > FL_OVERCOMMIT_NEVER || (o->overcommit == FL_OVERCOMMIT_NEVER && !o->commit_limit))
@@ -150,7 +151,7 @@ FL_EXPORT int fl_space_madvise(fl_space *space, void *addr, size_t length, int a
 /* vec is the caller's memory, and may be a mapping of ours: filled through a buffer, with no lock held. */
 FL_EXPORT int fl_space_mincore(fl_space *space, void *addr, size_t length, unsigned char *vec)
 {
-	uint64_t pages = page_align_up(length) >> FL_PAGE_SHIFT;
+	uint64_t page = to_mm(space)->page_mask + 1, pages = mm_align_up(to_mm(space), length) / page;
 	unsigned char part[512];
 
 	if (length && pages == 0)
@@ -158,7 +159,7 @@ FL_EXPORT int fl_space_mincore(fl_space *space, void *addr, size_t length, unsig
 	for (uint64_t done = 0; done < pages || length == 0; done += sizeof part) {
 		uint64_t n = min_u64(sizeof part, pages - done);
 		struct sigguard g = sigguard_enter();
-		int err = mm_mincore(to_mm(space), (uintptr_t)addr + (done << FL_PAGE_SHIFT), n << FL_PAGE_SHIFT, part, false);
+		int err = mm_mincore(to_mm(space), (uintptr_t)addr + done * page, n * page, part, false);
 
 		sigguard_leave(g);
 		if (err || length == 0)

@@ -14,6 +14,7 @@
 
 #include "budget.h"
 #include "frames.h"
+#include "ram.h"
 #include "truncate.h"
 #include "util/arena.h"
 #include "util/compiler.h"
@@ -64,7 +65,7 @@ bool as_is_pool(const struct address_space *as)
 
 bool as_lives_mapped(const struct address_space *as)
 {
-	return atomic_load_explicit(&as->frames, memory_order_relaxed) != &shmem_frames;
+	return as_is_pool(as) || as_is_anon(as);
 }
 
 void address_space_use_pool(bool yes)
@@ -209,6 +210,10 @@ static void path_of(int fd, char *path, size_t len)
 
 void address_space_path(struct address_space *as, char *path, size_t len)
 {
+	if (as->label) {
+		snprintf(path, len, "[%s]", as->label);
+		return;
+	}
 	path_of(file_store_fd(as->store), path, len);
 }
 
@@ -246,7 +251,7 @@ static int open_frames(struct address_space *as, int fd)
 	as->report = report_slot(as, path);
 	if (as->kernels)
 		return 0;
-	if (as_is_pool(as))
+	if (as_is_pool(as) || as_is_ram(as))
 		return address_space_stat(as);
 	as->memfd = shmem_frames_create(as->scratch ? "anonymous" : base_name(path));
 	return as->memfd < 0 ? as->memfd : address_space_stat(as);
@@ -287,7 +292,7 @@ static bool is_append_only(int fd)
 	return x.stx_attributes & STATX_ATTR_APPEND;
 }
 
-static int look_at_file_system(struct address_space *as, int fd, mode_t mode)
+static int look_at_file_system(struct address_space *as, int fd, mode_t mode, bool soft)
 {
 	struct statfs fs;
 	int err = (int)sys_call(SYS_fstatfs, fd, (long)&fs, 0, 0, 0, 0);
@@ -296,7 +301,7 @@ static int look_at_file_system(struct address_space *as, int fd, mode_t mode)
 		return err;
 	as->noexec = fs.f_flags & ST_NOEXEC;
 	as->append_only = is_append_only(fd);
-	as->kernels = is_kernels(&fs, mode);
+	as->kernels = !soft && is_kernels(&fs, mode);
 	atomic_store(&as->handed, as->kernels);
 	return S_ISREG(mode) ? try_to_map(fd) : 0;
 }
@@ -310,16 +315,21 @@ static void free_file(struct address_space *as)
 	object_free(as);
 }
 
-static int new_file(int fd, const struct stat *st, bool scratch, struct address_space **out)
+static const struct frame_ops *first_frames(bool scratch, bool soft)
 {
-	struct address_space *as = alloc_one(use_pool && !scratch ? &pool_frames : &shmem_frames);
+	return soft ? &ram_frames : use_pool && !scratch ? &pool_frames : &shmem_frames;
+}
+
+static int new_file(int fd, const struct stat *st, bool scratch, bool soft, struct address_space **out)
+{
+	struct address_space *as = alloc_one(first_frames(scratch, soft));
 	int err;
 
 	if (!as)
 		return -ENOMEM;
 	as->file = (struct file_id){.dev = st->st_dev, .ino = st->st_ino};
 	as->scratch = scratch;
-	err = scratch ? 0 : look_at_file_system(as, fd, st->st_mode);
+	err = scratch ? 0 : look_at_file_system(as, fd, st->st_mode, soft);
 	if (!err)
 		err = open_store(as, fd);
 	if (!err)
@@ -343,9 +353,9 @@ static struct address_space *lookup(struct file_id file)
 	return NULL;
 }
 
-static int get_known(int fd, struct address_space *as, struct address_space **out)
+static int get_known(int fd, bool soft, struct address_space *as, struct address_space **out)
 {
-	int err = file_store_widen(as->store, fd);
+	int err = as_is_ram(as) == soft ? file_store_widen(as->store, fd) : -EBUSY;
 
 	if (err)
 		return err;
@@ -355,14 +365,14 @@ static int get_known(int fd, struct address_space *as, struct address_space **ou
 }
 
 /* Takes over `fresh` when the file is not known. Caller holds files_lock. */
-static int get_or_add(int fd, struct file_id file, struct address_space *fresh, struct address_space **out)
+static int get_or_add(int fd, bool soft, struct file_id file, struct address_space *fresh, struct address_space **out)
 {
 	struct address_space *as = lookup(file);
 	int err;
 
 	*out = NULL;
 	if (as)
-		return get_known(fd, as, out);
+		return get_known(fd, soft, as, out);
 	if (!fresh)
 		return -ENOENT;
 	err = id_alloc(fresh);
@@ -376,34 +386,62 @@ static int get_or_add(int fd, struct file_id file, struct address_space *fresh, 
 	return 0;
 }
 
+#define STORE_DEV (~0ULL) /* of no file system */
+
+int address_space_new_store(struct store *store, struct address_space **out)
+{
+	static _Atomic uint64_t number;
+	struct address_space *as = alloc_one(&ram_frames), *known;
+	int err;
+
+	if (!as)
+		return -ENOMEM;
+	as->file = (struct file_id){.dev = STORE_DEV, .ino = atomic_fetch_add(&number, 1) + 1};
+	as->label = store->ops->name;
+	as->device = store->ops->fault;
+	as->report = report_file_get(as->file.dev, as->file.ino, as->label);
+	as->store = store;
+	err = address_space_stat(as);
+	if (!err) {
+		mutex_lock(&files_lock);
+		err = get_or_add(-1, true, as->file, as, &known);
+		mutex_unlock(&files_lock);
+	}
+	if (err)
+		object_free(as);
+	else
+		*out = as;
+	return err;
+}
+
 /* Made outside files_lock, and thrown away when another thread was faster. */
-static int add_new(int fd, const struct stat *st, bool scratch, struct address_space **out)
+static int add_new(int fd, const struct stat *st, bool scratch, bool soft, struct address_space **out)
 {
 	struct file_id file = {.dev = st->st_dev, .ino = st->st_ino};
 	struct address_space *fresh;
-	int err = new_file(fd, st, scratch, &fresh);
+	int err = new_file(fd, st, scratch, soft, &fresh);
 
 	if (err)
 		return err;
 	mutex_lock(&files_lock);
-	err = get_or_add(fd, file, fresh, out);
+	err = get_or_add(fd, soft, file, fresh, out);
 	mutex_unlock(&files_lock);
 	if (*out != fresh)
 		free_file(fresh);
 	return err;
 }
 
-int address_space_get(int fd, const struct stat *st, struct address_space **out)
+int address_space_get(int fd, const struct stat *st, bool soft, struct address_space **out)
 {
 	int err;
 
 	mutex_lock(&files_lock);
-	err = get_or_add(fd, (struct file_id){.dev = st->st_dev, .ino = st->st_ino}, NULL, out);
+	err = get_or_add(fd, soft, (struct file_id){.dev = st->st_dev, .ino = st->st_ino}, NULL, out);
 	mutex_unlock(&files_lock);
-	return err == -ENOENT ? add_new(fd, st, false, out) : err;
+	return err == -ENOENT ? add_new(fd, st, false, soft, out) : err;
 }
 
-int address_space_new_scratch(uint64_t bytes, struct address_space **out)
+int address_space_new_scratch(uint64_t bytes, bool soft, struct address_space **out)
 {
 	int fd = swap_open_scratch(bytes), err;
 	struct stat st;
@@ -412,7 +450,7 @@ int address_space_new_scratch(uint64_t bytes, struct address_space **out)
 		return fd;
 	err = sys_fstat(fd, &st);
 	if (!err)
-		err = add_new(fd, &st, true, out);
+		err = add_new(fd, &st, true, soft, out);
 	fd_close(fd);
 	return err;
 }
@@ -509,6 +547,51 @@ int address_space_new_anon(struct address_space *file, uint64_t pages, struct ad
 	else
 		*out = as;
 	return err;
+}
+
+int address_space_new_slots(const struct frame_ops *frames, uint64_t bytes, struct address_space **out)
+{
+	struct address_space *as = alloc_one(frames);
+	int err;
+
+	if (!as)
+		return -ENOMEM;
+	as->report = zero.report;
+	atomic_store(&as->anon_refs, 1);
+	atomic_store(&as->size, UINT64_MAX);
+	if (swap_prepare() || swap_store_open(&arena, bytes, &as->store))
+		as->store = NULL; /* its pages stay in memory */
+	mutex_lock(&files_lock);
+	err = id_alloc(as);
+	mutex_unlock(&files_lock);
+	if (err)
+		address_space_put_anon(as);
+	else
+		*out = as;
+	return err;
+}
+
+int address_space_new_family(struct address_space *file, struct address_space **out)
+{
+	struct address_space *as = alloc_one(NULL);
+
+	if (!as)
+		return -ENOMEM;
+	as->file = file->file;
+	as->report = file->report;
+	atomic_store(&as->anon_refs, 1);
+	*out = as;
+	return 0;
+}
+
+uint32_t address_space_handle(const struct address_space *as)
+{
+	return (uint32_t)(((const char *)as - arena.base) / ARENA_ALIGN);
+}
+
+struct address_space *address_space_at(uint32_t handle)
+{
+	return (struct address_space *)(arena.base + (uint64_t)handle * ARENA_ALIGN);
 }
 
 void address_space_put_anon(struct address_space *as)
@@ -645,9 +728,31 @@ static void count_again(void)
 	}
 }
 
+/* What soft spaces map stays with the parent, as they do. */
+static void forget_soft(void)
+{
+	for (struct address_space **link = &files; *link;) {
+		struct address_space *as = *link;
+
+		if (!as_is_ram(as)) {
+			link = &as->next;
+			continue;
+		}
+		*link = as->next;
+		atomic_fetch_sub(&nr_files, 1);
+		atomic_fetch_sub(filter_of(as->file), 1);
+		by_id[as->id] = NULL;
+	}
+	for (uint32_t id = 0; id < IDS; id++)
+		if (by_id[id] && as_is_slots(by_id[id]))
+			by_id[id] = NULL;
+}
+
 static int fork_all(uint64_t *pages)
 {
 	int err = 0;
+
+	forget_soft();
 
 	*pages = arena_used(&arena) >> FL_PAGE_SHIFT;
 	zero.report = report_file_get(0, 0, "(anonymous memory)");
@@ -724,6 +829,8 @@ int rmap_protect(struct address_space *as, uint64_t index, uint32_t n)
 {
 	int err = 0;
 
+	if (as->frames->protect)
+		return as->frames->protect(as, index, n);
 	read_lock(&rmap_lock);
 	for (struct rmap *r = as->rmaps; r && !err; r = r->next)
 		err = protect_in(as, r, index, n);

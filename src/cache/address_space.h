@@ -3,10 +3,11 @@
  * struct address_space: the pages of one object - a file, or the private pages of one mapping - and where they are
  * mapped (the reverse map). As struct address_space of Linux.
  *
- * Frames come in three kinds behind frame_ops. `shmem`: the pages of a file live in a memfd as long as any file can be,
+ * Frames come in kinds behind frame_ops. `shmem`: the pages of a file live in a memfd as long as any file can be,
  * offset for offset, which every mapping of the file maps. `pool`: each page of a file lives in the one place where it is
  * mapped, in anonymous memory, which is cheaper to fill and to give back; a file starts so, and turns to shmem when a page
- * could be mapped twice (mm/convert.c). `anon`: a private page lives only where it is mapped.
+ * could be mapped twice (mm/convert.c). `anon`: a private page lives only where it is mapped. `ram` and `slots`: those of soft spaces,
+ * see ram.h.
  */
 #ifndef FL_CACHE_ADDRESS_SPACE_H
 #define FL_CACHE_ADDRESS_SPACE_H
@@ -48,6 +49,9 @@ struct frame_ops {
 	int (*drop)(struct address_space *as, uint64_t index, uint32_t n, uint32_t *kept);
 	/* The same for pages nobody will ask for again. */
 	void (*discard)(struct address_space *as, uint64_t index, uint64_t n);
+	/* Write-protects n pages in every mapping; NULL where that is done by address (rmap_protect). */
+	int (*protect)(struct address_space *as, uint64_t index, uint32_t n);
+	bool by_page; /* discard() is told of each page, while it is in the table */
 };
 
 #define RA_STREAMS 4
@@ -64,6 +68,8 @@ struct address_space {
 	struct store *store;                    /* constant; swap for anon, NULL when there is none */
 	int memfd;                              /* changes with frames; -1 where there is none */
 	struct mmu *pool_mmu;                   /* pool frames: of the one space that maps it; rmap_lock */
+	const char *label;                      /* constant: of a store that is no file, its name; NULL for files */
+	bool device;                            /* constant: a store that shows memory of its own; no pages here */
 	bool zero;                              /* constant: what private anonymous memory maps; no pages of its own, no store */
 	bool scratch;                           /* constant: its bytes die with its last mapping (shared anonymous memory) */
 	struct file_id file;                    /* constant */
@@ -104,11 +110,13 @@ struct stat;
 
 /*
  * The address_space of the file behind fd (st: its status), made when it is new; the caller owns a reference. -errno: EMFILE, ENOMEM,
- * EOPNOTSUPP (see file_store_open), EFBIG (RLIMIT_FSIZE would apply to the frames).
+ * EOPNOTSUPP (see file_store_open), EFBIG (RLIMIT_FSIZE would apply to the frames), EBUSY (mapped in spaces of the other family).
  */
-int address_space_get(int fd, const struct stat *st, struct address_space **out);
+int address_space_get(int fd, const struct stat *st, bool soft, struct address_space **out);
 /* The object of a new mapping of shared anonymous memory: a temporary file that nobody else has. -ENOMEM, -EMFILE, ... */
-int address_space_new_scratch(uint64_t bytes, struct address_space **out);
+int address_space_new_scratch(uint64_t bytes, bool soft, struct address_space **out);
+/* The object of a store that is no file, for soft spaces; the store is closed with it. */
+int address_space_new_store(struct store *store, struct address_space **out);
 /* The same as address_space_get() only when the file is mapped already: NULL otherwise. */
 struct address_space *address_space_find(struct file_id file);
 /* Cheap: whether any file is mapped at all. */
@@ -125,6 +133,12 @@ int address_space_put(struct address_space *as);
 void address_space_path(struct address_space *as, char *path, size_t len);
 /* What private anonymous memory maps: reads as zeros, and has no end. */
 struct address_space *address_space_zero(void);
+/* The object of the private pages of soft spaces, with swap of `bytes` if there is any; and a reverse map without pages (ram.h). */
+int address_space_new_slots(const struct frame_ops *frames, uint64_t bytes, struct address_space **out);
+int address_space_new_family(struct address_space *file, struct address_space **out);
+/* A small number for an object, and the object again. */
+uint32_t address_space_handle(const struct address_space *as);
+struct address_space *address_space_at(uint32_t handle);
 /* The private pages of a mapping of `pages` pages of `file`. Runs in a fault. */
 int address_space_new_anon(struct address_space *file, uint64_t pages, struct address_space **out);
 struct address_space *address_space_of(struct page_key key);
@@ -177,7 +191,7 @@ int frame_truncate(struct address_space *as, uint64_t index);
 bool as_is_anon(const struct address_space *as);
 /* Whether it is a file on pool frames. */
 bool as_is_pool(const struct address_space *as);
-/* Either: a page lives where it is mapped, and nowhere else. */
+/* Pool frames, or private pages: a page lives where it is mapped, and nowhere else. */
 bool as_lives_mapped(const struct address_space *as);
 /* Whether files start on pool frames. Before the first is mapped. */
 void address_space_use_pool(bool yes);

@@ -113,3 +113,9 @@ void budget_add_spare(void)
 {
 	atomic_fetch_add(&spare, 1);
 }
+
+void budget_drop_spare(void)
+{
+	while (atomic_load(&spare) > METADATA_SPARE && take_spare(1))
+		budget_release(1);
+}

@@ -23,6 +23,7 @@
 
 #include "budget.h"
 #include "buffer.h"
+#include "ram.h"
 #include "reclaim.h"
 #include "util/compiler.h"
 
@@ -55,6 +56,12 @@ static struct page_key anon_key(const struct fault *f)
 static bool beyond_eof(struct address_space *as, uint64_t index)
 {
 	return index << FL_PAGE_SHIFT >= atomic_load_explicit(&as->size, memory_order_relaxed);
+}
+
+/* The first 4 KiB of the page of the space in which f->index lies. */
+static uint64_t page_head(const struct fault *f)
+{
+	return f->index & ~(uint64_t)f->tail;
 }
 
 /* Caller holds the page lock. */
@@ -116,6 +123,8 @@ static int hit(struct fault *f, pfn_t pfn)
 	count_hit(f);
 	if (f->write)
 		mark_dirty(f->as, pfn);
+	if (as_is_ram(f->as))
+		return 0;
 	if (!f->present && !as_is_pool(f->as)) /* a page on a pool frame that is in memory is mapped: another fault was faster */
 		return map_page(f, pfn);
 	if (f->write)
@@ -195,6 +204,14 @@ static int read_run(struct fill *fl)
 	return fl->n ? 0 : -EAGAIN;
 }
 
+/* What lies past the end of the file in its last page, where that is larger than ours. */
+static int zero_run(struct fill *fl)
+{
+	drop_run(fl, 1);
+	memset(fl->buf.data, 0, FL_PAGE_SIZE);
+	return 0;
+}
+
 /* Installs the run in a shared mapping: the pages enter the frame memory there. How many were. */
 static uint32_t install_shared(struct fault *f, struct fill *fl, int *err)
 {
@@ -251,12 +268,12 @@ static int fill_locked(struct fault *f, struct fill *fl, uint32_t want)
 	uint32_t kept;
 	int err;
 
-	if (beyond_eof(f->as, f->index) && (address_space_stat(f->as) || beyond_eof(f->as, f->index)))
+	if (beyond_eof(f->as, page_head(f)) && (address_space_stat(f->as) || beyond_eof(f->as, page_head(f))))
 		return -ENXIO;
 	insert_run(fl, want);
 	if (!fl->n)
 		return -EAGAIN;
-	err = read_run(fl);
+	err = beyond_eof(f->as, f->index) ? zero_run(fl) : read_run(fl);
 	if (err) {
 		drop_run(fl, 0);
 		return err;
@@ -527,6 +544,12 @@ static int fault_private(struct fault *f, pfn_t *locked)
 static int fault_page(struct fault *f, pfn_t *locked)
 {
 	return f->anon ? fault_private(f, locked) : fault_file(f, locked);
+}
+
+int filemap_get_page(struct fault *f, pfn_t *locked)
+{
+	report_add(&f->as->report->faults, 1);
+	return fault_file(f, locked);
 }
 
 int filemap_fault(struct fault *f)

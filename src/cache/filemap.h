@@ -18,6 +18,7 @@ struct fault {
 	struct mmu *mmu;
 	uint64_t addr; /* of the page */
 	uint64_t room; /* pages from addr to the end of the mapping */
+	uint32_t tail; /* pages that a page of the space has, less one: so far past the end of the file there may be zeros */
 	enum ra_advice advice;
 	bool write, present; /* what the access was; whether the page is mapped, only protected */
 	bool missed;         /* out: the page was not in memory */
@@ -42,6 +43,11 @@ int filemap_fault(struct fault *f);
  */
 int filemap_pin(struct fault *f);
 void filemap_unpin(struct fault *f);
+
+/*
+ * For soft spaces, whose entries the caller makes: the page of a file, in memory and locked; DIRTY when f->write. As filemap_fault().
+ */
+int filemap_get_page(struct fault *f, pfn_t *locked);
 
 /* mlock: pages that may not leave memory count against the limit of pins too. False when they would exceed it. */
 bool filemap_charge_locked(uint64_t pages);

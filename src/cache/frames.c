@@ -11,6 +11,7 @@
 #include <sys/uio.h>
 
 #include "budget.h"
+#include "ram.h"
 #include "util/compiler.h"
 #include "util/fd.h"
 
@@ -63,6 +64,8 @@ int frame_write(struct address_space *as, uint64_t off, const void *buf, uint64_
 {
 	if (as_is_pool(as))
 		return pool_write(as, off, buf, len);
+	if (as_is_ram(as))
+		return ram_write(as, off, buf, len);
 
 	ssize_t n = sys_pwrite(as->memfd, buf, len, (off_t)off);
 
@@ -80,7 +83,7 @@ int frame_truncate(struct address_space *as, uint64_t index)
 {
 	int err;
 
-	if (as_is_pool(as))
+	if (as_is_pool(as) || as_is_ram(as))
 		return 0; /* its pages have gone from where they were */
 	err = sys_ftruncate(as->memfd, (off_t)(index << FL_PAGE_SHIFT));
 

@@ -143,6 +143,11 @@ uint64_t page_table_bytes(void)
 	return table.bytes;
 }
 
+uint64_t page_table_frames(void)
+{
+	return table.frames;
+}
+
 uint32_t page_word(pfn_t pfn)
 {
 	return atomic_load_explicit(&table.words[pfn], memory_order_acquire);
@@ -290,7 +295,7 @@ pfn_t page_insert(struct page_key key)
 	return pfn;
 }
 
-void page_remove(pfn_t pfn)
+static void chain_out(pfn_t pfn)
 {
 	_Atomic uint32_t *head = head_of(page_key(pfn));
 	uint32_t first = head_lock(head);
@@ -305,6 +310,22 @@ void page_remove(pfn_t pfn)
 		set_next(at - 1, next_of(pfn));
 	}
 	head_unlock(head, first);
+}
+
+void page_rekey(pfn_t pfn, struct page_key key)
+{
+	_Atomic uint32_t *head;
+
+	chain_out(pfn);
+	set_key(pfn, key);
+	head = head_of(key);
+	set_next(pfn, head_lock(head));
+	head_unlock(head, pfn + 1);
+}
+
+void page_remove(pfn_t pfn)
+{
+	chain_out(pfn);
 	move(pfn, PAGE_ABSENT);
 	atomic_fetch_and(&table.words[pfn], PG_LOCKED | PG_WAITERS | PG_STATE);
 	page_unlock(pfn);

@@ -56,6 +56,8 @@ uint64_t page_table_fork_child(bool (*keep)(struct page_key key, bool leaving));
 /* Number of entries ever used; reclaim sweeps [0, page_table_high()). */
 pfn_t page_table_high(void);
 uint64_t page_table_bytes(void);
+/* The most pages that there can be. */
+uint64_t page_table_frames(void);
 
 /* The page of this key or PFN_NONE. Not locked: it may be gone by the time it is looked at. */
 pfn_t page_find(struct page_key key);
@@ -68,6 +70,8 @@ pfn_t page_find_lock(struct page_key key);
 pfn_t page_insert(struct page_key key);
 /* Takes a locked page out of the table, to ABSENT, and wakes who waits for it. Its frame's reservation is the caller's. */
 void page_remove(pfn_t pfn);
+/* Gives a locked page another key, which no other has. */
+void page_rekey(pfn_t pfn, struct page_key key);
 /* Valid while the page is locked. */
 struct page_key page_key(pfn_t pfn);
 

@@ -12,6 +12,7 @@
 
 #include "address_space.h"
 #include "budget.h"
+#include "ram.h"
 #include "util/compiler.h"
 #include "writeback.h"
 
@@ -68,7 +69,7 @@ static bool drop_run(const struct victim *v, uint32_t n, uint32_t *kept)
 	struct address_space *as = object_of(v);
 
 	*kept = 0;
-	if ((v[0].key & VICTIM_LAZYFREE) || !as->frames->drop(as, key_of(v).index, n, kept))
+	if (((v[0].key & VICTIM_LAZYFREE) && as_is_anon(as)) || !as->frames->drop(as, key_of(v).index, n, kept))
 		return true;
 	for (uint32_t i = 0; i < n; i++) {
 		page_rescue(v[i].pfn);
@@ -84,7 +85,7 @@ static uint32_t finish_run(const struct victim *v, uint32_t n, uint32_t kept)
 	uint32_t freed = n > kept ? n - kept : 0;
 
 	report_add(&as->report->evictions, n);
-	if (as_is_anon(as) && !(v[0].key & VICTIM_LAZYFREE))
+	if ((as_is_anon(as) || as_is_slots(as)) && !(v[0].key & VICTIM_LAZYFREE))
 		report_add(&as->report->swapped_out, n);
 	as_count_page(as, -(int)n);
 	for (uint32_t i = 0; i < n; i++)
@@ -140,6 +141,8 @@ static bool must_stay(struct page_key key)
 
 	if (!as)
 		return false;
+	if (as_is_slots(as))
+		return ram_is_locked(as, key.index);
 	return atomic_load_explicit(&as->converting, memory_order_relaxed) ||
 	       (atomic_load_explicit(&as->locked, memory_order_relaxed) && rmap_is_locked(as, key.index));
 }
@@ -183,6 +186,8 @@ static bool consider(pfn_t pfn, bool hard, bool may_write, struct victim *v)
 
 	if ((w & PG_LOCKED) || page_pins_of(w))
 		return false;
+	if (ram_in_use() && ram_page_young(pfn) && !hard) /* where we see accesses ourselves */
+		w |= PG_REFERENCED;
 	if ((w & PG_REFERENCED) && !hard) {
 		page_clear_flags(pfn, PG_REFERENCED);
 		return false;
@@ -258,6 +263,14 @@ void reclaim_range(struct address_space *as, uint64_t first, uint64_t last, bool
 			page_unlock(p);
 }
 
+void reclaim_page(pfn_t pfn)
+{
+	struct victim v;
+
+	if (consider(pfn, true, true, &v))
+		evict_batch(&v, 1);
+}
+
 /* A batch is a 64th of the budget, so that a fault now and then pays for many. */
 static uint32_t batch_size(uint32_t want)
 {
@@ -325,6 +338,12 @@ static bool reserve_quickly(void)
 			sys_yield();
 	}
 	return false;
+}
+
+void metadata_refill_to(uint64_t pages)
+{
+	while (budget_spare() < pages && reserve_quickly())
+		budget_add_spare();
 }
 
 void metadata_refill(void)

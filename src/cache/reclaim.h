@@ -18,11 +18,15 @@ int reserve_frames(uint32_t want, uint32_t *got);
  * fills the budget. Called before any lock is taken; best effort.
  */
 void metadata_refill(void);
+/* The same for a call that needs more: about `pages`. What it leaves is given back by budget_drop_spare(). */
+void metadata_refill_to(uint64_t pages);
 /*
  * Pages [first, last] are not needed soon: they lose their second chance, and with `out` leave memory at once, written
  * back first. Pinned pages, and what others hold, stay.
  */
 void reclaim_range(struct address_space *as, uint64_t first, uint64_t last, bool out);
+/* Takes one page out of memory, if it is there, written back first. */
+void reclaim_page(pfn_t pfn);
 /* Takes about n pages out of memory; how many frames that released. */
 uint32_t reclaim_pages(uint32_t n);
 

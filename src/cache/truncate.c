@@ -5,6 +5,8 @@
 
 #include "budget.h"
 #include "filemap.h"
+#include "mmu/soft.h"
+#include "ram.h"
 #include "util/compiler.h"
 
 static const char zeros[FL_PAGE_SIZE];
@@ -42,9 +44,13 @@ static bool forget_one(struct address_space *as, struct page_key key, bool zap)
 		return false;
 	if (page_state_of(page_word(pfn)) == PAGE_DIRTY)
 		as_count_dirty(as, -1);
+	if (as_is_ram(as) && ram_orphan(pfn)) {
+		as_count_page(as, -1);
+		return false;
+	}
 	filemap_forget_pins(page_pins_of(page_word(pfn)));
 	page_discard(pfn);
-	if (zap && as_lives_mapped(as))
+	if (zap && (as_lives_mapped(as) || as->frames->by_page))
 		as->frames->discard(as, key.index, 1);
 	as_count_page(as, -1);
 	page_remove(pfn);
@@ -87,7 +93,7 @@ void truncate_pages(struct address_space *as, uint64_t first, uint64_t last)
 {
 	uint64_t n = forget_range(as, first, last, true);
 
-	if (n && !as_lives_mapped(as))
+	if (n && !as_lives_mapped(as) && !as->frames->by_page)
 		as->frames->discard(as, first, last - first + 1);
 	budget_release(n);
 	if (as_is_anon(as))
@@ -155,7 +161,7 @@ static struct address_space *next_private(struct address_space *as, uint64_t end
 
 	read_lock(&rmap_lock);
 	for (struct rmap *r = as->rmaps; r && !anon; r = r->next) {
-		if (!r->anon || r->visited == turn || end >= r->pgoff + r->pages)
+		if (!r->anon || !as_is_anon(r->anon) || r->visited == turn || end >= r->pgoff + r->pages)
 			continue;
 		r->visited = turn;
 		anon = r->anon;
@@ -184,15 +190,39 @@ static void truncate_private(struct address_space *as, uint64_t end)
 	}
 }
 
+/* In soft spaces the entries of each mapping know its private copies. */
+static void truncate_soft(struct address_space *as, uint64_t end)
+{
+	struct ram_taken t;
+
+	do {
+		t.n = 0;
+		read_lock(&rmap_lock);
+		for (struct rmap *r = as->rmaps; r && t.n < RAM_TAKE; r = r->next) {
+			uint64_t first = max_u64(end, r->pgoff), last = r->pgoff + r->pages;
+
+			if (first < last)
+				ram_take(soft_of(r->mmu), r->addr + ((first - r->pgoff) << FL_PAGE_SHIFT), r->addr + (r->pages << FL_PAGE_SHIFT), &t);
+		}
+		read_unlock(&rmap_lock);
+		ram_put_taken(&t);
+	} while (t.n == RAM_TAKE);
+}
+
 int truncate_setsize(struct address_space *as, uint64_t old_size, uint64_t new_size)
 {
 	uint64_t end = page_align_up(new_size) >> FL_PAGE_SHIFT;
 
 	atomic_store(&as->size, new_size);
-	if (new_size >= old_size)
+	if (new_size >= old_size) {
+		if (as_is_ram(as)) /* a page of 16 or 64 KiB may have gone on past the end */
+			truncate_pages(as, page_align_up(old_size) >> FL_PAGE_SHIFT, PAGE_INDEX_MAX);
 		return zero_tail(as, old_size);
+	}
 	truncate_pages(as, end, PAGE_INDEX_MAX);
 	truncate_private(as, end);
+	if (as_is_ram(as))
+		truncate_soft(as, end);
 	zero_tail(as, new_size);
 	return frame_truncate(as, end);
 }

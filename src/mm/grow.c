@@ -22,13 +22,14 @@ static bool no_hole(uint64_t start, uint64_t end)
 }
 
 /* Private pages have room below in their object (vma_prepare_anon), or there are none yet. */
-static bool has_room(const struct vma *v, uint64_t pages)
+bool vma_may_grow(const struct vma *v, uint64_t addr)
 {
+	uint64_t pages = (v->start - addr) >> FL_PAGE_SHIFT;
+
 	return v->pgoff >= pages && (!v->anon || v->anon_pgoff >= pages);
 }
 
-/* Caller holds mmap_lock and has v locked for writing. */
-static void grow(struct mm *mm, struct vma *v, uint64_t addr)
+void vma_grow_down(struct mm *mm, struct vma *v, uint64_t addr)
 {
 	uint64_t pages = (v->start - addr) >> FL_PAGE_SHIFT;
 	int err;
@@ -56,9 +57,9 @@ bool mm_grow_down(struct mm *mm, uint64_t addr)
 	mutex_lock(&mm->mmap_lock);
 	v = vma_find(&mm->index, addr);
 	ours = v && v->start <= addr; /* another thread was faster */
-	if (v && !ours && (v->flags & VM_GROWSDOWN) && has_room(v, (v->start - addr) >> FL_PAGE_SHIFT) && no_hole(addr, v->start)) {
+	if (v && !ours && (v->flags & VM_GROWSDOWN) && vma_may_grow(v, addr) && no_hole(addr, v->start)) {
 		vma_lock_write(v);
-		grow(mm, v, addr);
+		vma_grow_down(mm, v, addr);
 		vma_unlock_write(v);
 		ours = true;
 	}

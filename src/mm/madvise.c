@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#include "arch.h"
 #include "cache/budget.h"
 #include "cache/filemap.h"
 #include "cache/reclaim.h"
@@ -70,8 +71,8 @@ static int advise_flags(struct mm *mm, const struct vma_part *p, const struct fl
 		return 0; /* nothing that could be merged */
 	mutex_lock(&mm->mmap_lock);
 	err = vma_split_range(mm, p->start, p->end);
-	if (!err && ((p->flags & VM_HANDED) || (c && c->kernel)))
-		err = sys_madvise((void *)p->start, p->end - p->start, advice);
+	if (!err && mm->arch->advise && ((p->flags & VM_HANDED) || (c && c->kernel)))
+		err = mm->arch->advise(mm, p->start, p->end, advice);
 	for (struct vma *v = vma_find(&mm->index, p->start); v && v->start < p->end && !err; v = vma_find(&mm->index, v->end))
 		change_one(mm, v, c, read_ahead);
 	vma_merge_range(mm, p->start, p->end);
@@ -109,47 +110,11 @@ static int for_vmas(struct mm *mm, const struct vma_part *p, vma_fn fn)
 	return err;
 }
 
-static uint64_t anon_index(const struct vma *v, uint64_t addr)
-{
-	return v->anon_pgoff + ((addr - v->start) >> FL_PAGE_SHIFT);
-}
-
-/* Private pages go, in memory and in swap; then the mapping lets go of what it shows. */
-static int dontneed(struct vma *v, uint64_t from, uint64_t to)
-{
-	if (as_is_pool(v->as)) /* the file's own pages, which it shows again at once */
-		return 0;
-	if (v->anon)
-		truncate_pages(v->anon, anon_index(v, from), anon_index(v, to - 1));
-	return sys_madvise((void *)from, to - from, MADV_DONTNEED);
-}
-
-static int free_lazily(struct vma *v, uint64_t from, uint64_t to)
-{
-	if (v->anon)
-		filemap_free_lazily(v->anon, anon_index(v, from), anon_index(v, to - 1));
-	return 0;
-}
-
-static int cool(struct vma *v, uint64_t from, uint64_t to)
-{
-	if (v->anon)
-		reclaim_range(v->anon, anon_index(v, from), anon_index(v, to - 1), false);
-	return 0;
-}
-
-static int page_out(struct vma *v, uint64_t from, uint64_t to)
-{
-	if (v->anon)
-		reclaim_range(v->anon, anon_index(v, from), anon_index(v, to - 1), true);
-	return 0;
-}
-
 static int cold_or_out(struct mm *mm, const struct vma_part *p, bool out)
 {
 	if (!p->as->zero)
 		reclaim_range(p->as, p->first, p->last, out);
-	return p->flags & VM_SHARED ? 0 : for_vmas(mm, p, out ? page_out : cool);
+	return p->flags & VM_SHARED ? 0 : for_vmas(mm, p, out ? mm->arch->page_out : mm->arch->cool);
 }
 
 /* Of private memory, what swap has of it; of a file, what the budget has room for. */
@@ -178,6 +143,8 @@ static int remove_part(const struct vma_part *p)
 
 	if (p->as->zero)
 		return -EINVAL;
+	if (p->as->label)
+		return -EOPNOTSUPP;
 	write_lock(&p->as->invalidate_lock);
 	err = sys_fallocate(file_store_fd(p->as->store), 3 /* PUNCH_HOLE | KEEP_SIZE */, (off_t)off, (off_t)len);
 	if (!err)
@@ -194,22 +161,9 @@ static const struct flag_change guarded = {.set = VM_GUARD}, unguarded = {.clear
 
 static int remove_guard(struct mm *mm, const struct vma_part *p)
 {
-	int err = sys_madvise((void *)p->start, p->end - p->start, MADV_GUARD_REMOVE);
+	int err = mm->arch->unguard(mm, p->start, p->end);
 
 	return err ? err : advise_flags(mm, p, &unguarded, 0, 0);
-}
-
-/*
- * The kernel zaps what it finds and tries again until there is nothing, for ever if write-protected pages of a file have left
- * their marks: these go first.
- */
-static int install_in_vma(struct vma *v, uint64_t from, uint64_t to)
-{
-	int err = dontneed(v, from, to);
-
-	if (!err && !vma_is_anonymous(v))
-		err = v->mm->mmu->ops->unprotect(v->mm->mmu, from, to - from);
-	return err ? err : sys_madvise((void *)from, to - from, MADV_GUARD_INSTALL);
 }
 
 static int convert_part(struct mm *mm, const struct vma_part *p)
@@ -230,7 +184,7 @@ static int install_guard(struct mm *mm, const struct vma_part *p)
 		err = advise_flags(mm, p, &guarded, 0, 0); /* nothing comes in from now on */
 	if (err)
 		return err;
-	err = for_vmas(mm, p, install_in_vma);
+	err = for_vmas(mm, p, mm->arch->guard);
 	if (err)
 		advise_flags(mm, p, &unguarded, 0, 0);
 	return err;
@@ -264,11 +218,11 @@ static int advise_pages(struct mm *mm, const struct vma_part *p, int advice)
 	case MADV_WILLNEED:
 		return willneed(mm, p);
 	case MADV_DONTNEED:
-		return is_locked(p) ? -EINVAL : for_vmas(mm, p, dontneed);
+		return is_locked(p) ? -EINVAL : for_vmas(mm, p, mm->arch->dontneed);
 	case MADV_DONTNEED_LOCKED:
-		return for_vmas(mm, p, dontneed);
+		return for_vmas(mm, p, mm->arch->dontneed);
 	case MADV_FREE:
-		return is_locked(p) || !p->as->zero ? -EINVAL : for_vmas(mm, p, free_lazily);
+		return is_locked(p) || !p->as->zero ? -EINVAL : for_vmas(mm, p, mm->arch->free_lazily);
 	case MADV_REMOVE:
 		return is_locked(p) ? -EINVAL : remove_part(p);
 	case MADV_COLD:
@@ -350,7 +304,7 @@ int mm_madvise(struct mm *mm, uint64_t addr, uint64_t len, int advice, bool whol
 	struct vma_part p;
 	int err = 0;
 
-	if (!is_known(advice) || !range_ok(addr, &len))
+	if (!is_known(advice) || !range_ok(mm, addr, &len))
 		return -EINVAL;
 	if (!len)
 		return 0;

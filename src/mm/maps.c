@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/sysmacros.h>
 
+#include "soft.h"
 #include "util/compiler.h"
 #include "util/sys.h"
 
@@ -195,6 +196,8 @@ static void name_area(struct area *a, const struct vma *v)
 
 	a->file = as->file;
 	a->path[0] = 0;
+	if (as->label)
+		a->file.dev = 0;
 	if (as->scratch)
 		a->file.dev = SHMEM_DEV;
 	if ((v->flags & VM_HUGETLB) && (as->zero || as->scratch))
@@ -276,5 +279,35 @@ int mm_smaps(struct mm *mm, int fd)
 	}
 	flush(&o);
 	kernel_smaps_close(&k);
+	return o.err;
+}
+
+static void put_entries(struct out *o, struct mm *mm, const struct area *a)
+{
+	char line[SOFT_LINE];
+
+	for (uint64_t at = a->start; at < a->end && !o->err; at += FL_PAGE_SIZE) {
+		struct sigguard g = sigguard_enter();
+		bool more = soft_next_entry(mm, &at, a->end);
+
+		if (more)
+			soft_entry_line(mm, at, line, sizeof line);
+		sigguard_leave(g);
+		if (!more)
+			return;
+		put(o, line);
+	}
+}
+
+int mm_dump(struct mm *mm, int fd)
+{
+	struct out o = {.fd = fd, .err = check_writable(fd)};
+	struct area a;
+
+	for (uint64_t at = 0; !o.err && next_area(mm, at, &a, NULL); at = a.end) {
+		put_header(&o, &a);
+		put_entries(&o, mm, &a);
+	}
+	flush(&o);
 	return o.err;
 }

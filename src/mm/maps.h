@@ -11,6 +11,8 @@
  */
 int mm_maps(struct mm *mm, int fd);
 int mm_smaps(struct mm *mm, int fd);
+/* Of a soft space: each line of mm_maps(), and under it the entries of its pages (soft_dump.c). */
+int mm_dump(struct mm *mm, int fd);
 
 /* ---- Inside: the figures (smaps.c) ---- */
 

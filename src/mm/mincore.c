@@ -1,19 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 
-#include "cache/filemap.h"
+#include "arch.h"
 #include "mm.h"
 #include "util/compiler.h"
 #include "util/sys.h"
 
 static void mincore_vma(struct vma *v, uint64_t from, uint64_t to, unsigned char *vec)
 {
-	for (uint64_t at = from; at < to; at += FL_PAGE_SIZE) {
-		struct fault f;
-
-		vma_describe(v, at, &f);
-		vec[(at - from) >> FL_PAGE_SHIFT] = filemap_resident(&f);
-	}
+	for (uint64_t at = from; at < to; at += v->mm->page_mask + 1)
+		*vec++ = v->mm->arch->resident(v, at);
 }
 
 int mm_mincore(struct mm *mm, uint64_t addr, uint64_t len, unsigned char *vec, bool whole)
@@ -22,14 +18,14 @@ int mm_mincore(struct mm *mm, uint64_t addr, uint64_t len, unsigned char *vec, b
 	bool hole = false;
 	int err = 0;
 
-	if (addr & FL_PAGE_MASK)
+	if (addr & mm->page_mask)
 		return -EINVAL;
-	if (!range_ok(addr, &len))
+	if (!range_ok(mm, addr, &len))
 		return -ENOMEM;
 	mutex_lock(&mm->mmap_lock);
 	for (struct vma *v; at < addr + len && !err && (v = vma_find(&mm->index, at)) && v->start < addr + len; at = v->end) {
 		uint64_t from = max_u64(v->start, at), to = min_u64(v->end, addr + len);
-		unsigned char *part = vec + ((from - addr) >> FL_PAGE_SHIFT);
+		unsigned char *part = vec + (from - addr) / (mm->page_mask + 1);
 
 		hole |= from > at;
 		if (v->flags & VM_HANDED)

@@ -155,9 +155,9 @@ int mm_populate_locked(struct mm *mm, uint64_t start, uint64_t end)
 }
 
 /* Start and length need not be aligned; a length that wraps is what is left of it, as on Linux. False when the end wraps. */
-static bool lock_range_of(uint64_t addr, uint64_t len, struct lock_range *r)
+static bool lock_range_of(const struct mm *mm, uint64_t addr, uint64_t len, struct lock_range *r)
 {
-	uint64_t in_page = addr & FL_PAGE_MASK, whole = page_align_up(len + in_page);
+	uint64_t in_page = addr & mm->page_mask, whole = mm_align_up(mm, len + in_page);
 
 	*r = (struct lock_range){.start = addr - in_page, .end = addr - in_page + whole};
 	return r->end >= r->start;
@@ -173,8 +173,8 @@ int mm_mlock(struct mm *mm, uint64_t addr, uint64_t len, int flags, bool whole)
 		return -EINVAL;
 	if (!can_do_mlock(mm))
 		return -EPERM;
-	if (!lock_range_of(addr, len, &r))
-		return mlock_limit_ok(mm, page_align_up(len)) ? -EINVAL : -ENOMEM;
+	if (!lock_range_of(mm, addr, len, &r))
+		return mlock_limit_ok(mm, mm_align_up(mm, len)) ? -EINVAL : -ENOMEM;
 	if (r.start == r.end)
 		return 0;
 	metadata_refill();
@@ -191,7 +191,7 @@ int mm_munlock(struct mm *mm, uint64_t addr, uint64_t len, bool whole)
 	struct lock_range r;
 	int err = 0, handed = 0;
 
-	if (!lock_range_of(addr, len, &r))
+	if (!lock_range_of(mm, addr, len, &r))
 		return -EINVAL;
 	if (r.start == r.end)
 		return 0;
@@ -206,7 +206,7 @@ int mm_munlock(struct mm *mm, uint64_t addr, uint64_t len, bool whole)
 
 int mm_mlockall(struct mm *mm, int flags)
 {
-	struct lock_range r = {.start = 0, .end = TASK_SIZE};
+	struct lock_range r = {.start = 0, .end = mm->task_size};
 	unsigned vm = VM_LOCKED | (flags & MCL_ONFAULT ? VM_LOCKONFAULT : 0);
 	int err = 0, handed;
 
@@ -239,6 +239,6 @@ void mm_munlockall(struct mm *mm)
 	metadata_refill();
 	mutex_lock(&mm->mmap_lock);
 	mm->def_flags = 0;
-	apply(mm, 0, TASK_SIZE, 0, &handed);
+	apply(mm, 0, mm->task_size, 0, &handed);
 	mutex_unlock(&mm->mmap_lock);
 }

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "cache/budget.h"
+#include "arch.h"
 #include "cache/filemap.h"
 #include "madvise.h"
 #include "util/compiler.h"
@@ -21,7 +22,13 @@ int mm_create(struct mmu *mmu, const struct mm_limits *limits, struct mm **out)
 
 		if (atomic_load(&in_use) >> i & 1)
 			continue;
-		*mm = (struct mm){.mmap_lock = MUTEX_INIT(RANK_MMAP), .mmu = mmu, .limits = *limits, .low = UINT64_MAX};
+		*mm = (struct mm){.mmap_lock = MUTEX_INIT(RANK_MMAP),
+				  .mmu = mmu,
+				  .arch = &native_arch,
+				  .limits = *limits,
+				  .task_size = TASK_SIZE,
+				  .page_mask = FL_PAGE_MASK,
+				  .low = UINT64_MAX};
 		err = vma_index_init(&mm->index);
 		if (err)
 			return err;
@@ -36,9 +43,14 @@ void mm_destroy(struct mm *mm)
 {
 	for (struct vma *v = vma_find(&mm->index, 0); v; v = vma_find(&mm->index, v->end)) /* the end of a process breaks seals too */
 		v->flags &= ~(unsigned)VM_SEALED;
-	mm_munmap(mm, 0, TASK_SIZE, false);
-	atomic_fetch_and(&in_use, ~(1u << (mm - spaces)));
+	mm_munmap(mm, 0, mm->task_size, false);
 	vma_index_exit(&mm->index);
+	mm->arch->destroy(mm);
+}
+
+void native_destroy(struct mm *mm)
+{
+	atomic_fetch_and(&in_use, ~(1u << (mm - spaces)));
 	mm->mmu->ops->destroy(mm->mmu);
 }
 
@@ -65,11 +77,11 @@ bool mm_overlaps(struct mm *mm, uint64_t addr, uint64_t len)
 	return v && __atomic_load_n(&v->start, __ATOMIC_RELAXED) < end;
 }
 
-bool range_ok(uint64_t addr, uint64_t *len)
+bool range_ok(const struct mm *mm, uint64_t addr, uint64_t *len)
 {
-	uint64_t n = page_align_up(*len);
+	uint64_t n = mm_align_up(mm, *len);
 
-	if ((addr & FL_PAGE_MASK) || n < *len || addr + n < addr)
+	if ((addr & mm->page_mask) || n < *len || addr + n < addr)
 		return false;
 	*len = n;
 	return true;

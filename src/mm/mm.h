@@ -19,10 +19,17 @@
 #define SPACES_MAX 16
 #define POISONED_MAX 32
 
+struct mm_arch;
+struct soft_space;
+
 struct mm {
 	struct mutex mmap_lock;
 	struct vma_index index;     /* changes under mmap_lock */
 	struct mmu *mmu;            /* constant */
+	const struct mm_arch *arch; /* constant */
+	struct soft_space *soft;    /* constant: of a soft space; NULL in a native one */
+	uint64_t task_size;         /* constant: where addresses end */
+	uint64_t page_mask;         /* constant: size of a page, less one */
 	struct mm_limits limits;    /* constant */
 	_Atomic unsigned def_flags; /* mmap_lock; of new mappings: VM_LOCKED and VM_LOCKONFAULT after mlockall(MCL_FUTURE) */
 	/* Bytes, changed under mmap_lock: all; private and writable; with VM_ACCOUNT; with VM_LOCKED. */
@@ -46,8 +53,9 @@ struct mm {
 /* ---- Spaces ---- */
 
 int mm_create(struct mmu *mmu, const struct mm_limits *limits, struct mm **out);
+/* Of either family: unmaps everything. */
 void mm_destroy(struct mm *mm);
-/* The n-th space in use, for walking them: NULL past the last. */
+/* The n-th native space in use, for walking them: NULL past the last. */
 struct mm *mm_space(int n);
 /* Serves a fault in whichever space has the address; see mmu_fault_fn. */
 int mm_handle_fault(uint64_t addr, unsigned flags);
@@ -61,6 +69,8 @@ bool mm_overlaps(struct mm *mm, uint64_t addr, uint64_t len);
 struct mmap_request {
 	uint64_t addr, len, offset;
 	int prot, flags, fd;
+	struct address_space *as; /* the object, with a reference for the mapping, in place of a descriptor: of a store; else NULL */
+	int max_prot;             /* with `as`: what mprotect may ever give */
 	bool foreign; /* MAP_FIXED takes the range over from us for a mapping that is not ours: offset, fd for the kernel */
 };
 
@@ -166,7 +176,22 @@ struct fault;
 void vma_describe(struct vma *v, uint64_t addr, struct fault *f);
 int vma_fault(struct vma *v, uint64_t addr, bool write, bool present, struct fault *f);
 /* True, and len rounded up to pages, when [addr, addr + len) is an address range; addr must be page aligned. */
-bool range_ok(uint64_t addr, uint64_t *len);
+bool range_ok(const struct mm *mm, uint64_t addr, uint64_t *len);
 void mm_account(struct mm *mm, struct vma *v, int sign);
+/* MAP_GROWSDOWN: v begins at addr from now on. Caller holds mmap_lock and has v locked for writing. */
+bool vma_may_grow(const struct vma *v, uint64_t addr);
+void vma_grow_down(struct mm *mm, struct vma *v, uint64_t addr);
+
+/* In units of the space's pages. */
+static inline uint64_t mm_align_down(const struct mm *mm, uint64_t x)
+{
+	return x & ~mm->page_mask;
+}
+
+/* Wraps to 0 near the top, see page_align_up(). */
+static inline uint64_t mm_align_up(const struct mm *mm, uint64_t x)
+{
+	return (x + mm->page_mask) & ~mm->page_mask;
+}
 
 #endif

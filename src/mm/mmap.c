@@ -17,6 +17,7 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 
+#include "arch.h"
 #include "cache/filemap.h"
 #include "cache/reclaim.h"
 #include "mm.h"
@@ -38,19 +39,6 @@
 #define FILE_BYTES_MAX ((PAGE_INDEX_MAX + 1) << FL_PAGE_SHIFT)
 #define PROT_ALL (PROT_READ | PROT_WRITE | PROT_EXEC)
 
-/* A call on its way: what the checks found out, and what it has got so far. */
-struct mapping {
-	const struct mmap_request *rq;
-	uint64_t len;   /* of the mapping, in whole pages */
-	int access;     /* O_ACCMODE of the descriptor */
-	struct stat st; /* of the file */
-	bool anonymous; /* MAP_ANONYMOUS, or /dev/zero */
-	bool shared;
-	struct address_space *as; /* a reference, until the VMA has it */
-	struct vma *vma, *replaced;
-	bool populate;
-};
-
 static bool is_fixed(const struct mmap_request *rq)
 {
 	return rq->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE);
@@ -62,7 +50,7 @@ static int check_descriptor(struct mapping *m)
 {
 	int flags;
 
-	if (m->rq->flags & MAP_ANONYMOUS)
+	if ((m->rq->flags & MAP_ANONYMOUS) || m->rq->as)
 		return 0;
 	flags = sys_fcntl(m->rq->fd, F_GETFL, 0);
 	if (flags < 0 || (flags & O_PATH) || sys_fstat(m->rq->fd, &m->st))
@@ -75,13 +63,13 @@ static int check_descriptor(struct mapping *m)
 #define HUGE_PAGE_DEFAULT (2UL << 20)
 
 /* MAP_HUGETLB counts in huge pages. */
-static uint64_t whole_pages(const struct mmap_request *rq)
+static uint64_t whole_pages(const struct mm *mm, const struct mmap_request *rq)
 {
 	int shift = rq->flags >> MAP_HUGE_SHIFT & MAP_HUGE_MASK;
 	uint64_t size = shift ? 1ULL << shift : HUGE_PAGE_DEFAULT;
 
 	if ((rq->flags & (MAP_HUGETLB | MAP_ANONYMOUS)) != (MAP_HUGETLB | MAP_ANONYMOUS))
-		return page_align_up(rq->len);
+		return mm_align_up(mm, rq->len);
 	return (rq->len + size - 1) / size * size;
 }
 
@@ -91,13 +79,13 @@ static int check_place(struct mm *mm, const struct mapping *m)
 
 	if (!rq->len)
 		return -EINVAL;
-	if (m->len < rq->len || map_count_ok(mm) || m->len > TASK_SIZE)
+	if (m->len < rq->len || map_count_ok(mm) || m->len > mm->task_size)
 		return -ENOMEM;
 	if (!is_fixed(rq))
 		return 0;
-	if (rq->addr > TASK_SIZE - m->len)
+	if (rq->addr > mm->task_size - m->len)
 		return -ENOMEM;
-	if (rq->addr & FL_PAGE_MASK)
+	if (rq->addr & mm->page_mask)
 		return -EINVAL;
 	if (rq->addr < mm->limits.min_addr)
 		return -EPERM;
@@ -171,7 +159,7 @@ static int check(struct mm *mm, struct mapping *m)
 {
 	int err;
 
-	if (m->rq->offset & FL_PAGE_MASK)
+	if (m->rq->offset & mm->page_mask)
 		return -EINVAL;
 	err = check_descriptor(m);
 	if (!err)
@@ -180,25 +168,35 @@ static int check(struct mm *mm, struct mapping *m)
 		err = check_lock(mm, m);
 	if (err)
 		return err;
+	if (m->rq->as)
+		return check_access(m);
 	return m->rq->flags & MAP_ANONYMOUS ? check_anonymous(m) : check_file(m);
 }
 
 /* ---- The object ---- */
 
-static int get_object(struct mapping *m)
+static int get_object(struct mm *mm, struct mapping *m)
 {
 	int err;
 
+	if (m->rq->as) {
+		m->as = m->rq->as;
+		return 0;
+	}
 	if (!m->shared && swap_prepare() == -EMFILE)
 		return -ENFILE;
+	if (mm->soft && (m->rq->flags & MAP_HUGETLB))
+		return -ENOMEM; /* it has no huge pages */
 	if (m->anonymous && !m->shared) {
 		m->as = address_space_zero();
 		address_space_hold(m->as);
 		return 0;
 	}
 	if (m->anonymous)
-		return address_space_new_scratch(m->len, &m->as);
-	err = address_space_get(m->rq->fd, &m->st, &m->as);
+		return address_space_new_scratch(m->len, mm->soft, &m->as);
+	if (mm->soft && !S_ISREG(m->st.st_mode))
+		return -ENODEV;
+	err = address_space_get(m->rq->fd, &m->st, mm->soft, &m->as);
 	if (err)
 		return err;
 	if (m->shared && m->access == O_RDWR && m->as->append_only)
@@ -225,9 +223,9 @@ static unsigned vm_flags(struct mm *mm, const struct mapping *m)
 
 	for (size_t i = 0; i < ARRAY_SIZE(same); i++)
 		flags |= m->rq->flags & same[i].map ? same[i].vm : 0;
-	if (!m->shared || (m->rq->flags & MAP_ANONYMOUS) || m->access == O_RDWR)
+	if ((!m->shared || (m->rq->flags & MAP_ANONYMOUS) || m->access == O_RDWR) && (m->max_prot & PROT_WRITE))
 		flags |= VM_MAYWRITE;
-	if (!m->as->noexec)
+	if (!m->as->noexec && (m->max_prot & PROT_EXEC))
 		flags |= VM_MAYEXEC;
 	if (m->as->kernels || (m->rq->flags & MAP_HUGETLB))
 		flags |= VM_HANDED | (m->rq->flags & MAP_HUGETLB ? VM_HUGETLB : 0);
@@ -289,7 +287,7 @@ static int attach_frames(struct mm *mm, const struct mapping *m, uint64_t addr, 
 	return err;
 }
 
-static int map_and_attach(struct mm *mm, const struct mapping *m, uint64_t *addr)
+int native_map(struct mm *mm, const struct mapping *m, uint64_t *addr)
 {
 	const struct mmap_request *rq = m->rq;
 	bool handed = m->vma->flags & VM_HANDED;
@@ -328,6 +326,16 @@ static bool fits_pool(struct mm *mm, const struct mapping *m)
 	return true;
 }
 
+static bool replaces(const struct mapping *m)
+{
+	return (m->rq->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) == MAP_FIXED;
+}
+
+static int vacate(struct mm *mm, const struct mapping *m)
+{
+	return mm->arch->vacate(mm, m->rq->addr, replaces(m) ? m->rq->addr + m->len : m->rq->addr);
+}
+
 /*
  * The kernel's mapping, the index and the reverse map change together. Caller holds mmap_lock and the VMAs in the way. -ESTALE:
  * the file must have shmem frames.
@@ -339,13 +347,15 @@ static int place(struct mm *mm, struct mapping *m)
 	bool pool;
 	int err = vma_index_prepare(&mm->index);
 
+	if (!err && mm->arch->vacate)
+		err = vacate(mm, m);
 	if (err)
 		return err;
 	write_lock(&rmap_lock);
 	if (atomic_load(&v->as->handed))
 		v->flags |= VM_HANDED;
 	pool = as_is_pool(v->as) && !(v->flags & VM_HANDED);
-	err = pool && !fits_pool(mm, m) ? -ESTALE : map_and_attach(mm, m, &addr);
+	err = pool && !fits_pool(mm, m) ? -ESTALE : mm->arch->map(mm, m, &addr);
 	if (pool && err == -ENOMEM) /* the kernel accounts for anonymous memory otherwise */
 		err = -ESTALE;
 	if (addr) /* the kernel's mapping was made, so what was there is gone, whatever came after */
@@ -371,8 +381,8 @@ static uint64_t overlapped(struct mm *mm, uint64_t start, uint64_t end)
 
 static int account(struct mm *mm, const struct mapping *m)
 {
-	bool replaces = m->rq->flags & MAP_FIXED;
-	int err = may_expand_vm(mm, m->len, replaces ? overlapped(mm, m->rq->addr, m->rq->addr + m->len) : 0);
+	bool fixed = m->rq->flags & MAP_FIXED;
+	int err = may_expand_vm(mm, m->len, fixed ? overlapped(mm, m->rq->addr, m->rq->addr + m->len) : 0);
 
 	if (!err)
 		err = may_have_data(mm, m->vma->prot, m->vma->flags, m->len);
@@ -388,7 +398,7 @@ static int place_fixed(struct mm *mm, struct mapping *m)
 	uint64_t addr = m->rq->addr, end = addr + m->len;
 	int err;
 
-	if ((m->rq->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) != MAP_FIXED)
+	if (!replaces(m))
 		return place(mm, m);
 	if (mm_any_sealed(mm, addr, end))
 		return -EPERM;
@@ -486,17 +496,21 @@ static int map_object(struct mm *mm, struct mapping *m, uint64_t *out)
 
 int mm_mmap(struct mm *mm, const struct mmap_request *rq, uint64_t *out)
 {
-	struct mapping m = {.rq = rq, .len = whole_pages(rq), .anonymous = rq->flags & MAP_ANONYMOUS};
+	struct mapping m = {.rq = rq, .len = whole_pages(mm, rq), .anonymous = rq->flags & MAP_ANONYMOUS, .max_prot = PROT_ALL};
 	int err;
 
 	metadata_refill();
 	if (rq->foreign)
 		return mmap_foreign(mm, rq, out);
+	if (rq->as) {
+		m.max_prot = rq->max_prot;
+		m.access = rq->max_prot & PROT_WRITE ? O_RDWR : O_RDONLY;
+	}
 	err = check(mm, &m);
 	if (err)
 		return err;
 	m.shared = (rq->flags & MAP_TYPE) == MAP_SHARED || (rq->flags & MAP_TYPE) == MAP_SHARED_VALIDATE;
-	err = get_object(&m);
+	err = get_object(mm, &m);
 	if (err == -EOPNOTSUPP && (rq->flags & MAP_FIXED))
 		mm_munmap(mm, rq->addr, m.len, false); /* as on Linux: the file refuses only when there is room for it */
 	return err ? err : map_object(mm, &m, out);
@@ -538,7 +552,7 @@ static int mapped_there(struct mm *mm, struct mapping *m, struct mmap_request *r
 		m->access = O_RDWR;
 		rq->prot = v->prot;
 		rq->flags |= v->flags & VM_LOCKED ? MAP_LOCKED : 0;
-		rq->fd = file_store_fd(v->as->store);
+		rq->fd = v->flags & VM_HANDED ? file_store_fd(v->as->store) : -1; /* only the kernel's own mapping asks for it */
 		err = 0;
 	}
 	mutex_unlock(&mm->mmap_lock);
@@ -548,8 +562,9 @@ static int mapped_there(struct mm *mm, struct mapping *m, struct mmap_request *r
 /* As the kernel has done it since 4.0: a mapping of its own for the range. */
 int mm_remap_file_pages(struct mm *mm, uint64_t addr, uint64_t len, int prot, uint64_t pgoff, int flags)
 {
-	struct mmap_request rq = {.addr = page_align_down(addr), .len = page_align_down(len), .offset = pgoff << FL_PAGE_SHIFT};
-	struct mapping m = {.rq = &rq, .len = rq.len, .shared = true};
+	struct mmap_request rq = {
+		.addr = mm_align_down(mm, addr), .len = mm_align_down(mm, len), .offset = pgoff << FL_PAGE_SHIFT, .as = NULL};
+	struct mapping m = {.rq = &rq, .len = rq.len, .shared = true, .max_prot = PROT_ALL};
 	uint64_t end;
 	int err;
 

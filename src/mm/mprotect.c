@@ -3,10 +3,10 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#include "arch.h"
 #include "cache/reclaim.h"
 #include "mm.h"
 #include "util/compiler.h"
-#include "util/sys.h"
 
 #define PROT_ALL (PROT_READ | PROT_WRITE | PROT_EXEC)
 #define PROT_SEM 0x8
@@ -73,10 +73,10 @@ static int protect_range(struct mm *mm, uint64_t addr, uint64_t end, int prot, b
 	int err = vma_split_range(mm, addr, end);
 
 	if (!err && whole)
-		err = sys_mprotect((void *)addr, end - addr, prot);
+		err = mm->arch->protect(mm, addr, end, prot);
 	for (struct vma *v = vma_find(&mm->index, addr); v && v->start < end && !err; v = vma_find(&mm->index, v->end)) {
 		if (!whole)
-			err = sys_mprotect((void *)v->start, v->end - v->start, prot);
+			err = mm->arch->protect(mm, v->start, v->end, prot);
 		if (!err)
 			set_prot(mm, v, prot);
 	}
@@ -115,11 +115,11 @@ int mm_mprotect(struct mm *mm, uint64_t addr, uint64_t len, int prot, bool whole
 	uint64_t end;
 
 	prot &= ~(PROT_GROWSDOWN | PROT_GROWSUP);
-	if ((addr & FL_PAGE_MASK) || grows == (PROT_GROWSDOWN | PROT_GROWSUP))
+	if ((addr & mm->page_mask) || grows == (PROT_GROWSDOWN | PROT_GROWSUP))
 		return -EINVAL;
 	if (!len)
 		return 0;
-	if (!range_ok(addr, &len))
+	if (!range_ok(mm, addr, &len))
 		return -ENOMEM;
 	if (prot & ~(PROT_ALL | PROT_SEM))
 		return -EINVAL;
@@ -171,7 +171,7 @@ int mm_mseal(struct mm *mm, uint64_t addr, uint64_t len, unsigned long flags, bo
 {
 	int err;
 
-	if (flags || (addr & FL_PAGE_MASK) || !range_ok(addr, &len))
+	if (flags || (addr & mm->page_mask) || !range_ok(mm, addr, &len))
 		return -EINVAL;
 	if (!len)
 		return 0;

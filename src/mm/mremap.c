@@ -15,31 +15,21 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#include "arch.h"
 #include "cache/filemap.h"
 #include "cache/reclaim.h"
 #include "madvise.h"
 #include "mm.h"
 #include "util/compiler.h"
 
-#define PLACED (MREMAP_FIXED | MREMAP_DONTUNMAP) /* the mapping goes to another place, whatever its size */
-
-struct remap {
-	uint64_t old, old_len, new_len, new_addr;
-	int flags;
-	struct vma *fresh; /* what growth adds; with an old size of 0 all of it; NULL without growth */
-	struct vma *left;  /* MREMAP_DONTUNMAP: what stays at the old place */
-	struct vma *gone;  /* to be disposed of when the locks are free */
-	bool populate;     /* growth of a locked mapping */
-};
-
 static bool overlaps(uint64_t a, uint64_t alen, uint64_t b, uint64_t blen)
 {
 	return a < b + blen && b < a + alen;
 }
 
-static int check_placed(const struct remap *r)
+static int check_placed(const struct mm *mm, const struct remap *r)
 {
-	if (r->new_addr > TASK_SIZE - r->new_len || (r->new_addr & FL_PAGE_MASK))
+	if (r->new_addr > mm->task_size - r->new_len || (r->new_addr & mm->page_mask))
 		return -EINVAL;
 	if (!(r->flags & MREMAP_MAYMOVE))
 		return -EINVAL;
@@ -50,15 +40,15 @@ static int check_placed(const struct remap *r)
 
 static int check(struct mm *mm, struct remap *r)
 {
-	uint64_t new_len = page_align_up(r->new_len);
+	uint64_t new_len = mm_align_up(mm, r->new_len);
 
 	if (r->flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP))
 		return -EINVAL;
-	if ((r->old & FL_PAGE_MASK) || !new_len || new_len < r->new_len || new_len > TASK_SIZE)
+	if ((r->old & mm->page_mask) || !new_len || new_len < r->new_len || new_len > mm->task_size)
 		return -EINVAL;
-	r->old_len = page_align_up(r->old_len);
+	r->old_len = mm_align_up(mm, r->old_len);
 	r->new_len = new_len;
-	if ((r->flags & PLACED) && check_placed(r))
+	if ((r->flags & REMAP_PLACED) && check_placed(mm, r))
 		return -EINVAL;
 	return map_count_ok(mm);
 }
@@ -97,7 +87,7 @@ static int unmap_part(struct mm *mm, struct remap *r, uint64_t addr, uint64_t le
 	struct vma *gone = NULL;
 	int err;
 
-	if (addr > TASK_SIZE || len > TASK_SIZE - addr)
+	if (addr > mm->task_size || len > mm->task_size - addr)
 		return -EINVAL;
 	if (mm_any_sealed(mm, addr, addr + len))
 		return -EPERM;
@@ -226,7 +216,7 @@ static void advise_run(struct mm *mm, const struct remap *r, uint64_t addr)
 static int map_again(struct mm *mm, const struct remap *r, const struct vma *v, uint64_t *addr)
 {
 	int flags = MAP_SHARED | (v->flags & VM_NORESERVE ? MAP_NORESERVE : 0) | (r->flags & MREMAP_FIXED ? MAP_FIXED : 0);
-	void *at = (void *)(r->flags & PLACED ? r->new_addr : 0);
+	void *at = (void *)(r->flags & REMAP_PLACED ? r->new_addr : 0);
 	void *p = sys_mmap(at, r->new_len, v->prot, flags, v->as->memfd, (off_t)(vma_index_of(v, r->old) << FL_PAGE_SHIFT));
 	int err;
 
@@ -247,7 +237,7 @@ static int place_shared(struct mm *mm, const struct remap *r, const struct vma *
 
 	if (v->flags & VM_HANDED)
 		return kernel_mremap(r, r->flags, addr);
-	if (!(r->flags & PLACED) && r->old_len && !kernel_mremap(r, 0, addr)) { /* grown where it is */
+	if (!(r->flags & REMAP_PLACED) && r->old_len && !kernel_mremap(r, 0, addr)) { /* grown where it is */
 		attach_again(mm, v, *addr, r->new_len);
 		return 0;
 	}
@@ -372,7 +362,7 @@ static int move_to_new_place(const struct remap *r, const struct vma *v, uint64_
 	int err;
 
 	if (!(r->flags & MREMAP_FIXED))
-		p = sys_mmap((void *)(r->flags & PLACED ? r->new_addr : 0), r->new_len, PROT_NONE,
+		p = sys_mmap((void *)(r->flags & REMAP_PLACED ? r->new_addr : 0), r->new_len, PROT_NONE,
 			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (sys_is_err(p))
 		return sys_err(p);
@@ -393,7 +383,7 @@ static int remap_pieces(const struct remap *r, const struct vma *v, uint64_t *ad
 {
 	uint64_t last = r->old + r->old_len - FL_PAGE_SIZE, grows = r->new_len - r->old_len;
 
-	if (!(r->flags & PLACED) && !sys_is_err(sys_mremap((void *)last, FL_PAGE_SIZE, FL_PAGE_SIZE + grows, 0, NULL))) {
+	if (!(r->flags & REMAP_PLACED) && !sys_is_err(sys_mremap((void *)last, FL_PAGE_SIZE, FL_PAGE_SIZE + grows, 0, NULL))) {
 		*addr = r->old;
 		return 0;
 	}
@@ -423,14 +413,18 @@ static int place_private(struct mm *mm, const struct remap *r, const struct vma 
 	return 0;
 }
 
+int native_remap(struct mm *mm, const struct remap *r, const struct vma *v, uint64_t *addr)
+{
+	return moves_pages(v) ? place_private(mm, r, v, addr) : place_shared(mm, r, v, addr);
+}
+
 static int change(struct mm *mm, struct remap *r, struct vma *v, uint64_t *out)
 {
-	bool private = moves_pages(v);
 	int err;
 
 	vma_lock_range(mm, r->old, r->old + r->old_len);
 	write_lock(&rmap_lock);
-	err = private ? place_private(mm, r, v, out) : place_shared(mm, r, v, out);
+	err = mm->arch->remap(mm, r, v, out);
 	if (err)
 		vma_unlock_range(mm, r->old, r->old + r->old_len);
 	else
@@ -510,14 +504,14 @@ static int remap_locked(struct mm *mm, struct remap *r, uint64_t *out)
 	if (!r->old_len && !(v->flags & VM_SHARED))
 		return -EINVAL;
 	*out = r->old;
-	if (!(r->flags & PLACED) && r->new_len <= r->old_len)
+	if (!(r->flags & REMAP_PLACED) && r->new_len <= r->old_len)
 		return r->new_len < r->old_len ? unmap_part(mm, r, r->old + r->new_len, r->old_len - r->new_len) : 0;
 	one_run = run_covers(mm, v, r->old, min_u64(r->old_len, r->new_len), &end); /* what is cut off may be anything */
 	if (!one_run && (!(r->flags & MREMAP_FIXED) || r->old_len != r->new_len))
 		return -EFAULT;
 	if ((r->flags & MREMAP_FIXED) && mm_any_sealed(mm, r->new_addr, r->new_addr + r->new_len))
 		return -EPERM;
-	err = mm_convert_range(mm, r->old, r->old + max_u64(r->old_len, FL_PAGE_SIZE));
+	err = mm_convert_range(mm, r->old, r->old + max_u64(r->old_len, mm->page_mask + 1));
 	if (err)
 		return err;
 	return one_run ? remap_run(mm, r, v, out) : remap_runs(mm, r, out);

@@ -45,9 +45,9 @@ int mm_msync(struct mm *mm, uint64_t addr, uint64_t len, int flags, bool whole)
 	struct vma_part p;
 	int err = 0;
 
-	if (flags & ~(MS_ASYNC | MS_INVALIDATE | MS_SYNC) || (addr & FL_PAGE_MASK) || ((flags & MS_ASYNC) && (flags & MS_SYNC)))
+	if (flags & ~(MS_ASYNC | MS_INVALIDATE | MS_SYNC) || (addr & mm->page_mask) || ((flags & MS_ASYNC) && (flags & MS_SYNC)))
 		return -EINVAL;
-	len = page_align_up(len); /* to 0 when it wraps, as on Linux */
+	len = mm_align_up(mm, len); /* to 0 when it wraps, as on Linux */
 	if (addr + len < addr)
 		return -ENOMEM;
 	for (uint64_t at = addr; at < addr + len && vma_next_part(mm, at, addr + len, &p, &hole); at = p.end) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 
+#include "arch.h"
 #include "cache/reclaim.h"
 #include "cache/writeback.h"
 #include "mm.h"
@@ -43,16 +44,26 @@ static int unmap_all(uint64_t start, uint64_t end, uint64_t *done)
 	return err;
 }
 
+int native_unmap(struct mm *mm, uint64_t start, uint64_t end, bool whole, uint64_t *done)
+{
+	return whole ? unmap_all(start, end, done) : unmap_ours(mm, start, end, done);
+}
+
 /* Caller holds mmap_lock and has split the VMAs at both ends. What is unmapped is put on *gone, to be disposed of. */
 int mm_unmap_split(struct mm *mm, uint64_t start, uint64_t end, bool whole, struct vma **gone)
 {
 	uint64_t done;
 	int err = vma_lock_range_to_unmap(mm, start, end);
 
+	if (!err && mm->arch->vacate) {
+		err = mm->arch->vacate(mm, start, end);
+		if (err)
+			vma_unlock_range(mm, start, end);
+	}
 	if (err)
 		return err;
 	write_lock(&rmap_lock);
-	err = whole ? unmap_all(start, end, &done) : unmap_ours(mm, start, end, &done);
+	err = mm->arch->unmap(mm, start, end, whole, &done);
 	*gone = vma_detach_range(mm, start, done);
 	write_unlock(&rmap_lock);
 	if (err)
@@ -92,7 +103,7 @@ int mm_munmap(struct mm *mm, uint64_t addr, uint64_t len, bool whole)
 	struct vma *gone = NULL;
 	int err;
 
-	if (!len || !range_ok(addr, &len) || addr > TASK_SIZE || len > TASK_SIZE - addr)
+	if (!len || !range_ok(mm, addr, &len) || addr > mm->task_size || len > mm->task_size - addr)
 		return -EINVAL;
 	metadata_refill();
 	write_back_pool(mm, addr, addr + len);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#include "arch.h"
 #include "cache/filemap.h"
 #include "madvise.h"
 #include "mm.h"
@@ -96,27 +97,17 @@ static int populate_handed(uint64_t addr, bool write)
 	return sys_madvise((void *)addr, FL_PAGE_SIZE, write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
 }
 
-static int populate_page(struct vma *v, uint64_t addr, bool write)
-{
-	struct fault f;
-	int err = vma_fault(v, addr, write, false, &f);
-
-	return err ? err : filemap_fault(&f);
-}
-
 /* Private pages that are in swap, as far as there is room. */
 int mm_swap_in(struct mm *mm, uint64_t start, uint64_t end)
 {
 	for (uint64_t at = start; at < end; at += FL_PAGE_SIZE) {
 		struct vma *v = mm_lock_vma(mm, at);
-		struct fault f;
 		int err = 0;
 
 		if (!v)
 			continue;
-		vma_describe(v, at, &f);
-		if (!(v->flags & VM_HANDED) && filemap_swapped(&f))
-			err = filemap_fault(&f);
+		if (!(v->flags & VM_HANDED) && mm->arch->swapped(v, at))
+			err = mm->arch->populate(v, at, false);
 		vma_unlock_read(v);
 		if (err)
 			return 0; /* a hint */
@@ -138,7 +129,7 @@ int mm_populate(struct mm *mm, uint64_t addr, uint64_t len, bool write)
 		else if (!may_access(v, write))
 			err = -EINVAL;
 		else
-			err = v->flags & VM_HANDED ? populate_handed(at, write) : populate_page(v, at, write);
+			err = v->flags & VM_HANDED ? populate_handed(at, write) : mm->arch->populate(v, at, write);
 		vma_unlock_read(v);
 		if (err)
 			return err == -ENXIO ? -EFAULT : err;

@@ -9,7 +9,7 @@
 #include <fcntl.h>
 #include <string.h>
 
-#include "maps.h"
+#include "arch.h"
 #include "util/compiler.h"
 #include "util/sys.h"
 
@@ -161,11 +161,15 @@ static void count_private(const struct count *c)
 
 void smaps_count(struct smaps *s, const struct vma *v)
 {
+	s->sum[SMAPS_KERNEL_PAGE_SIZE] = s->sum[SMAPS_MMU_PAGE_SIZE] = (v->mm->page_mask + 1) << PSS_SHIFT;
+	if (!(v->flags & (VM_HANDED | VM_GUARD)))
+		v->mm->arch->count(s, v);
+}
+
+void native_count(struct smaps *s, const struct vma *v)
+{
 	struct count c = {.s = s, .v = v, .anon = atomic_load(&v->anon)};
 
-	s->sum[SMAPS_KERNEL_PAGE_SIZE] = s->sum[SMAPS_MMU_PAGE_SIZE] = ONE_PAGE;
-	if (v->flags & (VM_HANDED | VM_GUARD))
-		return;
 	if (!vma_is_anonymous(v))
 		for_pages(&c, v->as, v->pgoff, vma_pages(v), count_file_page);
 	if (c.anon)

@@ -2,6 +2,7 @@
 /* Work on all VMAs of a range: split, lock, detach, dispose. Called by mmap, munmap, mprotect, mremap and madvise. */
 #include <errno.h>
 
+#include "arch.h"
 #include "cache/reclaim.h"
 #include "cache/truncate.h"
 #include "mm.h"
@@ -55,7 +56,7 @@ int vma_prepare_anon(struct vma *v)
 		return 0;
 	metadata_refill();
 	below = v->flags & VM_GROWSDOWN ? min_u64(STACK_PAGES, v->pgoff) : 0;
-	err = address_space_new_anon(v->as, below + vma_pages(v), &anon);
+	err = v->mm->arch->new_anon(v, below + vma_pages(v), &anon);
 	if (err)
 		return err;
 	write_lock(&rmap_lock);
@@ -223,7 +224,8 @@ struct vma *vma_detach_range(struct mm *mm, uint64_t start, uint64_t end)
 /* The last VMA that has the object frees it; each has taken its own pages out of it before. */
 static void dispose_anon(struct vma *v)
 {
-	truncate_pages(v->anon, v->anon_rmap.pgoff, v->anon_rmap.pgoff + v->anon_rmap.pages - 1);
+	if (as_is_anon(v->anon)) /* in a soft space they went with the page tables */
+		truncate_pages(v->anon, v->anon_rmap.pgoff, v->anon_rmap.pgoff + v->anon_rmap.pages - 1);
 	address_space_put_anon(v->anon);
 }
 

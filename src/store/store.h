@@ -29,6 +29,8 @@ struct store_ops {
 	void (*discard)(struct store *s, uint64_t off, uint64_t len);
 	/* Bytes anywhere, as another process would read them; buffered, any alignment. */
 	ssize_t (*peek)(struct store *s, void *buf, size_t len, uint64_t off);
+	/* Memory of its own that shows the page at off, for an enum fl_access; NULL where pages are read. */
+	int (*fault)(struct store *s, uint64_t off, int access, void **page);
 	void (*close)(struct store *s);
 };
 

@@ -17,6 +17,7 @@
 
 #define ARENA_MAX_OBJECT 4096
 #define ARENA_CLASSES 12
+#define ARENA_ALIGN 32 /* of every object */
 
 struct arena_free {
 	struct arena_free *next;

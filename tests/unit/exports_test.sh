@@ -16,7 +16,7 @@ dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 calls src/faultline.map >"$dir/library"
 calls shim/shim.map >"$dir/shim"
-grep -o '\bfl_[a-z0-9_]*(' include/faultline.h | tr -d '(' | sort -u >"$dir/named"
+grep -oh '\bfl_[a-z0-9_]*(' include/*.h | tr -d '(' | sort -u >"$dir/named"
 bad=0
 for call in $(comm -23 "$dir/library" "$dir/shim"); do
 	echo "$call is in src/faultline.map and not in shim/shim.map"
@@ -27,7 +27,7 @@ for call in $(comm -13 "$dir/library" "$dir/shim"); do
 	bad=1
 done
 for call in $(comm -23 "$dir/library" "$dir/named"); do
-	echo "$call is exported and not declared in include/faultline.h"
+	echo "$call is exported and declared in no header of include/"
 	bad=1
 done
 exit $bad

@@ -1,0 +1,640 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Invariants:
+ *   - An entry of a page table shows a page only while the page is in the table of pages and not EVICTING: who takes a page out
+ *     holds its lock, has changed every entry that showed it, and has flushed the TLBs.
+ *   - The memory of a page that is out is given back before its place can be used again (page_remove).
+ *   - The number of references of a slot is the number of entries that show its page or stand for it in swap, all spaces
+ *     together. It grows only under the page's lock, or while the entry cannot change (fork holds the VMA and rmap_lock).
+ *   - A pinned page that loses its file or slot becomes an orphan: a key of its own, no mapping, until the last pin goes.
+ */
+#include "ram.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "budget.h"
+#include "filemap.h"
+#include "frames.h"
+#include "mmu/soft.h"
+#include "util/arena.h"
+#include "util/compiler.h"
+#include "util/sys.h"
+
+#define SLOTS_MAX (1u << 26)
+#define SLOTS_PER_PAGE (FL_PAGE_SIZE / sizeof(struct slot))
+#define FLUSHES 8
+
+struct slot {
+	_Atomic uint32_t refs;
+	uint32_t family; /* constant while in use: address_space_handle() */
+	uint64_t index;  /* the same: page of the family; of a free slot, the next free one */
+};
+
+static struct {
+	char *memory;
+	uint64_t frames;
+	void *zero;
+	struct address_space *object;
+	struct slot *slots;
+	struct mutex lock;
+	uint32_t high; /* lock: slots from here on were never used; 0 is none */
+	uint32_t free; /* lock */
+	_Atomic uint64_t in_use;
+} ram = {.lock = MUTEX_INIT(RANK_LEAF)};
+
+static void *reserve(uint64_t bytes)
+{
+	void *p = sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (sys_is_err(p))
+		return NULL;
+	sys_madvise(p, bytes, MADV_NOHUGEPAGE);
+	sys_madvise(p, bytes, MADV_DONTFORK);
+	return p;
+}
+
+int ram_init(void)
+{
+	uint64_t frames = page_table_frames();
+	int err;
+
+	if (ram.memory)
+		return 0;
+	ram.memory = reserve((frames + 1) << FL_PAGE_SHIFT);
+	ram.slots = reserve(SLOTS_MAX * sizeof(struct slot));
+	if (!ram.memory || !ram.slots) {
+		ram_exit();
+		return -ENOMEM;
+	}
+	ram.frames = frames;
+	ram.zero = ram.memory + (frames << FL_PAGE_SHIFT);
+	ram.high = 1;
+	ram.free = 0;
+	err = address_space_new_slots(&slot_frames, (uint64_t)SLOTS_MAX << FL_PAGE_SHIFT, &ram.object);
+	if (err)
+		ram_exit();
+	return err;
+}
+
+void ram_exit(void)
+{
+	if (ram.memory)
+		sys_munmap(ram.memory, (ram.frames + 1) << FL_PAGE_SHIFT);
+	if (ram.slots)
+		sys_munmap(ram.slots, SLOTS_MAX * sizeof(struct slot));
+	if (ram.high > 1)
+		budget_release_metadata((ram.high - 1) / SLOTS_PER_PAGE + 1);
+	if (ram.object)
+		address_space_put_anon(ram.object);
+	ram.memory = NULL;
+	ram.slots = NULL;
+	ram.object = NULL;
+	ram.high = 0;
+	atomic_store(&ram.in_use, 0);
+}
+
+void ram_fork_child(void)
+{
+	mutex_init(&ram.lock, RANK_LEAF);
+	ram.memory = NULL;
+	ram.slots = NULL;
+	ram.object = NULL;
+	ram.high = 0;
+	atomic_store(&ram.in_use, 0);
+}
+
+bool ram_in_use(void)
+{
+	return ram.memory;
+}
+
+void *page_address(pfn_t pfn)
+{
+	return ram.memory + ((uint64_t)pfn << FL_PAGE_SHIFT);
+}
+
+pfn_t ram_page(const void *host)
+{
+	uint64_t off = (uint64_t)((const char *)host - ram.memory);
+
+	return off < ram.frames << FL_PAGE_SHIFT ? (pfn_t)(off >> FL_PAGE_SHIFT) : PFN_NONE;
+}
+
+void *ram_zero_page(void)
+{
+	return ram.zero;
+}
+
+bool as_is_ram(const struct address_space *as)
+{
+	return atomic_load_explicit(&as->frames, memory_order_relaxed) == &ram_frames;
+}
+
+bool as_is_slots(const struct address_space *as)
+{
+	return atomic_load_explicit(&as->frames, memory_order_relaxed) == &slot_frames;
+}
+
+struct address_space *slots_object(void)
+{
+	return ram.object;
+}
+
+int family_new(struct address_space *file, struct address_space **out)
+{
+	return address_space_new_family(file, out);
+}
+
+/* ---- Slots ---- */
+
+/* A page of the array is paid for with its first slot. Caller holds the lock. */
+static uint32_t take_fresh(void)
+{
+	uint32_t n = ram.high;
+
+	if (n == SLOTS_MAX)
+		return 0;
+	if ((n == 1 || n % SLOTS_PER_PAGE == 0) && !budget_charge_metadata(1))
+		return 0;
+	ram.high++;
+	return n;
+}
+
+int slot_alloc(struct address_space *family, uint64_t index, uint64_t *slot)
+{
+	uint32_t n;
+
+	mutex_lock(&ram.lock);
+	n = ram.free;
+	if (n)
+		ram.free = (uint32_t)ram.slots[n].index;
+	else
+		n = take_fresh();
+	mutex_unlock(&ram.lock);
+	if (!n)
+		return -ENOMEM;
+	ram.slots[n].family = address_space_handle(family);
+	ram.slots[n].index = index;
+	atomic_store(&ram.slots[n].refs, 1);
+	atomic_fetch_add_explicit(&ram.in_use, 1, memory_order_relaxed);
+	*slot = n;
+	return 0;
+}
+
+static void slot_free(uint64_t slot)
+{
+	atomic_fetch_sub_explicit(&ram.in_use, 1, memory_order_relaxed);
+	mutex_lock(&ram.lock);
+	ram.slots[slot].index = ram.free;
+	ram.free = (uint32_t)slot;
+	mutex_unlock(&ram.lock);
+}
+
+void slot_hold(uint64_t slot)
+{
+	atomic_fetch_add_explicit(&ram.slots[slot].refs, 1, memory_order_relaxed);
+}
+
+uint32_t slot_refs(uint64_t slot)
+{
+	return atomic_load(&ram.slots[slot].refs);
+}
+
+uint64_t slots_in_use(void)
+{
+	return atomic_load(&ram.in_use);
+}
+
+struct page_key slot_key(uint64_t slot)
+{
+	return (struct page_key){.as = ram.object->id, .index = slot};
+}
+
+/* By which reverse map, and as which page of it, a page finds its mappings. NULL: an orphan has none. */
+static struct address_space *mapped_as(struct address_space *as, uint64_t *index)
+{
+	const struct slot *s;
+
+	if (!as_is_slots(as))
+		return as;
+	if (*index >= SLOTS_MAX)
+		return NULL;
+	s = &ram.slots[*index];
+	*index = s->index;
+	return address_space_at(s->family);
+}
+
+/* ---- What all mappings of a page are told ---- */
+
+/* Mappings whose TLBs must be flushed. */
+struct flushes {
+	uint32_t n;
+	struct {
+		struct mmu *mmu;
+		uint64_t start, end;
+	} range[FLUSHES];
+};
+
+static void flush_all(struct flushes *f)
+{
+	for (uint32_t i = 0; i < f->n; i++)
+		soft_flush(soft_of(f->range[i].mmu), f->range[i].start, f->range[i].end);
+	f->n = 0;
+}
+
+static void flush_later(struct flushes *f, struct mmu *mmu, uint64_t addr)
+{
+	for (uint32_t i = 0; i < f->n; i++)
+		if (f->range[i].mmu == mmu) {
+			f->range[i].start = min_u64(f->range[i].start, addr);
+			f->range[i].end = max_u64(f->range[i].end, addr + FL_PAGE_SIZE);
+			return;
+		}
+	if (f->n == FLUSHES)
+		flush_all(f);
+	f->range[f->n].mmu = mmu;
+	f->range[f->n].start = addr;
+	f->range[f->n++].end = addr + FL_PAGE_SIZE;
+}
+
+static pte_t without(pte_t e, pte_t bits)
+{
+	return e & ~bits;
+}
+
+/* Changes the entry at addr while it shows the page; whether it did. */
+static bool change_entry(struct mmu *mmu, uint64_t addr, const void *page, pte_t clear, pte_t instead)
+{
+	pte_slot *slot = pt_find(soft_of(mmu), addr);
+	pte_t e = slot ? atomic_load(slot) : 0, to;
+
+	do {
+		if (!pte_present(e) || pte_page(e) != page)
+			return false;
+		to = clear ? without(e, clear) : instead;
+		if (to == e)
+			return false;
+	} while (!atomic_compare_exchange_weak(slot, &e, to));
+	return true;
+}
+
+/* Calls of for_mappings(): how often fn said true. */
+struct entry_change {
+	pte_t clear, instead; /* bits to take away; or, when 0, what takes the place of the entry */
+	struct flushes *flushes;
+};
+
+/* Caller holds rmap_lock. How many entries were changed. */
+static uint32_t change_mappings(struct address_space *as, uint64_t index, const void *page, const struct entry_change *c)
+{
+	uint32_t n = 0;
+
+	as = mapped_as(as, &index);
+	for (struct rmap *r = as ? as->rmaps : NULL; r; r = r->next) {
+		uint64_t addr = r->addr + ((index - r->pgoff) << FL_PAGE_SHIFT);
+
+		if (index < r->pgoff || index - r->pgoff >= r->pages || !change_entry(r->mmu, addr, page, c->clear, c->instead))
+			continue;
+		n++;
+		if (c->flushes)
+			flush_later(c->flushes, r->mmu, addr);
+		else
+			soft_forget(soft_of(r->mmu), addr);
+	}
+	return n;
+}
+
+bool ram_page_young(pfn_t pfn)
+{
+	struct page_key key = page_key(pfn);
+	struct address_space *as = address_space_of(key);
+	struct entry_change c = {.clear = FL_PTE_ACCESSED};
+	bool young = false;
+
+	if (!as || !(as_is_ram(as) || as_is_slots(as)))
+		return false;
+	read_lock(&rmap_lock);
+	young = change_mappings(as, key.index, page_address(pfn), &c);
+	read_unlock(&rmap_lock);
+	return young;
+}
+
+/* ---- Frames, of files and of slots ---- */
+
+static int ram_snapshot(struct address_space *as, uint64_t index, uint32_t n, void *buf)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		pfn_t pfn = page_find((struct page_key){.as = as->id, .index = index + i});
+
+		fl_assert(pfn != PFN_NONE); /* the caller has them locked */
+		memcpy((char *)buf + ((uint64_t)i << FL_PAGE_SHIFT), page_address(pfn), FL_PAGE_SIZE);
+	}
+	return 0;
+}
+
+static int ram_protect(struct address_space *as, uint64_t index, uint32_t n)
+{
+	struct flushes f = {0};
+	struct entry_change c = {.clear = FL_PTE_WRITE | FL_PTE_DIRTY, .flushes = &f};
+
+	if (soft_in_access())
+		return -EBUSY;
+	read_lock(&rmap_lock);
+	for (uint32_t i = 0; i < n; i++) {
+		pfn_t pfn = page_find((struct page_key){.as = as->id, .index = index + i});
+
+		if (pfn != PFN_NONE)
+			change_mappings(as, index + i, page_address(pfn), &c);
+	}
+	flush_all(&f);
+	read_unlock(&rmap_lock);
+	return 0;
+}
+
+static void free_memory(const pfn_t *pfn, uint32_t n)
+{
+	for (uint32_t i = 0, k; i < n; i += k) {
+		k = 1;
+		while (i + k < n && pfn[i + k] == pfn[i] + k)
+			k++;
+		sys_madvise(page_address(pfn[i]), (uint64_t)k << FL_PAGE_SHIFT, MADV_DONTNEED);
+	}
+}
+
+/* What takes the place of an entry whose page leaves: nothing, for a file; its slot, unless the page may be forgotten. */
+static pte_t replacement(const struct address_space *as, uint64_t index, pfn_t pfn)
+{
+	return as_is_slots(as) && !(page_word(pfn) & PG_LAZYFREE) ? pte_swap(index) : 0;
+}
+
+/* Forgotten: the entries are empty now, and hold no reference any more. The page is still there, so the slot is not given out. */
+static void put_forgotten(uint64_t slot, uint32_t n)
+{
+	if (n && atomic_fetch_sub(&ram.slots[slot].refs, n) == n)
+		slot_free(slot);
+}
+
+static void unmap(struct address_space *as, uint64_t index, pfn_t pfn, struct flushes *f)
+{
+	struct entry_change c = {.instead = replacement(as, index, pfn), .flushes = f};
+	uint32_t n = change_mappings(as, index, page_address(pfn), &c);
+
+	if (as_is_slots(as) && !c.instead)
+		put_forgotten(index, n);
+}
+
+static int ram_drop(struct address_space *as, uint64_t index, uint32_t n, uint32_t *kept)
+{
+	struct flushes f = {0};
+	pfn_t pfn[RAM_BATCH];
+
+	*kept = 0;
+	if (soft_in_access())
+		return -EBUSY;
+	read_lock(&rmap_lock);
+	for (uint32_t i = 0, k; i < n; i += k) {
+		for (k = 0; k < RAM_BATCH && i + k < n; k++) {
+			pfn[k] = page_find((struct page_key){.as = as->id, .index = index + i + k});
+			unmap(as, index + i + k, pfn[k], &f);
+		}
+		flush_all(&f);
+		free_memory(pfn, k);
+	}
+	read_unlock(&rmap_lock);
+	return 0;
+}
+
+static void ram_discard(struct address_space *as, uint64_t index, uint64_t n)
+{
+	uint32_t kept;
+
+	for (uint64_t i = 0; i < n; i++)
+		if (page_find((struct page_key){.as = as->id, .index = index + i}) != PFN_NONE)
+			ram_drop(as, index + i, 1, &kept);
+}
+
+const struct frame_ops ram_frames = {
+	.name = "ram",
+	.snapshot = ram_snapshot,
+	.protect = ram_protect,
+	.drop = ram_drop,
+	.discard = ram_discard,
+	.by_page = true,
+};
+
+const struct frame_ops slot_frames = {
+	.name = "slots",
+	.snapshot = ram_snapshot,
+	.protect = ram_protect,
+	.drop = ram_drop,
+	.discard = ram_discard,
+	.by_page = true,
+};
+
+/* Bytes of pages in memory, which the caller has locked. */
+int ram_write(struct address_space *as, uint64_t off, const void *buf, uint64_t len)
+{
+	for (uint64_t done = 0, k; done < len; done += k) {
+		uint64_t in_page = (off + done) & FL_PAGE_MASK;
+		pfn_t pfn = page_find((struct page_key){.as = as->id, .index = (off + done) >> FL_PAGE_SHIFT});
+
+		if (pfn == PFN_NONE)
+			return -ENOENT;
+		k = min_u64(len - done, FL_PAGE_SIZE - in_page);
+		memcpy((char *)page_address(pfn) + in_page, (const char *)buf + done, k);
+	}
+	return 0;
+}
+
+/* ---- Pages that go ---- */
+
+void ram_batch_flush(struct ram_batch *b)
+{
+	free_memory(b->pfn, b->n);
+	if (b->n)
+		as_count_page(ram.object, -(int)b->n);
+	for (uint32_t i = 0; i < b->n; i++)
+		page_remove(b->pfn[i]);
+	budget_release(b->n);
+	b->n = 0;
+}
+
+static bool in_writeback(uint32_t word)
+{
+	return page_state_of(word) == PAGE_WRITEBACK || page_state_of(word) == PAGE_REDIRTY;
+}
+
+/* The page of a slot that nobody refers to, locked; who waits for it holds no other. */
+static pfn_t lock_unused(struct page_key key, struct ram_batch *b)
+{
+	for (;;) {
+		pfn_t pfn = page_find(key);
+		uint32_t w;
+
+		if (pfn == PFN_NONE)
+			return PFN_NONE;
+		if (!page_trylock(pfn)) {
+			ram_batch_flush(b);
+			pfn = page_find_lock(key);
+			if (pfn == PFN_NONE)
+				return PFN_NONE;
+		}
+		w = page_word(pfn);
+		if (page_key(pfn).as == key.as && page_key(pfn).index == key.index && page_state_of(w) != PAGE_ABSENT && !in_writeback(w))
+			return pfn;
+		page_unlock(pfn);
+		ram_batch_flush(b);
+		w = page_word(pfn);
+		if (in_writeback(w))
+			page_wait(pfn, w);
+	}
+}
+
+/* Caller holds the page lock, and nothing maps it. It is nobody's but the pins'. */
+static void make_orphan(pfn_t pfn)
+{
+	page_rekey(pfn, (struct page_key){.as = ram.object->id, .index = (uint64_t)SLOTS_MAX + pfn});
+}
+
+static void let_go(pfn_t pfn, struct ram_batch *b)
+{
+	if (page_state_of(page_word(pfn)) == PAGE_DIRTY)
+		as_count_dirty(ram.object, -1);
+	if (page_pins_of(page_word(pfn))) {
+		make_orphan(pfn);
+		page_unlock(pfn);
+		return;
+	}
+	page_discard(pfn);
+	b->pfn[b->n++] = pfn;
+	if (b->n == RAM_BATCH)
+		ram_batch_flush(b);
+}
+
+void slot_put(uint64_t slot, struct ram_batch *b)
+{
+	pfn_t pfn;
+
+	if (atomic_fetch_sub(&ram.slots[slot].refs, 1) > 1)
+		return;
+	pfn = lock_unused(slot_key(slot), b);
+	if (pfn != PFN_NONE)
+		let_go(pfn, b);
+	slot_free(slot);
+}
+
+/* ---- Entries that go ---- */
+
+/* The slot that an entry refers to; 0 for none. While the entry is there, the page is not another's. */
+static uint64_t slot_of(pte_t e)
+{
+	pfn_t pfn;
+
+	if (pte_is_swap(e))
+		return pte_slot_of(e);
+	if (!pte_present(e) || !(e & FL_PTE_ANON))
+		return 0;
+	pfn = ram_page(pte_page(e));
+	return page_key(pfn).index;
+}
+
+/* Reclaim may put the slot in the place of the page meanwhile. */
+static uint64_t take_entry(pte_slot *p, pte_t e)
+{
+	uint64_t slot;
+
+	do
+		slot = slot_of(e);
+	while (!atomic_compare_exchange_weak(p, &e, 0));
+	return slot;
+}
+
+uint64_t ram_take(struct soft_mmu *s, uint64_t start, uint64_t end, struct ram_taken *t)
+{
+	uint64_t at = start, first = end, n;
+	pte_slot *p;
+
+	while (t->n < RAM_TAKE && (p = pt_next(s, &at, end, &n))) {
+		for (; n && t->n < RAM_TAKE; n--, p++, at += FL_PAGE_SIZE) {
+			pte_t e = atomic_load_explicit(p, memory_order_relaxed);
+			uint64_t slot = e ? take_entry(p, e) : 0;
+
+			if (e && first == end)
+				first = at;
+			if (slot)
+				t->slot[t->n++] = slot;
+		}
+	}
+	if (first < end)
+		soft_flush(s, first, min_u64(at, end));
+	return t->n < RAM_TAKE ? end : at;
+}
+
+void ram_put_taken(struct ram_taken *t)
+{
+	struct ram_batch b = {0};
+
+	for (uint32_t i = 0; i < t->n; i++)
+		slot_put(t->slot[i], &b);
+	ram_batch_flush(&b);
+}
+
+void ram_zap(struct soft_mmu *s, uint64_t start, uint64_t end)
+{
+	struct ram_taken t;
+
+	while (start < end) {
+		t.n = 0;
+		start = ram_take(s, start, end, &t);
+		ram_put_taken(&t);
+	}
+}
+
+/* ---- Pins ---- */
+
+bool ram_orphan(pfn_t pfn)
+{
+	struct flushes f = {0};
+	struct page_key key = page_key(pfn);
+
+	if (!page_pins_of(page_word(pfn)))
+		return false;
+	read_lock(&rmap_lock);
+	unmap(address_space_of(key), key.index, pfn, &f);
+	flush_all(&f);
+	read_unlock(&rmap_lock);
+	make_orphan(pfn);
+	as_count_page(ram.object, 1);
+	page_unlock(pfn);
+	return true;
+}
+
+void ram_unpin(const void *host)
+{
+	pfn_t pfn = ram_page(host);
+	struct ram_batch b = {0};
+	struct page_key key;
+
+	if (pfn == PFN_NONE)
+		return;
+	page_lock(pfn);
+	key = page_key(pfn);
+	page_unpin(pfn);
+	filemap_forget_pins(1);
+	if (key.as == ram.object->id && key.index >= SLOTS_MAX && !page_pins_of(page_word(pfn))) {
+		page_discard(pfn);
+		b.pfn[b.n++] = pfn;
+		ram_batch_flush(&b);
+	} else {
+		page_unlock(pfn);
+	}
+}
+
+bool ram_is_locked(struct address_space *as, uint64_t index)
+{
+	struct address_space *by = mapped_as(as, &index);
+
+	return by && atomic_load_explicit(&by->locked, memory_order_relaxed) && rmap_is_locked(by, index);
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The native family: the kernel has a mapping for each of ours, on frames of the cache or for private pages. */
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "arch.h"
+#include "cache/reclaim.h"
+#include "cache/truncate.h"
+#include "madvise.h"
+#include "util/compiler.h"
+#include "util/sys.h"
+
+static int protect(struct mm *mm, uint64_t start, uint64_t end, int prot)
+{
+	(void)mm;
+	return sys_mprotect((void *)start, end - start, prot);
+}
+
+static int advise(struct mm *mm, uint64_t start, uint64_t end, int advice)
+{
+	(void)mm;
+	return sys_madvise((void *)start, end - start, advice);
+}
+
+static uint64_t anon_index(const struct vma *v, uint64_t addr)
+{
+	return v->anon_pgoff + ((addr - v->start) >> FL_PAGE_SHIFT);
+}
+
+/* Private pages go, in memory and in swap; then the mapping lets go of what it shows. */
+static int dontneed(struct vma *v, uint64_t from, uint64_t to)
+{
+	if (as_is_pool(v->as)) /* the file's own pages, which it shows again at once */
+		return 0;
+	if (v->anon)
+		truncate_pages(v->anon, anon_index(v, from), anon_index(v, to - 1));
+	return sys_madvise((void *)from, to - from, MADV_DONTNEED);
+}
+
+static int free_lazily(struct vma *v, uint64_t from, uint64_t to)
+{
+	if (v->anon)
+		filemap_free_lazily(v->anon, anon_index(v, from), anon_index(v, to - 1));
+	return 0;
+}
+
+static int cool(struct vma *v, uint64_t from, uint64_t to)
+{
+	if (v->anon)
+		reclaim_range(v->anon, anon_index(v, from), anon_index(v, to - 1), false);
+	return 0;
+}
+
+static int page_out(struct vma *v, uint64_t from, uint64_t to)
+{
+	if (v->anon)
+		reclaim_range(v->anon, anon_index(v, from), anon_index(v, to - 1), true);
+	return 0;
+}
+
+/*
+ * The kernel zaps what it finds and tries again until there is nothing, for ever if write-protected pages of a file have left
+ * their marks: these go first.
+ */
+static int guard(struct vma *v, uint64_t from, uint64_t to)
+{
+	int err = dontneed(v, from, to);
+
+	if (!err && !vma_is_anonymous(v))
+		err = v->mm->mmu->ops->unprotect(v->mm->mmu, from, to - from);
+	return err ? err : sys_madvise((void *)from, to - from, MADV_GUARD_INSTALL);
+}
+
+static int unguard(struct mm *mm, uint64_t start, uint64_t end)
+{
+	(void)mm;
+	return sys_madvise((void *)start, end - start, MADV_GUARD_REMOVE);
+}
+
+static int populate(struct vma *v, uint64_t addr, bool write)
+{
+	struct fault f;
+	int err = vma_fault(v, addr, write, false, &f);
+
+	return err ? err : filemap_fault(&f);
+}
+
+static bool swapped(struct vma *v, uint64_t addr)
+{
+	struct fault f;
+
+	vma_describe(v, addr, &f);
+	return filemap_swapped(&f);
+}
+
+static bool resident(struct vma *v, uint64_t addr)
+{
+	struct fault f;
+
+	vma_describe(v, addr, &f);
+	return filemap_resident(&f);
+}
+
+static int new_anon(struct vma *v, uint64_t pages, struct address_space **out)
+{
+	return address_space_new_anon(v->as, pages, out);
+}
+
+const struct mm_arch native_arch = {
+	.name = "native",
+	.map = native_map,
+	.unmap = native_unmap,
+	.protect = protect,
+	.remap = native_remap,
+	.advise = advise,
+	.dontneed = dontneed,
+	.free_lazily = free_lazily,
+	.cool = cool,
+	.page_out = page_out,
+	.guard = guard,
+	.unguard = unguard,
+	.populate = populate,
+	.swapped = swapped,
+	.resident = resident,
+	.count = native_count,
+	.new_anon = new_anon,
+	.destroy = native_destroy,
+};

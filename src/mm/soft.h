@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Soft spaces: the second family behind struct mm_arch, with page tables of its own. See soft.c for the layout of addresses,
+ * soft_fault.c for faults, soft_fork.c for fork.
+ */
+#ifndef FL_MM_SOFT_H
+#define FL_MM_SOFT_H
+
+#include "faultline_soft.h"
+#include "gaps.h"
+#include "mm.h"
+#include "mmu/soft.h"
+
+struct soft_config {
+	struct mm_limits limits;
+	unsigned address_bits;
+	uint64_t page_size, seed, stack_limit, stack_guard_gap, brk;
+	bool bottom_up;
+};
+
+struct soft_space {
+	struct mm mm;
+	struct soft_mmu mmu;
+	struct soft_config config;        /* constant */
+	struct gaps gaps;                 /* mmap_lock */
+	uint64_t mmap_base, legacy_base;  /* constant: from where down, and up, places are looked for */
+	uint64_t brk_start, brk;          /* mmap_lock; the start is constant */
+	struct soft_space *next, **link;  /* all of them: soft_lock */
+};
+
+static inline struct soft_space *soft_space_of(struct mm *mm)
+{
+	return mm->soft;
+}
+
+/* With all spaces of the family gone. */
+void soft_exit(void);
+/* -EINVAL for a config that makes no sense; -ENOMEM. */
+int soft_create(const struct soft_config *config, struct mm **out);
+/* Any soft space, while there is one. */
+struct mm *soft_any(void);
+/* In a child of fork(2): there are none, and their memory is not there. */
+void soft_fork_child(void);
+
+/* fork(2) of the space. -ENOMEM, -EBUSY. */
+int soft_fork(struct mm *mm, struct mm **out);
+/* brk(2): the end of the heap after the call. */
+uint64_t soft_brk(struct mm *mm, uint64_t end);
+
+/*
+ * Serves a fault: 0 when the access may be made again; -EFAULT and what the process would get in *fault. No lock is held, no cpu
+ * in an access.
+ */
+int soft_fault(struct mm *mm, uint64_t addr, enum fl_access access, struct fl_fault *fault);
+/* Has the page there and lets it be accessed so. VMA locked for reading. */
+int soft_populate(struct vma *v, uint64_t addr, bool write);
+/* The host's address of the byte, the page pinned until ram_unpin(). -EFAULT and *fault; -ENOMEM. */
+int soft_translate(struct mm *mm, uint64_t addr, enum fl_access access, void **host, struct fl_fault *fault);
+
+/* The tables as they stand for addr. No lock is held. */
+void soft_walk(struct mm *mm, uint64_t addr, struct fl_walk *w);
+/* The next address in [*addr, end) whose entry is not empty; and a line about it, of SOFT_LINE bytes at most. */
+#define SOFT_LINE 320
+bool soft_next_entry(struct mm *mm, uint64_t *addr, uint64_t end);
+int soft_entry_line(struct mm *mm, uint64_t addr, char *line, size_t len);
+
+/* The bits of an entry that shows a page of v: what may be done with it, writing apart. */
+pte_t soft_perms(const struct vma *v);
+
+#endif
