@@ -265,6 +265,9 @@ struct fl_stats {
 	uint64_t read_errors, write_errors;
 	uint64_t fault_ns;        /* time spent in faults, all threads together */
 	uint64_t allowance_bytes; /* of used_bytes: kept free for the library's own data and for errors of measurement */
+	uint64_t soft_spaces;     /* spaces of faultline_soft.h now; their mappings are counted above */
+	uint64_t table_bytes;     /* of metadata_bytes: their page tables */
+	uint64_t private_pages;   /* private pages of theirs, in memory or in swap; one that several spaces share counts once */
 };
 
 /* 0, or -1 with errno EINVAL (not started, or size is 0). Fills at most stats->size bytes. */

@@ -118,7 +118,7 @@ static size_t part(uint64_t addr, size_t size)
 	return n < in_page ? n : in_page;
 }
 
-static void *enter(struct soft_cpu *c, uint64_t addr, enum fl_access access)
+static inline void *enter(struct soft_cpu *c, uint64_t addr, enum fl_access access)
 {
 	void *host;
 
@@ -128,9 +128,58 @@ static void *enter(struct soft_cpu *c, uint64_t addr, enum fl_access access)
 	return host;
 }
 
-static int cpu_read(fl_cpu *cpu, uint64_t addr, void *buf, size_t size, enum fl_access access)
+/* What the inline functions ask for: a copy of fixed size, within a page. */
+static inline void copy_word(void *to, const void *from, size_t size)
 {
-	struct soft_cpu *c = to_cpu(cpu);
+	switch (size) {
+	case 1:
+		memcpy(to, from, 1);
+		break;
+	case 2:
+		memcpy(to, from, 2);
+		break;
+	case 4:
+		memcpy(to, from, 4);
+		break;
+	default:
+		memcpy(to, from, 8);
+	}
+}
+
+static inline bool is_word(uint64_t addr, size_t size)
+{
+	return size <= 8 && !(size & (size - 1)) && size && (addr & FL_PAGE_MASK) <= FL_PAGE_SIZE - size;
+}
+
+static int read_word(struct soft_cpu *c, uint64_t addr, void *buf, size_t size, enum fl_access access)
+{
+	const void *host = enter(c, addr, access);
+	uint64_t data;
+
+	if (unlikely(!host))
+		return -1;
+	copy_word(&data, host, size);
+	soft_cpu_leave(c);
+	copy_word(buf, &data, size);
+	return 0;
+}
+
+static int write_word(struct soft_cpu *c, uint64_t addr, const void *buf, size_t size)
+{
+	uint64_t data;
+	void *host;
+
+	copy_word(&data, buf, size);
+	host = enter(c, addr, FL_ACCESS_WRITE);
+	if (unlikely(!host))
+		return -1;
+	copy_word(host, &data, size);
+	soft_cpu_leave(c);
+	return 0;
+}
+
+static int read_bytes(struct soft_cpu *c, uint64_t addr, void *buf, size_t size, enum fl_access access)
+{
 	char data[CHUNK];
 
 	for (size_t done = 0, n; done < size; done += n) {
@@ -146,6 +195,13 @@ static int cpu_read(fl_cpu *cpu, uint64_t addr, void *buf, size_t size, enum fl_
 	return 0;
 }
 
+static int cpu_read(fl_cpu *cpu, uint64_t addr, void *buf, size_t size, enum fl_access access)
+{
+	struct soft_cpu *c = to_cpu(cpu);
+
+	return likely(is_word(addr, size)) ? read_word(c, addr, buf, size, access) : read_bytes(c, addr, buf, size, access);
+}
+
 FL_EXPORT int fl_cpu_read(fl_cpu *cpu, uint64_t addr, void *buf, size_t size)
 {
 	return cpu_read(cpu, addr, buf, size, FL_ACCESS_READ);
@@ -156,9 +212,8 @@ FL_EXPORT int fl_cpu_fetch(fl_cpu *cpu, uint64_t addr, void *buf, size_t size)
 	return cpu_read(cpu, addr, buf, size, FL_ACCESS_EXEC);
 }
 
-FL_EXPORT int fl_cpu_write(fl_cpu *cpu, uint64_t addr, const void *buf, size_t size)
+static int write_bytes(struct soft_cpu *c, uint64_t addr, const void *buf, size_t size)
 {
-	struct soft_cpu *c = to_cpu(cpu);
 	char data[CHUNK];
 
 	for (size_t done = 0, n; done < size; done += n) {
@@ -173,6 +228,13 @@ FL_EXPORT int fl_cpu_write(fl_cpu *cpu, uint64_t addr, const void *buf, size_t s
 		soft_cpu_leave(c);
 	}
 	return 0;
+}
+
+FL_EXPORT int fl_cpu_write(fl_cpu *cpu, uint64_t addr, const void *buf, size_t size)
+{
+	struct soft_cpu *c = to_cpu(cpu);
+
+	return likely(is_word(addr, size)) ? write_word(c, addr, buf, size) : write_bytes(c, addr, buf, size);
 }
 
 FL_EXPORT int fl_cpu_cas(fl_cpu *cpu, uint64_t addr, void *expected, const void *desired, size_t size)

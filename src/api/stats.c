@@ -4,10 +4,11 @@
 
 #include "cache/budget.h"
 #include "cache/buffer.h"
+#include "cache/ram.h"
 #include "engine.h"
 #include "faultline.h"
+#include "mm/soft.h"
 #include "store/store.h"
-#include "util/arena.h"
 #include "util/compiler.h"
 
 static void add_file(const struct report_file *f, struct fl_stats *s)
@@ -34,8 +35,19 @@ static void add_spaces(struct fl_stats *s)
 	for (int i = 0; (mm = mm_space(i)); i++) {
 		s->mapped_bytes += atomic_load(&mm->mapped);
 		s->mappings += mm->index.count;
-		s->metadata_bytes += mm->index.top_paid << FL_PAGE_SHIFT;
 	}
+}
+
+static void add_soft(struct fl_stats *s)
+{
+	struct soft_sums sums;
+
+	soft_add_up(&sums);
+	s->mapped_bytes += sums.mapped;
+	s->mappings += sums.mappings;
+	s->soft_spaces = sums.spaces;
+	s->table_bytes = pt_count() << FL_PAGE_SHIFT;
+	s->private_pages = slots_in_use();
 }
 
 static void collect(struct fl_stats *s)
@@ -46,11 +58,12 @@ static void collect(struct fl_stats *s)
 	s->used_bytes = budget_used() << FL_PAGE_SHIFT;
 	s->peak_bytes = budget_peak() << FL_PAGE_SHIFT;
 	s->buffer_bytes = buffer_bytes();
-	s->metadata_bytes = page_table_bytes() + arena_used(address_space_arena()) + (budget_spare() << FL_PAGE_SHIFT);
+	s->metadata_bytes = page_table_bytes() + ((budget_metadata() + budget_spare()) << FL_PAGE_SHIFT);
 	s->allowance_bytes = budget_fixed_pages() << FL_PAGE_SHIFT;
 	s->files = address_space_count();
 	s->swapped_bytes = swap_written();
 	add_spaces(s);
+	add_soft(s);
 	for (int i = 0; i < REPORT_FILES_MAX && atomic_load(&r->files[i].used); i++)
 		add_file(&r->files[i], s);
 }

@@ -99,6 +99,11 @@ void budget_release_metadata(uint64_t pages)
 	budget_release(pages);
 }
 
+uint64_t budget_metadata(void)
+{
+	return atomic_load_explicit(&metadata, memory_order_relaxed);
+}
+
 uint64_t budget_spare(void)
 {
 	return atomic_load_explicit(&spare, memory_order_relaxed);

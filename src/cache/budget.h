@@ -39,6 +39,7 @@ bool budget_charge_metadata(uint64_t pages);
 void budget_release_metadata(uint64_t pages);
 bool budget_metadata_low(void);
 uint64_t budget_spare(void);
+uint64_t budget_metadata(void); /* charged now */
 void budget_add_spare(void); /* one page that the caller has reserved */
 void budget_drop_spare(void); /* what is more than METADATA_SPARE */
 

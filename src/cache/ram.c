@@ -207,6 +207,11 @@ uint64_t slots_in_use(void)
 	return atomic_load(&ram.in_use);
 }
 
+bool slot_is_of(uint64_t slot, const struct address_space *family, uint64_t index)
+{
+	return family && ram.slots[slot].family == address_space_handle(family) && ram.slots[slot].index == index;
+}
+
 struct page_key slot_key(uint64_t slot)
 {
 	return (struct page_key){.as = ram.object->id, .index = slot};

@@ -48,6 +48,7 @@ int slot_alloc(struct address_space *family, uint64_t index, uint64_t *slot);
 void slot_hold(uint64_t slot);
 uint32_t slot_refs(uint64_t slot);
 uint64_t slots_in_use(void);
+bool slot_is_of(uint64_t slot, const struct address_space *family, uint64_t index);
 struct page_key slot_key(uint64_t slot);
 
 /* ---- Pages that go ---- */

@@ -318,5 +318,6 @@ int mm_madvise(struct mm *mm, uint64_t addr, uint64_t len, int advice, bool whol
 			err = hole && !whole ? -ENOMEM : populate_part(mm, &p, advice == MADV_POPULATE_WRITE);
 		address_space_put(p.as);
 	}
+	mm_check(mm);
 	return err ? err : hole && !whole ? -ENOMEM : 0;
 }

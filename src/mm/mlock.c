@@ -181,6 +181,7 @@ int mm_mlock(struct mm *mm, uint64_t addr, uint64_t len, int flags, bool whole)
 	mutex_lock(&mm->mmap_lock);
 	err = lock_locked(mm, &r, vm, whole);
 	mutex_unlock(&mm->mmap_lock);
+	mm_check(mm);
 	if (err)
 		return err;
 	return r.to < r.end ? -ENOMEM : mm_populate_locked(mm, r.start, r.end);
@@ -201,6 +202,7 @@ int mm_munlock(struct mm *mm, uint64_t addr, uint64_t len, bool whole)
 	if (r.to > r.start)
 		err = apply(mm, r.start, r.to, 0, &handed);
 	mutex_unlock(&mm->mmap_lock);
+	mm_check(mm);
 	return err ? err : r.to < r.end ? -ENOMEM : 0;
 }
 

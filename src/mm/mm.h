@@ -178,6 +178,17 @@ int vma_fault(struct vma *v, uint64_t addr, bool write, bool present, struct fau
 /* True, and len rounded up to pages, when [addr, addr + len) is an address range; addr must be page aligned. */
 bool range_ok(const struct mm *mm, uint64_t addr, uint64_t *len);
 void mm_account(struct mm *mm, struct vma *v, int sign);
+/* In builds with checks: the page tables of a soft space are as they must be. No lock is held. */
+void soft_check(struct mm *mm);
+static inline void mm_check(struct mm *mm)
+{
+#ifdef FL_DEBUG
+	if (mm->soft)
+		soft_check(mm);
+#else
+	(void)mm;
+#endif
+}
 /* MAP_GROWSDOWN: v begins at addr from now on. Caller holds mmap_lock and has v locked for writing. */
 bool vma_may_grow(const struct vma *v, uint64_t addr);
 void vma_grow_down(struct mm *mm, struct vma *v, uint64_t addr);

@@ -491,6 +491,7 @@ static int map_object(struct mm *mm, struct mapping *m, uint64_t *out)
 		vma_free_unlinked(m->vma);
 	else if (m->populate)
 		mm_populate(mm, *out, m->len, (m->rq->prot & PROT_WRITE) && !m->shared);
+	mm_check(mm);
 	return err;
 }
 

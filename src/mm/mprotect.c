@@ -131,6 +131,7 @@ int mm_mprotect(struct mm *mm, uint64_t addr, uint64_t len, int prot, bool whole
 	if (!err)
 		err = protect_locked(mm, addr, end, prot, whole);
 	mutex_unlock(&mm->mmap_lock);
+	mm_check(mm);
 	if (!err && (prot & PROT_WRITE) && atomic_load(&mm->locked)) /* private copies are made now: no fault later */
 		mm_populate_locked(mm, addr, end);
 	return err;
@@ -179,5 +180,6 @@ int mm_mseal(struct mm *mm, uint64_t addr, uint64_t len, unsigned long flags, bo
 	mutex_lock(&mm->mmap_lock);
 	err = seal_locked(mm, addr, addr + len, whole);
 	mutex_unlock(&mm->mmap_lock);
+	mm_check(mm);
 	return err;
 }

@@ -528,6 +528,7 @@ int mm_mremap(struct mm *mm, uint64_t old, uint64_t old_len, uint64_t new_len, i
 	mutex_lock(&mm->mmap_lock);
 	err = remap_locked(mm, &r, out);
 	mutex_unlock(&mm->mmap_lock);
+	mm_check(mm);
 	if (r.fresh)
 		vma_free_unlinked(r.fresh);
 	if (r.left)

@@ -110,6 +110,7 @@ int mm_munmap(struct mm *mm, uint64_t addr, uint64_t len, bool whole)
 	mutex_lock(&mm->mmap_lock);
 	err = munmap_locked(mm, addr, addr + len, whole, &gone);
 	mutex_unlock(&mm->mmap_lock);
+	mm_check(mm);
 	vma_dispose(gone);
 	return err;
 }

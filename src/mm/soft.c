@@ -642,6 +642,18 @@ struct mm *soft_any(void)
 	return spaces ? &spaces->mm : NULL;
 }
 
+void soft_add_up(struct soft_sums *sums)
+{
+	*sums = (struct soft_sums){0};
+	mutex_lock(&soft_lock);
+	for (struct soft_space *s = spaces; s; s = s->next) {
+		sums->spaces++;
+		sums->mapped += atomic_load(&s->mm.mapped);
+		sums->mappings += atomic_load(&s->mm.index.count);
+	}
+	mutex_unlock(&soft_lock);
+}
+
 void soft_exit(void)
 {
 	fl_assert(!spaces);

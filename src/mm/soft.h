@@ -39,6 +39,10 @@ void soft_exit(void);
 int soft_create(const struct soft_config *config, struct mm **out);
 /* Any soft space, while there is one. */
 struct mm *soft_any(void);
+struct soft_sums {
+	uint64_t spaces, mapped, mappings;
+};
+void soft_add_up(struct soft_sums *sums);
 /* In a child of fork(2): there are none, and their memory is not there. */
 void soft_fork_child(void);
 

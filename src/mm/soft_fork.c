@@ -198,6 +198,8 @@ int soft_fork(struct mm *parent, struct mm **out)
 	mutex_lock(&child->mmap_lock);
 	vma_merge_range(child, 0, child->task_size); /* what only a lock had divided */
 	mutex_unlock(&child->mmap_lock);
+	mm_check(parent);
+	mm_check(child);
 	*out = child;
 	return 0;
 }

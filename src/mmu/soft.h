@@ -113,6 +113,8 @@ pte_slot *pt_next(const struct soft_mmu *s, uint64_t *addr, uint64_t end, uint64
  * faults. Their entries are 0.
  */
 void pt_free_range(struct soft_mmu *s, uint64_t start, uint64_t end, uint64_t floor, uint64_t ceiling);
+/* Tables that a walk can come to; nobody makes or frees any. */
+uint64_t pt_reachable(const struct soft_mmu *s);
 /* The entries of a walk, from the top; how many levels there are. */
 unsigned pt_walk(const struct soft_mmu *s, uint64_t addr, struct fl_walk_entry *out);
 

@@ -280,6 +280,23 @@ unsigned pt_walk(const struct soft_mmu *s, uint64_t addr, struct fl_walk_entry *
 	return n;
 }
 
+static uint64_t reachable(uint32_t n, unsigned level)
+{
+	uint64_t count = 1;
+
+	for (unsigned i = 0; level > 1 && i < PT_ENTRIES; i++) {
+		pte_t e = atomic_load_explicit(&table(n)[i], memory_order_acquire);
+
+		count += e ? reachable(table_of(e), level - 1) : 0;
+	}
+	return count;
+}
+
+uint64_t pt_reachable(const struct soft_mmu *s)
+{
+	return reachable(s->root, s->levels);
+}
+
 /* ---- The end of tables ---- */
 
 struct reap {

@@ -32,7 +32,7 @@ static bool barriers_work(void)
 {
 	int state = __atomic_load_n(&barrier_state, __ATOMIC_RELAXED);
 
-	if (!state) {
+	if (unlikely(!state)) {
 		state = sys_call(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0, 0, 0, 0) ? -1 : 1;
 		__atomic_store_n(&barrier_state, state, __ATOMIC_RELAXED);
 	}
