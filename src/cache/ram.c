@@ -556,6 +556,26 @@ static uint64_t take_entry(pte_slot *p, pte_t e)
 	return slot;
 }
 
+/*
+ * A fault could replace a private page, free it, and show it again as another's, between the look at its key and the exchange: its lock
+ * keeps the fault from that. Tried only, since the caller holds rmap_lock.
+ */
+static uint64_t take_racing(pte_slot *p, pte_t e, struct ram_taken *t)
+{
+	pfn_t pfn = pte_present(e) && (e & FL_PTE_ANON) ? ram_page(pte_page(e)) : PFN_NONE;
+	uint64_t slot = 0;
+	bool locked = pfn == PFN_NONE || page_trylock(pfn), done = false;
+
+	if (locked && atomic_load(p) == e) {
+		slot = slot_of(e);
+		done = atomic_compare_exchange_strong(p, &e, 0);
+	}
+	if (locked && pfn != PFN_NONE)
+		page_unlock(pfn);
+	t->again |= !done;
+	return done ? slot : 0;
+}
+
 uint64_t ram_take(struct soft_mmu *s, uint64_t start, uint64_t end, struct ram_taken *t)
 {
 	uint64_t at = start, first = end, n;
@@ -564,7 +584,7 @@ uint64_t ram_take(struct soft_mmu *s, uint64_t start, uint64_t end, struct ram_t
 	while (t->n < RAM_TAKE && (p = pt_next(s, &at, end, &n))) {
 		for (; n && t->n < RAM_TAKE; n--, p++, at += FL_PAGE_SIZE) {
 			pte_t e = atomic_load_explicit(p, memory_order_relaxed);
-			uint64_t slot = e ? take_entry(p, e) : 0;
+			uint64_t slot = !e ? 0 : t->racing ? take_racing(p, e, t) : take_entry(p, e);
 
 			if (e && first == end)
 				first = at;
@@ -592,6 +612,7 @@ void ram_zap(struct soft_mmu *s, uint64_t start, uint64_t end)
 
 	while (start < end) {
 		t.n = 0;
+		t.racing = t.again = false;
 		start = ram_take(s, start, end, &t);
 		ram_put_taken(&t);
 	}

@@ -65,12 +65,14 @@ void ram_batch_flush(struct ram_batch *b);
 
 /*
  * Empties entries of [start, end) and flushes the TLBs; the slots they held, up to RAM_TAKE in all, are put by ram_put_taken() when no lock
- * is held that a holder of page locks may wait for. Returns where it stopped: `end` when it is done. Nobody makes entries there.
+ * is held that a holder of page locks may wait for. Returns where it stopped: `end` when it is done. Faults there are locked out; or,
+ * with `racing`, they are not, and entries whose page is locked just now are left: `again`.
  */
 #define RAM_TAKE 256
 struct soft_mmu;
 struct ram_taken {
 	uint32_t n;
+	bool racing, again;
 	uint64_t slot[RAM_TAKE];
 };
 uint64_t ram_take(struct soft_mmu *s, uint64_t start, uint64_t end, struct ram_taken *t);

@@ -8,6 +8,7 @@
 #include "mmu/soft.h"
 #include "ram.h"
 #include "util/compiler.h"
+#include "util/sys.h"
 
 static const char zeros[FL_PAGE_SIZE];
 
@@ -197,6 +198,8 @@ static void truncate_soft(struct address_space *as, uint64_t end)
 
 	do {
 		t.n = 0;
+		t.racing = true;
+		t.again = false;
 		read_lock(&rmap_lock);
 		for (struct rmap *r = as->rmaps; r && t.n < RAM_TAKE; r = r->next) {
 			uint64_t first = max_u64(end, r->pgoff), last = r->pgoff + r->pages;
@@ -206,7 +209,9 @@ static void truncate_soft(struct address_space *as, uint64_t end)
 		}
 		read_unlock(&rmap_lock);
 		ram_put_taken(&t);
-	} while (t.n == RAM_TAKE);
+		if (t.again)
+			sys_yield();
+	} while (t.n == RAM_TAKE || t.again);
 }
 
 int truncate_setsize(struct address_space *as, uint64_t old_size, uint64_t new_size)

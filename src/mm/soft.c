@@ -231,7 +231,7 @@ pte_t soft_perms(const struct vma *v)
 /* What is taken away is taken away; what is given by writing comes with the next fault, which knows about the page. */
 static int protect(struct mm *mm, uint64_t start, uint64_t end, int prot)
 {
-	pte_t keep = ~(FL_PTE_USER | FL_PTE_NX | (prot & PROT_WRITE ? 0 : (pte_t)FL_PTE_WRITE)), set = perms_of(prot);
+	pte_t keep = ~(FL_PTE_USER | FL_PTE_NX | (prot & PROT_WRITE ? 0 : (pte_t)(FL_PTE_WRITE | FL_PTE_DIRTY))), set = perms_of(prot);
 	uint64_t at = start, n;
 	pte_slot *p;
 

@@ -117,15 +117,18 @@ static int zero_page(struct soft_access *a)
 	return replace(a, show(a, ram_zero_page(), FL_PTE_SPECIAL)) ? 0 : -EAGAIN;
 }
 
-/* Copies the locked page `from`, which is unlocked then, in place of what the entry shows. A frame is reserved. */
+/*
+ * Copies the locked page `from`, which is unlocked then, in place of what the entry shows. Its lock is kept until that is done: by it
+ * others may rely on the entry (ram_take).
+ */
 static int copy_page(struct soft_access *a, pfn_t from, pfn_t to, uint64_t slot)
 {
 	int err;
 
 	memcpy(page_address(to), page_address(from), FL_PAGE_SIZE);
 	page_set_flags(from, PG_REFERENCED);
-	page_unlock(from);
 	err = finish_private(a, to, slot);
+	page_unlock(from);
 	if (!err)
 		soft_flush(&a->v->mm->soft->mmu, a->addr, a->addr + FL_PAGE_SIZE);
 	return err;
