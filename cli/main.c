@@ -10,6 +10,7 @@
 #include "faultline.h"
 #include "run.h"
 #include "text.h"
+#include "walk.h"
 
 static int help_main(int argc, char **argv);
 static int version_main(int argc, char **argv);
@@ -21,6 +22,7 @@ static const struct command {
 } commands[] = {
 	{"run", NULL, "faultline run", run_main},
 	{"doctor", NULL, "faultline doctor", doctor_main},
+	{"walk", NULL, "faultline walk", walk_main},
 	{"help", "--help", "faultline help", help_main},
 	{"help", "-h", "faultline help", help_main},
 	{"version", "--version", "faultline version", version_main},
@@ -28,6 +30,8 @@ static const struct command {
 
 static const char help[] = "Usage: faultline run [OPTION...] [--] PROGRAM [ARG...]\n"
 			   "       faultline doctor [PATH]\n"
+			   "       faultline walk FILE [ADDRESS...]\n"
+			   "       faultline walk --example [--save FILE] [ADDRESS...]\n"
 			   "       faultline help [COMMAND]\n"
 			   "\n"
 			   "Gives programs that use mmap(2) a memory budget for the files that they map:\n"
@@ -36,6 +40,7 @@ static const char help[] = "Usage: faultline run [OPTION...] [--] PROGRAM [ARG..
 			   "Commands:\n"
 			   "  run       run a program within a budget\n"
 			   "  doctor    say what this machine offers, and what to do about the rest\n"
+			   "  walk      show the page tables of a soft space, saved or of an example\n"
 			   "  help      show this text, or the options of a command\n"
 			   "\n"
 			   "Options of run:\n"
@@ -56,6 +61,7 @@ static const char help[] = "Usage: faultline run [OPTION...] [--] PROGRAM [ARG..
 			   "  faultline run --budget 2G --direct --report=json --report-file r.json \\\n"
 			   "      python3 train.py\n"
 			   "  faultline doctor /data\n"
+			   "  faultline walk --example\n"
 			   "\n"
 			   "Exit status of run: the program's; 128+N when signal N killed it; 125 when\n"
 			   "Faultline failed, 126 when the program cannot be executed, 127 when it was not\n"
@@ -77,7 +83,7 @@ static const struct command *find(const char *name)
 
 static int unknown(const char *name)
 {
-	complain("%s: no such command; the commands are run, doctor and help", name);
+	complain("%s: no such command; the commands are run, doctor, walk and help", name);
 	return EXIT_FAULTLINE;
 }
 
@@ -87,7 +93,7 @@ static int help_main(int argc, char **argv)
 
 	if (argc > 1 && !c)
 		return unknown(argv[1]);
-	if (c && (c->main == run_main || c->main == doctor_main))
+	if (c && c->main != help_main && c->main != version_main)
 		return c->main(2, (char *[]){c->full_name, "--help", NULL});
 	fputs(help, stdout);
 	return 0;

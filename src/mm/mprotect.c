@@ -54,9 +54,9 @@ static uint64_t reach(struct mm *mm, uint64_t addr, uint64_t end, int prot, bool
 	return end;
 }
 
+/* Caller has the VMA locked for writing. */
 static void set_prot(struct mm *mm, struct vma *v, int prot)
 {
-	vma_lock_write(v);
 	mm_count(mm, v, -1);
 	if (is_accountable(mm, prot, v->flags))
 		v->flags |= VM_ACCOUNT;
@@ -64,7 +64,20 @@ static void set_prot(struct mm *mm, struct vma *v, int prot)
 		v->flags &= ~(unsigned)VM_ACCOUNT; /* there is nothing in it */
 	v->prot = prot & PROT_ALL;
 	mm_count(mm, v, 1);
+}
+
+/* Under one lock: a fault in between would go by what the mapping still says. With `whole` the memory has its protection already. */
+static int protect_one(struct mm *mm, struct vma *v, int prot, bool whole)
+{
+	int err = 0;
+
+	vma_lock_write(v);
+	if (!whole)
+		err = mm->arch->protect(mm, v->start, v->end, prot);
+	if (!err)
+		set_prot(mm, v, prot);
 	vma_unlock_write(v);
+	return err;
 }
 
 /* In the kernel's order, what precedes a failure is changed. Ours one by one; between them may be what is not ours. */
@@ -74,12 +87,8 @@ static int protect_range(struct mm *mm, uint64_t addr, uint64_t end, int prot, b
 
 	if (!err && whole)
 		err = mm->arch->protect(mm, addr, end, prot);
-	for (struct vma *v = vma_find(&mm->index, addr); v && v->start < end && !err; v = vma_find(&mm->index, v->end)) {
-		if (!whole)
-			err = mm->arch->protect(mm, v->start, v->end, prot);
-		if (!err)
-			set_prot(mm, v, prot);
-	}
+	for (struct vma *v = vma_find(&mm->index, addr); v && v->start < end && !err; v = vma_find(&mm->index, v->end))
+		err = protect_one(mm, v, prot, whole);
 	vma_merge_range(mm, addr, end);
 	return err;
 }
