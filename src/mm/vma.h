@@ -71,7 +71,7 @@ struct vma {
 struct vma_chunk;
 struct vma_top {
 	_Atomic uint64_t start; /* of the first VMA in the chunk */
-	struct vma_chunk *_Atomic chunk;
+	_Atomic uint64_t chunk; /* its address | how many VMAs it has */
 };
 
 struct vma_index {
@@ -89,6 +89,8 @@ void vma_index_pool_exit(void); /* with the arena */
 /* Writers hold mmap_lock. Insert: 0 or -ENOMEM, nothing changed. The VMA must not overlap another. */
 int vma_index_insert(struct vma_index *x, struct vma *v);
 void vma_index_erase(struct vma_index *x, struct vma *v);
+/* The VMA, in the index, ends elsewhere than when it was put there; see vma_set_range(). */
+void vma_index_resize(struct vma_index *x, struct vma *v);
 /* Sets memory aside: the next inserts, up to 60 at neighbouring addresses, cannot fail. 0 or -ENOMEM. */
 int vma_index_prepare(struct vma_index *x);
 /* The VMA with the lowest address whose end is above addr; NULL when there is none. Caller holds mmap_lock. */

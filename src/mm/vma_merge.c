@@ -47,6 +47,7 @@ static void absorb(struct mm *mm, struct vma *u, struct vma *v)
 	vma_index_erase(&mm->index, v);
 	vma_set_range(v, 0, 0);
 	vma_set_range(u, u->start, end);
+	vma_index_resize(&mm->index, u);
 	vma_link_rmap(u);
 	write_unlock(&rmap_lock);
 }

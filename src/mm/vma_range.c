@@ -126,6 +126,7 @@ static int split(struct mm *mm, struct vma *v, uint64_t addr)
 		write_lock(&rmap_lock);
 		vma_unlink_rmap(v);
 		vma_set_range(v, v->start, addr);
+		vma_index_resize(&mm->index, v);
 		vma_link_rmap(v);
 		vma_link_rmap(u);
 		write_unlock(&rmap_lock);

@@ -275,7 +275,7 @@ static void no_memory_for_divisions(void **state)
 	(void)state;
 	map(0, 40000);
 	touch(0);
-	taken = use_up(20);
+	taken = use_up(60);
 	while (n < 20000 && fl_mprotect(at(2 * n), PAGE, PROT_READ) == 0)
 		n++;
 	assert_true(n > 100 && n < 10000);
