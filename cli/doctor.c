@@ -7,12 +7,15 @@
 
 #include <argp.h>
 #include <errno.h>
+#include <linux/membarrier.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include "options.h"
 #include "probe.h"
@@ -216,6 +219,16 @@ static void check_file_size(void)
 	cure("ulimit -f unlimited");
 }
 
+static void check_membarrier(void)
+{
+	long commands = syscall(SYS_membarrier, MEMBARRIER_CMD_QUERY, 0, 0);
+
+	if (commands > 0 && (commands & MEMBARRIER_CMD_PRIVATE_EXPEDITED))
+		line(MARK_OK, "membarrier", "works; soft spaces have TLBs");
+	else
+		line(MARK_INFO, "membarrier", "not here (Linux 4.14): soft spaces work, each access walks the page tables");
+}
+
 /* ---- Input and output ---- */
 
 static void check_io_uring(void)
@@ -301,6 +314,7 @@ static bool examine(const char *path, struct run_options *o)
 	check_limits();
 	check_direct(path);
 	check_io_uring();
+	check_membarrier();
 	check_swap();
 	shim = check_shim();
 	return variables && shim && (o->thread_faults ? all_faults : faults);

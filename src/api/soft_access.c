@@ -22,21 +22,16 @@ static struct soft_cpu *to_cpu(fl_cpu *cpu)
 
 /* ---- Cpus ---- */
 
-static uint64_t cpu_pages(void)
-{
-	return page_align_up(sizeof(struct soft_cpu)) >> FL_PAGE_SHIFT;
-}
-
 static struct soft_cpu *new_cpu(struct mm *mm)
 {
 	struct soft_cpu *c;
 
-	metadata_refill_to(cpu_pages() + METADATA_SPARE);
-	if (!budget_charge_metadata(cpu_pages()))
+	metadata_refill_to(SOFT_CPU_PAGES + METADATA_SPARE);
+	if (!budget_charge_metadata(SOFT_CPU_PAGES))
 		return NULL;
-	c = sys_mmap(NULL, cpu_pages() << FL_PAGE_SHIFT, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	c = sys_mmap(NULL, SOFT_CPU_PAGES << FL_PAGE_SHIFT, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (sys_is_err(c)) {
-		budget_release_metadata(cpu_pages());
+		budget_release_metadata(SOFT_CPU_PAGES);
 		return NULL;
 	}
 	c->space = mm;
@@ -69,11 +64,11 @@ FL_EXPORT void fl_cpu_destroy(fl_cpu *cpu)
 	if (!cpu)
 		return;
 	g = sigguard_enter();
-	counted = c->mmu; /* else the engine has stopped, or the space is gone: see below */
+	counted = c->mmu; /* else its space has gone, and given that back */
 	soft_cpu_del(c);
 	if (counted)
-		budget_release_metadata(cpu_pages());
-	sys_munmap(c, cpu_pages() << FL_PAGE_SHIFT);
+		budget_release_metadata(SOFT_CPU_PAGES);
+	sys_munmap(c, SOFT_CPU_PAGES << FL_PAGE_SHIFT);
 	sigguard_leave(g);
 }
 

@@ -512,7 +512,7 @@ static void destroy(struct mm *mm)
 	struct soft_space *s = mm->soft;
 
 	unlink_space(s);
-	soft_leave_cpus(&s->mmu);
+	budget_release_metadata(soft_leave_cpus(&s->mmu) * SOFT_CPU_PAGES); /* whoever has them still gives their memory back */
 	gaps_exit(&s->gaps);
 	soft_mmu_exit(&s->mmu);
 	arena_free(address_space_arena(), s, sizeof *s);

@@ -84,6 +84,8 @@ struct soft_cpu {
 	void *arg;
 };
 
+#define SOFT_CPU_PAGES (page_align_up(sizeof(struct soft_cpu)) >> FL_PAGE_SHIFT)
+
 static inline struct soft_mmu *soft_of(struct mmu *m)
 {
 	return container_of(m, struct soft_mmu, mmu);
@@ -122,8 +124,8 @@ unsigned pt_walk(const struct soft_mmu *s, uint64_t addr, struct fl_walk_entry *
 
 void soft_cpu_add(struct soft_mmu *s, struct soft_cpu *c);
 void soft_cpu_del(struct soft_cpu *c);
-/* The MMU goes: its cpus have none any more, and every access fails. Nobody is in one. */
-void soft_leave_cpus(struct soft_mmu *s);
+/* The MMU goes: its cpus have none any more, and every access fails. Nobody is in one. How many there were. */
+uint32_t soft_leave_cpus(struct soft_mmu *s);
 /*
  * One access within one page, tables permitting: the host's address, with the cpu's `active` set until soft_cpu_leave(); NULL for a
  * fault. Sets accessed and dirty bits.

@@ -87,17 +87,20 @@ void soft_cpu_del(struct soft_cpu *c)
 	mutex_unlock(&s->cpus_lock);
 }
 
-void soft_leave_cpus(struct soft_mmu *s)
+uint32_t soft_leave_cpus(struct soft_mmu *s)
 {
 	struct soft_cpu *next;
+	uint32_t n = 0;
 
 	for (struct soft_cpu *c = atomic_load(&s->cpus); c; c = next) {
 		next = c->next;
 		memset(c->cpu.tlb, 0xff, sizeof c->cpu.tlb);
 		c->mmu = NULL;
 		c->space = NULL;
+		n++;
 	}
 	atomic_store(&s->cpus, NULL);
+	return n;
 }
 
 bool soft_in_access(void)

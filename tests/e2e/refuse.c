@@ -5,8 +5,8 @@
  *
  *     refuse ERROR PROGRAM [ARG...]
  *
- * or, with ":vm" after ERROR, only to process_vm_readv(2), process_vm_writev(2) and process_madvise(2), without which
- * Faultline works, but otherwise.
+ * or, with ":vm" after ERROR, only to process_vm_readv(2), process_vm_writev(2) and process_madvise(2), or with ":membarrier" to
+ * membarrier(2): without these Faultline works, but otherwise.
  */
 #include <errno.h>
 #include <linux/filter.h>
@@ -48,6 +48,18 @@ static int refuse_vm(unsigned error)
 	return install(code, sizeof code / sizeof code[0]);
 }
 
+static int refuse_membarrier(unsigned error)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, NR),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_membarrier, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+
+	return install(code, sizeof code / sizeof code[0]);
+}
+
 static int refuse_userfaultfd(unsigned error)
 {
 	struct sock_filter code[] = {
@@ -63,6 +75,13 @@ static int refuse_userfaultfd(unsigned error)
 	return install(code, sizeof code / sizeof code[0]);
 }
 
+static int refuse(const char *what, unsigned error)
+{
+	if (strstr(what, ":vm"))
+		return refuse_vm(error);
+	return strstr(what, ":membarrier") ? refuse_membarrier(error) : refuse_userfaultfd(error);
+}
+
 int main(int argc, char **argv)
 {
 	unsigned error = argc > 2 ? (unsigned)atoi(argv[1]) : 0;
@@ -71,7 +90,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: refuse ERROR PROGRAM [ARG...]\n");
 		return 2;
 	}
-	if (strstr(argv[1], ":vm") ? refuse_vm(error) : refuse_userfaultfd(error)) {
+	if (refuse(argv[1], error)) {
 		perror("refuse");
 		return 77;
 	}
