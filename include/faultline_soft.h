@@ -39,7 +39,7 @@ struct fl_soft_options {
 	uint64_t seed;            /* of the random part of the layout; 0: there is none. The same seed, the same addresses */
 	uint64_t stack_limit;     /* bytes that a mapping with MAP_GROWSDOWN can grow to, as RLIMIT_STACK; 0: 8 MiB */
 	uint64_t stack_guard_gap; /* bytes kept free below such a mapping; 0: 256 pages, as Linux */
-	uint64_t brk;             /* where the heap begins; 0: at the first page above mmap_min_addr, and 4 MiB at least */
+	uint64_t brk;             /* where the heap begins, less a random part of up to 32 MiB with a seed; 0: at the first page above mmap_min_addr, and 4 MiB at least */
 };
 
 /*
@@ -52,11 +52,14 @@ fl_space *fl_space_create_soft(const struct fl_soft_options *options);
 /*
  * fork(2) of a soft space: a space with the same mappings and, at this moment, the same bytes. Private pages are shared until one
  * side writes; MADV_DONTFORK and MADV_WIPEONFORK are obeyed; locks are not inherited. Takes time by page tables, not by bytes.
- * NULL with errno: EINVAL (not a soft space), ENOMEM, EBUSY (a private page is pinned by fl_space_translate()).
+ * NULL with errno: EINVAL (not a soft space), ENOMEM, EBUSY (a private page is translated: fl_space_translate()).
  */
 fl_space *fl_space_fork(fl_space *space);
 
-/* mmap2(2): fl_space_mmap() with the offset in units of 4096 bytes, whatever the size of a page. EINVAL: not of whole pages. */
+/*
+ * mmap2(2): fl_space_mmap() with the offset in units of 4096 bytes, whatever the size of a page. EINVAL: not of whole pages; EOVERFLOW: no
+ * off_t can be that large.
+ */
 void *fl_space_mmap2(fl_space *space, void *addr, size_t length, int prot, int flags, int fd, unsigned long pgoffset);
 
 /* brk(2), as the system call: the new end of the heap; the present one when `end` is 0 or cannot be had. NULL: not a soft space. */
@@ -100,7 +103,10 @@ typedef struct fl_cpu {
 	struct fl_tlb_entry tlb[FL_TLB_ENTRIES];
 } fl_cpu;
 
-/* NULL with errno: EINVAL (not a soft space), ENOMEM. */
+/*
+ * NULL with errno: EINVAL (not a soft space), ENOMEM. A cpu is destroyed by the thread that made it. An access across pages that fails
+ * may have been made in part.
+ */
 fl_cpu *fl_cpu_create(fl_space *space);
 void fl_cpu_destroy(fl_cpu *cpu);
 
@@ -210,7 +216,9 @@ ssize_t fl_space_write(fl_space *space, uint64_t addr, const void *buf, size_t s
 /*
  * The host's address of a byte of the guest, and in *length the bytes from there to the end of its page. With FL_ACCESS_WRITE
  * they may be written. Valid until fl_space_release() of the same address: the page stays in memory until then, also when
- * it is unmapped, and counts as pinned (fl_pin()). NULL with errno: EFAULT and *fault; EINVAL; ENOMEM (half of the budget is pinned).
+ * it is unmapped, and counts as pinned (fl_pin()); memory of a device stays as long as its store. What was translated for reading
+ * does not follow a copy that the guest makes by writing later. NULL with errno: EFAULT and *fault; EINVAL; ENOMEM (half of the
+ * budget is pinned, or a page 65535 times).
  */
 void *fl_space_translate(fl_space *space, uint64_t addr, enum fl_access access, size_t *length, struct fl_fault *fault);
 int fl_space_release(fl_space *space, void *host);

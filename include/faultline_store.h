@@ -24,11 +24,12 @@ struct fl_mapping {
 
 /*
  * Functions answer -errno for failure, and are called by any thread that faults, several at once, with locks of Faultline held and
- * signals blocked: they must not use the space, nor wait for somebody who does. `arg` is that of fl_store_create().
+ * signals blocked: they must not use the space, touch memory that Faultline maps, nor wait for somebody who does. (`mmap` is called
+ * with no lock held.) `arg` is that of fl_store_create().
  */
 struct fl_store_ops {
 	size_t size; /* sizeof(struct fl_store_ops); fields may be added at the end */
-	const char *name;
+	const char *name; /* shown in brackets by fl_space_maps(); must stay */
 	/* Bytes read, fewer than len only at the end. off is a multiple of 4096. Needed unless there is fault. */
 	ssize_t (*read)(void *arg, void *buf, size_t len, uint64_t off);
 	/* 0 when all bytes were written. NULL: shared mappings cannot be written. */
@@ -46,14 +47,15 @@ struct fl_store_ops {
 	void (*close)(void *arg); /* with the last mapping and reference; may be NULL */
 };
 
-/* A store with one reference. NULL with errno: EINVAL (ops without what is needed), ENOMEM. */
+/* A store with one reference. NULL with errno, and close is not called: EINVAL (ops without what is needed), ENOMEM, what length says, what fl_init() says. */
 fl_store *fl_store_create(const struct fl_store_ops *ops, void *arg);
 /* Gives the reference up; mappings keep the store. */
 void fl_store_put(fl_store *store);
 
 /*
  * fl_space_mmap() of a store. The errors of fl_mmap() that do not speak of descriptors, what `mmap` of the store answers, and
- * EACCES (shared, PROT_WRITE, and the store cannot be written), EINVAL (not a soft space), EOPNOTSUPP (private, and pages come by fault).
+ * EACCES (shared, PROT_WRITE, and the store cannot be written), EINVAL (not a soft space; MAP_GROWSDOWN, MAP_HUGETLB), EOPNOTSUPP (private,
+ * and pages come by fault; MAP_SYNC), EOVERFLOW (negative, or beyond 4 PiB).
  */
 void *fl_space_mmap_store(fl_space *space, void *addr, size_t length, int prot, int flags, fl_store *store, off_t offset);
 

@@ -281,24 +281,17 @@ FL_EXPORT ssize_t fl_cpu_read_string(fl_cpu *cpu, uint64_t addr, char *buf, size
 
 /* ---- Without ---- */
 
-/* The page is pinned meanwhile, for want of a cpu that says it is in an access. */
+/* By way of the stack: the program's buffer may be memory of ours, and a lock is held during the copy. */
 static int copy_part(struct mm *mm, uint64_t addr, char *buf, size_t n, enum fl_access access, struct fl_fault *fault)
 {
-	struct sigguard g = sigguard_enter();
+	struct sigguard g;
 	char data[CHUNK];
-	void *host;
 	int err;
 
-	if (access == FL_ACCESS_WRITE) {
-		sigguard_leave(g);
+	if (access == FL_ACCESS_WRITE)
 		memcpy(data, buf, n);
-		g = sigguard_enter();
-	}
-	err = soft_translate(mm, addr, access, &host, fault);
-	if (!err) {
-		memcpy(access == FL_ACCESS_WRITE ? host : data, access == FL_ACCESS_WRITE ? data : host, n);
-		ram_unpin(host);
-	}
+	g = sigguard_enter();
+	err = soft_copy(mm, addr, access, data, n, fault);
 	sigguard_leave(g);
 	if (!err && access != FL_ACCESS_WRITE)
 		memcpy(buf, data, n);

@@ -149,12 +149,19 @@ FL_EXPORT void fl_store_put(fl_store *store)
 static int ask_store(struct fl_store *s, uint64_t length, int prot, int flags, off_t offset, int *max_prot)
 {
 	bool shared = (flags & MAP_TYPE) != MAP_PRIVATE;
+	uint64_t end = (uint64_t)offset + length;
 	struct fl_mapping m = {.length = length, .offset = (uint64_t)offset, .prot = prot, .flags = flags, .max_prot = PROT_ALL};
-	int err = s->user.mmap ? s->user.mmap(s->arg, &m) : 0;
+	int err = 0;
 
+	if (flags & (MAP_HUGETLB | MAP_GROWSDOWN))
+		return -EINVAL; /* as of a file */
+	if (offset < 0 || end < length || end > (PAGE_INDEX_MAX + 1) << FL_PAGE_SHIFT)
+		return -EOVERFLOW;
+	if (s->user.mmap)
+		err = s->user.mmap(s->arg, &m);
 	if (err)
 		return err;
-	if (!shared && s->user.fault)
+	if ((!shared && s->user.fault) || ((flags & MAP_TYPE) == MAP_SHARED_VALIDATE && (flags & MAP_SYNC)))
 		return -EOPNOTSUPP;
 	if (shared && !s->store.writable)
 		m.max_prot &= ~PROT_WRITE;

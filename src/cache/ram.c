@@ -29,8 +29,10 @@
 struct slot {
 	_Atomic uint32_t refs;
 	uint32_t family; /* constant while in use: address_space_handle() */
-	uint64_t index;  /* the same: page of the family; of a free slot, the next free one */
+	uint64_t index;  /* the same: page of the family; of a free slot, the next free one. | SWAPPED, under the page's lock */
 };
+
+#define SWAPPED (1ULL << 63) /* its bytes have been in swap, and may be there still */
 
 static struct {
 	char *memory;
@@ -183,8 +185,13 @@ int slot_alloc(struct address_space *family, uint64_t index, uint64_t *slot)
 	return 0;
 }
 
+/* Its place in swap is given back too. Nobody refers to it, and its page is locked or out of memory. */
 static void slot_free(uint64_t slot)
 {
+	struct store *swap = ram.object->store;
+
+	if (swap && (ram.slots[slot].index & SWAPPED))
+		swap->ops->discard(swap, slot << FL_PAGE_SHIFT, FL_PAGE_SIZE);
 	atomic_fetch_sub_explicit(&ram.in_use, 1, memory_order_relaxed);
 	mutex_lock(&ram.lock);
 	ram.slots[slot].index = ram.free;
@@ -209,7 +216,7 @@ uint64_t slots_in_use(void)
 
 bool slot_is_of(uint64_t slot, const struct address_space *family, uint64_t index)
 {
-	return family && ram.slots[slot].family == address_space_handle(family) && ram.slots[slot].index == index;
+	return family && ram.slots[slot].family == address_space_handle(family) && (ram.slots[slot].index & ~SWAPPED) == index;
 }
 
 struct page_key slot_key(uint64_t slot)
@@ -227,7 +234,7 @@ static struct address_space *mapped_as(struct address_space *as, uint64_t *index
 	if (*index >= SLOTS_MAX)
 		return NULL;
 	s = &ram.slots[*index];
-	*index = s->index;
+	*index = s->index & ~SWAPPED;
 	return address_space_at(s->family);
 }
 
@@ -311,6 +318,7 @@ static uint32_t change_mappings(struct address_space *as, uint64_t index, const 
 	return n;
 }
 
+/* Caller holds the page lock: else the slot could be given to another meanwhile, or be none. */
 bool ram_page_young(pfn_t pfn)
 {
 	struct page_key key = page_key(pfn);
@@ -318,7 +326,7 @@ bool ram_page_young(pfn_t pfn)
 	struct entry_change c = {.clear = FL_PTE_ACCESSED};
 	bool young = false;
 
-	if (!as || !(as_is_ram(as) || as_is_slots(as)))
+	if (page_state_of(page_word(pfn)) == PAGE_ABSENT || !as || !(as_is_ram(as) || as_is_slots(as)))
 		return false;
 	read_lock(&rmap_lock);
 	young = change_mappings(as, key.index, page_address(pfn), &c);
@@ -386,7 +394,9 @@ static void unmap(struct address_space *as, uint64_t index, pfn_t pfn, struct fl
 	struct entry_change c = {.instead = replacement(as, index, pfn), .flushes = f};
 	uint32_t n = change_mappings(as, index, page_address(pfn), &c);
 
-	if (as_is_slots(as) && !c.instead)
+	if (as_is_slots(as) && c.instead)
+		ram.slots[index].index |= SWAPPED;
+	else if (as_is_slots(as))
 		put_forgotten(index, n);
 }
 

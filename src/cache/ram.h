@@ -80,7 +80,7 @@ void ram_put_taken(struct ram_taken *t);
 /* Both, for all of the range. */
 void ram_zap(struct soft_mmu *s, uint64_t start, uint64_t end);
 
-/* Whether a mapping has accessed the page since this was last asked. Takes rmap_lock (read). */
+/* Whether a mapping has accessed the locked page since this was last asked. Takes rmap_lock (read). */
 bool ram_page_young(pfn_t pfn);
 /* Whether a mapping that may show the page is locked in memory. Takes rmap_lock (read). */
 bool ram_is_locked(struct address_space *as, uint64_t index);

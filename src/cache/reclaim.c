@@ -12,6 +12,7 @@
 
 #include "address_space.h"
 #include "budget.h"
+#include "mmu/soft.h"
 #include "ram.h"
 #include "util/compiler.h"
 #include "writeback.h"
@@ -176,6 +177,20 @@ static bool take_clean(pfn_t pfn, struct victim *v)
 	return true;
 }
 
+/* Where entries are ours, they tell of accesses. Somebody at work on the page is one. */
+static bool is_young(pfn_t pfn)
+{
+	bool young;
+
+	if (!ram_in_use() || soft_in_access()) /* nobody is waited for by a signal handler on top of an access */
+		return false;
+	if (!page_trylock(pfn))
+		return true;
+	young = ram_page_young(pfn);
+	page_unlock(pfn);
+	return young;
+}
+
 /*
  * Looks at one entry; whether it became a victim. `hard`: nothing was found so far, references no longer count.
  * Writing back waits for a buffer, whose holder may want the lock of a victim: only with none held.
@@ -186,7 +201,7 @@ static bool consider(pfn_t pfn, bool hard, bool may_write, struct victim *v)
 
 	if ((w & PG_LOCKED) || page_pins_of(w))
 		return false;
-	if (ram_in_use() && ram_page_young(pfn) && !hard) /* where we see accesses ourselves */
+	if (!hard && is_young(pfn))
 		w |= PG_REFERENCED;
 	if ((w & PG_REFERENCED) && !hard) {
 		page_clear_flags(pfn, PG_REFERENCED);

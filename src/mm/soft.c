@@ -398,6 +398,17 @@ static int cool(struct vma *v, uint64_t from, uint64_t to)
 	return 0;
 }
 
+/* What others show too is left to them, as on Linux. */
+static bool is_alone(pfn_t pfn)
+{
+	bool alone;
+
+	page_lock(pfn);
+	alone = page_state_of(page_word(pfn)) != PAGE_ABSENT && page_key(pfn).as == slots_object()->id && slot_refs(page_key(pfn).index) == 1;
+	page_unlock(pfn);
+	return alone;
+}
+
 /* One after the other: writing back waits for a buffer, which no page lock may be held for. */
 static int page_out(struct vma *v, uint64_t from, uint64_t to)
 {
@@ -409,7 +420,7 @@ static int page_out(struct vma *v, uint64_t from, uint64_t to)
 		for (; n; n--, p++, at += FL_PAGE_SIZE) {
 			pte_t e = atomic_load(p);
 
-			if (pte_present(e) && (e & FL_PTE_ANON))
+			if (pte_present(e) && (e & FL_PTE_ANON) && is_alone(ram_page(pte_page(e))))
 				reclaim_page(ram_page(pte_page(e)));
 		}
 	return 0;

@@ -58,6 +58,11 @@ uint64_t soft_brk(struct mm *mm, uint64_t end);
 int soft_fault(struct mm *mm, uint64_t addr, enum fl_access access, struct fl_fault *fault);
 /* Has the page there and lets it be accessed so. VMA locked for reading. */
 int soft_populate(struct vma *v, uint64_t addr, bool write);
+/*
+ * Copies n bytes within a page of 4 KiB, to or from buf, which is no memory that may fault. The page is pinned meanwhile, but not where
+ * fork would see it: the VMA is locked.
+ */
+int soft_copy(struct mm *mm, uint64_t addr, enum fl_access access, char *buf, size_t n, struct fl_fault *fault);
 /* The host's address of the byte, the page pinned until ram_unpin(). -EFAULT and *fault; -ENOMEM. */
 int soft_translate(struct mm *mm, uint64_t addr, enum fl_access access, void **host, struct fl_fault *fault);
 

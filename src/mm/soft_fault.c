@@ -523,25 +523,53 @@ static int pin_shown(struct mm *mm, uint64_t addr, enum fl_access access, void *
 	return err;
 }
 
-int soft_translate(struct mm *mm, uint64_t addr, enum fl_access access, void **host, struct fl_fault *fault)
+/* Pins the page, and leaves the VMA locked for reading: *out. */
+static int pin_locked(struct mm *mm, uint64_t addr, enum fl_access access, void **host, struct vma **out, struct fl_fault *fault)
 {
-	struct vma *v;
 	int err;
 
 	if (!filemap_charge_locked(1))
 		return -ENOMEM;
 	do {
-		err = look_up(mm, addr, access, &v, fault);
+		err = look_up(mm, addr, access, out, fault);
 		if (err)
 			break;
 		err = pin_shown(mm, addr, access, host);
 		if (err == -EAGAIN) {
-			err = soft_populate(v, addr, access == FL_ACCESS_WRITE);
+			err = soft_populate(*out, addr, access == FL_ACCESS_WRITE);
 			err = err ? fail_with(fault, err) : -EAGAIN;
 		}
-		vma_unlock_read(v);
+		if (err)
+			vma_unlock_read(*out);
 	} while (err == -EAGAIN);
 	if (err || ram_page(*host) == PFN_NONE)
 		filemap_uncharge_locked(1);
 	return err;
+}
+
+int soft_translate(struct mm *mm, uint64_t addr, enum fl_access access, void **host, struct fl_fault *fault)
+{
+	struct vma *v;
+	int err = pin_locked(mm, addr, access, host, &v, fault);
+
+	if (!err)
+		vma_unlock_read(v);
+	return err;
+}
+
+int soft_copy(struct mm *mm, uint64_t addr, enum fl_access access, char *buf, size_t n, struct fl_fault *fault)
+{
+	struct vma *v;
+	void *host;
+	int err = pin_locked(mm, addr, access, &host, &v, fault);
+
+	if (err)
+		return err;
+	if (access == FL_ACCESS_WRITE)
+		memcpy(host, buf, n);
+	else
+		memcpy(buf, host, n);
+	ram_unpin(host);
+	vma_unlock_read(v);
+	return 0;
 }
