@@ -174,7 +174,6 @@ static int map_store(struct mm *mm, struct mmap_request *rq, uint64_t *out)
 	struct sigguard g = sigguard_enter();
 	int err;
 
-	address_space_hold(rq->as);
 	err = mm_mmap(mm, rq, out);
 	sigguard_leave(g);
 	return err;

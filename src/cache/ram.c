@@ -668,9 +668,30 @@ void ram_unpin(const void *host)
 	}
 }
 
-bool ram_is_locked(struct address_space *as, uint64_t index)
+static bool shows(const struct rmap *r, uint64_t index, const void *page)
 {
-	struct address_space *by = mapped_as(as, &index);
+	pte_slot *p;
+	pte_t e;
 
-	return by && atomic_load_explicit(&by->locked, memory_order_relaxed) && rmap_is_locked(by, index);
+	if (index < r->pgoff || index - r->pgoff >= r->pages)
+		return false;
+	p = pt_find(soft_of(r->mmu), r->addr + ((index - r->pgoff) << FL_PAGE_SHIFT));
+	e = p ? atomic_load(p) : 0;
+	return pte_present(e) && pte_page(e) == page;
+}
+
+/* A relation by fork may have locked its mapping, and have a page of its own there. */
+bool slot_is_locked(pfn_t pfn)
+{
+	uint64_t index = page_key(pfn).index;
+	struct address_space *as = mapped_as(ram.object, &index);
+	bool locked = false;
+
+	if (!as || !atomic_load_explicit(&as->locked, memory_order_relaxed))
+		return false;
+	read_lock(&rmap_lock);
+	for (struct rmap *r = as->rmaps; r && !locked; r = r->next)
+		locked = r->locked && shows(r, index, page_address(pfn));
+	read_unlock(&rmap_lock);
+	return locked;
 }

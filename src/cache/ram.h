@@ -82,8 +82,8 @@ void ram_zap(struct soft_mmu *s, uint64_t start, uint64_t end);
 
 /* Whether a mapping has accessed the locked page since this was last asked. Takes rmap_lock (read). */
 bool ram_page_young(pfn_t pfn);
-/* Whether a mapping that may show the page is locked in memory. Takes rmap_lock (read). */
-bool ram_is_locked(struct address_space *as, uint64_t index);
+/* Whether a mapping that shows the private page, which the caller has locked, is locked in memory. Takes rmap_lock (read). */
+bool slot_is_locked(pfn_t pfn);
 /*
  * A locked page of a file that is to go: when it is pinned it goes on without its file, unlocked, and the answer is true; else nothing
  * is done.

@@ -136,14 +136,15 @@ static uint32_t evict_batch(struct victim *v, uint32_t n)
 }
 
 /* Locked by mlock(), which brings back what leaves as it comes; or on its way to other frames. Caller holds the page lock. */
-static bool must_stay(struct page_key key)
+static bool must_stay(pfn_t pfn)
 {
+	struct page_key key = page_key(pfn);
 	struct address_space *as = address_space_of(key);
 
 	if (!as)
 		return false;
 	if (as_is_slots(as))
-		return ram_is_locked(as, key.index);
+		return slot_is_locked(pfn);
 	return atomic_load_explicit(&as->converting, memory_order_relaxed) ||
 	       (atomic_load_explicit(&as->locked, memory_order_relaxed) && rmap_is_locked(as, key.index));
 }
@@ -152,7 +153,7 @@ static bool evictable(pfn_t pfn)
 {
 	uint32_t w = page_word(pfn);
 
-	return page_state_of(w) == PAGE_CLEAN && page_pins_of(w) == 0 && !must_stay(page_key(pfn));
+	return page_state_of(w) == PAGE_CLEAN && page_pins_of(w) == 0 && !must_stay(pfn);
 }
 
 static struct victim begin_evict(pfn_t pfn)

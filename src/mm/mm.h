@@ -69,7 +69,7 @@ bool mm_overlaps(struct mm *mm, uint64_t addr, uint64_t len);
 struct mmap_request {
 	uint64_t addr, len, offset;
 	int prot, flags, fd;
-	struct address_space *as; /* the object, with a reference for the mapping, in place of a descriptor: of a store; else NULL */
+	struct address_space *as; /* the object in place of a descriptor: of a store; else NULL */
 	int max_prot;             /* with `as`: what mprotect may ever give */
 	bool foreign; /* MAP_FIXED takes the range over from us for a mapping that is not ours: offset, fd for the kernel */
 };

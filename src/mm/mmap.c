@@ -181,6 +181,7 @@ static int get_object(struct mm *mm, struct mapping *m)
 
 	if (m->rq->as) {
 		m->as = m->rq->as;
+		address_space_hold(m->as);
 		return 0;
 	}
 	if (!m->shared && swap_prepare() == -EMFILE)

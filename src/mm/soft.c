@@ -144,11 +144,11 @@ static bool find_place(struct mm *mm, uint64_t len, int flags, uint64_t *addr)
 }
 
 /* A hint is taken when nothing is there, and no stack close above. */
-static bool take_hint(struct mm *mm, uint64_t hint, uint64_t len, uint64_t *addr)
+static bool take_hint(struct mm *mm, uint64_t hint, uint64_t len, int flags, uint64_t *addr)
 {
-	uint64_t at = mm_align_up(mm, hint);
+	uint64_t at = mm_align_up(mm, hint), end = flags & MAP_32BIT ? min_u64(LOW_END, mm->task_size) : mm->task_size;
 
-	if (!hint || at < max_u64(mm->limits.min_addr, mm->page_mask + 1) || at > mm->task_size - len)
+	if (!hint || at < max_u64(mm->limits.min_addr, mm->page_mask + 1) || len > end || at > end - len)
 		return false;
 	if (!gaps_is_free(&mm->soft->gaps, at, at + len) || guard_gap_below(mm, at + len))
 		return false;
@@ -166,7 +166,7 @@ static bool find_high(struct mm *mm, uint64_t hint, uint64_t len, uint64_t *addr
 
 static int get_unmapped_area(struct mm *mm, uint64_t hint, uint64_t len, int flags, uint64_t *addr)
 {
-	if (take_hint(mm, hint, len, addr) || find_high(mm, hint, len, addr) || find_place(mm, len, flags, addr))
+	if (take_hint(mm, hint, len, flags, addr) || (!(flags & MAP_32BIT) && find_high(mm, hint, len, addr)) || find_place(mm, len, flags, addr))
 		return 0;
 	return -ENOMEM;
 }

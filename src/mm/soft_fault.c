@@ -431,23 +431,37 @@ static int fail_with(struct fl_fault *f, int err)
 	return err == -ENOMEM ? fail(f, 0, err) : fail(f, SIGBUS, BUS_ADRERR);
 }
 
-/* Locks the VMA for reading, grown down to addr first where it may. NULL: there is none. */
+/* Whether something that can be accessed, and is no stack itself, is closer below addr than the guard gap. v is what follows addr. */
+static bool is_close(struct mm *mm, const struct vma *v, uint64_t addr)
+{
+	uint64_t gap = mm->soft->config.stack_guard_gap;
+	const struct vma *last = NULL;
+
+	for (const struct vma *u = vma_find(&mm->index, addr > gap ? addr - gap : 0); u && u != v; u = vma_find(&mm->index, u->end))
+		last = u;
+	return last && !(last->flags & VM_GROWSDOWN) && (last->prot & (PROT_READ | PROT_WRITE | PROT_EXEC)) && addr - last->end < gap;
+}
+
+/* As expand_downwards() of Linux. Caller holds mmap_lock. */
+static bool may_expand(struct mm *mm, const struct vma *v, uint64_t addr)
+{
+	if (!v || !(v->flags & VM_GROWSDOWN) || v->start <= addr || addr < mm->limits.min_addr)
+		return false;
+	if (v->end - addr > mm->soft->config.stack_limit || is_close(mm, v, addr))
+		return false;
+	if (!vma_may_grow(v, addr) || may_expand_vm(mm, v->start - addr, 0))
+		return false;
+	return !(v->flags & VM_LOCKED) || mlock_limit_ok(mm, v->start - addr);
+}
+
 static bool expand_stack(struct mm *mm, uint64_t addr)
 {
-	const struct soft_config *c = &mm->soft->config;
-	struct vma *v, *below;
+	struct vma *v;
 	bool ok;
 
 	mutex_lock(&mm->mmap_lock);
 	v = vma_find(&mm->index, addr);
-	below = vma_find(&mm->index, addr > c->stack_guard_gap ? addr - c->stack_guard_gap : 0);
-	ok = v && (v->flags & VM_GROWSDOWN) && v->start > addr && addr >= mm->limits.min_addr && v->end - addr <= c->stack_limit;
-	if (ok && below != v && below->end > addr - min_u64(addr, c->stack_guard_gap) && (below->prot & (PROT_READ | PROT_WRITE | PROT_EXEC)))
-		ok = false; /* what may not be accessed may come close */
-	if (ok && below != v && below->end > addr)
-		ok = false;
-	ok = ok && vma_may_grow(v, addr) && !may_expand_vm(mm, v->start - addr, 0) && !gaps_prepare(&mm->soft->gaps, 1) &&
-	     (!(v->flags & VM_LOCKED) || mlock_limit_ok(mm, v->start - addr));
+	ok = may_expand(mm, v, addr) && !gaps_prepare(&mm->soft->gaps, 1);
 	if (ok) {
 		vma_lock_write(v);
 		gaps_take(&mm->soft->gaps, addr, v->start);
@@ -458,6 +472,7 @@ static bool expand_stack(struct mm *mm, uint64_t addr)
 	return ok;
 }
 
+/* Locks the VMA for reading, grown down to addr first where it may. NULL: there is none. */
 static struct vma *find_vma(struct mm *mm, uint64_t addr)
 {
 	struct vma *v = mm_lock_vma(mm, addr);

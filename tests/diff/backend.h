@@ -12,6 +12,19 @@ struct backend_options {
 	bool fault_threads;
 };
 
+struct access;
+
+/* Loads and stores by functions: see run.h for what they tell. */
+struct access_calls {
+	void (*load)(const char *p, int size, struct access *a);
+	void (*store)(char *p, int size, uint64_t value, struct access *a);
+	void (*add)(char *p, uint64_t value, struct access *a);
+	void (*exchange)(char *p, int size, uint64_t value, struct access *a);
+	void (*fetch)(char *p, struct access *a);
+	void (*hash)(const char *p, size_t len, struct access *a);
+	void (*fill)(char *p, size_t len, uint64_t value, struct access *a);
+};
+
 struct backend {
 	const char *name;
 	int (*start)(const struct backend_options *o);
@@ -29,6 +42,9 @@ struct backend {
 	int (*remap_file_pages)(void *addr, size_t len, int prot, size_t pgoff, int flags);
 	ssize_t (*pread)(int fd, void *buf, size_t len, off_t off);
 	ssize_t (*pwrite)(int fd, const void *buf, size_t len, off_t off);
+	/* The same with memory that may be mapped; NULL: pread and pwrite do it. */
+	ssize_t (*pread_into)(int fd, void *buf, size_t len, off_t off);
+	ssize_t (*pwrite_from)(int fd, const void *buf, size_t len, off_t off);
 	int (*ftruncate)(int fd, off_t len);
 	/* write(2) and read(2) on a pipe with memory that may be mapped. */
 	ssize_t (*send)(int fd, const void *buf, size_t len);
@@ -36,9 +52,12 @@ struct backend {
 	/* A descriptor to read the mappings from, in the format of /proc/self/maps. */
 	int (*open_maps)(void);
 	void (*store)(volatile uint64_t *p, uint64_t value);
+	const struct access_calls *access; /* NULL: memory is accessed as it is, and by `store` */
+	void *(*brk)(void *end);           /* NULL: the program has need of its heap */
+	bool soft;                         /* addresses are of a soft space: mappings are told by open_maps alone */
 };
 
-extern const struct backend kernel_backend, faultline_backend;
+extern const struct backend kernel_backend, faultline_backend, soft_backend;
 /* The kernel's calls with a defect, to show that the tester finds it. */
 extern const struct backend lost_store_backend, wrong_errno_backend;
 

@@ -14,18 +14,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "kept.h"
 #include "run.h"
 
 #define BUDGET_WITH_LOCKS (4 << 20)
-
-struct side {
-	const struct backend *backend;
-	char directory[256];
-	struct trace *traces;
-	pid_t pid;
-	int status;
-	bool ended, hung;
-};
 
 /* ---- Running ---- */
 
@@ -72,7 +64,7 @@ static void side_kill(struct side *s)
 		waitpid(s->pid, &s->status, 0);
 }
 
-static void remove_files(const char *path)
+void side_remove_files(const char *path)
 {
 	DIR *d = opendir(path);
 	struct dirent *e;
@@ -87,7 +79,7 @@ static void remove_files(const char *path)
 static void side_free(struct side *s, int threads)
 {
 	munmap(s->traces, sizeof *s->traces * (size_t)threads);
-	remove_files(s->directory);
+	side_remove_files(s->directory);
 }
 
 static void wait_for_both(struct side *a, struct side *b, int timeout)
@@ -162,22 +154,37 @@ static void find_crash(const struct list *l, const struct side *s, struct differ
 	}
 }
 
+static struct difference first_difference(const struct list *l, struct side *judge, struct side *tested)
+{
+	struct difference d = {.kind = SAME};
+
+	for (int i = 0; i < l->threads && d.kind == SAME; i++)
+		compare_thread(l, i, judge, tested, &d);
+	if (d.kind == SAME && (tested->hung || tested->status))
+		find_crash(l, tested, &d);
+	else if (judge->hung || judge->status) {
+		fprintf(stderr, "diff: the judge itself %s (status %#x)\n", judge->hung ? "hangs" : "crashes", (unsigned)judge->status);
+		find_crash(l, judge, &d);
+	}
+	return d;
+}
+
 struct difference compare(const struct comparison *c, const struct list *l)
 {
 	struct side judge = {.backend = c->judge}, tested = {.backend = c->tested};
-	struct difference d = {.kind = SAME};
+	struct difference d;
 
+	if (c->kept) {
+		kept_run(c, l, &judge, &tested);
+		d = first_difference(l, &judge, &tested);
+		if (d.kind != SAME) /* what is wrong with it now must not show in other lists */
+			kept_renew();
+		return d;
+	}
 	side_start(&judge, c, l, "judge");
 	side_start(&tested, c, l, "tested");
 	wait_for_both(&judge, &tested, c->timeout);
-	for (int i = 0; i < l->threads && d.kind == SAME; i++)
-		compare_thread(l, i, &judge, &tested, &d);
-	if (d.kind == SAME && (tested.hung || tested.status))
-		find_crash(l, &tested, &d);
-	else if (judge.hung || judge.status) {
-		fprintf(stderr, "diff: the judge itself %s (status %#x)\n", judge.hung ? "hangs" : "crashes", (unsigned)judge.status);
-		find_crash(l, &judge, &d);
-	}
+	d = first_difference(l, &judge, &tested);
 	side_free(&judge, l->threads);
 	side_free(&tested, l->threads);
 	return d;
@@ -187,8 +194,10 @@ bool same_defect(const struct difference *a, const struct difference *b)
 {
 	if (a->kind != b->kind || a->code != b->code)
 		return false;
-	return a->kind != DIFFERENT || (a->judge.kind == b->judge.kind && a->judge.err == b->judge.err && a->tested.err == b->tested.err &&
-					a->judge.sig == b->judge.sig && a->tested.sig == b->tested.sig);
+	return a->kind != DIFFERENT ||
+	       (a->judge.kind == b->judge.kind && a->judge.err == b->judge.err && a->tested.err == b->tested.err &&
+		a->judge.sig == b->judge.sig && a->tested.sig == b->tested.sig &&
+		(a->judge.kind != RECORD_ACCESS || (a->judge.code == b->judge.code && a->tested.code == b->tested.code)));
 }
 
 /* ---- Telling ---- */
@@ -215,13 +224,13 @@ static void print_prot(FILE *f, int prot)
 
 static void print_signal(FILE *f, const struct record *r)
 {
-	fprintf(f, "SIG%s, code %d, at ", sigabbrev_np(r->sig), r->code);
+	fprintf(f, "SIG%s, code %d, at ", sigabbrev_np(r->sig) ? sigabbrev_np(r->sig) : "(none)", r->code);
 	print_addr(f, r->addr);
 }
 
 static void print_record(FILE *f, const char *name, const struct record *r)
 {
-	static const char *const kinds[] = {"call", "access", "mapped", "pages", "file", "skipped", "end"};
+	static const char *const kinds[] = {"call", "access", "mapped", "pages", "file", "skipped", "line", "end"};
 
 	fprintf(f, "  %-10s op %u process %u: %s ", name, r->op, r->process, kinds[r->kind]);
 	if (r->kind == RECORD_CALL && r->result == -1)
@@ -240,6 +249,8 @@ static void print_record(FILE *f, const char *name, const struct record *r)
 		fprintf(f, "hash %016llx, %d pages failed ", (unsigned long long)r->hash, r->err);
 	if (r->kind == RECORD_ACCESS)
 		fprintf(f, "value or hash %016llx, %lld bytes ", (unsigned long long)r->hash, (long long)r->result);
+	if (r->kind == RECORD_LINE)
+		fprintf(f, "%#llx..., hash %016llx", (unsigned long long)r->addr, (unsigned long long)r->hash);
 	if (r->kind == RECORD_FILE)
 		fprintf(f, "%lld: size %lld, hash %016llx", (long long)r->addr, (long long)r->result, (unsigned long long)r->hash);
 	if (r->sig)

@@ -12,6 +12,18 @@ struct comparison {
 	struct backend_options options;
 	const char *directory; /* where the files of runs are made */
 	int timeout;           /* seconds, for each list */
+	bool kept;             /* one process for each side, see kept.c */
+	bool twice;            /* both are soft spaces: their addresses are the same, and so are their dumps */
+};
+
+/* A run of a list. */
+struct side {
+	const struct backend *backend;
+	char directory[256];
+	struct trace *traces;
+	pid_t pid;
+	int status;
+	bool ended, hung;
 };
 
 enum difference_kind {
@@ -30,6 +42,7 @@ struct difference {
 	int status; /* of the process that crashed */
 };
 
+void side_remove_files(const char *path);
 struct difference compare(const struct comparison *c, const struct list *l);
 /* Whether the two are probably one defect. */
 bool same_defect(const struct difference *a, const struct difference *b);

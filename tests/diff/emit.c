@@ -115,6 +115,9 @@ static const char *const shapes[OP_CODES] = {
 	[OP_LAYOUT] = "sweep()",
 	[OP_SWEEP] = "sweep()",
 	[OP_CHECK_FILE] = "check_file(%0)",
+	[OP_EXCHANGE] = "TRY(value = __atomic_exchange_n((uint64_t *)(%0), %2, __ATOMIC_SEQ_CST))",
+	[OP_FETCH] = "TRY(((void (*)(void))(%0))())",
+	[OP_BRK] = "puts(\"not with pointers\")",
 };
 
 static void emit_shape(FILE *f, const struct op *o, const char *shape)

@@ -47,6 +47,16 @@ int files_open(int thread, int which)
 	return open(path, files[which].flags | O_CLOEXEC);
 }
 
+int files_open_for_all(int thread, int which)
+{
+	char path[32];
+
+	if (which == FD_SHARED)
+		return files_open(thread, which);
+	snprintf(path, sizeof path, "%s%d", files[which].name, thread);
+	return open(path, O_RDWR | O_CLOEXEC);
+}
+
 void files_make(struct context *c)
 {
 	for (int i = 0; i < FDS; i++) {

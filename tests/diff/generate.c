@@ -20,6 +20,7 @@ struct generator {
 	unsigned groups;
 	struct remembered ranges[THREADS_MAX][REMEMBERED]; /* what probably is mapped */
 	bool forked[THREADS_MAX];
+	int process; /* with GROUP_SOFT: of the last operation */
 };
 
 static int64_t below(struct generator *g, int64_t n)
@@ -30,6 +31,12 @@ static int64_t below(struct generator *g, int64_t n)
 static bool chance(struct generator *g, int percent)
 {
 	return below(g, 100) < percent;
+}
+
+/* What only lists for soft spaces have; others are not changed by it, nor are the random numbers that they take. */
+static bool soft_chance(struct generator *g, int percent)
+{
+	return (g->groups & GROUP_SOFT) && chance(g, percent);
 }
 
 #define PICK(g, table) (table)[below(g, sizeof(table) / sizeof *(table))]
@@ -100,6 +107,8 @@ static int64_t random_prot(struct generator *g)
 {
 	static const uint8_t prots[] = {3, 3, 3, 3, 3, 3, 1, 1, 1, 2, 0};
 
+	if (soft_chance(g, 5))
+		return PROT_READ | PROT_WRITE | PROT_EXEC;
 	return chance(g, 5) ? PROT_READ | PROT_EXEC : PICK(g, prots);
 }
 
@@ -145,6 +154,10 @@ static void make_mmap(struct generator *g, struct op *o)
 		a[1] = addr_make(BASE_RAW, 0);
 	else if (chance(g, 65))
 		a[4] |= chance(g, 90) ? MAP_FIXED : MAP_FIXED_NOREPLACE;
+	if ((a[4] & MAP_FIXED) && (a[4] & MAP_ANONYMOUS) && soft_chance(g, 10)) {
+		a[4] = (a[4] & ~MAP_TYPE) | MAP_PRIVATE | MAP_GROWSDOWN;
+		a[2] = PAGE * (1 + below(g, 8));
+	}
 	remember(g, o->thread, addr_base(a[1]) == BASE_RAW ? addr_make(BASE_SLOT + (int)a[0], 0) : a[1], a[2]);
 }
 
@@ -193,8 +206,12 @@ static void make_madvise(struct generator *g, struct op *o)
 				       MADV_NOHUGEPAGE,
 				       24}; /* DONTNEED_LOCKED */
 
+	static const uint8_t forks[] = {MADV_DONTFORK, MADV_DONTFORK, MADV_DOFORK, MADV_WIPEONFORK, MADV_WIPEONFORK, MADV_KEEPONFORK};
+
 	random_range(g, o->thread, &o->arg[0], &o->arg[1]);
 	o->arg[2] = chance(g, 70) ? PICK(g, common) : PICK(g, rare);
+	if ((g->groups & GROUP_FORK) && soft_chance(g, 20))
+		o->arg[2] = PICK(g, forks);
 	if ((g->groups & GROUP_GUARD) && chance(g, 8))
 		o->arg[2] = 102 + below(g, 2); /* MADV_GUARD_INSTALL, MADV_GUARD_REMOVE */
 }
@@ -236,8 +253,15 @@ static void make_access(struct generator *g, struct op *o)
 	o->arg[0] = random_access(g, o->thread);
 	o->arg[1] = o->code == OP_ATOMIC ? below(g, 1000) : PICK(g, sizes);
 	o->arg[2] = (int64_t)random_next(&g->random);
+	if (o->code == OP_EXCHANGE) {
+		o->arg[1] = chance(g, 50) ? 4 : 8;
+		o->arg[0] += chance(g, 10) ? 4 : 0;
+		return;
+	}
 	if (o->code != OP_ATOMIC && chance(g, 10))
 		o->arg[0] += below(g, 8);
+	if ((o->code == OP_LOAD || o->code == OP_STORE) && soft_chance(g, 3))
+		o->arg[0] += PAGE * (below(g, 20) - 10); /* where what grows may grow to, and what lies beside a mapping */
 }
 
 static void make_file_call(struct generator *g, struct op *o)
@@ -292,6 +316,13 @@ static void make_simple(struct generator *g, struct op *o)
 		g->forked[o->thread] = true;
 }
 
+static void make_brk(struct generator *g, struct op *o)
+{
+	o->arg[0] = below(g, SLOTS);
+	o->arg[1] = (below(g, 3) ? 1 : -1) * below(g, 8 * PAGE) * (chance(g, 50) ? 1 : 8);
+	remember(g, o->thread, addr_make(BASE_SLOT + (int)o->arg[0], 0), 8 * PAGE);
+}
+
 static void (*const makers[OP_CODES])(struct generator *, struct op *) = {
 	[OP_MMAP] = make_mmap,
 	[OP_MUNMAP] = make_range,
@@ -322,6 +353,9 @@ static void (*const makers[OP_CODES])(struct generator *, struct op *) = {
 	[OP_LAYOUT] = make_simple,
 	[OP_SWEEP] = make_simple,
 	[OP_CHECK_FILE] = make_simple,
+	[OP_EXCHANGE] = make_access,
+	[OP_FETCH] = make_access,
+	[OP_BRK] = make_brk,
 };
 
 /* ---- Nonsense ---- */
@@ -416,11 +450,55 @@ static void make(struct generator *g, struct op *o, int threads)
 {
 	*o = (struct op){.thread = (uint8_t)below(g, threads)};
 	o->code = (uint8_t)random_code(g);
-	if (g->forked[o->thread])
-		o->process = (uint8_t)below(g, PROCESSES);
+	while ((op_types[o->code].group & GROUP_CHECK) && soft_chance(g, 75)) /* they take longer than all others together */
+		o->code = (uint8_t)random_code(g);
+	if (g->forked[o->thread] && !soft_chance(g, 70))
+		g->process = (int)below(g, PROCESSES);
+	o->process = (uint8_t)g->process;
 	makers[o->code](g, o);
 	if ((g->groups & GROUP_BAD) && chance(g, 6))
 		spoil(g, o);
+}
+
+/* ---- Soft spaces of any kind ---- */
+
+#define SCALED_PAGES 16 /* at most, of a length in pages that are larger */
+
+/* From pages of 4 KiB to those of the space: as many, but not too many, and from the same part of a file. */
+static void scale(struct op *o, int64_t page)
+{
+	for (int i = 0; i < OP_ARGS; i++) {
+		int64_t *a = &o->arg[i], pages = *a / PAGE, rest = *a % PAGE;
+
+		switch (op_types[o->code].kind[i]) {
+		case ARG_ADDR:
+			if (addr_base(*a) != BASE_RAW)
+				*a = addr_make(addr_base(*a), addr_off(*a) / PAGE * page + addr_off(*a) % PAGE);
+			break;
+		case ARG_LEN:
+			if (*a > 0 && pages < WINDOW_PAGES)
+				*a = (pages < SCALED_PAGES ? pages : SCALED_PAGES) * page + rest;
+			break;
+		case ARG_OFF:
+			if (*a > 0 && pages < 1 << 20)
+				*a = pages / (page / PAGE) * page + rest;
+			break;
+		default:
+			break;
+		}
+	}
+}
+
+static void make_soft(struct generator *g, struct list *l)
+{
+	static const uint32_t bits[] = {32, 48, 57, 47}, pages[] = {4096, 16384, 65536};
+
+	l->soft.address_bits = PICK(g, bits);
+	l->soft.page_size = PICK(g, pages);
+	l->soft.layout = (uint32_t)below(g, 2);
+	l->soft.seed = chance(g, 50) ? random_next(&g->random) : 0;
+	for (size_t i = 0; i < l->n; i++)
+		scale(&l->ops[i], l->soft.page_size);
 }
 
 struct list list_generate(uint64_t seed, size_t n, int threads, unsigned groups)
@@ -428,7 +506,7 @@ struct list list_generate(uint64_t seed, size_t n, int threads, unsigned groups)
 	struct generator g = {.random = seed * 0x2545f4914f6cdd1dull + 1, .groups = groups};
 	struct list l = {.ops = malloc((n + 1) * sizeof *l.ops), .n = n, .threads = threads};
 
-	if (chance(&g, 80)) /* what is sealed stays, so a list with seals has little else to do in the end */
+	if (chance(&g, groups & GROUP_SOFT ? 96 : 80)) /* what is sealed stays, so a list with seals has little else to do in the end */
 		g.groups &= ~(unsigned)GROUP_SEAL;
 	if (chance(&g, 70)) /* those with locks have a larger budget */
 		g.groups &= ~(unsigned)GROUP_LOCK;
@@ -436,5 +514,7 @@ struct list list_generate(uint64_t seed, size_t n, int threads, unsigned groups)
 		g.groups &= ~(unsigned)GROUP_FORK;
 	for (size_t i = 0; i < n; i++)
 		make(&g, &l.ops[i], threads);
+	if (groups & GROUP_TWICE)
+		make_soft(&g, &l);
 	return l;
 }

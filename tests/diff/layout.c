@@ -58,11 +58,15 @@ static size_t parse(const char *text, enum layout_kind kind, struct range *all)
 	return n;
 }
 
+/* Anonymous: its offsets mean nothing. */
+#define NO_NAME HASH_START
+
 static bool continues(const struct range *a, const struct range *b, enum layout_kind kind)
 {
 	if (a->end != b->start || a->prot != b->prot)
 		return false;
-	return kind == LAYOUT_KERNEL || (a->name == b->name && (!b->offset || a->offset + (uint64_t)(a->end - a->start) == b->offset));
+	return kind == LAYOUT_KERNEL ||
+	       (a->name == b->name && (a->name == NO_NAME || a->offset + (uint64_t)(a->end - a->start) == b->offset));
 }
 
 /* Adds what of the mappings lies in an area. */
@@ -94,8 +98,10 @@ size_t layout_read(const struct context *c, enum layout_kind kind, struct range 
 	struct range *all = c->scratch->all;
 	size_t n, found;
 
-	read_maps(kind == LAYOUT_KERNEL ? kernel_open_maps() : c->backend->open_maps(), text);
+	read_maps(kind == LAYOUT_KERNEL && !c->backend->soft ? kernel_open_maps() : c->backend->open_maps(), text);
 	n = parse(text, kind, all);
+	if (c->absolute)
+		return clip(all, n, (struct range){.end = (char *)UINTPTR_MAX}, kind, out);
 	found = clip(all, n, (struct range){.start = c->zone - MARGIN, .end = c->zone + WINDOW_PAGES * PAGE + MARGIN}, kind, out);
 	for (int i = 0; i < SLOTS; i++)
 		if (c->slots[i].len)

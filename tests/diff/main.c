@@ -12,13 +12,20 @@
  *   emit.c      a list as a C program            layout.c, access.c, zone.c, files.c   what step.c works with
  *   compare.c   two runs, the first difference   kernel.c, faultline.c, broken.c       the implementations
  *   shrink.c    delta debugging                  expected.c what may differ, and why
+ *
+ * Soft spaces (--soft, --soft-twice) are faster, and so is what runs them: a process for each side that is kept from list to list.
+ *
+ *   soft.c      soft spaces                      kept.c     the two processes
+ *   family.c    who does what after a fork       kept_files.c  their files
  */
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "compare.h"
+#include "kept.h"
 
 static const char usage[] =
 	"usage: diff [OPTION ...]\n"
@@ -30,11 +37,13 @@ static const char usage[] =
 	"  --threads N      of a list (default 1)\n"
 	"  --budget BYTES   of Faultline (default 1 MiB)\n"
 	"  --faults inline|thread    how Faultline's faults are served (default inline)\n"
-	"  --without GROUP  leaves operations out: map access file buffer remap advice fork bad check anon\n"
+	"  --soft           compares a soft space with the kernel; budgets of 1, 4 and 64 MiB when none is given\n"
+	"  --soft-twice     compares soft spaces of all kinds with themselves: the same list, the same addresses, bytes and page tables\n"
+	"  --without GROUP  leaves operations out: map access file buffer remap advice fork bad check anon lock seal guard soft\n"
 	"  --replay FILE    runs the list in the file, as it was printed\n"
 	"  --emit           prints the list as a C program, and runs nothing\n"
 	"  --self-test      shows that the tester finds what it should, and nothing where there is nothing\n"
-	"  --directory DIR  where files are made (default .); a real file system\n"
+	"  --directory DIR  where files are made (default .); a real file system, but with --soft any (default /dev/shm)\n"
 	"  --keep-going     goes on after a difference\n"
 	"  --no-shrink      tells a difference as it is\n";
 
@@ -45,7 +54,7 @@ struct settings {
 	unsigned groups;
 	int threads;
 	const char *replay;
-	bool emit, keep_going, no_shrink, self_test;
+	bool emit, keep_going, no_shrink, self_test, own_budget;
 };
 
 #define DEFECTS_MAX 256
@@ -89,6 +98,8 @@ enum {
 	THREADS,
 	BUDGET,
 	FAULTS,
+	SOFT,
+	SOFT_TWICE,
 	WITHOUT,
 	REPLAY,
 	EMIT,
@@ -107,6 +118,8 @@ static const struct option options[] = {
 	{"threads", 1, NULL, THREADS},
 	{"budget", 1, NULL, BUDGET},
 	{"faults", 1, NULL, FAULTS},
+	{"soft", 0, NULL, SOFT},
+	{"soft-twice", 0, NULL, SOFT_TWICE},
 	{"without", 1, NULL, WITHOUT},
 	{"replay", 1, NULL, REPLAY},
 	{"emit", 0, NULL, EMIT},
@@ -116,6 +129,18 @@ static const struct option options[] = {
 	{"no-shrink", 0, NULL, NO_SHRINK},
 	{NULL, 0, NULL, 0},
 };
+
+/* Nothing of what is compared is on a disk, and syncing to one would take most of the time. */
+static const char memory_directory[] = "/dev/shm";
+
+static void set_soft(struct settings *s)
+{
+	s->comparison.kept = true;
+	s->comparison.tested = &soft_backend;
+	s->groups |= GROUP_SOFT;
+	if (!strcmp(s->comparison.directory, ".") && !access(memory_directory, W_OK))
+		s->comparison.directory = memory_directory;
+}
 
 static void set_option(struct settings *s, int which)
 {
@@ -140,9 +165,19 @@ static void set_option(struct settings *s, int which)
 		break;
 	case BUDGET:
 		s->comparison.options.budget = number(optarg);
+		s->own_budget = true;
 		break;
 	case FAULTS:
 		s->comparison.options.fault_threads = !strcmp(optarg, "thread");
+		break;
+	case SOFT:
+		set_soft(s);
+		break;
+	case SOFT_TWICE:
+		set_soft(s);
+		s->comparison.judge = &soft_backend;
+		s->comparison.twice = true;
+		s->groups |= GROUP_TWICE;
 		break;
 	case WITHOUT:
 		s->groups &= ~group(optarg);
@@ -188,7 +223,7 @@ static void tell(const struct settings *s, const struct list *l, uint64_t seed, 
 
 	if (was_told(&d))
 		return;
-	printf("seed %llu: ", (unsigned long long)seed);
+	printf("seed %llu, budget %llu: ", (unsigned long long)seed, (unsigned long long)c->options.budget);
 	difference_print(stdout, c, &d);
 	if (s->no_shrink)
 		return;
@@ -196,7 +231,8 @@ static void tell(const struct settings *s, const struct list *l, uint64_t seed, 
 	printf("shrunk to %zu operations:\n", small.n);
 	if (small.n <= TOLD_MAX) {
 		list_print(stdout, &small);
-		list_emit(stdout, &small, c->options.budget);
+		if (!c->kept)
+			list_emit(stdout, &small, c->options.budget);
 	}
 	list_free(&small);
 	fflush(stdout);
@@ -234,13 +270,24 @@ static bool remove_operation(struct list *l, int thread, uint32_t n)
 	return false;
 }
 
+/* Soft spaces: the engine starts again when the budget changes, so some lists in a row have the same. */
+static void set_budget(struct settings *s, uint64_t seed)
+{
+	static const uint64_t budgets[] = {1 << 20, 4 << 20, 64 << 20};
+
+	if (s->comparison.kept && !s->own_budget)
+		s->comparison.options.budget = budgets[seed / 64 % 3];
+}
+
 /*
  * One list; 1 when it differs. When told to go on, a list with a difference runs again without the operation that
  * showed it: so one defect does not hide what comes after it.
  */
-static int run_list(const struct settings *s, struct list *l, uint64_t seed)
+static int run_list(struct settings *s, struct list *l, uint64_t seed)
 {
 	int status = 0;
+
+	set_budget(s, seed);
 
 	for (int goes = s->keep_going ? GOES_MAX : 1; goes; goes--) {
 		struct difference d = compare(&s->comparison, l);
@@ -255,8 +302,9 @@ static int run_list(const struct settings *s, struct list *l, uint64_t seed)
 	return status;
 }
 
-static int run(const struct settings *s)
+static int run(struct settings *s)
 {
+	time_t start = time(NULL), took;
 	time_t end = time(NULL) + (time_t)s->seconds;
 	uint64_t done = 0, differ = 0;
 	int status = 0;
@@ -269,8 +317,10 @@ static int run(const struct settings *s)
 		differ += (uint64_t)differs;
 		list_free(&l);
 	}
-	printf("diff: seeds %llu to %llu: %llu lists of %zu operations, %llu differ\n", (unsigned long long)s->seed,
-	       (unsigned long long)(s->seed + done - 1), (unsigned long long)done, s->operations, (unsigned long long)differ);
+	took = time(NULL) - start;
+	printf("diff: seeds %llu to %llu: %llu lists of %zu operations, %llu a second, %llu differ\n", (unsigned long long)s->seed,
+	       (unsigned long long)(s->seed + done - 1), (unsigned long long)done, s->operations,
+	       (unsigned long long)(done * s->operations / (uint64_t)(took ? took : 1)), (unsigned long long)differ);
 	return status;
 }
 
@@ -306,7 +356,7 @@ static bool finds_nothing(struct settings s)
 
 	s.comparison.tested = s.comparison.judge;
 	for (uint64_t seed = 1; seed <= 30 && same; seed++) {
-		struct list l = list_generate(seed, s.operations, seed % 2 ? 1 : 4, s.groups);
+		struct list l = list_generate(seed, s.operations, seed % 2 || s.comparison.kept ? 1 : 4, s.groups);
 		struct difference d = compare(&s.comparison, &l);
 
 		same = d.kind == SAME;
@@ -336,15 +386,16 @@ int main(int argc, char **argv)
 			       .timeout = 10},
 		.seed = (uint64_t)time(NULL),
 		.operations = 300,
-		.groups = ~0u,
+		.groups = GROUPS_NATIVE,
 		.threads = 1,
 	};
 	int which;
 
 	while ((which = getopt_long(argc, argv, "", options, NULL)) != -1)
 		set_option(&s, which);
-	if (optind < argc || s.threads < 1 || s.threads > THREADS_MAX)
+	if (optind < argc || s.threads < 1 || s.threads > THREADS_MAX || (s.comparison.kept && s.threads > 1))
 		bad_usage();
+	atexit(kept_end);
 	if (s.self_test)
 		return self_test(&s);
 	if (s.emit) {

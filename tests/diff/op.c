@@ -35,6 +35,9 @@ const struct op_type op_types[OP_CODES] = {
 	[OP_LAYOUT] = {"layout", GROUP_CHECK, 3, {ARG_NONE}},
 	[OP_SWEEP] = {"sweep", GROUP_CHECK, 1, {ARG_NONE}},
 	[OP_CHECK_FILE] = {"check_file", GROUP_CHECK, 2, {ARG_FD}},
+	[OP_EXCHANGE] = {"exchange", GROUP_SOFT, 5, {ARG_ADDR, ARG_NUMBER, ARG_NUMBER}},
+	[OP_FETCH] = {"fetch", GROUP_SOFT, 3, {ARG_ADDR}},
+	[OP_BRK] = {"brk", GROUP_TWICE, 5, {ARG_SLOT, ARG_NUMBER}},
 };
 
 static const struct {
@@ -43,7 +46,7 @@ static const struct {
 } group_names[] = {
 	{"map", GROUP_MAP},       {"access", GROUP_ACCESS}, {"file", GROUP_FILE},   {"buffer", GROUP_BUFFER}, {"remap", GROUP_REMAP},
 	{"advice", GROUP_ADVICE}, {"fork", GROUP_FORK},     {"bad", GROUP_BAD},     {"check", GROUP_CHECK},   {"anon", GROUP_ANON},
-	{"lock", GROUP_LOCK},     {"seal", GROUP_SEAL},     {"guard", GROUP_GUARD},
+	{"lock", GROUP_LOCK},     {"seal", GROUP_SEAL},     {"guard", GROUP_GUARD}, {"soft", GROUP_SOFT},
 };
 
 unsigned group_by_name(const char *name)
@@ -107,6 +110,17 @@ static void append(struct list *l, const struct op *o)
 		l->threads = o->thread + 1;
 }
 
+/* The line that list_print() begins with. */
+static bool parse_soft(const char *line, struct soft_kind *k)
+{
+	unsigned long long seed;
+
+	if (sscanf(line, "soft %u %u %u %llu", &k->address_bits, &k->page_size, &k->layout, &seed) != 4)
+		return false;
+	k->seed = seed;
+	return true;
+}
+
 bool list_read(const char *path, struct list *l)
 {
 	FILE *f = fopen(path, "r");
@@ -117,7 +131,7 @@ bool list_read(const char *path, struct list *l)
 	while (ok && fgets(line, sizeof line, f)) {
 		struct op o;
 
-		if (line[0] == '#' || line[0] == '\n')
+		if (line[0] == '#' || line[0] == '\n' || parse_soft(line, &l->soft))
 			continue;
 		ok = op_parse(line, &o);
 		if (ok)
@@ -130,6 +144,10 @@ bool list_read(const char *path, struct list *l)
 
 void list_print(FILE *f, const struct list *l)
 {
+	const struct soft_kind *k = &l->soft;
+
+	if (k->page_size)
+		fprintf(f, "soft %u %u %u %llu\n", k->address_bits, k->page_size, k->layout, (unsigned long long)k->seed);
 	for (size_t i = 0; i < l->n; i++)
 		op_print(f, &l->ops[i]);
 }

@@ -21,6 +21,7 @@
 #define SLOTS 6
 #define FDS 14
 #define ZONE_BASE 0x200000000000L
+#define ZONE_BASE_32 0x40000000L /* in soft spaces of 32 bits */
 #define ZONE_STRIDE (1L << 30)
 #define WINDOW_PAGES 768L  /* of a zone: where operations are aimed */
 #define MARGIN (16L << 20) /* around the window: where they may reach */
@@ -55,6 +56,9 @@ enum op_code {
 	OP_LAYOUT,
 	OP_SWEEP,
 	OP_CHECK_FILE,
+	OP_EXCHANGE,
+	OP_FETCH,
+	OP_BRK,
 	OP_CODES
 };
 
@@ -84,7 +88,10 @@ enum op_group {
 	GROUP_ANON = 512, /* MAP_ANONYMOUS */
 	GROUP_LOCK = 1024,
 	GROUP_SEAL = 2048,
-	GROUP_GUARD = 4096, /* MADV_GUARD_INSTALL and _REMOVE */
+	GROUP_GUARD = 4096,  /* MADV_GUARD_INSTALL and _REMOVE */
+	GROUP_SOFT = 8192,   /* what only soft spaces and the kernel can do: fetches, mappings that grow */
+	GROUP_TWICE = 16384, /* what only two soft spaces do alike: brk */
+	GROUPS_NATIVE = GROUP_SOFT - 1,
 };
 
 struct op {
@@ -100,10 +107,17 @@ struct op_type {
 
 extern const struct op_type op_types[OP_CODES];
 
+/* The soft space that a list is for, see fl_soft_options; page_size 0: what Linux on x86-64 has. */
+struct soft_kind {
+	uint32_t address_bits, page_size, layout;
+	uint64_t seed;
+};
+
 struct list {
 	struct op *ops;
 	size_t n;
 	int threads;
+	struct soft_kind soft;
 };
 
 /* ---- Addresses: 8 bits of base, 56 bits of offset ---- */
@@ -156,6 +170,7 @@ unsigned group_by_name(const char *name);
 
 /* ---- generate.c ---- */
 
+/* With GROUP_TWICE also for a soft space of any kind. */
 struct list list_generate(uint64_t seed, size_t n, int threads, unsigned groups);
 
 /* ---- emit.c ---- */

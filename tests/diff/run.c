@@ -62,7 +62,7 @@ static bool has_children(const struct context *c, int process)
 	return false;
 }
 
-static struct record *note(struct context *c, enum record_kind kind, int64_t result)
+struct record *run_note(struct context *c, enum record_kind kind, int64_t result)
 {
 	struct record *r = &c->trace->records[c->trace->n];
 
@@ -79,7 +79,7 @@ static void do_fork(struct context *c, int child)
 	pid_t pid;
 
 	if (child <= 0 || child >= PROCESSES || is_alive(c, child)) {
-		note(c, RECORD_SKIP, 0);
+		run_note(c, RECORD_SKIP, 0);
 		return end_turn(c, c->alive);
 	}
 	pid = fork();
@@ -88,7 +88,7 @@ static void do_fork(struct context *c, int child)
 		c->me = child;
 		return;
 	}
-	note(c, RECORD_CALL, pid > 0 ? 0 : -1)->err = pid > 0 ? 0 : errno;
+	run_note(c, RECORD_CALL, pid > 0 ? 0 : -1)->err = pid > 0 ? 0 : errno;
 	t->pid[child] = pid;
 	t->parent[child] = c->me;
 	end_turn(c, c->alive | (pid > 0 ? 1u << child : 0));
@@ -105,7 +105,7 @@ static void do_exit(struct context *c, int who)
 		return;
 	if (waitpid(c->trace->pid[who], &status, 0) < 0)
 		abort();
-	note(c, RECORD_CALL, status);
+	run_note(c, RECORD_CALL, status);
 	end_turn(c, c->alive & ~(1u << who));
 }
 
@@ -191,7 +191,7 @@ _Noreturn void run_child(const struct run_request *rq)
 
 	if (chdir(rq->directory))
 		abort();
-	access_install_handlers(rq->traces, n);
+	access_install_handlers(rq->traces, n, false);
 	for (int i = 0; i < n; i++)
 		prepare(rq, i);
 	if (rq->backend->start(&rq->options)) {
@@ -204,11 +204,11 @@ _Noreturn void run_child(const struct run_request *rq)
 	thread_main(&contexts[0]);
 	for (int i = 1; i < n; i++)
 		pthread_join(contexts[i].id, NULL);
-	note(&contexts[0], RECORD_CALL, rq->backend->stop());
+	run_note(&contexts[0], RECORD_CALL, rq->backend->stop());
 	for (int i = 0; i < n; i++) {
 		contexts[i].backend = &kernel_backend;
 		step_check_files(&contexts[i]);
-		note(&contexts[i], RECORD_END, 0);
+		run_note(&contexts[i], RECORD_END, 0);
 	}
 	exit(0);
 }

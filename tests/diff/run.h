@@ -44,8 +44,12 @@ struct context {
 	const struct op *ops; /* of this thread alone */
 	uint32_t n, at;
 	int thread, me;
-	bool alone;     /* no other threads */
-	uint32_t alive; /* processes of this thread, a bit each, while it is the turn of `at` */
+	bool alone;       /* no other threads */
+	bool kept;        /* run by kept.c */
+	bool dontfork;    /* a mapping that is moved to a slot may not be there in a child: none is moved */
+	bool page_tables; /* compared, too */
+	bool absolute;    /* addresses are the same in every run */
+	uint32_t alive;   /* processes of this thread, a bit each, while it is the turn of `at` */
 	struct trace *trace;
 	char *zone; /* the window starts here */
 	struct slot slots[SLOTS];
@@ -53,7 +57,13 @@ struct context {
 	int pipe[2];
 	struct scratch *scratch;
 	pthread_t id;
+	size_t page; /* of what is mapped: 0: PAGE */
+	/* What kept.c has to unmap besides the zone: mappings at addresses that the kernel chose. */
+	struct slot *elsewhere;
+	uint32_t *nelsewhere;
+	bool *sealed; /* something cannot be unmapped any more */
 };
+#define ELSEWHERE_MAX 65536
 
 struct run_request {
 	const struct backend *backend;
@@ -65,6 +75,8 @@ struct run_request {
 
 /* Never returns: the first process of a run. */
 _Noreturn void run_child(const struct run_request *rq);
+
+struct record *run_note(struct context *c, enum record_kind kind, int64_t result);
 
 /* ---- step.c: one operation ---- */
 
@@ -97,6 +109,8 @@ enum {
 
 void files_make(struct context *c);
 int files_open(int thread, int which);
+/* For reading and writing, whatever the entry says. */
+int files_open_for_all(int thread, int which);
 /* Where in the file an operation's offset is: in the file shared by all threads, in the thread's own stripe. */
 int64_t file_offset(const struct op *o, int64_t fd, int64_t off);
 /* Whether the file may have this size. */
@@ -113,14 +127,25 @@ struct access {
 
 #define HASH_START 0xcbf29ce484222325ull
 
-void access_install_handlers(struct trace *traces, int n);
-void access_load(const char *p, int size, struct access *a);
+/* `plain`: nobody else has a handler, and nothing is done about signal masks, which costs two system calls an access. */
+void access_install_handlers(struct trace *traces, int n, bool plain);
+void access_load(const struct backend *b, const char *p, int size, struct access *a);
 void access_store(const struct backend *b, char *p, int size, uint64_t value, struct access *a);
-void access_add(char *p, uint64_t value, struct access *a);
+void access_add(const struct backend *b, char *p, uint64_t value, struct access *a);
+void access_exchange(const struct backend *b, char *p, int size, uint64_t value, struct access *a);
+/* Stores a `ret` if it can and executes it if it can; a->done: 1 when there was one. */
+#define RET 0xc3
+void access_fetch(const struct backend *b, char *p, struct access *a);
 /* Hashes a range in order of addresses, 8 bytes at a time, and stops at a signal; a->hash is the start. */
-void access_hash(const char *p, size_t len, struct access *a);
+void access_hash(const struct backend *b, const char *p, size_t len, struct access *a);
 void access_fill(const struct backend *b, char *p, size_t len, uint64_t value, struct access *a);
 uint64_t hash_bytes(uint64_t h, const void *p, size_t len);
+
+static inline uint64_t hash_word(uint64_t h, uint64_t word)
+{
+	h = (h ^ word) * 0x9e3779b97f4a7c15ull;
+	return h ^ (h >> 29);
+}
 
 /* ---- layout.c: what is mapped ---- */
 

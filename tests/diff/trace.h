@@ -21,6 +21,7 @@ enum record_kind {
 	RECORD_SWEEP,  /* the same range: hash of its pages, err: pages that raised a signal, addr and code of the first */
 	RECORD_FILE,   /* result: size, hash: contents */
 	RECORD_SKIP,   /* refused by the runner: it could reach what is not the list's */
+	RECORD_LINE,   /* a line of what a soft space dumps: addr: the number it begins with, hash: of all of it */
 	RECORD_END,    /* the last of a complete trace */
 };
 
@@ -36,7 +37,9 @@ struct record {
 #define ADDR_ELSEWHERE addr_make(126, 0)
 
 struct trace {
-	_Atomic uint32_t turn;   /* operation << 8 | a bit for each process that is alive; waited for by futex */
+	_Atomic uint32_t turn;  /* operation << 8 | a bit for each process that is alive, or in family.c whose it is; waited for by futex */
+	_Atomic uint32_t alive; /* family.c: a bit for each process */
+	_Atomic uint32_t owner; /* kept.c: the process whose turn it is; waited for by futex */
 	_Atomic uint32_t broken; /* a signal that nobody expected */
 	pid_t pid[PROCESSES];
 	int parent[PROCESSES];

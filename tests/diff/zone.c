@@ -51,6 +51,8 @@ int64_t zone_canonical(const struct context *c, const void *p)
 	const char *at = p;
 	const struct slot *s = slot_of(c, at);
 
+	if (c->absolute)
+		return (int64_t)at;
 	if (in_zone(c, at, at))
 		return addr_make(BASE_ZONE, at - c->zone);
 	if (s)
@@ -67,6 +69,8 @@ bool zone_contains(const struct context *c, const char *p, size_t len)
 
 	if (end < p)
 		return false;
+	if (c->absolute)
+		return true;
 	return in_zone(c, p, end) || (s && end <= s->addr + s->len) || end <= LOW_END || p >= TASK_END;
 }
 

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The files of a side that is kept: made once, and made good after each list. */
+#ifndef DIFF_KEPT_FILES_H
+#define DIFF_KEPT_FILES_H
+
+#include "run.h"
+
+void kept_files_make(struct context *c);
+/* Tells how each file differs from what it was, and has it so again. Nothing may be mapped. */
+void kept_files_check(struct context *c);
+
+#endif
