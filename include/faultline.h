@@ -42,6 +42,11 @@ enum fl_faults {
 	 * memory work by themselves. Needs CAP_SYS_PTRACE or vm.unprivileged_userfaultfd=1.
 	 */
 	FL_FAULTS_THREAD = 2,
+	/*
+	 * Not at all: there are only the spaces of faultline_soft.h, which need no userfaultfd. The calls on other spaces answer ENOSYS.
+	 * For fl_init() alone.
+	 */
+	FL_FAULTS_NONE = 3,
 };
 
 enum fl_direct {

@@ -32,7 +32,7 @@ static int apply(const struct fl_options *in, struct engine_options *o)
 	struct fl_options f = {0};
 
 	memcpy(&f, in, in->size < sizeof f ? in->size : sizeof f);
-	if (in->size < sizeof f.size || (unsigned)f.faults > FL_FAULTS_THREAD || (unsigned)f.direct > FL_DIRECT_ON ||
+	if (in->size < sizeof f.size || (unsigned)f.faults > FL_FAULTS_NONE || (unsigned)f.direct > FL_DIRECT_ON ||
 	    (unsigned)f.handlers > FL_HANDLERS_DO_NOT_TOUCH)
 		return -EINVAL;
 	if (f.budget)
@@ -41,6 +41,7 @@ static int apply(const struct fl_options *in, struct engine_options *o)
 		return -EINVAL;
 	if (f.faults)
 		o->threads = f.faults == FL_FAULTS_THREAD;
+	o->no_native = o->soft = f.faults == FL_FAULTS_NONE;
 	o->quiet_handlers = f.handlers == FL_HANDLERS_DO_NOT_TOUCH;
 	if (f.direct)
 		o->direct = f.direct == FL_DIRECT_ON;

@@ -122,7 +122,7 @@ static int start_locked(const struct engine_options *o)
 		err = report_init(o->report_directory[0] ? o->report_directory : NULL, o->budget);
 	if (!err)
 		err = init_cache(o);
-	native_error = err ? 0 : create_default_space(o->threads);
+	native_error = err ? 0 : o->no_native ? -ENOSYS : create_default_space(o->threads);
 	if (native_error && !o->soft)
 		err = native_error;
 	if (err) {

@@ -225,11 +225,25 @@ static int write_bytes(struct soft_cpu *c, uint64_t addr, const void *buf, size_
 	return 0;
 }
 
+/* A word that crosses pages: all of it or nothing, as hardware has it. */
+static int write_across(struct soft_cpu *c, uint64_t addr, const void *buf, size_t size)
+{
+	if (!enter(c, addr, FL_ACCESS_WRITE))
+		return -1;
+	soft_cpu_leave(c);
+	if (!enter(c, (addr | FL_PAGE_MASK) + 1, FL_ACCESS_WRITE))
+		return -1;
+	soft_cpu_leave(c);
+	return write_bytes(c, addr, buf, size);
+}
+
 FL_EXPORT int fl_cpu_write(fl_cpu *cpu, uint64_t addr, const void *buf, size_t size)
 {
 	struct soft_cpu *c = to_cpu(cpu);
 
-	return likely(is_word(addr, size)) ? write_word(c, addr, buf, size) : write_bytes(c, addr, buf, size);
+	if (likely(is_word(addr, size)))
+		return write_word(c, addr, buf, size);
+	return size <= 8 && (addr & FL_PAGE_MASK) > FL_PAGE_SIZE - size ? write_across(c, addr, buf, size) : write_bytes(c, addr, buf, size);
 }
 
 FL_EXPORT int fl_cpu_cas(fl_cpu *cpu, uint64_t addr, void *expected, const void *desired, size_t size)

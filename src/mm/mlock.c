@@ -87,6 +87,13 @@ static int apply(struct mm *mm, uint64_t start, uint64_t end, unsigned flags, in
 	return err;
 }
 
+void mm_unlock_range(struct mm *mm, uint64_t start, uint64_t end)
+{
+	int handed;
+
+	apply(mm, start, end, 0, &handed);
+}
+
 static int lock_locked(struct mm *mm, struct lock_range *r, unsigned flags, bool whole)
 {
 	int err, handed;

@@ -100,6 +100,8 @@ int mm_mlock(struct mm *mm, uint64_t addr, uint64_t len, int flags, bool whole);
 int mm_populate_locked(struct mm *mm, uint64_t start, uint64_t end);
 int mm_munlock(struct mm *mm, uint64_t addr, uint64_t len, bool whole);
 int mm_mlockall(struct mm *mm, int flags);
+/* Takes the lock from the mappings in the range, which begins and ends with mappings. Caller holds mmap_lock. */
+void mm_unlock_range(struct mm *mm, uint64_t start, uint64_t end);
 void mm_munlockall(struct mm *mm);
 int mm_mseal(struct mm *mm, uint64_t addr, uint64_t len, unsigned long flags, bool whole);
 int mm_remap_file_pages(struct mm *mm, uint64_t addr, uint64_t len, int prot, uint64_t pgoff, int flags);
@@ -192,6 +194,11 @@ static inline void mm_check(struct mm *mm)
 /* MAP_GROWSDOWN: v begins at addr from now on. Caller holds mmap_lock and has v locked for writing. */
 bool vma_may_grow(const struct vma *v, uint64_t addr);
 void vma_grow_down(struct mm *mm, struct vma *v, uint64_t addr);
+
+static inline unsigned mm_page_shift(const struct mm *mm)
+{
+	return (unsigned)__builtin_ctzll(mm->page_mask + 1);
+}
 
 /* In units of the space's pages. */
 static inline uint64_t mm_align_down(const struct mm *mm, uint64_t x)

@@ -564,18 +564,18 @@ static int mapped_there(struct mm *mm, struct mapping *m, struct mmap_request *r
 /* As the kernel has done it since 4.0: a mapping of its own for the range. */
 int mm_remap_file_pages(struct mm *mm, uint64_t addr, uint64_t len, int prot, uint64_t pgoff, int flags)
 {
-	struct mmap_request rq = {
-		.addr = mm_align_down(mm, addr), .len = mm_align_down(mm, len), .offset = pgoff << FL_PAGE_SHIFT, .as = NULL};
+	unsigned shift = mm_page_shift(mm);
+	struct mmap_request rq = {.addr = mm_align_down(mm, addr), .len = mm_align_down(mm, len), .offset = pgoff << shift};
 	struct mapping m = {.rq = &rq, .len = rq.len, .shared = true, .max_prot = PROT_ALL};
 	uint64_t end;
 	int err;
 
-	if (prot || __builtin_add_overflow(rq.addr, rq.len, &end) || end <= rq.addr || pgoff + (rq.len >> FL_PAGE_SHIFT) < pgoff)
+	if (prot || __builtin_add_overflow(rq.addr, rq.len, &end) || end <= rq.addr || pgoff + (rq.len >> shift) < pgoff)
 		return -EINVAL;
 	rq.flags = MAP_SHARED | MAP_FIXED | MAP_POPULATE | (flags & MAP_NONBLOCK);
 	metadata_refill();
 	err = mapped_there(mm, &m, &rq);
-	if (!err && pgoff + (rq.len >> FL_PAGE_SHIFT) > PAGE_INDEX_MAX + 1) {
+	if (!err && pgoff + (rq.len >> shift) > (PAGE_INDEX_MAX + 1) >> (shift - FL_PAGE_SHIFT)) {
 		address_space_put(m.as);
 		err = -EOVERFLOW;
 	}

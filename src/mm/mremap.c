@@ -439,6 +439,8 @@ static int change(struct mm *mm, struct remap *r, struct vma *v, uint64_t *out)
 static int remap_run(struct mm *mm, struct remap *r, struct vma *v, uint64_t *out)
 {
 	uint64_t grows = r->new_len > r->old_len ? r->new_len - r->old_len : 0;
+	uint64_t start = v->start, end = v->end;
+	bool unlocks = (r->flags & MREMAP_DONTUNMAP) && (v->flags & VM_LOCKED);
 	int err = account(mm, r, v);
 	bool charged = !err && (v->flags & (VM_LOCKED | VM_HANDED)) == VM_LOCKED;
 
@@ -461,6 +463,8 @@ static int remap_run(struct mm *mm, struct remap *r, struct vma *v, uint64_t *ou
 		filemap_uncharge_locked(grows >> FL_PAGE_SHIFT);
 	if (!err)
 		vma_merge_range(mm, *out, *out + r->new_len);
+	if (!err && unlocks) /* as on Linux, also what of the old mapping has not moved */
+		mm_unlock_range(mm, start, end);
 	vma_merge_range(mm, r->old, r->old + r->old_len);
 	return err;
 }
@@ -509,7 +513,7 @@ static int remap_locked(struct mm *mm, struct remap *r, uint64_t *out)
 	one_run = run_covers(mm, v, r->old, min_u64(r->old_len, r->new_len), &end); /* what is cut off may be anything */
 	if (!one_run && (!(r->flags & MREMAP_FIXED) || r->old_len != r->new_len))
 		return -EFAULT;
-	if ((r->flags & MREMAP_FIXED) && mm_any_sealed(mm, r->new_addr, r->new_addr + r->new_len))
+	if (one_run && (r->flags & MREMAP_FIXED) && mm_any_sealed(mm, r->new_addr, r->new_addr + r->new_len))
 		return -EPERM;
 	err = mm_convert_range(mm, r->old, r->old + max_u64(r->old_len, mm->page_mask + 1));
 	if (err)

@@ -146,9 +146,11 @@ static bool find_place(struct mm *mm, uint64_t len, int flags, uint64_t *addr)
 /* A hint is taken when nothing is there, and no stack close above. */
 static bool take_hint(struct mm *mm, uint64_t hint, uint64_t len, int flags, uint64_t *addr)
 {
-	uint64_t at = mm_align_up(mm, hint), end = flags & MAP_32BIT ? min_u64(LOW_END, mm->task_size) : mm->task_size;
+	uint64_t at = mm_align_down(mm, hint), end = flags & MAP_32BIT ? min_u64(LOW_END, mm->task_size) : mm->task_size;
 
-	if (!hint || at < max_u64(mm->limits.min_addr, mm->page_mask + 1) || len > end || at > end - len)
+	if (at) /* round_hint_to_min() of Linux */
+		at = max_u64(at, mm_align_up(mm, mm->limits.min_addr));
+	if (!at || len > end || at > end - len)
 		return false;
 	if (!gaps_is_free(&mm->soft->gaps, at, at + len) || guard_gap_below(mm, at + len))
 		return false;
@@ -278,12 +280,12 @@ static void move_entries(struct soft_mmu *s, uint64_t from, uint64_t to, uint64_
 	soft_flush(s, from, from + len);
 }
 
+/* Linux does not look at a stack above here. */
 static bool grows_in_place(struct mm *mm, const struct remap *r)
 {
 	uint64_t end = r->old + r->old_len, to = r->old + r->new_len;
 
-	return !(r->flags & REMAP_PLACED) && r->old_len && to <= mm->task_size && gaps_is_free(&mm->soft->gaps, end, to) &&
-	       !guard_gap_below(mm, to);
+	return !(r->flags & REMAP_PLACED) && r->old_len && to <= mm->task_size && gaps_is_free(&mm->soft->gaps, end, to);
 }
 
 static int new_place(struct mm *mm, const struct remap *r, uint64_t *addr)

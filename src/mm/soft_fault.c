@@ -218,6 +218,10 @@ static int unshare(struct soft_access *a, pfn_t from)
 		err = new_private(a, &to, &slot);
 	if (err)
 		return err;
+	if (to == from) { /* it was reclaimed to make room, and is in no entry any more */
+		drop_new(to, slot);
+		return -EAGAIN;
+	}
 	page_lock(from);
 	if (!still_shows(a, from)) {
 		page_unlock(from);
@@ -454,6 +458,55 @@ static bool may_expand(struct mm *mm, const struct vma *v, uint64_t addr)
 	return !(v->flags & VM_LOCKED) || mlock_limit_ok(mm, v->start - addr);
 }
 
+/* What grows is locked too, and given back with the mapping. */
+static bool charge_growth(const struct vma *v, uint64_t addr)
+{
+	return !(v->flags & VM_LOCKED) || filemap_charge_locked((v->start - addr) >> FL_PAGE_SHIFT);
+}
+
+/* The stack's lowest part is a guard, and what grows is none: a mapping of its own. Caller holds mmap_lock, v for writing. */
+static bool grow_beside(struct mm *mm, struct vma *v, uint64_t addr)
+{
+	uint64_t pages = (v->start - addr) >> FL_PAGE_SHIFT;
+	struct address_space *anon = atomic_load(&v->anon);
+	struct vma *n = vma_index_prepare(&mm->index) ? NULL : vma_alloc(mm);
+
+	if (!n)
+		return false;
+	address_space_hold(v->as);
+	n->as = v->as;
+	n->pgoff = v->pgoff - pages;
+	n->prot = v->prot;
+	n->flags = v->flags & ~(unsigned)VM_GUARD;
+	n->advice = v->advice;
+	n->wb_seen = v->wb_seen;
+	if (anon) {
+		atomic_fetch_add(&anon->anon_refs, 1);
+		n->anon_pgoff = v->anon_pgoff - pages;
+		atomic_store(&n->anon, anon);
+	}
+	write_lock(&rmap_lock);
+	vma_insert(mm, n, addr, v->start);
+	write_unlock(&rmap_lock);
+	return true;
+}
+
+static bool grow_to(struct mm *mm, struct vma *v, uint64_t addr)
+{
+	uint64_t start = v->start;
+	bool ok = true;
+
+	vma_lock_write(v);
+	if (v->flags & VM_GUARD)
+		ok = grow_beside(mm, v, addr);
+	else
+		vma_grow_down(mm, v, addr);
+	if (ok)
+		gaps_take(&mm->soft->gaps, addr, start);
+	vma_unlock_write(v);
+	return ok;
+}
+
 static bool expand_stack(struct mm *mm, uint64_t addr)
 {
 	struct vma *v;
@@ -461,13 +514,9 @@ static bool expand_stack(struct mm *mm, uint64_t addr)
 
 	mutex_lock(&mm->mmap_lock);
 	v = vma_find(&mm->index, addr);
-	ok = may_expand(mm, v, addr) && !gaps_prepare(&mm->soft->gaps, 1);
-	if (ok) {
-		vma_lock_write(v);
-		gaps_take(&mm->soft->gaps, addr, v->start);
-		vma_grow_down(mm, v, addr);
-		vma_unlock_write(v);
-	}
+	ok = may_expand(mm, v, addr) && !gaps_prepare(&mm->soft->gaps, 1) && charge_growth(v, addr);
+	if (ok)
+		ok = grow_to(mm, v, addr);
 	mutex_unlock(&mm->mmap_lock);
 	return ok;
 }
