@@ -231,7 +231,7 @@ static void measure_pairs(const char *out)
 {
 	struct plot p = {
 		.title = "mmap + munmap of one page",
-		.subtitle = "anonymous memory; medians; the kernel up to vm.max_map_count; quiet: handlers do not touch mapped memory",
+		.subtitle = "medians; the kernel up to vm.max_map_count; quiet: handlers do not touch mapped memory",
 		.x_label = "VMAs present",
 		.y_label = "mmap + munmap",
 		.y_tick = time_tick,

@@ -397,16 +397,34 @@ static int serve_page(struct vma *v, uint64_t addr, bool write)
 	return err;
 }
 
-/* All of a larger page comes, and is written to, together; what was asked for first. */
+/*
+ * All of a larger page comes, and is written to, together. What was asked for comes first, since it decides whether the access fails; and
+ * again at the end, since where memory is short the rest may have taken its place. The rest may come later as well.
+ */
+static int serve_large(struct vma *v, uint64_t at, bool write)
+{
+	uint64_t head = mm_align_down(v->mm, at);
+	int err = serve_page(v, at, write), rest = 0;
+
+	for (uint64_t p = head; !err && !rest && p < head + v->mm->page_mask; p += FL_PAGE_SIZE)
+		rest = p == at ? 0 : serve_page(v, p, write);
+	return err ? err : serve_page(v, at, write);
+}
+
+/* Where few large pages have room, each comes 4 KiB by 4 KiB: nobody sees that, and less is read for nothing. */
+static bool comes_whole(const struct mm *mm)
+{
+	uint64_t parts = (mm->page_mask + 1) >> FL_PAGE_SHIFT;
+
+	return parts > 1 && page_table_frames() / parts >= 64;
+}
+
 int soft_populate(struct vma *v, uint64_t addr, bool write)
 {
-	uint64_t head = mm_align_down(v->mm, addr), at = page_align_down(addr);
-	int err = serve_page(v, at, write);
+	uint64_t at = page_align_down(addr);
 
 	report_add(&v->as->report->faults, v->as->zero);
-	for (uint64_t p = head; !err && p < head + v->mm->page_mask; p += FL_PAGE_SIZE)
-		err = p == at ? 0 : serve_page(v, p, write);
-	return err;
+	return comes_whole(v->mm) ? serve_large(v, at, write) : serve_page(v, at, write);
 }
 
 /* ---- What the access may do ---- */
