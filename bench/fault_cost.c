@@ -75,8 +75,8 @@ static void measure(const char *name, const char *map, const uint32_t *order, si
 	}
 	total = now_ns() - total;
 	qsort(ns, n, sizeof *ns, by_value);
-	printf("%-28s median %6u  p90 %6u  p99 %7u  p99.9 %7u  mean %6llu ns\n", name, ns[n / 2], ns[n * 9 / 10], ns[n * 99 / 100], ns[n * 999 / 1000],
-	       (unsigned long long)(total / n));
+	printf("%-28s median %6u  p90 %6u  p99 %7u  p99.9 %7u  mean %6llu ns\n", name, ns[n / 2], ns[n * 9 / 10], ns[n * 99 / 100],
+	       ns[n * 999 / 1000], (unsigned long long)(total / n));
 	free(ns);
 }
 
@@ -97,8 +97,9 @@ static void on_bare_fault(int sig, siginfo_t *info, void *context)
 
 static void measure_bare(int fd, size_t bytes, const uint32_t *order, size_t n)
 {
-	struct uffdio_api api = {.api = UFFD_API, .features = UFFD_FEATURE_SIGBUS | UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM |
-								 UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM};
+	struct uffdio_api api = {.api = UFFD_API,
+				 .features = UFFD_FEATURE_SIGBUS | UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM |
+					     UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM};
 	struct uffdio_register reg = {.mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR | UFFDIO_REGISTER_MODE_WP};
 	struct sigaction act = {.sa_sigaction = on_bare_fault, .sa_flags = SA_SIGINFO}, old;
 	int memfd = (int)syscall(SYS_memfd_create, "bare", 0);

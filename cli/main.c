@@ -20,12 +20,9 @@ static const struct command {
 	char *full_name; /* argv[0] of the subcommand: what its messages start with */
 	int (*main)(int argc, char **argv);
 } commands[] = {
-	{"run", NULL, "faultline run", run_main},
-	{"doctor", NULL, "faultline doctor", doctor_main},
-	{"walk", NULL, "faultline walk", walk_main},
-	{"help", "--help", "faultline help", help_main},
-	{"help", "-h", "faultline help", help_main},
-	{"version", "--version", "faultline version", version_main},
+	{"run", NULL, "faultline run", run_main},    {"doctor", NULL, "faultline doctor", doctor_main},
+	{"walk", NULL, "faultline walk", walk_main}, {"help", "--help", "faultline help", help_main},
+	{"help", "-h", "faultline help", help_main}, {"version", "--version", "faultline version", version_main},
 };
 
 static const char help[] = "Usage: faultline run [OPTION...] [--] PROGRAM [ARG...]\n"

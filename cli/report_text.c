@@ -201,7 +201,9 @@ void report_text(FILE *out, const struct run_report *r)
 	} else if (r->nprocesses) {
 		fputs("faultline: no file was mapped through Faultline\n", out);
 	} else if (!r->unreadable) {
-		fputs("faultline: nothing was served: no process mapped a file that is not left to the kernel (small files are: --min-map)\n", out);
+		fputs("faultline: nothing was served: no process mapped a file that is not left to the kernel (small files are: "
+		      "--min-map)\n",
+		      out);
 	}
 	print_notes(out, r);
 	if (r->unreadable)

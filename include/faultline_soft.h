@@ -39,7 +39,8 @@ struct fl_soft_options {
 	uint64_t seed;            /* of the random part of the layout; 0: there is none. The same seed, the same addresses */
 	uint64_t stack_limit;     /* bytes that a mapping with MAP_GROWSDOWN can grow to, as RLIMIT_STACK; 0: 8 MiB */
 	uint64_t stack_guard_gap; /* bytes kept free below such a mapping; 0: 256 pages, as Linux */
-	uint64_t brk;             /* where the heap begins, less a random part of up to 32 MiB with a seed; 0: at the first page above mmap_min_addr, and 4 MiB at least */
+	uint64_t
+		brk; /* where the heap begins, less a random part of up to 32 MiB with a seed; 0: at the first page above mmap_min_addr, and 4 MiB at least */
 };
 
 /*
@@ -92,8 +93,8 @@ struct fl_fault {
 #define FL_TLB_PAGE (~(uint64_t)4095)
 
 struct fl_tlb_entry {
-	uint64_t tag[3];  /* by enum fl_access: the page that may be accessed so, or all ones */
-	uint64_t addend;  /* host address - guest address */
+	uint64_t tag[3]; /* by enum fl_access: the page that may be accessed so, or all ones */
+	uint64_t addend; /* host address - guest address */
 };
 
 typedef struct fl_cpu {
@@ -148,29 +149,29 @@ static inline void fl_tlb_end(fl_cpu *cpu)
  * Typed loads and stores, any alignment. 0, or -1 with errno EFAULT and cpu->fault. While `active` is set nothing but the guest's
  * memory is touched, hence the local copies: *value may be memory that Faultline maps, and fault.
  */
-#define FL_TYPED_ACCESS(name, type)                                                     \
-	static inline int fl_load##name(fl_cpu *cpu, uint64_t addr, type *value)        \
-	{                                                                               \
-		void *host;                                                             \
-		int hit = fl_tlb_begin(cpu, addr, sizeof(type), FL_ACCESS_READ, &host); \
-		type v = 0;                                                             \
-                                                                                        \
-		if (__builtin_expect(hit, 1))                                           \
-			__builtin_memcpy(&v, host, sizeof v);                           \
-		fl_tlb_end(cpu);                                                        \
-		if (__builtin_expect(!hit, 0))                                          \
-			return fl_cpu_read(cpu, addr, value, sizeof v);                 \
-		*value = v;                                                             \
-		return 0;                                                               \
-	}                                                                               \
-	static inline int fl_store##name(fl_cpu *cpu, uint64_t addr, type value)        \
-	{                                                                               \
-		void *host;                                                             \
-		int hit = fl_tlb_begin(cpu, addr, sizeof value, FL_ACCESS_WRITE, &host); \
-                                                                                        \
-		if (__builtin_expect(hit, 1))                                           \
-			__builtin_memcpy(host, &value, sizeof value);                   \
-		fl_tlb_end(cpu);                                                        \
+#define FL_TYPED_ACCESS(name, type)                                                                  \
+	static inline int fl_load##name(fl_cpu *cpu, uint64_t addr, type *value)                     \
+	{                                                                                            \
+		void *host;                                                                          \
+		int hit = fl_tlb_begin(cpu, addr, sizeof(type), FL_ACCESS_READ, &host);              \
+		type v = 0;                                                                          \
+                                                                                                     \
+		if (__builtin_expect(hit, 1))                                                        \
+			__builtin_memcpy(&v, host, sizeof v);                                        \
+		fl_tlb_end(cpu);                                                                     \
+		if (__builtin_expect(!hit, 0))                                                       \
+			return fl_cpu_read(cpu, addr, value, sizeof v);                              \
+		*value = v;                                                                          \
+		return 0;                                                                            \
+	}                                                                                            \
+	static inline int fl_store##name(fl_cpu *cpu, uint64_t addr, type value)                     \
+	{                                                                                            \
+		void *host;                                                                          \
+		int hit = fl_tlb_begin(cpu, addr, sizeof value, FL_ACCESS_WRITE, &host);             \
+                                                                                                     \
+		if (__builtin_expect(hit, 1))                                                        \
+			__builtin_memcpy(host, &value, sizeof value);                                \
+		fl_tlb_end(cpu);                                                                     \
 		return __builtin_expect(hit, 1) ? 0 : fl_cpu_write(cpu, addr, &value, sizeof value); \
 	}
 
@@ -183,22 +184,21 @@ FL_TYPED_ACCESS(64, uint64_t)
  * Atomically stores `desired` when *expected is there; *expected then holds what was there. 1: stored, 0: not, -1 with errno EFAULT
  * and cpu->fault, or EINVAL (not aligned).
  */
-#define FL_TYPED_CAS(name, type)                                                                        \
-	static inline int fl_cas##name(fl_cpu *cpu, uint64_t addr, type *expected, type desired)        \
-	{                                                                                               \
-		void *host;                                                                             \
-		type was = *expected;                                                                   \
-		int hit = fl_tlb_begin(cpu, addr, sizeof was, FL_ACCESS_WRITE, &host), done = 0;        \
-                                                                                                        \
-		hit = hit && !(addr % sizeof was);                                                      \
-		if (__builtin_expect(hit, 1))                                                           \
-			done = __atomic_compare_exchange_n((type *)host, &was, desired, 0, __ATOMIC_SEQ_CST, \
-							   __ATOMIC_SEQ_CST);                           \
-		fl_tlb_end(cpu);                                                                        \
-		if (__builtin_expect(!hit, 0))                                                          \
-			return fl_cpu_cas(cpu, addr, expected, &desired, sizeof desired);               \
-		*expected = was;                                                                        \
-		return done;                                                                            \
+#define FL_TYPED_CAS(name, type)                                                                                                \
+	static inline int fl_cas##name(fl_cpu *cpu, uint64_t addr, type *expected, type desired)                                \
+	{                                                                                                                       \
+		void *host;                                                                                                     \
+		type was = *expected;                                                                                           \
+		int hit = fl_tlb_begin(cpu, addr, sizeof was, FL_ACCESS_WRITE, &host), done = 0;                                \
+                                                                                                                                \
+		hit = hit && !(addr % sizeof was);                                                                              \
+		if (__builtin_expect(hit, 1))                                                                                   \
+			done = __atomic_compare_exchange_n((type *)host, &was, desired, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST); \
+		fl_tlb_end(cpu);                                                                                                \
+		if (__builtin_expect(!hit, 0))                                                                                  \
+			return fl_cpu_cas(cpu, addr, expected, &desired, sizeof desired);                                       \
+		*expected = was;                                                                                                \
+		return done;                                                                                                    \
 	}
 
 FL_TYPED_CAS(32, uint32_t)
@@ -227,9 +227,9 @@ int fl_space_release(fl_space *space, void *host);
 
 /* A level of the page tables, from the top. */
 struct fl_walk_entry {
-	unsigned level;  /* 5 PGD (with five levels), 4 PGD or P4D, 3 PUD, 2 PMD, 1 PTE */
-	unsigned index;  /* in its table */
-	uint64_t entry;  /* as it stands in the table, see FL_PTE_ */
+	unsigned level; /* 5 PGD (with five levels), 4 PGD or P4D, 3 PUD, 2 PMD, 1 PTE */
+	unsigned index; /* in its table */
+	uint64_t entry; /* as it stands in the table, see FL_PTE_ */
 };
 
 /* Bits of an entry. Bits 12 to 51 are the number of a table, or of the host's page that holds the bytes. */

@@ -28,7 +28,7 @@ struct fl_mapping {
  * with no lock held.) `arg` is that of fl_store_create().
  */
 struct fl_store_ops {
-	size_t size; /* sizeof(struct fl_store_ops); fields may be added at the end */
+	size_t size;      /* sizeof(struct fl_store_ops); fields may be added at the end */
 	const char *name; /* shown in brackets by fl_space_maps(); must stay */
 	/* Bytes read, fewer than len only at the end. off is a multiple of 4096. Needed unless there is fault. */
 	ssize_t (*read)(void *arg, void *buf, size_t len, uint64_t off);

@@ -243,7 +243,8 @@ FL_EXPORT int fl_cpu_write(fl_cpu *cpu, uint64_t addr, const void *buf, size_t s
 
 	if (likely(is_word(addr, size)))
 		return write_word(c, addr, buf, size);
-	return size <= 8 && (addr & FL_PAGE_MASK) > FL_PAGE_SIZE - size ? write_across(c, addr, buf, size) : write_bytes(c, addr, buf, size);
+	return size <= 8 && (addr & FL_PAGE_MASK) > FL_PAGE_SIZE - size ? write_across(c, addr, buf, size)
+									: write_bytes(c, addr, buf, size);
 }
 
 FL_EXPORT int fl_cpu_cas(fl_cpu *cpu, uint64_t addr, void *expected, const void *desired, size_t size)
@@ -265,7 +266,8 @@ FL_EXPORT int fl_cpu_cas(fl_cpu *cpu, uint64_t addr, void *expected, const void 
 	if (size == 8)
 		done = __atomic_compare_exchange_n((uint64_t *)host, &was, want, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 	else
-		done = __atomic_compare_exchange_n((uint32_t *)host, (uint32_t *)&was, (uint32_t)want, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+		done = __atomic_compare_exchange_n((uint32_t *)host, (uint32_t *)&was, (uint32_t)want, 0, __ATOMIC_SEQ_CST,
+						   __ATOMIC_SEQ_CST);
 	soft_cpu_leave(c);
 	memcpy(expected, &was, size);
 	return done;

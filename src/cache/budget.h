@@ -40,8 +40,8 @@ void budget_release_metadata(uint64_t pages);
 bool budget_metadata_low(void);
 uint64_t budget_spare(void);
 uint64_t budget_metadata(void); /* charged now */
-void budget_add_spare(void); /* one page that the caller has reserved */
-void budget_drop_spare(void); /* what is more than METADATA_SPARE */
+void budget_add_spare(void);    /* one page that the caller has reserved */
+void budget_drop_spare(void);   /* what is more than METADATA_SPARE */
 
 uint64_t budget_limit(void); /* pages */
 uint64_t budget_used(void);

@@ -205,7 +205,8 @@ static void truncate_soft(struct address_space *as, uint64_t end)
 			uint64_t first = max_u64(end, r->pgoff), last = r->pgoff + r->pages;
 
 			if (first < last)
-				ram_take(soft_of(r->mmu), r->addr + ((first - r->pgoff) << FL_PAGE_SHIFT), r->addr + (r->pages << FL_PAGE_SHIFT), &t);
+				ram_take(soft_of(r->mmu), r->addr + ((first - r->pgoff) << FL_PAGE_SHIFT),
+					 r->addr + (r->pages << FL_PAGE_SHIFT), &t);
 		}
 		read_unlock(&rmap_lock);
 		ram_put_taken(&t);

@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <time.h>
 
-#include "cache/budget.h"
 #include "arch.h"
+#include "cache/budget.h"
 #include "cache/filemap.h"
 #include "madvise.h"
 #include "util/compiler.h"

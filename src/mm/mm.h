@@ -71,7 +71,7 @@ struct mmap_request {
 	int prot, flags, fd;
 	struct address_space *as; /* the object in place of a descriptor: of a store; else NULL */
 	int max_prot;             /* with `as`: what mprotect may ever give */
-	bool foreign; /* MAP_FIXED takes the range over from us for a mapping that is not ours: offset, fd for the kernel */
+	bool foreign;             /* MAP_FIXED takes the range over from us for a mapping that is not ours: offset, fd for the kernel */
 };
 
 int mm_mmap(struct mm *mm, const struct mmap_request *rq, uint64_t *out);

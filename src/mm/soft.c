@@ -33,7 +33,7 @@
 #define STACK_GUARD_PAGES 256
 #define BRK_START (4UL << 20)
 #define BRK_RANDOM (32UL << 20)
-#define WINDOW_BITS 47 /* with five levels, addresses above are given only to who asks for them (Linux, 5-level paging) */
+#define WINDOW_BITS 47         /* with five levels, addresses above are given only to who asks for them (Linux, 5-level paging) */
 #define LOW_START 0x40000000UL /* MAP_32BIT */
 #define LOW_END 0x80000000UL
 
@@ -168,7 +168,8 @@ static bool find_high(struct mm *mm, uint64_t hint, uint64_t len, uint64_t *addr
 
 static int get_unmapped_area(struct mm *mm, uint64_t hint, uint64_t len, int flags, uint64_t *addr)
 {
-	if (take_hint(mm, hint, len, flags, addr) || (!(flags & MAP_32BIT) && find_high(mm, hint, len, addr)) || find_place(mm, len, flags, addr))
+	if (take_hint(mm, hint, len, flags, addr) || (!(flags & MAP_32BIT) && find_high(mm, hint, len, addr)) ||
+	    find_place(mm, len, flags, addr))
 		return 0;
 	return -ENOMEM;
 }
@@ -406,7 +407,8 @@ static bool is_alone(pfn_t pfn)
 	bool alone;
 
 	page_lock(pfn);
-	alone = page_state_of(page_word(pfn)) != PAGE_ABSENT && page_key(pfn).as == slots_object()->id && slot_refs(page_key(pfn).index) == 1;
+	alone = page_state_of(page_word(pfn)) != PAGE_ABSENT && page_key(pfn).as == slots_object()->id &&
+		slot_refs(page_key(pfn).index) == 1;
 	page_unlock(pfn);
 	return alone;
 }

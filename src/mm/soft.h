@@ -21,11 +21,11 @@ struct soft_config {
 struct soft_space {
 	struct mm mm;
 	struct soft_mmu mmu;
-	struct soft_config config;        /* constant */
-	struct gaps gaps;                 /* mmap_lock */
-	uint64_t mmap_base, legacy_base;  /* constant: from where down, and up, places are looked for */
-	uint64_t brk_start, brk;          /* mmap_lock; the start is constant */
-	struct soft_space *next, **link;  /* all of them: soft_lock */
+	struct soft_config config;       /* constant */
+	struct gaps gaps;                /* mmap_lock */
+	uint64_t mmap_base, legacy_base; /* constant: from where down, and up, places are looked for */
+	uint64_t brk_start, brk;         /* mmap_lock; the start is constant */
+	struct soft_space *next, **link; /* all of them: soft_lock */
 };
 
 static inline struct soft_space *soft_space_of(struct mm *mm)

@@ -56,7 +56,6 @@ void soft_walk(struct mm *mm, uint64_t addr, struct fl_walk *w)
 	mutex_unlock(&mm->mmap_lock);
 }
 
-
 bool soft_next_entry(struct mm *mm, uint64_t *addr, uint64_t end)
 {
 	bool found = false;

@@ -77,7 +77,7 @@ struct vma_top {
 struct vma_index {
 	_Atomic uint32_t seq; /* odd while it changes */
 	_Atomic uint32_t nchunks;
-	struct vma_top *top; /* reserved address space; entries [0, nchunks) are in use */
+	struct vma_top *top;     /* reserved address space; entries [0, nchunks) are in use */
 	_Atomic uint64_t count;  /* of VMAs; changes under mmap_lock */
 	uint64_t top_paid;       /* pages of `top` taken from the budget */
 	struct vma_chunk *spare; /* set aside by vma_index_prepare() */

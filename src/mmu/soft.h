@@ -60,11 +60,11 @@ struct soft_cpu;
 
 struct soft_mmu {
 	struct mmu mmu;
-	unsigned levels, address_bits;  /* constant */
-	uint32_t root;                  /* constant: number of the top table */
-	_Atomic uint64_t tables;        /* in use, the root included */
-	struct mutex cpus_lock;         /* leaf */
-	struct soft_cpu *_Atomic cpus;  /* changes under cpus_lock */
+	unsigned levels, address_bits; /* constant */
+	uint32_t root;                 /* constant: number of the top table */
+	_Atomic uint64_t tables;       /* in use, the root included */
+	struct mutex cpus_lock;        /* leaf */
+	struct soft_cpu *_Atomic cpus; /* changes under cpus_lock */
 };
 
 /* A cpu and what of it is ours. */
@@ -75,10 +75,10 @@ struct soft_cpu {
 	 * tables, after it did. So what is taken out is in no TLB after, and a table can be freed.
 	 */
 	_Atomic uint32_t walking;
-	const void *thread; /* whose it is: the address of something of that thread's */
+	const void *thread;    /* whose it is: the address of something of that thread's */
 	struct soft_cpu *mine; /* the next of the same thread */
-	struct soft_mmu *mmu; /* NULL when the space is gone */
-	void *space;          /* of mm; NULL the same */
+	struct soft_mmu *mmu;  /* NULL when the space is gone */
+	void *space;           /* of mm; NULL the same */
 	struct soft_cpu *next; /* cpus_lock */
 	int (*on_fault)(struct fl_cpu *cpu, const struct fl_fault *fault, void *arg);
 	void *arg;

@@ -21,11 +21,11 @@ static struct {
 	struct mutex lock;
 	char *memory;
 	uint64_t max;
-	uint32_t high;       /* lock: numbers from here on were never used; 0 is none */
-	uint32_t clean;      /* lock: first free table with memory, linked by its first entry; all of it else 0 */
-	uint32_t nclean;     /* lock */
-	uint32_t empty;      /* lock: first free number without memory, linked through `links` */
-	uint32_t *links;     /* lock */
+	uint32_t high;   /* lock: numbers from here on were never used; 0 is none */
+	uint32_t clean;  /* lock: first free table with memory, linked by its first entry; all of it else 0 */
+	uint32_t nclean; /* lock */
+	uint32_t empty;  /* lock: first free number without memory, linked through `links` */
+	uint32_t *links; /* lock */
 	bool (*charge)(uint64_t pages);
 	void (*release)(uint64_t pages);
 	_Atomic uint64_t count;

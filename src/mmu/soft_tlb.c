@@ -144,7 +144,8 @@ static void fill(struct soft_cpu *c, uint64_t addr, pte_t e)
 
 	__atomic_store_n(&t->addend, (uintptr_t)pte_page(e) - page, __ATOMIC_RELAXED);
 	__atomic_store_n(&t->tag[FL_ACCESS_READ], page, __ATOMIC_RELAXED);
-	__atomic_store_n(&t->tag[FL_ACCESS_WRITE], pte_allows(e, FL_ACCESS_WRITE) && (e & FL_PTE_DIRTY) ? page : UINT64_MAX, __ATOMIC_RELAXED);
+	__atomic_store_n(&t->tag[FL_ACCESS_WRITE], pte_allows(e, FL_ACCESS_WRITE) && (e & FL_PTE_DIRTY) ? page : UINT64_MAX,
+			 __ATOMIC_RELAXED);
 	__atomic_store_n(&t->tag[FL_ACCESS_EXEC], pte_allows(e, FL_ACCESS_EXEC) ? page : UINT64_MAX, __ATOMIC_RELAXED);
 }
 

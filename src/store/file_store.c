@@ -27,11 +27,11 @@
 struct file_store {
 	struct store store;
 	struct arena *arena;
-	int fd;                /* buffered; read-only until widened */
-	_Atomic int wfd;       /* buffered and writable, -1: none; may equal fd */
-	_Atomic int direct_fd; /* O_DIRECT, for reading; -1: none */
-	_Atomic int direct_wfd; /* O_DIRECT, for writing; -1: none; may equal direct_fd */
-	_Atomic bool direct_off; /* the file system refused after all */
+	int fd;                    /* buffered; read-only until widened */
+	_Atomic int wfd;           /* buffered and writable, -1: none; may equal fd */
+	_Atomic int direct_fd;     /* O_DIRECT, for reading; -1: none */
+	_Atomic int direct_wfd;    /* O_DIRECT, for writing; -1: none; may equal direct_fd */
+	_Atomic bool direct_off;   /* the file system refused after all */
 	_Atomic bool plain_writes; /* the kernel has no RWF_NOAPPEND, and wfd needs none */
 };
 

@@ -25,20 +25,20 @@ struct report_file {
 	_Atomic uint32_t used;
 	uint32_t reserved_flags;
 	uint64_t dev, ino;
-	_Atomic uint64_t mapped_bytes;  /* now */
-	_Atomic uint64_t mapped_peak;   /* the most at a time */
-	_Atomic uint64_t mappings;      /* mmap calls, in all */
-	_Atomic uint64_t pages;         /* in memory now, private copies included */
+	_Atomic uint64_t mapped_bytes; /* now */
+	_Atomic uint64_t mapped_peak;  /* the most at a time */
+	_Atomic uint64_t mappings;     /* mmap calls, in all */
+	_Atomic uint64_t pages;        /* in memory now, private copies included */
 	_Atomic uint64_t pages_peak;
-	_Atomic uint64_t faults;        /* served */
-	_Atomic uint64_t faults_hit;    /* of those: the page was in memory */
-	_Atomic uint64_t faults_write;  /* of those hits: only write permission was missing */
-	_Atomic uint64_t fault_ns;      /* time spent in faults */
+	_Atomic uint64_t faults;       /* served */
+	_Atomic uint64_t faults_hit;   /* of those: the page was in memory */
+	_Atomic uint64_t faults_write; /* of those hits: only write permission was missing */
+	_Atomic uint64_t fault_ns;     /* time spent in faults */
 	_Atomic uint64_t reads, read_bytes;
 	_Atomic uint64_t writes, written_bytes;
-	_Atomic uint64_t read_ahead;    /* pages */
-	_Atomic uint64_t evictions;     /* pages */
-	_Atomic uint64_t writebacks;    /* pages */
+	_Atomic uint64_t read_ahead;              /* pages */
+	_Atomic uint64_t evictions;               /* pages */
+	_Atomic uint64_t writebacks;              /* pages */
 	_Atomic uint64_t swapped_out, swapped_in; /* private pages */
 	_Atomic uint64_t read_errors, write_errors;
 	uint64_t reserved[5];
@@ -57,7 +57,7 @@ enum { REPORT_RUNNING = 1, REPORT_ENDED = 2 };
 struct report {
 	uint64_t magic;
 	uint32_t version, pid;
-	_Atomic uint32_t state;  /* REPORT_RUNNING until the process has written back and ends */
+	_Atomic uint32_t state; /* REPORT_RUNNING until the process has written back and ends */
 	uint32_t parent;
 	uint64_t budget_bytes;
 	_Atomic uint64_t used_bytes; /* at the end */

@@ -60,22 +60,22 @@ __attribute__((unused)) static void access_write(char *p)
 }
 
 /* The access raises this signal with this code at this address, and nothing else. */
-#define assert_signal(sig, code, addr, access)                                                                         \
-	do {                                                                                                           \
-		caught_signal = 0;                                                                                     \
-		if (sigsetjmp(access_failed, 1) == 0)                                                                  \
-			access(addr);                                                                                  \
-		assert_int_equal(caught_signal, sig);                                                                  \
-		assert_int_equal(caught_code, code);                                                                   \
-		assert_ptr_equal(caught_address, addr);                                                                \
+#define assert_signal(sig, code, addr, access)          \
+	do {                                            \
+		caught_signal = 0;                      \
+		if (sigsetjmp(access_failed, 1) == 0)   \
+			access(addr);                   \
+		assert_int_equal(caught_signal, sig);   \
+		assert_int_equal(caught_code, code);    \
+		assert_ptr_equal(caught_address, addr); \
 	} while (0)
 
 /* `failed` is -1 or a true comparison with MAP_FAILED. */
-#define assert_fails(failed, error)                                                                                    \
-	do {                                                                                                           \
-		errno = 0;                                                                                             \
-		assert_true(failed);                                                                                   \
-		assert_int_equal(errno, error);                                                                        \
+#define assert_fails(failed, error)             \
+	do {                                    \
+		errno = 0;                      \
+		assert_true(failed);            \
+		assert_int_equal(errno, error); \
 	} while (0)
 
 static void fill(int fd)
@@ -136,17 +136,20 @@ static inline void teardown(void **state)
 }
 
 /* Defines run_NAME(), the test with its set-up. */
-#define TEST(name)                                                                                                     \
-	static void name(void **state);                                                                                \
-	static void run_##name(void **state)                                                                           \
-	{                                                                                                              \
-		setup(state);                                                                                          \
-		name(state);                                                                                           \
-		teardown(state);                                                                                       \
-	}                                                                                                              \
+#define TEST(name)                           \
+	static void name(void **state);      \
+	static void run_##name(void **state) \
+	{                                    \
+		setup(state);                \
+		name(state);                 \
+		teardown(state);             \
+	}                                    \
 	static void name(void **state)
 
-#define RUN(name) {#name, run_##name, NULL, NULL, NULL}
+#define RUN(name)                                   \
+	{                                           \
+#name, run_##name, NULL, NULL, NULL \
+	}
 
 __attribute__((unused)) static uint64_t *map_file(struct fixture *f, int prot, int flags)
 {

@@ -552,8 +552,8 @@ TEST(a_space_that_is_full_says_so_and_has_room_again_after_munmap)
 
 TEST(limits_are_those_of_the_options)
 {
-	struct fl_space_options l = {.size = sizeof l, .map_count = 4, .address_space_limit = 1 * MIB, .memlock_limit = 64 << 10,
-				     .mmap_min_addr = 0x20000};
+	struct fl_space_options l = {
+		.size = sizeof l, .map_count = 4, .address_space_limit = 1 * MIB, .memlock_limit = 64 << 10, .mmap_min_addr = 0x20000};
 	struct fl_soft_options o = {.size = sizeof o, .limits = &l};
 	fl_space *s = new_space(&o);
 	uint64_t p = map_at(s, 0x100000, 16 * PAGE, RW, ANON);
@@ -1508,7 +1508,8 @@ TEST(dontneed_forgets_private_pages_and_keeps_those_of_files)
 	struct fixture *f = *state;
 	fl_space *s = new_space(NULL);
 	fl_cpu *c = new_cpu(s);
-	uint64_t p = map_anon(s, 10), q = map_fd(s, f->fd, 10 * PAGE, RW, MAP_PRIVATE, 0), r = map_fd(s, f->fd, 10 * PAGE, RW, MAP_SHARED, 0);
+	uint64_t p = map_anon(s, 10), q = map_fd(s, f->fd, 10 * PAGE, RW, MAP_PRIVATE, 0),
+		 r = map_fd(s, f->fd, 10 * PAGE, RW, MAP_SHARED, 0);
 
 	fill_words(c, p, 1, 10);
 	store(c, q, 5);
@@ -1671,7 +1672,8 @@ TEST(what_is_written_by_a_translated_address_is_not_lost)
 	struct fixture *f = *state;
 	fl_space *s = new_space(NULL);
 	uint64_t p = map_fd(s, f->fd, MIB, RW, MAP_SHARED, 0), q = map_anon(s, 1), big = map_anon(s, 2000);
-	uint64_t *file = fl_space_translate(s, p, FL_ACCESS_WRITE, NULL, NULL), *anon = fl_space_translate(s, q, FL_ACCESS_WRITE, NULL, NULL);
+	uint64_t *file = fl_space_translate(s, p, FL_ACCESS_WRITE, NULL, NULL),
+		 *anon = fl_space_translate(s, q, FL_ACCESS_WRITE, NULL, NULL);
 
 	*file = *anon = 1;
 	assert_int_equal(fl_space_msync(s, (void *)p, MIB, MS_SYNC), 0);
@@ -1967,7 +1969,7 @@ TEST(several_cpus_of_one_thread_agree)
 struct device {
 	char *memory; /* fault: what is shown */
 	uint64_t bytes;
-	int error;    /* of every call, when set */
+	int error; /* of every call, when set */
 	int reads, writes, syncs, closed, max_prot;
 	uint64_t word[1024]; /* first word of each page, as read and written */
 };
@@ -2034,12 +2036,21 @@ static void device_close(void *arg)
 	((struct device *)arg)->closed++;
 }
 
-static const struct fl_store_ops block_ops = {.size = sizeof block_ops, .name = "block", .read = device_read, .write = device_write,
-					      .length = device_length, .sync = device_sync, .close = device_close};
-static const struct fl_store_ops rom_ops = {.size = sizeof rom_ops, .name = "rom", .read = device_read, .length = device_length,
-					    .close = device_close};
-static const struct fl_store_ops mmio_ops = {.size = sizeof mmio_ops, .name = "mmio", .length = device_length, .fault = device_fault,
-					     .mmap = device_mmap, .close = device_close};
+static const struct fl_store_ops block_ops = {.size = sizeof block_ops,
+					      .name = "block",
+					      .read = device_read,
+					      .write = device_write,
+					      .length = device_length,
+					      .sync = device_sync,
+					      .close = device_close};
+static const struct fl_store_ops rom_ops = {
+	.size = sizeof rom_ops, .name = "rom", .read = device_read, .length = device_length, .close = device_close};
+static const struct fl_store_ops mmio_ops = {.size = sizeof mmio_ops,
+					     .name = "mmio",
+					     .length = device_length,
+					     .fault = device_fault,
+					     .mmap = device_mmap,
+					     .close = device_close};
 
 TEST(a_store_is_read_cached_and_written_back)
 {
@@ -2432,8 +2443,8 @@ TEST(a_child_of_fork_has_no_soft_spaces_and_may_make_new_ones)
 		fl_space *mine = fl_space_create_soft(NULL);
 		uint64_t at = mine ? try_map(mine, 0, 10 * PAGE, RW, ANON, -1, 0) : 0, v = 7, w = 0;
 
-		_exit(!(mine && at == p && fl_space_write(mine, at, &v, 8, NULL) == 8 && fl_space_read(mine, at, &w, 8, NULL) == 8 && w == 7 &&
-			!fl_space_destroy(mine)));
+		_exit(!(mine && at == p && fl_space_write(mine, at, &v, 8, NULL) == 8 && fl_space_read(mine, at, &w, 8, NULL) == 8 &&
+			w == 7 && !fl_space_destroy(mine)));
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);

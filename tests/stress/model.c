@@ -68,8 +68,8 @@ static void die(const char *what, uint64_t page, unsigned slot, uint64_t value)
 {
 	uint64_t v = value ^ 0xa5a5a5a500000000ull;
 
-	fprintf(stderr, "stress: %s: page %llu slot %u: found %016llx (page %llu, counter %u), model %u\n", what, (unsigned long long)page, slot,
-		(unsigned long long)value, (unsigned long long)((v >> 32) / SLOTS), (uint32_t)v, model[page * SLOTS + slot]);
+	fprintf(stderr, "stress: %s: page %llu slot %u: found %016llx (page %llu, counter %u), model %u\n", what, (unsigned long long)page,
+		slot, (unsigned long long)value, (unsigned long long)((v >> 32) / SLOTS), (uint32_t)v, model[page * SLOTS + slot]);
 	abort();
 }
 
@@ -257,7 +257,8 @@ int main(void)
 	w = calloc((size_t)nthreads, sizeof *w);
 	make_file("faultline-stress.tmp");
 	start();
-	printf("stress: seed %u, %d threads, %llu pages, budget %llu, %u s\n", seed, nthreads, (unsigned long long)pages, (unsigned long long)budget, seconds);
+	printf("stress: seed %u, %d threads, %llu pages, budget %llu, %u s\n", seed, nthreads, (unsigned long long)pages,
+	       (unsigned long long)budget, seconds);
 	for (int i = 0; i < nthreads; i++) {
 		w[i].id = i;
 		w[i].seed = seed * 1000003ull + (uint64_t)i * 7919 + 1;
@@ -271,8 +272,8 @@ int main(void)
 	if (fl_munmap((void *)shared_map, pages * PAGE) || fl_exit())
 		die("the end", 0, 0, (uint64_t)errno);
 	check_file();
-	printf("stress: %llu operations, %llu faults, %llu evictions, %llu write-backs, peak %llu of %llu\n", (unsigned long long)operations,
-	       (unsigned long long)st.faults, (unsigned long long)st.evictions, (unsigned long long)st.writebacks, (unsigned long long)st.peak_bytes,
-	       (unsigned long long)st.budget_bytes);
+	printf("stress: %llu operations, %llu faults, %llu evictions, %llu write-backs, peak %llu of %llu\n",
+	       (unsigned long long)operations, (unsigned long long)st.faults, (unsigned long long)st.evictions,
+	       (unsigned long long)st.writebacks, (unsigned long long)st.peak_bytes, (unsigned long long)st.budget_bytes);
 	return st.peak_bytes > st.budget_bytes;
 }

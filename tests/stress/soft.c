@@ -103,8 +103,10 @@ static uint64_t rnd(struct worker *w)
 
 static void die(const struct worker *w, const char *what, uint64_t addr, uint64_t found, uint64_t expected)
 {
-	fprintf(stderr, "soft stress: thread %u in space %u: %s at %lx: found %016lx, expected %016lx (errno %d; fault: signal %d code %d at %lx)\n", w->id,
-		w->in, what, addr, found, expected, errno, w->cpu ? w->cpu->fault.signal : -1, w->cpu ? w->cpu->fault.code : 0,
+	fprintf(stderr,
+		"soft stress: thread %u in space %u: %s at %lx: found %016lx, expected %016lx (errno %d; fault: signal %d code %d at "
+		"%lx)\n",
+		w->id, w->in, what, addr, found, expected, errno, w->cpu ? w->cpu->fault.signal : -1, w->cpu ? w->cpu->fault.code : 0,
 		w->cpu ? w->cpu->fault.address : 0);
 	abort();
 }
@@ -271,13 +273,13 @@ static bool all_mapped(struct worker *w, const struct range *r)
 }
 
 /* What wants memory that is not there for a moment is called again. */
-#define INSIST(w, call, what, addr)                                             \
-	do {                                                                    \
-		for (errno = 0; !(call);) {                                     \
-			if (errno != ENOMEM && errno != EAGAIN)                 \
-				die(w, what, addr, 0, 0);                       \
-			atomic_fetch_add(&no_memory, 1);                        \
-		}                                                               \
+#define INSIST(w, call, what, addr)                             \
+	do {                                                    \
+		for (errno = 0; !(call);) {                     \
+			if (errno != ENOMEM && errno != EAGAIN) \
+				die(w, what, addr, 0, 0);       \
+			atomic_fetch_add(&no_memory, 1);        \
+		}                                               \
 	} while (0)
 
 static void own_map(struct worker *w)
@@ -518,7 +520,8 @@ static void stays(struct worker *w, fl_space *s, uint64_t base, const char *what
 
 static void map_target(struct worker *w, int prot)
 {
-	INSIST(w, fl_space_mmap(space[w->in], (void *)TARGET, TARGET_PAGES * PAGE, prot, ANON | MAP_FIXED, -1, 0) != MAP_FAILED, "mmap", TARGET);
+	INSIST(w, fl_space_mmap(space[w->in], (void *)TARGET, TARGET_PAGES * PAGE, prot, ANON | MAP_FIXED, -1, 0) != MAP_FAILED, "mmap",
+	       TARGET);
 }
 
 static void protect_target(struct worker *w, int prot)
@@ -702,7 +705,7 @@ static void children_step(struct worker *w)
 
 static void change(struct worker *w)
 {
-	static void (*const how[])(struct worker *) = {own_map,	 own_unmap,  own_protect,   own_protect, own_dontneed,
+	static void (*const how[])(struct worker *) = {own_map,  own_unmap,  own_protect,   own_protect, own_dontneed,
 						       own_free, own_advise, own_translate, own_move};
 
 	how[rnd(w) % (sizeof how / sizeof *how)](w);
@@ -870,7 +873,8 @@ int main(void)
 	fl_stats(&end);
 	must(end.private_pages == 0 && end.table_bytes == 0 && end.mappings == 0 && end.files == 0, "something is left");
 	must(!fl_exit(), "fl_exit");
-	printf("soft stress: %lu faults, %lu evictions, %lu KiB swapped, %lu forks (%lu busy), %lu shots, %lu times no memory, peak %lu of %lu\n", st.faults,
-	       st.evictions, st.swapped_bytes >> 10, forks, busy, shots, no_memory, st.peak_bytes, st.budget_bytes);
+	printf("soft stress: %lu faults, %lu evictions, %lu KiB swapped, %lu forks (%lu busy), %lu shots, %lu times no memory, peak %lu of "
+	       "%lu\n",
+	       st.faults, st.evictions, st.swapped_bytes >> 10, forks, busy, shots, no_memory, st.peak_bytes, st.budget_bytes);
 	return st.peak_bytes > st.budget_bytes;
 }
