@@ -4,10 +4,10 @@ PREFIX ?= /usr/local
 MINUTES ?= 5
 
 SOURCES = $(shell find include src shim cli tests bench examples -name '*.[ch]' 2>/dev/null)
-COMPILED = $(filter src/%.c shim/%.c cli/%.c,$(SOURCES))
+COMPILED = $(filter src/%.c shim/%.c cli/%.c examples/%.c,$(SOURCES))
 SCRIPTS = tools/setup tools/demo .ci/run $(wildcard tests/e2e/*.sh)
 
-.PHONY: build check demo install sanitize stress diff format lint clean help
+.PHONY: build check demo install sanitize stress diff bench format lint clean help
 
 build: ## build the library, the shim and the command in build/ (the default)
 	@tools/setup build
@@ -34,10 +34,14 @@ sanitize: ## the tests that run under AddressSanitizer, UndefinedBehaviorSanitiz
 stress: build ## the stress tests for MINUTES (5) each
 	@FAULTLINE_STRESS_SECONDS=$$((60 * $(MINUTES))) meson test -C build --no-rebuild --suite stress --timeout-multiplier 0 --verbose
 
-diff: build ## random operations on the kernel and on Faultline for MINUTES (5), from SEED: alone, in threads, faults by threads
-	@for how in '' '--threads 4 --operations 800' '--faults thread'; do \
-		build/tests/diff --seconds $$((20 * $(MINUTES))) $(if $(SEED),--seed $(SEED)) --keep-going $$how || status=1; \
+diff: build ## random operations on the kernel and on Faultline for MINUTES (5), from SEED: alone, in threads, faults by threads, on soft spaces
+	@for how in '' '--threads 4 --operations 800' '--faults thread' --soft --soft-twice; do \
+		build/tests/diff --seconds $$((12 * $(MINUTES))) $(if $(SEED),--seed $(SEED)) --keep-going $$how || status=1; \
 	done; exit $${status:-0}
+
+bench: build ## what soft spaces cost, beside the kernel: a table, and JSON and plots in bench/out/; QUICK=1 takes a minute
+	@mkdir -p bench/out
+	@build/bench/soft_cost $(if $(QUICK),--quick) --out bench/out
 
 format: ## lay the code out as .clang-format says
 	@tools/setup lint

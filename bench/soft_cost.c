@@ -223,8 +223,11 @@ static void measure(const char *only, const char *out)
 	kernel_start();
 	start_engine();
 	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-		if (!only || !strcmp(only, parts[i].name))
+		if (!only || !strcmp(only, parts[i].name)) {
+			if (!scale.check)
+				fprintf(stderr, "soft_cost: %s ...\n", parts[i].name); /* minutes pass before there is a table */
 			parts[i].measure(out);
+		}
 	kernel_end();
 	if (fl_exit())
 		die("fl_exit");

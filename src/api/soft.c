@@ -96,7 +96,7 @@ FL_EXPORT void *fl_space_brk(fl_space *space, void *end)
 
 	if (!mm)
 		return NULL;
-	g = sigguard_enter();
+	g = sigguard_enter_soft();
 	now = soft_brk(mm, (uintptr_t)end);
 	sigguard_leave(g);
 	return (void *)(uintptr_t)now;
@@ -115,7 +115,7 @@ FL_EXPORT int fl_space_walk(fl_space *space, uint64_t addr, struct fl_walk *out)
 	if (!out || addr > mm->task_size + mm->page_mask)
 		return result(-EINVAL);
 	w.size = out->size < sizeof w ? out->size : sizeof w;
-	g = sigguard_enter();
+	g = sigguard_enter_soft();
 	soft_walk(mm, addr, &w);
 	sigguard_leave(g);
 	memcpy(out, &w, w.size);

@@ -47,7 +47,7 @@ FL_EXPORT fl_cpu *fl_cpu_create(fl_space *space)
 
 	if (!mm)
 		return NULL;
-	g = sigguard_enter();
+	g = sigguard_enter_soft();
 	c = new_cpu(mm);
 	sigguard_leave(g);
 	if (!c)
@@ -63,7 +63,7 @@ FL_EXPORT void fl_cpu_destroy(fl_cpu *cpu)
 
 	if (!cpu)
 		return;
-	g = sigguard_enter();
+	g = sigguard_enter_soft();
 	counted = c->mmu; /* else its space has gone, and given that back */
 	soft_cpu_del(c);
 	if (counted)
@@ -82,7 +82,7 @@ FL_EXPORT void fl_cpu_on_fault(fl_cpu *cpu, int (*fn)(fl_cpu *cpu, const struct 
 
 static int serve(struct mm *mm, uint64_t addr, enum fl_access access, struct fl_fault *fault)
 {
-	struct sigguard g = sigguard_enter();
+	struct sigguard g = sigguard_enter_soft();
 	int err = soft_fault(mm, addr, access, fault);
 
 	sigguard_leave(g);
@@ -306,7 +306,7 @@ static int copy_part(struct mm *mm, uint64_t addr, char *buf, size_t n, enum fl_
 
 	if (access == FL_ACCESS_WRITE)
 		memcpy(data, buf, n);
-	g = sigguard_enter();
+	g = sigguard_enter_soft();
 	err = soft_copy(mm, addr, access, data, n, fault);
 	sigguard_leave(g);
 	if (!err && access != FL_ACCESS_WRITE)
@@ -360,7 +360,7 @@ FL_EXPORT void *fl_space_translate(fl_space *space, uint64_t addr, enum fl_acces
 
 	if (!mm)
 		return NULL;
-	g = sigguard_enter();
+	g = sigguard_enter_soft();
 	err = soft_translate(mm, addr, access, &host, &f);
 	sigguard_leave(g);
 	if (err && fault)
@@ -378,7 +378,7 @@ FL_EXPORT int fl_space_release(fl_space *space, void *host)
 
 	if (!soft_mm(space))
 		return -1;
-	g = sigguard_enter();
+	g = sigguard_enter_soft();
 	ram_unpin(host);
 	sigguard_leave(g);
 	return 0;

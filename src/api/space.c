@@ -33,6 +33,12 @@ static struct mm *to_mm(fl_space *s)
 	return (struct mm *)s;
 }
 
+/* Signals are blocked while a call works, if a handler could touch memory that it works on. */
+static struct sigguard guard_of(fl_space *space)
+{
+	return to_mm(space)->soft ? sigguard_enter_soft() : sigguard_enter();
+}
+
 /* ---- Spaces ---- */
 
 static void set_limit(uint64_t *limit, uint64_t asked)
@@ -94,7 +100,7 @@ FL_EXPORT void *fl_space_mmap(fl_space *space, void *addr, size_t length, int pr
 {
 	struct mmap_request rq = {
 		.addr = (uintptr_t)addr, .len = length, .offset = (uint64_t)offset, .prot = prot, .flags = flags, .fd = fd};
-	struct sigguard g = sigguard_enter();
+	struct sigguard g = guard_of(space);
 	uint64_t out = 0;
 	int err = mm_mmap(to_mm(space), &rq, &out);
 
@@ -104,7 +110,7 @@ FL_EXPORT void *fl_space_mmap(fl_space *space, void *addr, size_t length, int pr
 
 FL_EXPORT int fl_space_munmap(fl_space *space, void *addr, size_t length)
 {
-	struct sigguard g = sigguard_enter();
+	struct sigguard g = guard_of(space);
 	int err = mm_munmap(to_mm(space), (uintptr_t)addr, length, false);
 
 	sigguard_leave(g);
@@ -113,7 +119,7 @@ FL_EXPORT int fl_space_munmap(fl_space *space, void *addr, size_t length)
 
 FL_EXPORT int fl_space_mprotect(fl_space *space, void *addr, size_t length, int prot)
 {
-	struct sigguard g = sigguard_enter();
+	struct sigguard g = guard_of(space);
 	int err = mm_mprotect(to_mm(space), (uintptr_t)addr, length, prot, false);
 
 	sigguard_leave(g);
@@ -122,7 +128,7 @@ FL_EXPORT int fl_space_mprotect(fl_space *space, void *addr, size_t length, int 
 
 FL_EXPORT void *fl_space_mremap(fl_space *space, void *old_address, size_t old_size, size_t new_size, int flags, void *new_address)
 {
-	struct sigguard g = sigguard_enter();
+	struct sigguard g = guard_of(space);
 	uint64_t out = 0;
 	int err = mm_mremap(to_mm(space), (uintptr_t)old_address, old_size, new_size, flags, (uintptr_t)new_address, &out);
 
@@ -132,7 +138,7 @@ FL_EXPORT void *fl_space_mremap(fl_space *space, void *old_address, size_t old_s
 
 FL_EXPORT int fl_space_msync(fl_space *space, void *addr, size_t length, int flags)
 {
-	struct sigguard g = sigguard_enter();
+	struct sigguard g = guard_of(space);
 	int err = mm_msync(to_mm(space), (uintptr_t)addr, length, flags, false);
 
 	sigguard_leave(g);
@@ -141,7 +147,7 @@ FL_EXPORT int fl_space_msync(fl_space *space, void *addr, size_t length, int fla
 
 FL_EXPORT int fl_space_madvise(fl_space *space, void *addr, size_t length, int advice)
 {
-	struct sigguard g = sigguard_enter();
+	struct sigguard g = guard_of(space);
 	int err = mm_madvise(to_mm(space), (uintptr_t)addr, length, advice, false);
 
 	sigguard_leave(g);
@@ -158,7 +164,7 @@ FL_EXPORT int fl_space_mincore(fl_space *space, void *addr, size_t length, unsig
 		return result(-ENOMEM);
 	for (uint64_t done = 0; done < pages || length == 0; done += sizeof part) {
 		uint64_t n = min_u64(sizeof part, pages - done);
-		struct sigguard g = sigguard_enter();
+		struct sigguard g = guard_of(space);
 		int err = mm_mincore(to_mm(space), (uintptr_t)addr + done * page, n * page, part, false);
 
 		sigguard_leave(g);
@@ -173,7 +179,7 @@ FL_EXPORT int fl_space_mincore(fl_space *space, void *addr, size_t length, unsig
 
 FL_EXPORT int fl_space_mlock2(fl_space *space, const void *addr, size_t length, unsigned flags)
 {
-	struct sigguard g = sigguard_enter();
+	struct sigguard g = guard_of(space);
 	int err = mm_mlock(to_mm(space), (uintptr_t)addr, length, (int)flags, false);
 
 	sigguard_leave(g);
@@ -182,7 +188,7 @@ FL_EXPORT int fl_space_mlock2(fl_space *space, const void *addr, size_t length, 
 
 FL_EXPORT int fl_space_munlock(fl_space *space, const void *addr, size_t length)
 {
-	struct sigguard g = sigguard_enter();
+	struct sigguard g = guard_of(space);
 	int err = mm_munlock(to_mm(space), (uintptr_t)addr, length, false);
 
 	sigguard_leave(g);
@@ -191,7 +197,7 @@ FL_EXPORT int fl_space_munlock(fl_space *space, const void *addr, size_t length)
 
 FL_EXPORT int fl_space_mlockall(fl_space *space, int flags)
 {
-	struct sigguard g = sigguard_enter();
+	struct sigguard g = guard_of(space);
 	int err = mm_mlockall(to_mm(space), flags);
 
 	sigguard_leave(g);
@@ -200,7 +206,7 @@ FL_EXPORT int fl_space_mlockall(fl_space *space, int flags)
 
 FL_EXPORT int fl_space_munlockall(fl_space *space)
 {
-	struct sigguard g = sigguard_enter();
+	struct sigguard g = guard_of(space);
 
 	mm_munlockall(to_mm(space));
 	sigguard_leave(g);
@@ -209,7 +215,7 @@ FL_EXPORT int fl_space_munlockall(fl_space *space)
 
 FL_EXPORT int fl_space_mseal(fl_space *space, void *addr, size_t length, unsigned long flags)
 {
-	struct sigguard g = sigguard_enter();
+	struct sigguard g = guard_of(space);
 	int err = mm_mseal(to_mm(space), (uintptr_t)addr, length, flags, false);
 
 	sigguard_leave(g);
@@ -218,7 +224,7 @@ FL_EXPORT int fl_space_mseal(fl_space *space, void *addr, size_t length, unsigne
 
 FL_EXPORT int fl_space_remap_file_pages(fl_space *space, void *addr, size_t size, int prot, size_t pgoff, int flags)
 {
-	struct sigguard g = sigguard_enter();
+	struct sigguard g = guard_of(space);
 	int err = mm_remap_file_pages(to_mm(space), (uintptr_t)addr, size, prot, pgoff, flags);
 
 	sigguard_leave(g);

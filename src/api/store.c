@@ -112,7 +112,7 @@ static int add_store(struct fl_store *s)
 
 	if (err)
 		return err;
-	g = sigguard_enter();
+	g = sigguard_enter_soft();
 	err = address_space_new_store(&s->store, &s->as);
 	sigguard_leave(g);
 	return err;
@@ -140,7 +140,7 @@ FL_EXPORT void fl_store_put(fl_store *store)
 
 	if (!store)
 		return;
-	g = sigguard_enter();
+	g = sigguard_enter_soft();
 	address_space_put(store->as);
 	sigguard_leave(g);
 }
@@ -171,7 +171,7 @@ static int ask_store(struct fl_store *s, uint64_t length, int prot, int flags, o
 
 static int map_store(struct mm *mm, struct mmap_request *rq, uint64_t *out)
 {
-	struct sigguard g = sigguard_enter();
+	struct sigguard g = sigguard_enter_soft();
 	int err;
 
 	err = mm_mmap(mm, rq, out);

@@ -501,6 +501,8 @@ int mm_mmap(struct mm *mm, const struct mmap_request *rq, uint64_t *out)
 	struct mapping m = {.rq = rq, .len = whole_pages(mm, rq), .anonymous = rq->flags & MAP_ANONYMOUS, .max_prot = PROT_ALL};
 	int err;
 
+	if (!mm->soft)
+		sigguard_need();
 	metadata_refill();
 	if (rq->foreign)
 		return mmap_foreign(mm, rq, out);

@@ -681,6 +681,7 @@ void soft_fork_child(void)
 	mutex_init(&soft_lock, RANK_LEAF);
 	spaces = NULL;
 	nspaces = 0;
+	atomic_store(&sigguard_without, 0); /* of threads that did not come along */
 	pt_fork_child();
 	ram_fork_child();
 }

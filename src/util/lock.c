@@ -43,6 +43,17 @@ void lock_order_release(uint32_t rank)
 #endif
 
 bool sigguard_off;
+_Atomic bool sigguard_needed;
+_Atomic uint32_t sigguard_without;
+
+void sigguard_need(void)
+{
+	if (likely(atomic_load_explicit(&sigguard_needed, memory_order_relaxed)))
+		return;
+	atomic_store(&sigguard_needed, true);
+	while (atomic_load(&sigguard_without))
+		sys_yield();
+}
 
 void mutex_init(struct mutex *m, enum lock_rank rank)
 {

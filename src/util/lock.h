@@ -85,6 +85,7 @@ static inline void lock_order_release(uint32_t rank)
 struct sigguard {
 	uint64_t old;
 	bool on;
+	bool without; /* counted as under way without a guard */
 };
 
 /* The program has said that its handlers touch no mapped memory: nothing to guard against. Set before the start. */
@@ -97,10 +98,33 @@ static inline struct sigguard sigguard_enter(void)
 	return (struct sigguard){.old = sys_sigmask(SIG_SETMASK, ~0ULL), .on = true};
 }
 
+/*
+ * The same for calls that concern soft spaces alone: while nothing is mapped natively, no handler can fault on it. Whoever is about to
+ * map something natively for the first time waits for those that are under way without a guard (sigguard_need).
+ */
+extern _Atomic bool sigguard_needed; /* only ever set */
+extern _Atomic uint32_t sigguard_without;
+
+static inline struct sigguard sigguard_enter_soft(void)
+{
+	if (atomic_load_explicit(&sigguard_needed, memory_order_relaxed))
+		return sigguard_enter();
+	atomic_fetch_add(&sigguard_without, 1);
+	if (!atomic_load(&sigguard_needed))
+		return (struct sigguard){.without = true};
+	atomic_fetch_sub(&sigguard_without, 1);
+	return sigguard_enter();
+}
+
 static inline void sigguard_leave(struct sigguard g)
 {
 	if (g.on)
 		sys_sigmask(SIG_SETMASK, g.old);
+	else if (g.without)
+		atomic_fetch_sub_explicit(&sigguard_without, 1, memory_order_release);
 }
+
+/* Holds no lock. */
+void sigguard_need(void);
 
 #endif

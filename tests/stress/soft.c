@@ -33,7 +33,7 @@
 #define PAGE 4096UL
 #define SPACES 2
 #define THREADS_MAX 16
-#define REGION_PAGES 512UL
+#define REGION_MAX 512UL /* pages of a region; fewer when that makes three times the budget */
 #define WORDS 2 /* of a page that are used: its first and its last */
 #define KEEP 3  /* children that a thread keeps */
 #define SUMS 64 /* words, one to a page */
@@ -80,8 +80,9 @@ static fl_space *space[SPACES];
 static struct worker *workers;
 static unsigned nthreads;
 static int fd;
-static uint64_t budget, file_pages;
+static uint64_t budget, file_pages, region_pages;
 static uint32_t *file_model; /* of each page, the counter of the thread it belongs to */
+static pthread_barrier_t all_have_cpus;
 static _Atomic bool stop;
 static pthread_mutex_t target_lock[SPACES] = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER};
 static _Atomic uint64_t forks, busy, no_memory, shots;
@@ -113,7 +114,7 @@ static void die(const struct worker *w, const char *what, uint64_t addr, uint64_
 
 static uint64_t region_of(unsigned id)
 {
-	return REGIONS + id * REGION_PAGES * PAGE;
+	return REGIONS + id * REGION_MAX * PAGE;
 }
 
 static uint64_t addr_of(unsigned id, uint64_t page, unsigned word)
@@ -129,31 +130,45 @@ static uint64_t encode(const struct worker *w)
 
 /* ---- A thread's own pages ---- */
 
-/* The access failed. Memory can be short for a moment: then it is made again. */
-static bool again(struct worker *w)
+static void end_child(struct child *c)
+{
+	if (c->space)
+		fl_space_destroy(c->space);
+	free(c->pages);
+	*c = (struct child){0};
+}
+
+/* Mappings of children can take all of the budget. */
+static void make_room(struct worker *w)
+{
+	atomic_fetch_add(&no_memory, 1);
+	end_child(&w->kept[rnd(w) % KEEP]);
+}
+
+/* The access failed: whether for want of memory. */
+static bool for_memory(struct worker *w)
 {
 	if (w->cpu->fault.signal || w->cpu->fault.code != -ENOMEM)
 		return false;
-	atomic_fetch_add(&no_memory, 1);
+	make_room(w);
 	return true;
 }
 
+#define NO_MEMORY 1
+
+/* 0, -1 for a fault of the guest, or NO_MEMORY. */
 static int try_load(struct worker *w, uint64_t addr, uint64_t *v)
 {
-	int err;
-
-	while ((err = fl_load64(w->cpu, addr, v)) && again(w))
-		;
-	return err;
+	if (!fl_load64(w->cpu, addr, v))
+		return 0;
+	return for_memory(w) ? NO_MEMORY : -1;
 }
 
 static int try_store(struct worker *w, uint64_t addr, uint64_t v)
 {
-	int err;
-
-	while ((err = fl_store64(w->cpu, addr, v)) && again(w))
-		;
-	return err;
+	if (!fl_store64(w->cpu, addr, v))
+		return 0;
+	return for_memory(w) ? NO_MEMORY : -1;
 }
 
 static void expect_fault(struct worker *w, uint64_t addr, const struct page *p)
@@ -177,8 +192,11 @@ static void own_check(struct worker *w, uint64_t page, unsigned word)
 {
 	struct page *p = &w->pages[page];
 	uint64_t addr = addr_of(w->id, page, word), v = 0;
+	int err = try_load(w, addr, &v);
 
-	if (try_load(w, addr, &v)) {
+	if (err == NO_MEMORY)
+		return;
+	if (err) {
 		if (p->prot > 0)
 			die(w, "a load that failed", addr, 0, p->word[word]);
 		expect_fault(w, addr, p);
@@ -196,9 +214,13 @@ static void own_store(struct worker *w, uint64_t page, unsigned word)
 {
 	struct page *p = &w->pages[page];
 	uint64_t addr = addr_of(w->id, page, word), v;
+	int err;
 
 	w->count++;
-	if (try_store(w, addr, encode(w))) {
+	err = try_store(w, addr, encode(w));
+	if (err == NO_MEMORY)
+		return;
+	if (err) {
 		if (p->prot > 0 && (p->prot & PROT_WRITE))
 			die(w, "a store that failed", addr, 0, encode(w));
 		expect_fault(w, addr, p);
@@ -207,7 +229,9 @@ static void own_store(struct worker *w, uint64_t page, unsigned word)
 	if (p->prot < 0 || !(p->prot & PROT_WRITE))
 		die(w, "a store without the right to", addr, encode(w), 0);
 	if (p->lazy) {
-		if (try_load(w, addr_of(w->id, page, !word), &v) || (v && v != p->word[!word]))
+		while ((err = try_load(w, addr_of(w->id, page, !word), &v)) == NO_MEMORY)
+			;
+		if (err || (v && v != p->word[!word]))
 			die(w, "the other word of a page given up", addr, v, p->word[!word]);
 		p->word[!word] = v;
 		p->lazy = false;
@@ -224,8 +248,9 @@ static void own_cas(struct worker *w, uint64_t page, unsigned word)
 	if (p->prot != RW || p->lazy)
 		return;
 	w->count++;
-	while ((done = fl_cas64(w->cpu, addr, &expected, encode(w))) < 0 && again(w))
-		;
+	done = fl_cas64(w->cpu, addr, &expected, encode(w));
+	if (done < 0 && for_memory(w))
+		return;
 	if (done != 1)
 		die(w, "a compare-and-swap", addr, expected, p->word[word]);
 	p->word[word] = encode(w);
@@ -237,10 +262,10 @@ struct range {
 
 static struct range some_pages(struct worker *w, uint64_t most)
 {
-	struct range r = {.page = rnd(w) % REGION_PAGES};
+	struct range r = {.page = rnd(w) % region_pages};
 
 	r.n = 1 + rnd(w) % most;
-	r.n = r.n < REGION_PAGES - r.page ? r.n : REGION_PAGES - r.page;
+	r.n = r.n < region_pages - r.page ? r.n : region_pages - r.page;
 	r.addr = addr_of(w->id, r.page, 0);
 	r.len = r.n * PAGE;
 	return r;
@@ -395,7 +420,7 @@ static void own_move(struct worker *w)
 	if (fl_space_mremap(space[w->in], (void *)from.addr, from.len, from.len, flags, (void *)to.addr) == MAP_FAILED) {
 		if (errno != ENOMEM)
 			die(w, "mremap", from.addr, to.addr, 0);
-		atomic_fetch_add(&no_memory, 1); /* what was at the new place may be gone */
+		make_room(w); /* what was at the new place may be gone */
 		INSIST(w, !fl_space_munmap(space[w->in], (void *)to.addr, to.len), "munmap", to.addr);
 		for (uint64_t i = 0; i < to.n; i++) {
 			forget(&w->pages[to.page + i]);
@@ -457,7 +482,7 @@ static void own_translate(struct worker *w)
 static void foreign_check(struct worker *w)
 {
 	struct worker *owner = &workers[rnd(w) % nthreads];
-	uint64_t page = rnd(w) % REGION_PAGES, addr, v, before;
+	uint64_t page = rnd(w) % region_pages, addr, v, before;
 	unsigned word = rnd(w) % WORDS;
 	struct page *p = &owner->pages[page];
 	uint32_t turn = p->turn;
@@ -481,10 +506,11 @@ static void add(struct worker *w)
 	uint64_t addr = SUM_BASE + rnd(w) % SUMS * PAGE, v = 0;
 	int done;
 
-	while ((done = fl_cas64(w->cpu, addr, &v, v + 1)) != 1)
-		if (done < 0 && !again(w))
-			die(w, "adding", addr, v, 0);
-	w->added++;
+	while (!(done = fl_cas64(w->cpu, addr, &v, v + 1)))
+		;
+	if (done < 0 && !for_memory(w))
+		die(w, "adding", addr, v, 0);
+	w->added += done > 0;
 }
 
 /* ---- The target ---- */
@@ -549,8 +575,10 @@ static void shoot_move(struct worker *w)
 	size_t len = TARGET_PAGES * PAGE;
 	void *target = (void *)TARGET, *aside = (void *)ASIDE;
 
-	if (fl_space_mremap(space[w->in], target, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, aside) == MAP_FAILED)
+	if (fl_space_mremap(space[w->in], target, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, aside) == MAP_FAILED) {
+		make_room(w);
 		return;
+	}
 	stays(w, space[w->in], ASIDE, "a store after mremap");
 	INSIST(w, fl_space_mremap(space[w->in], aside, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, target) != MAP_FAILED, "mremap", ASIDE);
 }
@@ -596,10 +624,11 @@ static void file_step(struct worker *w)
 {
 	uint64_t page = rnd(w) % (file_pages / nthreads) * nthreads + w->id, at = page * PAGE + page % 512 * 8, v = 0;
 	uint64_t what = rnd(w) % 64;
+	int err = what < 24 ? try_store(w, FILE_BASE + at, file_word(page, file_model[page] + 1)) : NO_MEMORY;
 
-	if (what < 24 && try_store(w, FILE_BASE + at, file_word(page, file_model[page] + 1)))
+	if (err < 0)
 		die(w, "a store to the file", FILE_BASE + at, 0, 0);
-	file_model[page] += what < 24;
+	file_model[page] += !err;
 	if (what == 24) {
 		v = file_word(page, ++file_model[page]);
 		if (fl_pwrite(fd, &v, 8, (off_t)at) != 8)
@@ -609,7 +638,8 @@ static void file_step(struct worker *w)
 	} else if (what == 26) {
 		fl_space_madvise(space[w->in], (void *)(FILE_BASE + page * PAGE), 16 * PAGE, rnd(w) % 2 ? MADV_DONTNEED : MADV_PAGEOUT);
 	}
-	if (try_load(w, FILE_BASE + at, &v) || v != file_word(page, file_model[page]))
+	err = try_load(w, FILE_BASE + at, &v);
+	if (err < 0 || (!err && v != file_word(page, file_model[page])))
 		die(w, "a word of the file", FILE_BASE + at, v, file_word(page, file_model[page]));
 }
 
@@ -618,7 +648,7 @@ static void file_step(struct worker *w)
 static void check_child(struct worker *w, struct child *c, uint64_t n)
 {
 	for (uint64_t k = 0; k < n; k++) {
-		uint64_t page = rnd(w) % REGION_PAGES, v = 0;
+		uint64_t page = rnd(w) % region_pages, v = 0;
 		unsigned word = rnd(w) % WORDS;
 		struct page *p = &c->pages[page];
 		struct fl_fault f;
@@ -638,7 +668,7 @@ static void check_child(struct worker *w, struct child *c, uint64_t n)
 static void write_child(struct worker *w, struct child *c, uint64_t n)
 {
 	for (uint64_t k = 0; k < n; k++) {
-		uint64_t page = rnd(w) % REGION_PAGES, v;
+		uint64_t page = rnd(w) % region_pages, v;
 		struct page *p = &c->pages[page];
 
 		if (p->prot != RW || p->lazy)
@@ -650,14 +680,6 @@ static void write_child(struct worker *w, struct child *c, uint64_t n)
 	}
 }
 
-static void end_child(struct child *c)
-{
-	if (c->space)
-		fl_space_destroy(c->space);
-	free(c->pages);
-	*c = (struct child){0};
-}
-
 static bool fork_into(struct worker *w, fl_space *from, const struct page *known, struct child *c)
 {
 	end_child(c);
@@ -667,11 +689,12 @@ static bool fork_into(struct worker *w, fl_space *from, const struct page *known
 		if (errno != EBUSY && errno != ENOMEM)
 			die(w, "fork", 0, (uint64_t)errno, 0);
 		atomic_fetch_add(errno == EBUSY ? &busy : &no_memory, 1);
+		make_room(w);
 		return false;
 	}
 	atomic_fetch_add(&forks, 1);
-	c->pages = calloc(REGION_PAGES, sizeof *c->pages);
-	for (uint64_t i = 0; i < REGION_PAGES; i++)
+	c->pages = calloc(region_pages, sizeof *c->pages);
+	for (uint64_t i = 0; i < region_pages; i++)
 		copy_page(&c->pages[i], &known[i]);
 	return true;
 }
@@ -686,7 +709,7 @@ static void fork_step(struct worker *w)
 	check_child(w, c, 64);
 	write_child(w, c, 32);
 	if (!of_child)
-		own_check(w, rnd(w) % REGION_PAGES, 0);
+		own_check(w, rnd(w) % region_pages, 0);
 }
 
 static void children_step(struct worker *w)
@@ -713,7 +736,7 @@ static void change(struct worker *w)
 
 static void step(struct worker *w)
 {
-	uint64_t r = rnd(w), page = r % REGION_PAGES, what = (r >> 20) % 1024;
+	uint64_t r = rnd(w), page = r % region_pages, what = (r >> 20) % 1024;
 	unsigned word = (unsigned)(r >> 40) % WORDS;
 
 	if (what < 350)
@@ -744,12 +767,11 @@ static void *work(void *arg)
 {
 	struct worker *w = arg;
 
-	w->cpu = fl_cpu_create(space[w->in]);
-	if (!w->cpu)
-		die(w, "fl_cpu_create", 0, 0, 0);
+	INSIST(w, (w->cpu = fl_cpu_create(space[w->in])), "fl_cpu_create", 0);
+	pthread_barrier_wait(&all_have_cpus);
 	while (!stop)
 		step(w);
-	for (uint64_t i = 0; i < REGION_PAGES; i++)
+	for (uint64_t i = 0; i < region_pages; i++)
 		own_check(w, i, i % WORDS);
 	for (int i = 0; i < KEEP; i++) {
 		if (w->kept[i].space)
@@ -795,7 +817,7 @@ static void start(void)
 	must(!fl_init(&o), "fl_init");
 	space[0] = fl_space_create_soft(NULL);
 	must(space[0], "fl_space_create_soft");
-	map_at(space[0], REGIONS, nthreads * REGION_PAGES * PAGE, ANON, -1);
+	map_at(space[0], REGIONS, nthreads * REGION_MAX * PAGE, ANON, -1);
 	map_at(space[0], SUM_BASE, SUMS * PAGE, ANON, -1);
 	map_at(space[0], TARGET, TARGET_PAGES * PAGE, ANON, -1);
 	map_at(space[0], FILE_BASE, file_pages * PAGE, MAP_SHARED, fd);
@@ -837,10 +859,11 @@ static void run(unsigned seconds, unsigned seed)
 {
 	for (unsigned i = 0; i < nthreads; i++) {
 		workers[i] = (struct worker){.id = i, .in = i % SPACES, .seed = seed * 1000003ull + i * 7919 + 1};
-		workers[i].pages = calloc(REGION_PAGES, sizeof *workers[i].pages);
-		for (uint64_t p = 0; p < REGION_PAGES; p++)
+		workers[i].pages = calloc(region_pages, sizeof *workers[i].pages);
+		for (uint64_t p = 0; p < region_pages; p++)
 			workers[i].pages[p].prot = RW;
 	}
+	pthread_barrier_init(&all_have_cpus, NULL, nthreads);
 	for (unsigned i = 0; i < nthreads; i++)
 		pthread_create(&workers[i].thread, NULL, work, &workers[i]);
 	sleep(seconds);
@@ -858,6 +881,8 @@ int main(void)
 	nthreads = nthreads < THREADS_MAX ? nthreads : THREADS_MAX;
 	budget = env_number("FAULTLINE_STRESS_BUDGET", 4 << 20);
 	file_pages = 256 * nthreads;
+	region_pages = 3 * budget / PAGE / nthreads;
+	region_pages = region_pages < REGION_MAX ? region_pages : REGION_MAX;
 	file_model = calloc(file_pages, sizeof *file_model);
 	workers = calloc(nthreads, sizeof *workers);
 	make_file("faultline-soft-stress.tmp");
