@@ -177,7 +177,6 @@ void figures_table(FILE *out)
 	for (const struct figure *f = first; f; f = f->next)
 		if (f->side == FAULTLINE)
 			table_row(out, f);
-	fputs("\nquiet handlers: fl_options.handlers is FL_HANDLERS_DO_NOT_TOUCH, and no signals are blocked\n", out);
 }
 
 /* ---- JSON ---- */

@@ -167,61 +167,47 @@ struct pair_kind {
 	const char *name;
 	enum layout layout;
 	enum place place;
-	const char *series[3]; /* in the plot: Faultline, the kernel, Faultline with quiet handlers; NULL: not there */
+	const char *series[2]; /* in the plot: Faultline, the kernel */
 };
 
 static const struct pair_kind kinds[] = {
-	{"dense", DENSE, ANYWHERE, {"Faultline, dense", "kernel, dense", "Faultline, dense, quiet"}},
-	{"the highest hole", HOLES, ANYWHERE, {NULL}},
-	{"any hole", HOLES, RANDOM_HOLE, {"Faultline, any hole", "kernel, any hole", "Faultline, any hole, quiet"}},
+	{"dense", DENSE, ANYWHERE, {"Faultline, dense", "kernel, dense"}},
+	{"the highest hole", HOLES, ANYWHERE, {"Faultline, the highest hole", "kernel, the highest hole"}},
+	{"any hole", HOLES, RANDOM_HOLE, {"Faultline, any hole", "kernel, any hole"}},
 };
 
 /* The same VMAs in both systems, and each repetition one after the other. */
-struct pair_run {
-	struct system ours, kernels;
-	struct figure *figures[3]; /* Faultline, the kernel or NULL, Faultline with quiet handlers */
-};
-
-static void repeat(const struct pair_run *r, enum place place)
+static void pairs_at(const struct pair_kind *kind, size_t n, struct plot_series series[2])
 {
-	figure_add(r->figures[0], pair_ns(&r->ours, place));
-	sigguard_off = true; /* as fl_init() does with FL_HANDLERS_DO_NOT_TOUCH; but it wants userfaultfd */
-	figure_add(r->figures[2], pair_ns(&r->ours, place));
-	sigguard_off = false;
-	if (r->figures[1])
-		figure_add(r->figures[1], pair_ns(&r->kernels, place));
-}
-
-static void pairs_at(const struct pair_kind *kind, size_t n, struct plot_series *const series[3])
-{
-	struct pair_run r = {.ours = {.space = space_new()}, .kernels = {.space = NULL}};
-	double goal = n == 100000 ? 1000 : 0;
+	struct system ours = {.space = space_new()}, kernels = {.space = NULL};
 	bool with_kernel = n < kernel_room();
+	struct figure *f = figure_new(FAULTLINE, n == 100000 ? 1000 : 0, "mmap + munmap, %zu VMAs, %s", n, kind->name);
+	struct figure *k = with_kernel ? figure_new(KERNEL, 0, "%s", f->name) : NULL;
 
-	r.figures[0] = figure_new(FAULTLINE, goal, "mmap + munmap, %zu VMAs, %s", n, kind->name);
-	r.figures[1] = with_kernel ? figure_new(KERNEL, 0, "%s", r.figures[0]->name) : NULL;
-	r.figures[2] = figure_new(FAULTLINE, goal, "%s, quiet handlers", r.figures[0]->name);
-	map_many(&r.ours, n, kind->layout);
-	map_many(&r.kernels, with_kernel ? n : 0, kind->layout);
-	for (int i = 0; i < scale.repetitions; i++)
-		repeat(&r, kind->place);
-	unmap_many(&r.kernels);
-	fl_space_destroy(r.ours.space);
-	free(r.ours.at);
-	for (int i = 0; i < 3; i++)
-		if (series[i] && r.figures[i] && n)
-			plot_add(series[i], (double)n, figure_median(r.figures[i]));
+	map_many(&ours, n, kind->layout);
+	map_many(&kernels, with_kernel ? n : 0, kind->layout);
+	for (int i = 0; i < scale.repetitions; i++) {
+		figure_add(f, pair_ns(&ours, kind->place));
+		if (k)
+			figure_add(k, pair_ns(&kernels, kind->place));
+	}
+	unmap_many(&kernels);
+	fl_space_destroy(ours.space);
+	free(ours.at);
+	if (n) /* which has no place on a logarithmic axis */
+		plot_add(&series[0], (double)n, figure_median(f));
+	if (n && k)
+		plot_add(&series[1], (double)n, figure_median(k));
 }
 
 static void measure_kind(const struct pair_kind *kind, struct plot *p)
 {
-	struct plot_series *series[3] = {NULL};
+	struct plot_series *series = &p->series[p->nseries];
 
-	for (int i = 0; i < 3; i++)
-		if (kind->series[i]) {
-			series[i] = &p->series[p->nseries++];
-			*series[i] = (struct plot_series){.name = kind->series[i], .dashed = i == 1};
-		}
+	p->nseries += 2;
+	series[0].name = kind->series[0];
+	series[1].name = kind->series[1];
+	series[1].dashed = true;
 	for (size_t i = 0; i < sizeof counts / sizeof *counts && counts[i] <= scale.mappings_max; i++)
 		if (counts[i] || kind->place == ANYWHERE)
 			pairs_at(kind, counts[i], series);
@@ -231,14 +217,14 @@ static void measure_pairs(const char *out)
 {
 	struct plot p = {
 		.title = "mmap + munmap of one page",
-		.subtitle = "medians; the kernel up to vm.max_map_count; quiet: handlers do not touch mapped memory",
+		.subtitle = "anonymous memory; medians; the kernel up to vm.max_map_count",
 		.x_label = "VMAs present",
 		.y_label = "mmap + munmap",
 		.y_tick = time_tick,
 		.x_base = 10,
 		.goal_x = 100000,
 		.goal_y = 1000,
-		.columns = 3,
+		.columns = 2,
 	};
 
 	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)

@@ -366,13 +366,24 @@ static int ram_protect(struct address_space *as, uint64_t index, uint32_t n)
 	return 0;
 }
 
+/* How many of the first pages lie one behind the other, upwards or downwards. */
+static uint32_t run_of(const pfn_t *pfn, uint32_t n, int step)
+{
+	uint32_t k = 1;
+
+	while (k < n && pfn[k] == pfn[k - 1] + (pfn_t)step)
+		k++;
+	return k;
+}
+
+/* Frames come back in the order in which they were given out, or in the opposite one. */
 static void free_memory(const pfn_t *pfn, uint32_t n)
 {
 	for (uint32_t i = 0, k; i < n; i += k) {
-		k = 1;
-		while (i + k < n && pfn[i + k] == pfn[i] + k)
-			k++;
-		sys_madvise(page_address(pfn[i]), (uint64_t)k << FL_PAGE_SHIFT, MADV_DONTNEED);
+		uint32_t up = run_of(pfn + i, n - i, 1), down = run_of(pfn + i, n - i, -1);
+
+		k = up > down ? up : down;
+		sys_madvise(page_address(up >= down ? pfn[i] : pfn[i + k - 1]), (uint64_t)k << FL_PAGE_SHIFT, MADV_DONTNEED);
 	}
 }
 

