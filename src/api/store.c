@@ -120,13 +120,9 @@ static int add_store(struct fl_store *s)
 
 FL_EXPORT fl_store *fl_store_create(const struct fl_store_ops *ops, void *arg)
 {
-	struct fl_store *s = NULL;
-	int err = makes_sense(ops) ? 0 : -EINVAL;
+	struct fl_store *s = alloc_store(ops, arg);
+	int err = !s ? -ENOMEM : makes_sense(&s->user) ? add_store(s) : -EINVAL; /* what is there by its size, and nothing behind */
 
-	if (!err) {
-		s = alloc_store(ops, arg);
-		err = s ? add_store(s) : -ENOMEM;
-	}
 	if (!err)
 		return s;
 	free(s);

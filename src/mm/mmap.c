@@ -228,6 +228,8 @@ static unsigned vm_flags(struct mm *mm, const struct mapping *m)
 		flags |= VM_MAYWRITE;
 	if (!m->as->noexec && (m->max_prot & PROT_EXEC))
 		flags |= VM_MAYEXEC;
+	if (!(m->max_prot & PROT_READ))
+		flags |= VM_NOREAD;
 	if (m->as->kernels || (m->rq->flags & MAP_HUGETLB))
 		flags |= VM_HANDED | (m->rq->flags & MAP_HUGETLB ? VM_HUGETLB : 0);
 	if (is_accountable(mm, m->rq->prot, flags) || (m->as->scratch && !(flags & VM_NORESERVE)))

@@ -20,6 +20,8 @@ static int refusal(struct mm *mm, const struct vma *v, int prot)
 		return -EACCES;
 	if ((prot & PROT_EXEC) && !(v->flags & VM_MAYEXEC))
 		return -EACCES;
+	if ((prot & PROT_READ) && (v->flags & VM_NOREAD))
+		return -EACCES;
 	if (v->flags & VM_SEALED)
 		return -EPERM;
 	if (gains_write && may_have_data(mm, prot, v->flags, v->end - v->start))

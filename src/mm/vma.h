@@ -39,6 +39,7 @@ enum {
 	VM_MERGEABLE = 0x10000,
 	VM_HUGETLB = 0x20000,
 	VM_DROPPABLE = 0x40000, /* MAP_DROPPABLE */
+	VM_NOREAD = 0x80000,    /* may never be made readable: a store has said so (VM_MAYREAD of Linux, the other way round) */
 };
 
 struct mm;
