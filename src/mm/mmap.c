@@ -334,6 +334,8 @@ static bool replaces(const struct mapping *m)
 	return (m->rq->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) == MAP_FIXED;
 }
 
+#define NOWHERE UINT64_MAX /* 0 is a place, for who may map there */
+
 static int vacate(struct mm *mm, const struct mapping *m)
 {
 	return mm->arch->vacate(mm, m->rq->addr, replaces(m) ? m->rq->addr + m->len : m->rq->addr);
@@ -346,7 +348,7 @@ static int vacate(struct mm *mm, const struct mapping *m)
 static int place(struct mm *mm, struct mapping *m)
 {
 	struct vma *v = m->vma;
-	uint64_t addr = 0;
+	uint64_t addr = NOWHERE;
 	bool pool;
 	int err = vma_index_prepare(&mm->index);
 
@@ -361,7 +363,7 @@ static int place(struct mm *mm, struct mapping *m)
 	err = pool && !fits_pool(mm, m) ? -ESTALE : mm->arch->map(mm, m, &addr);
 	if (pool && err == -ENOMEM) /* the kernel accounts for anonymous memory otherwise */
 		err = -ESTALE;
-	if (addr) /* the kernel's mapping was made, so what was there is gone, whatever came after */
+	if (addr != NOWHERE) /* the kernel's mapping was made, so what was there is gone, whatever came after */
 		m->replaced = vma_detach_range(mm, addr, addr + m->len);
 	if (!err) {
 		if (m->rq->flags & MAP_ANONYMOUS && vma_is_anonymous(v))
