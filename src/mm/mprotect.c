@@ -143,7 +143,8 @@ int mm_mprotect(struct mm *mm, uint64_t addr, uint64_t len, int prot, bool whole
 		err = protect_locked(mm, addr, end, prot, whole);
 	mutex_unlock(&mm->mmap_lock);
 	mm_check(mm);
-	if ((prot & PROT_WRITE) && atomic_load(&mm->locked)) /* private copies are made now: no fault later. What precedes a failure has changed */
+	if ((prot & PROT_WRITE) &&
+	    atomic_load(&mm->locked)) /* private copies are made now: no fault later. What precedes a failure has changed */
 		mm_populate_locked(mm, addr, end);
 	return err;
 }

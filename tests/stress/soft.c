@@ -34,9 +34,9 @@
 #define SPACES 2
 #define THREADS_MAX 16
 #define REGION_MAX 512UL /* pages of a region; fewer when that makes three times the budget */
-#define WORDS 2 /* of a page that are used: its first and its last */
-#define KEEP 3  /* children that a thread keeps */
-#define SUMS 64 /* words, one to a page */
+#define WORDS 2          /* of a page that are used: its first and its last */
+#define KEEP 3           /* children that a thread keeps */
+#define SUMS 64          /* words, one to a page */
 #define TARGET_PAGES 8UL
 #define REGIONS 0x100000000UL
 #define SUM_BASE 0x40000000UL
