@@ -49,7 +49,7 @@ struct fl_store_ops {
 
 /* A store with one reference. NULL with errno, and close is not called: EINVAL (ops without what is needed), ENOMEM, what length says, what fl_init() says. */
 fl_store *fl_store_create(const struct fl_store_ops *ops, void *arg);
-/* Gives the reference up; mappings keep the store. */
+/* Gives the reference up; mappings keep the store. fl_exit() closes what is left, and ends references too. */
 void fl_store_put(fl_store *store);
 
 /*

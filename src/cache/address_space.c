@@ -102,6 +102,9 @@ void address_space_exit(void)
 {
 	if (!by_id)
 		return;
+	for (struct address_space *as = files; as; as = as->next)
+		if (as->label) /* the program still has it, and it ends with us */
+			as->store->ops->close(as->store);
 	sys_munmap(by_id, IDS * sizeof *by_id);
 	by_id = NULL;
 	files = free_objects = NULL;

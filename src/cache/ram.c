@@ -668,6 +668,10 @@ void ram_unpin(const void *host)
 		return;
 	page_lock(pfn);
 	key = page_key(pfn);
+	if (!page_pins_of(page_word(pfn))) { /* released once too often */
+		page_unlock(pfn);
+		return;
+	}
 	page_unpin(pfn);
 	filemap_forget_pins(1);
 	if (key.as == ram.object->id && key.index >= SLOTS_MAX && !page_pins_of(page_word(pfn))) {

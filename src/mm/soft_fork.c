@@ -79,7 +79,10 @@ static void free_copies(struct fork *f)
 	}
 }
 
-/* A reference for the child's entry. False: a pin keeps the page the parent's alone. */
+/*
+ * A reference for the child's entry. False: a pin keeps the page the parent's alone. A page that others share already has no pin for
+ * writing: it would have been copied.
+ */
 static bool hold(pte_t e)
 {
 	pfn_t pfn;
@@ -91,7 +94,7 @@ static bool hold(pte_t e)
 	if (!(e & FL_PTE_ANON))
 		return true;
 	pfn = ram_page(pte_page(e));
-	if (page_pins_of(page_word(pfn)))
+	if (page_pins_of(page_word(pfn)) && slot_refs(page_key(pfn).index) == 1)
 		return false;
 	slot_hold(page_key(pfn).index);
 	return true;

@@ -9,6 +9,8 @@
  *   target     pages that all threads store to without a pause, while one takes them away: when the call has returned, no store
  *              lands any more (shoot_*)
  *   file       shared by both spaces and by pwrite(2) through us: each thread has words of its own
+ *   cut file   mapped privately, and made shorter and longer again: private copies beyond the end are gone when the call returns, and
+ *              no others (cut_*)
  *
  * Children of fork are kept by who made them, written to, forked again, and compared with a copy of what the owner knew.
  *
@@ -43,6 +45,8 @@
 #define TARGET 0x50000000UL
 #define ASIDE 0x60000000UL /* where the target is moved to */
 #define FILE_BASE 0x70000000UL
+#define CUT_BASE 0x90000000UL
+#define CUT_PAGES 64UL
 #define RW (PROT_READ | PROT_WRITE)
 #define ANON (MAP_PRIVATE | MAP_ANONYMOUS)
 
@@ -73,15 +77,18 @@ struct worker {
 	fl_cpu *cpu;
 	struct page *pages;
 	struct child kept[KEEP];
-	_Atomic uint64_t target_stores;
+	uint64_t cut_word[CUT_PAGES]; /* what was stored last to the page of the cut file */
+	uint32_t cut_seen[CUT_PAGES]; /* and how often it had been cut before */
 };
 
 static fl_space *space[SPACES];
 static struct worker *workers;
 static unsigned nthreads;
-static int fd;
+static int fd, cut_fd;
 static uint64_t budget, file_pages, region_pages;
 static uint32_t *file_model; /* of each page, the counter of the thread it belongs to */
+static _Atomic uint32_t cuts[CUT_PAGES]; /* of each page, begun */
+static pthread_mutex_t cut_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_barrier_t all_have_cpus;
 static _Atomic bool stop;
 static pthread_mutex_t target_lock[SPACES] = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER};
@@ -520,8 +527,7 @@ static void hammer(struct worker *w)
 	for (unsigned i = 0; i < 64; i++) {
 		uint64_t addr = TARGET + rnd(w) % TARGET_PAGES * PAGE + w->id * 8;
 
-		if (!fl_store64(w->cpu, addr, ++w->count))
-			atomic_fetch_add_explicit(&w->target_stores, 1, memory_order_relaxed);
+		fl_store64(w->cpu, addr, ++w->count); /* or not: it is taken away now and then */
 	}
 }
 
@@ -643,6 +649,84 @@ static void file_step(struct worker *w)
 		die(w, "a word of the file", FILE_BASE + at, v, file_word(page, file_model[page]));
 }
 
+/* ---- The file that is cut ---- */
+
+static uint64_t cut_addr(const struct worker *w, uint64_t page)
+{
+	return CUT_BASE + page * PAGE + w->id * 8;
+}
+
+static bool beyond_the_end(const struct worker *w)
+{
+	return w->cpu->fault.signal == SIGBUS;
+}
+
+static void cut_store(struct worker *w, uint64_t page)
+{
+	uint32_t seen = cuts[page];
+	int err;
+
+	w->count++;
+	err = try_store(w, cut_addr(w, page), encode(w));
+	if (err < 0 && !beyond_the_end(w))
+		die(w, "a store to the cut file", cut_addr(w, page), 0, 0);
+	if (err)
+		return;
+	w->cut_word[page] = encode(w);
+	w->cut_seen[page] = seen;
+}
+
+static void cut_check(struct worker *w, uint64_t page)
+{
+	uint64_t v = 0, known = w->cut_word[page];
+	int err = try_load(w, cut_addr(w, page), &v);
+	bool whole = cuts[page] == w->cut_seen[page];
+
+	if (err < 0 && (!beyond_the_end(w) || whole))
+		die(w, "a load from the cut file", cut_addr(w, page), 0, known);
+	if (!err && v != known && (v || whole))
+		die(w, "a word of the cut file", cut_addr(w, page), v, known);
+}
+
+static void set_length(struct worker *w, uint64_t pages)
+{
+	if (fl_ftruncate(cut_fd, (off_t)(pages * PAGE)))
+		die(w, "fl_ftruncate", 0, pages, 0);
+}
+
+static void cut(struct worker *w)
+{
+	uint64_t keep = rnd(w) % CUT_PAGES, v = 0;
+
+	if (pthread_mutex_trylock(&cut_lock))
+		return;
+	for (uint64_t i = keep; i < CUT_PAGES; i++)
+		atomic_fetch_add(&cuts[i], 1);
+	set_length(w, keep);
+	for (uint64_t i = keep; i < CUT_PAGES; i += 7)
+		if (!try_load(w, cut_addr(w, i), &v))
+			die(w, "a load beyond the end", cut_addr(w, i), v, 0);
+	set_length(w, CUT_PAGES);
+	for (uint64_t i = keep; i < CUT_PAGES; i++)
+		if (!try_load(w, cut_addr(w, i), &v) && v)
+			die(w, "a private copy that outlived a cut", cut_addr(w, i), v, 0);
+	pthread_mutex_unlock(&cut_lock);
+}
+
+static void cut_step(struct worker *w)
+{
+	uint64_t r = rnd(w);
+
+	if (r % 64 == 0)
+		cut(w);
+	else if (r % 64 == 1)
+		fl_space_madvise(space[w->in], (void *)CUT_BASE, CUT_PAGES * PAGE, MADV_PAGEOUT);
+	else if (r % 64 < 24)
+		cut_store(w, (r >> 20) % CUT_PAGES);
+	else
+		cut_check(w, (r >> 20) % CUT_PAGES);
+}
+
 /* ---- Children ---- */
 
 static void check_child(struct worker *w, struct child *c, uint64_t n)
@@ -749,8 +833,10 @@ static void step(struct worker *w)
 		foreign_check(w);
 	else if (what < 860)
 		add(w);
-	else if (what < 940)
+	else if (what < 920)
 		file_step(w);
+	else if (what < 940)
+		cut_step(w);
 	else if (what < 980)
 		hammer(w);
 	else if (what < 1008)
@@ -796,12 +882,21 @@ static void map_at(fl_space *s, uint64_t addr, size_t len, int flags, int file)
 	must(fl_space_mmap(s, (void *)addr, len, RW, flags | MAP_FIXED, file, 0) == (void *)addr, "fl_space_mmap");
 }
 
-static void make_file(const char *path)
+static int temporary_file(const char *path)
+{
+	int new = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+
+	must(new >= 0 && !unlink(path), path);
+	return new;
+}
+
+static void make_files(void)
 {
 	uint64_t page[512] = {0};
 
-	fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
-	unlink(path);
+	fd = temporary_file("faultline-soft-stress.tmp");
+	cut_fd = temporary_file("faultline-soft-stress-cut.tmp");
+	must(!ftruncate(cut_fd, CUT_PAGES * PAGE), "ftruncate");
 	for (uint64_t p = 0; p < file_pages; p++) {
 		memset(page, 0, sizeof page);
 		page[p % 512] = file_word(p, 0);
@@ -821,6 +916,7 @@ static void start(void)
 	map_at(space[0], SUM_BASE, SUMS * PAGE, ANON, -1);
 	map_at(space[0], TARGET, TARGET_PAGES * PAGE, ANON, -1);
 	map_at(space[0], FILE_BASE, file_pages * PAGE, MAP_SHARED, fd);
+	map_at(space[0], CUT_BASE, CUT_PAGES * PAGE, MAP_PRIVATE, cut_fd);
 	space[1] = fl_space_fork(space[0]);
 	must(space[1], "fl_space_fork");
 }
@@ -885,7 +981,7 @@ int main(void)
 	region_pages = region_pages < REGION_MAX ? region_pages : REGION_MAX;
 	file_model = calloc(file_pages, sizeof *file_model);
 	workers = calloc(nthreads, sizeof *workers);
-	make_file("faultline-soft-stress.tmp");
+	make_files();
 	start();
 	printf("soft stress: seed %u, %u threads, budget %lu, %u s\n", seed, nthreads, budget, seconds);
 	fflush(stdout);
