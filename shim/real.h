@@ -167,24 +167,22 @@ int mseal(void *addr, size_t len, unsigned long flags);
 	X(fputs)           \
 	X(fputs_unlocked)  \
 	X(puts) X(fflush) X(fflush_unlocked) X(fclose) X(fseek) X(fseeko) X(fseeko64) X(rewind) X(__fread_chk) X(__fread_unlocked_chk)
-#define REAL_STDIO_TEXT(X)                                                                                                     \
-	X(fputc)                                                                                                               \
-	X(putc)                                                                                                                \
-	X(_IO_putc)                                                                                                            \
-	X(fputc_unlocked)                                                                                                      \
-	X(putc_unlocked)                                                                                                       \
-	X(putchar)                                                                                                             \
-	X(putchar_unlocked)                                                                                                    \
-	X(__overflow)                                                                                                          \
-	X(vfprintf)                                                                                                            \
-	X(__vfprintf_chk)                                                                                                      \
-	X(vdprintf)                                                                                                            \
-	X(__vdprintf_chk)                                                                                                      \
-	X(fgetc)                                                                                                               \
-	X(getc)                                                                                                                \
-	X(_IO_getc)                                                                                                            \
-	X(fgetc_unlocked) X(getc_unlocked) X(__uflow) X(__underflow) X(getchar) X(getchar_unlocked) X(fgets) X(fgets_unlocked) \
-		X(__fgets_chk) X(__fgets_unlocked_chk) X(getdelim) X(__isoc99_vfscanf)
+#define REAL_STDIO_TEXT(X)                                                                                                       \
+	X(fputc)                                                                                                                 \
+	X(putc)                                                                                                                  \
+	X(_IO_putc)                                                                                                              \
+	X(fputc_unlocked)                                                                                                        \
+	X(putc_unlocked)                                                                                                         \
+	X(putchar)                                                                                                               \
+	X(putchar_unlocked)                                                                                                      \
+	X(__overflow)                                                                                                            \
+	X(vfprintf)                                                                                                              \
+	X(__vfprintf_chk)                                                                                                        \
+	X(vdprintf)                                                                                                              \
+	X(__vdprintf_chk)                                                                                                        \
+	X(fgetc)                                                                                                                 \
+	X(getc) X(_IO_getc) X(fgetc_unlocked) X(getc_unlocked) X(__uflow) X(__underflow) X(getchar) X(getchar_unlocked) X(fgets) \
+		X(fgets_unlocked) X(__fgets_chk) X(__fgets_unlocked_chk) X(getdelim) X(__isoc99_vfscanf)
 #define REAL_FDS(X) X(close) X(close_range) X(closefrom) X(dup2) X(dup3) X(fcntl) X(fcntl64) X(flock) X(lockf) X(lockf64)
 #define REAL_SIGNALS(X)  \
 	X(sigaction)     \
@@ -203,26 +201,24 @@ int mseal(void *addr, size_t len, unsigned long flags);
 	X(poll) X(__poll_chk) X(ppoll) X(__ppoll_chk) X(select) X(pselect) X(epoll_ctl) X(epoll_wait) X(epoll_pwait) X(epoll_pwait2)
 #define REAL_ADDRESSES(X) \
 	X(bind) X(connect) X(accept) X(accept4) X(getsockname) X(getpeername) X(getsockopt) X(setsockopt) X(socketpair) X(pipe) X(pipe2)
-#define REAL_STRUCTS(X)                                                                                                                    \
-	X(fstat)                                                                                                                           \
-	X(fstat64)                                                                                                                         \
-	X(fstatfs)                                                                                                                         \
-	X(fstatfs64)                                                                                                                       \
-	X(futimens)                                                                                                                        \
-	X(ioctl)                                                                                                                           \
-	X(clock_gettime)                                                                                                                   \
-	X(clock_getres)                                                                                                                    \
-	X(nanosleep)                                                                                                                       \
-	X(clock_nanosleep)                                                                                                                 \
-	X(times)                                                                                                                           \
-	X(timerfd_settime)                                                                                                                 \
-	X(timerfd_gettime)                                                                                                                 \
-	X(uname)                                                                                                                           \
-	X(sysinfo)                                                                                                                         \
-	X(getrusage)                                                                                                                       \
-	X(getrlimit)                                                                                                                       \
-	X(getrlimit64) X(setrlimit64) X(prlimit) X(prlimit64) X(setrlimit) X(getgroups) X(sched_getaffinity) X(sched_setaffinity) X(wait4) \
-		X(waitpid) X(wait) X(waitid)
+#define REAL_STRUCTS(X)                                                                                                                \
+	X(fstat)                                                                                                                       \
+	X(fstat64)                                                                                                                     \
+	X(fstatfs)                                                                                                                     \
+	X(fstatfs64)                                                                                                                   \
+	X(futimens)                                                                                                                    \
+	X(ioctl)                                                                                                                       \
+	X(clock_gettime)                                                                                                               \
+	X(clock_getres)                                                                                                                \
+	X(nanosleep)                                                                                                                   \
+	X(clock_nanosleep)                                                                                                             \
+	X(times)                                                                                                                       \
+	X(timerfd_settime)                                                                                                             \
+	X(timerfd_gettime)                                                                                                             \
+	X(uname)                                                                                                                       \
+	X(sysinfo)                                                                                                                     \
+	X(getrusage) X(getrlimit) X(getrlimit64) X(setrlimit64) X(prlimit) X(prlimit64) X(setrlimit) X(getgroups) X(sched_getaffinity) \
+		X(sched_setaffinity) X(wait4) X(waitpid) X(wait) X(waitid)
 #define REAL_PROCESS(X) X(_exit) X(_Exit) X(quick_exit) X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) X(execveat) X(syscall)
 #define REAL_ALL(X)        \
 	REAL_MEMORY(X)     \
