@@ -226,8 +226,10 @@ static int remap_vma(struct vma *v)
 	report_raise(&v->as->report->mapped_bytes, &v->as->report->mapped_peak, v->end - v->start);
 	if (v->flags & VM_HANDED)
 		return 0;
-	if (v->flags & VM_WIPEONFORK)
+	if (v->flags & VM_WIPEONFORK) {
 		forget_private(v);
+		v->flags &= ~(unsigned)VM_GUARD; /* a mark in the page tables, to the kernel */
+	}
 	err = remap_frames(v);
 	if (!err)
 		mm_advise_again(v, v->start, v->end - v->start);

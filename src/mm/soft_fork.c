@@ -36,7 +36,8 @@ static struct vma *copy_vma(struct mm *child, const struct vma *v)
 	n->as = v->as;
 	n->pgoff = v->pgoff;
 	n->prot = v->prot;
-	n->flags = v->flags & ~(unsigned)(VM_LOCKED | VM_LOCKONFAULT);
+	n->flags =
+		v->flags & ~(unsigned)(VM_LOCKED | VM_LOCKONFAULT | (v->flags & VM_WIPEONFORK ? VM_GUARD : 0)); /* guards are wiped too */
 	n->advice = v->advice;
 	n->wb_seen = v->wb_seen;
 	if (anon) {
