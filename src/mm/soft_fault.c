@@ -205,7 +205,16 @@ static int reuse(struct soft_access *a, pfn_t pfn)
 	return replace(a, a->entry | FL_PTE_WRITE | FL_PTE_DIRTY | FL_PTE_ACCESSED) ? 0 : -EAGAIN;
 }
 
-/* Others show the page too: a copy. Their references can only become fewer meanwhile. */
+static void wait_for(pfn_t pfn)
+{
+	page_lock(pfn);
+	page_unlock(pfn);
+}
+
+/*
+ * Others show the page too: a copy. Their references can only become fewer meanwhile. The page may have been reclaimed to make room, and
+ * be the very one that came new here, or to another thread which now waits for ours: so its lock is only tried while ours is held.
+ */
 static int unshare(struct soft_access *a, pfn_t from)
 {
 	struct ram_batch b = {0};
@@ -218,11 +227,12 @@ static int unshare(struct soft_access *a, pfn_t from)
 		err = new_private(a, &to, &slot);
 	if (err)
 		return err;
-	if (to == from) { /* it was reclaimed to make room, and is in no entry any more */
+	if (!page_trylock(from)) {
 		drop_new(to, slot);
+		if (to != from)
+			wait_for(from);
 		return -EAGAIN;
 	}
-	page_lock(from);
 	if (!still_shows(a, from)) {
 		page_unlock(from);
 		drop_new(to, slot);

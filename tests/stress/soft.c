@@ -87,7 +87,7 @@ static unsigned nthreads;
 static int fd, cut_fd;
 static uint64_t budget, file_pages, region_pages;
 static uint32_t *file_model; /* of each page, the counter of the thread it belongs to */
-static _Atomic uint32_t cuts[CUT_PAGES]; /* of each page, begun */
+static _Atomic uint32_t cuts[CUT_PAGES]; /* of each page, begun and ended */
 static pthread_mutex_t cut_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_barrier_t all_have_cpus;
 static _Atomic bool stop;
@@ -694,15 +694,22 @@ static void set_length(struct worker *w, uint64_t pages)
 		die(w, "fl_ftruncate", 0, pages, 0);
 }
 
+/* Before and after: a store in between may have been before the cut or after. */
+static void count_cut(uint64_t keep)
+{
+	for (uint64_t i = keep; i < CUT_PAGES; i++)
+		atomic_fetch_add(&cuts[i], 1);
+}
+
 static void cut(struct worker *w)
 {
 	uint64_t keep = rnd(w) % CUT_PAGES, v = 0;
 
 	if (pthread_mutex_trylock(&cut_lock))
 		return;
-	for (uint64_t i = keep; i < CUT_PAGES; i++)
-		atomic_fetch_add(&cuts[i], 1);
+	count_cut(keep);
 	set_length(w, keep);
+	count_cut(keep);
 	for (uint64_t i = keep; i < CUT_PAGES; i += 7)
 		if (!try_load(w, cut_addr(w, i), &v))
 			die(w, "a load beyond the end", cut_addr(w, i), v, 0);
