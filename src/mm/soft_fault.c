@@ -14,7 +14,8 @@
  *
  * An entry is changed by compare-and-swap from what it was when the fault looked; when it is another by then, all starts again
  * (-EAGAIN). What shows a page is put in place, and what is writable made so, under that page's lock: it cannot leave, nor be on
- * its way to the store. Frames are reserved before any page is locked; a new page is locked before the one it is copied from.
+ * its way to the store. Frames are reserved before any page is locked; a new page is locked before the one it is copied from, and a private
+ * one of those is only tried.
  */
 #include <errno.h>
 #include <signal.h>
