@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "engine.h"
+#include "engine_lock.h"
 #include "limits_of.h"
 #include "mm/maps.h"
 #include "util/compiler.h"
@@ -97,7 +98,9 @@ FL_EXPORT void *fl_space_brk(fl_space *space, void *end)
 	if (!mm)
 		return NULL;
 	g = sigguard_enter_soft();
+	mutex_lock(&engine_lock);
 	now = soft_brk(mm, (uintptr_t)end);
+	mutex_unlock(&engine_lock);
 	sigguard_leave(g);
 	return (void *)(uintptr_t)now;
 }

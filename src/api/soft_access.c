@@ -25,9 +25,12 @@ static struct soft_cpu *to_cpu(fl_cpu *cpu)
 static struct soft_cpu *new_cpu(struct mm *mm)
 {
 	struct soft_cpu *c;
+	bool charged;
 
 	metadata_refill_to(SOFT_CPU_PAGES + METADATA_SPARE);
-	if (!budget_charge_metadata(SOFT_CPU_PAGES))
+	charged = budget_charge_metadata(SOFT_CPU_PAGES);
+	budget_drop_spare();
+	if (!charged)
 		return NULL;
 	c = sys_mmap(NULL, SOFT_CPU_PAGES << FL_PAGE_SHIFT, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (sys_is_err(c)) {

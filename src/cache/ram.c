@@ -28,8 +28,8 @@
 
 struct slot {
 	_Atomic uint32_t refs;
-	uint32_t family; /* constant while in use: address_space_handle() */
-	uint64_t index;  /* the same: page of the family; of a free slot, the next free one. | SWAPPED, under the page's lock */
+	uint32_t family;        /* constant while in use: address_space_handle() */
+	_Atomic uint64_t index; /* the same: page of the family; of a free slot, the next free one. | SWAPPED, under the page's lock */
 };
 
 #define SWAPPED (1ULL << 63) /* its bytes have been in swap, and may be there still */
@@ -206,7 +206,7 @@ void slot_hold(uint64_t slot)
 
 uint32_t slot_refs(uint64_t slot)
 {
-	return atomic_load(&ram.slots[slot].refs);
+	return slot < SLOTS_MAX ? atomic_load(&ram.slots[slot].refs) : 0; /* an orphan has none */
 }
 
 uint64_t slots_in_use(void)
@@ -227,7 +227,7 @@ struct page_key slot_key(uint64_t slot)
 /* By which reverse map, and as which page of it, a page finds its mappings. NULL: an orphan has none. */
 static struct address_space *mapped_as(struct address_space *as, uint64_t *index)
 {
-	const struct slot *s;
+	struct slot *s;
 
 	if (!as_is_slots(as))
 		return as;
@@ -406,7 +406,7 @@ static void unmap(struct address_space *as, uint64_t index, pfn_t pfn, struct fl
 	uint32_t n = change_mappings(as, index, page_address(pfn), &c);
 
 	if (as_is_slots(as) && c.instead)
-		ram.slots[index].index |= SWAPPED;
+		atomic_fetch_or_explicit(&ram.slots[index].index, SWAPPED, memory_order_relaxed);
 	else if (as_is_slots(as))
 		put_forgotten(index, n);
 }

@@ -180,6 +180,8 @@ static int vacate(struct mm *mm, uint64_t start, uint64_t end)
 {
 	int err = gaps_prepare(&mm->soft->gaps, 3);
 
+	if (end - start == mm->task_size) /* the end of the space: one gap is left, and there is a node for it, in the tree or spare */
+		err = 0;
 	if (!err && start < end)
 		ram_zap(&mm->soft->mmu, start, end);
 	return err;
@@ -725,16 +727,9 @@ static bool move_break(struct mm *mm, uint64_t end)
 	return to == from || !mm_munmap(mm, to, from - to, false);
 }
 
-/* Calls by several threads at once are one after the other to the program too: the last one's end stands. */
 uint64_t soft_brk(struct mm *mm, uint64_t end)
 {
-	static struct mutex one = MUTEX_INIT(RANK_SPACES);
-	uint64_t now;
-
-	mutex_lock(&one);
 	if (end && move_break(mm, end))
 		mm->soft->brk = end;
-	now = mm->soft->brk;
-	mutex_unlock(&one);
-	return now;
+	return mm->soft->brk;
 }

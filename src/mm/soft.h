@@ -24,7 +24,7 @@ struct soft_space {
 	struct soft_config config;       /* constant */
 	struct gaps gaps;                /* mmap_lock */
 	uint64_t mmap_base, legacy_base; /* constant: from where down, and up, places are looked for */
-	uint64_t brk_start, brk;         /* mmap_lock; the start is constant */
+	uint64_t brk_start, brk;         /* engine_lock; the start is constant */
 	struct soft_space *next, **link; /* all of them: soft_lock */
 };
 
@@ -48,7 +48,7 @@ void soft_fork_child(void);
 
 /* fork(2) of the space. -ENOMEM, -EBUSY. */
 int soft_fork(struct mm *mm, struct mm **out);
-/* brk(2): the end of the heap after the call. */
+/* brk(2): the end of the heap after the call. Caller holds engine_lock: neither another brk nor a fork comes between map and end. */
 uint64_t soft_brk(struct mm *mm, uint64_t end);
 
 /*

@@ -185,8 +185,10 @@ int soft_fork(struct mm *parent, struct mm **out)
 
 	metadata_refill_to(pages_needed(parent));
 	err = soft_create(&parent->soft->config, &child);
-	if (err)
+	if (err) {
+		budget_drop_spare();
 		return err;
+	}
 	mutex_lock(&parent->mmap_lock);
 	child->soft->brk_start = parent->soft->brk_start;
 	child->soft->brk = parent->soft->brk;

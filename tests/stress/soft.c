@@ -86,7 +86,7 @@ static struct worker *workers;
 static unsigned nthreads;
 static int fd, cut_fd;
 static uint64_t budget, file_pages, region_pages;
-static uint32_t *file_model; /* of each page, the counter of the thread it belongs to */
+static uint32_t *file_model;             /* of each page, the counter of the thread it belongs to */
 static _Atomic uint32_t cuts[CUT_PAGES]; /* of each page, begun and ended */
 static pthread_mutex_t cut_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_barrier_t all_have_cpus;
@@ -680,7 +680,7 @@ static void cut_check(struct worker *w, uint64_t page)
 {
 	uint64_t v = 0, known = w->cut_word[page];
 	int err = try_load(w, cut_addr(w, page), &v);
-	bool whole = cuts[page] == w->cut_seen[page];
+	bool whole = cuts[page] == w->cut_seen[page] && !(w->cut_seen[page] & 1);
 
 	if (err < 0 && (!beyond_the_end(w) || whole))
 		die(w, "a load from the cut file", cut_addr(w, page), 0, known);
