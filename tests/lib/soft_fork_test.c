@@ -280,6 +280,21 @@ TEST(a_page_that_was_given_up_by_madv_free_is_the_childs_as_it_was_or_zeros)
 	assert_int_equal(stats().private_pages, 0);
 }
 
+TEST(wipeonfork_wipes_guards_too)
+{
+	fl_space *s = new_space(NULL), *child;
+	uint64_t p = map_anon(s, 2);
+
+	(void)*state;
+	assert_int_equal(advise(s, p, 2 * PAGE, MADV_WIPEONFORK), 0);
+	assert_int_equal(advise(s, p, PAGE, MADV_GUARD_INSTALL), 0);
+	child = fork_space(s);
+	assert_int_equal(peek(child, p), 0);
+	check_page(s, p, "guard");
+	assert_int_equal(fl_space_destroy(child), 0);
+	assert_int_equal(fl_space_destroy(s), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -292,6 +307,7 @@ int main(void)
 		RUN(fork_refuses_while_a_private_page_is_pinned),
 		RUN(copies_that_children_make_of_locked_pages_can_leave_memory),
 		RUN(a_page_that_was_given_up_by_madv_free_is_the_childs_as_it_was_or_zeros),
+		RUN(wipeonfork_wipes_guards_too),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

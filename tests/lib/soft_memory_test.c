@@ -632,6 +632,34 @@ TEST(remove_makes_a_hole_in_the_file)
 	assert_int_equal(fl_space_destroy(s), 0);
 }
 
+TEST(a_fixed_mapping_at_address_0_replaces_what_is_there)
+{
+	fl_space *s = new_space(NULL);
+
+	(void)*state;
+	assert_int_equal(map_at(s, 0, 2 * PAGE, RW, ANON | MAP_FIXED), 0);
+	poke(s, 8, 7);
+	assert_int_equal(map_at(s, 0, 2 * PAGE, RW, ANON | MAP_FIXED), 0);
+	assert_int_equal(peek(s, 8), 0);
+	assert_int_equal(stats().mappings, 1);
+	assert_int_equal(fl_space_destroy(s), 0);
+}
+
+TEST(mprotect_of_a_locked_private_mapping_copies_also_where_a_hole_follows)
+{
+	struct fixture *f = *state;
+	fl_space *s = new_space(NULL);
+	uint64_t shared = map_fd(s, f->fd, PAGE, RW, MAP_SHARED, 0), p = 0x10000000, was;
+
+	assert_int_equal((uintptr_t)fl_space_mmap(s, (void *)p, PAGE, PROT_READ, MAP_PRIVATE | MAP_FIXED, f->fd, 0), p);
+	assert_int_equal(fl_space_mlock2(s, (void *)p, PAGE, 0), 0);
+	was = peek(s, p);
+	assert_fails(protect(s, p, 2 * PAGE, RW), ENOMEM);
+	poke(s, shared, was + 1);
+	assert_int_equal(peek(s, p), was); /* its own since mprotect */
+	assert_int_equal(fl_space_destroy(s), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -662,6 +690,8 @@ int main(void)
 		RUN(populate_makes_faults_in_advance),
 		RUN(guards_are_faults_until_they_are_removed),
 		RUN(remove_makes_a_hole_in_the_file),
+		RUN(a_fixed_mapping_at_address_0_replaces_what_is_there),
+		RUN(mprotect_of_a_locked_private_mapping_copies_also_where_a_hole_follows),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
