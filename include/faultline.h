@@ -168,7 +168,7 @@ int fl_msync(void *addr, size_t length, int flags);
 
 /*
  * madvise(2), all advice of Linux 6.13. MADV_NORMAL, MADV_RANDOM and MADV_SEQUENTIAL set the read-ahead; MADV_WILLNEED
- * reads ahead now (a quarter of the budget at most) and waits; MADV_HUGEPAGE, MADV_MERGEABLE and their opposites are noted
+ * reads ahead now (a quarter of the budget at most; see fl_prefetch()); MADV_HUGEPAGE, MADV_MERGEABLE and their opposites are noted
  * and shown, and nothing is done about them: frames are single pages. MADV_GUARD_INSTALL and _REMOVE need a kernel that
  * has them.
  *
@@ -179,6 +179,24 @@ int fl_msync(void *addr, size_t length, int flags);
  * system has no holes); EPERM (MADV_HWPOISON, MADV_SOFT_OFFLINE, always; sealed).
  */
 int fl_madvise(void *addr, size_t length, int advice);
+
+/* length bytes at addr, which need not be a multiple of the page size. */
+struct fl_range {
+	void *addr;
+	size_t length;
+};
+
+/*
+ * Starts to read the pages of files that the n ranges touch, as MADV_WILLNEED does for each, and returns while the reads are under
+ * way, many at once: a look-up of a batch of keys asks for all of their pages first. A page is installed when Faultline next serves a
+ * fault or a prefetch after it came in, and then costs no fault; who accesses it before waits for this one. A hint: what
+ * cannot be read, and what there is no memory for, is left to the access. Reads that are not made with O_DIRECT (fl_options.direct) are
+ * waited for, and so are those beyond 128 at a time.
+ *
+ * 0, or -1 with errno: EINVAL (a range goes beyond the end of addresses: none was started); ENOMEM (part of a range is not mapped:
+ * the rest was started).
+ */
+int fl_prefetch(const struct fl_range *ranges, size_t n);
 /* posix_madvise(3): the error number is the answer. POSIX_MADV_DONTNEED does nothing, as in the C library. */
 int fl_posix_madvise(void *addr, size_t length, int advice);
 
@@ -333,6 +351,7 @@ int fl_space_mprotect(fl_space *space, void *addr, size_t length, int prot);
 void *fl_space_mremap(fl_space *space, void *old_address, size_t old_size, size_t new_size, int flags, void *new_address);
 int fl_space_msync(fl_space *space, void *addr, size_t length, int flags);
 int fl_space_madvise(fl_space *space, void *addr, size_t length, int advice);
+int fl_space_prefetch(fl_space *space, const struct fl_range *ranges, size_t n);
 int fl_space_mincore(fl_space *space, void *addr, size_t length, unsigned char *vec);
 int fl_space_mlock2(fl_space *space, const void *addr, size_t length, unsigned flags);
 int fl_space_munlock(fl_space *space, const void *addr, size_t length);

@@ -10,6 +10,7 @@
 #include "cache/budget.h"
 #include "cache/buffer.h"
 #include "cache/filemap.h"
+#include "cache/io.h"
 #include "cache/ram.h"
 #include "cache/readahead.h"
 #include "cache/writeback.h"
@@ -63,11 +64,13 @@ static int init_cache(const struct engine_options *o)
 		err = address_space_init(o->direct);
 	address_space_use_pool(o->pool);
 	filemap_init();
+	io_init((enum io_mode)o->io);
 	return err;
 }
 
 static void exit_cache(void)
 {
+	io_exit();
 	address_space_exit();
 	page_table_exit();
 	buffer_exit();

@@ -19,6 +19,7 @@ struct engine_options {
 	uint64_t anon_min;          /* the shim serves anonymous memory from this size on; 0: none */
 	int log_level;
 	bool pool;           /* files start on pool frames */
+	int io;              /* enum io_mode */
 	bool no_native;      /* only soft spaces */
 	bool soft;           /* it is no failure when native spaces do not work */
 	bool quiet_handlers; /* no signal handler of the program touches mapped memory */

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "cache/io.h"
 #include "cache/truncate.h"
 #include "cache/writeback.h"
 #include "engine.h"
@@ -65,6 +66,7 @@ void file_change_begin(struct file_change *c, struct address_space *as)
 	mm_make_shared(as); /* bytes are put into pages in memory, which is cheap there; where it cannot be, they go by pool_write() */
 	c->buf = buffer_get(false);
 	write_lock(&as->invalidate_lock);
+	io_drain(as);
 	address_space_stat(as);
 	c->old_size = atomic_load(&as->size);
 }

@@ -4,6 +4,7 @@
 
 #include "cache/budget.h"
 #include "cache/buffer.h"
+#include "cache/io.h"
 #include "cache/page.h"
 #include "engine.h"
 #include "engine_lock.h"
@@ -49,6 +50,7 @@ static int make_whole(void)
 		return err;
 	kept = page_table_fork_child(address_space_fork_keeps);
 	buffer_fork_child();
+	io_fork_child();
 	err = address_space_fork_child(&pages);
 	budget_set_used(budget_fixed_pages() + (buffer_bytes() >> FL_PAGE_SHIFT) + (page_table_bytes() >> FL_PAGE_SHIFT) + pages + kept +
 			mm_fork_pages());

@@ -293,6 +293,25 @@ FL_EXPORT int fl_msync(void *addr, size_t length, int flags)
 	return s ? fl_space_msync(s, addr, length, flags) : -1;
 }
 
+_Static_assert(sizeof(struct fl_range) == sizeof(struct mm_range) && offsetof(struct fl_range, length) == offsetof(struct mm_range, len),
+	       "ranges are passed on as they are");
+
+FL_EXPORT int fl_space_prefetch(fl_space *space, const struct fl_range *ranges, size_t n)
+{
+	struct sigguard g = guard_of(space);
+	int err = mm_prefetch(to_mm(space), (const struct mm_range *)ranges, n);
+
+	sigguard_leave(g);
+	return result(err);
+}
+
+FL_EXPORT int fl_prefetch(const struct fl_range *ranges, size_t n)
+{
+	fl_space *s = started_space();
+
+	return s ? fl_space_prefetch(s, ranges, n) : -1;
+}
+
 FL_EXPORT int fl_madvise(void *addr, size_t length, int advice)
 {
 	fl_space *s = started_space();

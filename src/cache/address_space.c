@@ -14,6 +14,7 @@
 
 #include "budget.h"
 #include "frames.h"
+#include "io.h"
 #include "ram.h"
 #include "truncate.h"
 #include "util/arena.h"
@@ -517,6 +518,7 @@ int address_space_put(struct address_space *as)
 		return err;
 	}
 	write_lock(&as->invalidate_lock); /* who still works on a page of it has it for reading */
+	io_drain(as);
 	truncate_pages(as, 0, PAGE_INDEX_MAX);
 	write_unlock(&as->invalidate_lock);
 	unlink_file(as);

@@ -51,10 +51,22 @@ struct frame_ops {
 	void (*discard)(struct address_space *as, uint64_t index, uint64_t n);
 	/* Write-protects n pages in every mapping; NULL where that is done by address (rmap_protect). */
 	int (*protect)(struct address_space *as, uint64_t index, uint32_t n);
+	/*
+	 * Puts n pages that were read in into their frames, clean, the caller having their locks; how many could be, from the first on.
+	 * NULL where pages are not read ahead of a fault.
+	 */
+	uint32_t (*install)(struct address_space *as, uint64_t index, uint32_t n, const void *data);
 	bool by_page; /* discard() is told of each page, while it is in the table */
 };
 
 #define RA_STREAMS 4
+
+/* Misses that go backwards or in strides, see readahead.c. Written without a lock: a race costs a guess. */
+struct ra_track {
+	_Atomic uint64_t last, edge; /* where the program was; where what is under way ends */
+	_Atomic int64_t step;        /* pages; 0: not known yet */
+	_Atomic uint32_t proof;      /* misses that the step foretold */
+};
 
 struct address_space {
 	/*
@@ -87,8 +99,11 @@ struct address_space {
 	_Atomic bool converting;                /* from pool to shmem frames: no page leaves */
 	_Atomic uint32_t locked;                /* mappings that are locked: changes under rmap_lock */
 	_Atomic uint32_t wb_err;                /* errseq: error << 16 | count of errors, 0 when none yet */
+	_Atomic uint32_t in_flight;             /* requests of io.c; started under invalidate_lock (read) */
 	_Atomic uint64_t streams[RA_STREAMS];   /* read-ahead: next index << 16 | window */
 	_Atomic uint32_t stream_turn;
+	struct ra_track tracks[RA_STREAMS];
+	_Atomic uint32_t track_turn;
 	/* anon only */
 	_Atomic uint64_t *swapped; /* constant: a bit per page: in the store, not in memory. The page's lock guards its bit */
 	uint64_t anon_pages;       /* constant: length of the object */

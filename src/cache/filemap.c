@@ -23,11 +23,13 @@
 
 #include "budget.h"
 #include "buffer.h"
+#include "fill.h"
+#include "io.h"
 #include "ram.h"
 #include "reclaim.h"
 #include "util/compiler.h"
 
-#define RUN_MAX 64
+#define FAULT_AROUND 16 /* pages, as on the kernel */
 
 static _Atomic uint64_t pinned_pages;
 static const char zeros[FL_PAGE_SIZE];
@@ -82,13 +84,13 @@ static bool is_dirty(pfn_t pfn)
 }
 
 /*
- * Whether a private mapping has a copy of its own of the i-th page from here. Caller holds the lock of the file's page:
+ * Whether a private mapping has a copy of its own of the page i places from here. Caller holds the lock of the file's page:
  * none is made meanwhile, and one that leaves memory is marked as swapped before it leaves the table.
  */
-static bool has_private(const struct fault *f, uint32_t i)
+static bool has_private(const struct fault *f, int64_t i)
 {
 	struct address_space *anon = anon_of(f);
-	struct page_key key = {.index = f->anon_index + i};
+	struct page_key key = {.index = f->anon_index + (uint64_t)i};
 
 	if (!anon)
 		return false;
@@ -116,6 +118,52 @@ static void count_hit(const struct fault *f)
 		report_add(&f->as->report->faults_hit, 1);
 }
 
+/* Whether the page i places from here can be mapped as it is; it is locked then. */
+static pfn_t lock_neighbour(const struct fault *f, int i)
+{
+	struct page_key key = {.as = f->as->id, .index = f->index + (uint64_t)(int64_t)i}, found;
+	pfn_t pfn = page_find(key);
+
+	if (pfn == PFN_NONE || !page_trylock(pfn))
+		return PFN_NONE;
+	found = page_key(pfn);
+	if (found.as == key.as && found.index == key.index && page_state_of(page_word(pfn)) == PAGE_CLEAN &&
+	    !(f->anon && has_private(f, i)))
+		return pfn;
+	page_unlock(pfn);
+	return PFN_NONE;
+}
+
+/* Up to max pages in memory on one side of the one that was asked for. */
+static void map_side(struct fault *f, int step, uint32_t max)
+{
+	pfn_t pfn[RUN_MAX];
+	uint32_t n = 0;
+	uint64_t len;
+
+	while (n < max && (pfn[n] = lock_neighbour(f, step * (int)(n + 1))) != PFN_NONE)
+		n++;
+	len = (uint64_t)n << FL_PAGE_SHIFT;
+	if (n)
+		f->mmu->ops->map(f->mmu, step > 0 ? f->addr + FL_PAGE_SIZE : f->addr - len, len, MMU_WP);
+	while (n)
+		page_unlock(pfn[--n]);
+}
+
+/*
+ * Pages in memory on both sides of the one that was asked for are mapped with it: those that have come in with it, or are away
+ * from the mapping but not from memory.
+ */
+static void map_around(struct fault *f)
+{
+	uint64_t max = f->touched ? RUN_MAX : FAULT_AROUND;
+
+	if (!f->mmu->map_can_wp)
+		return;
+	map_side(f, 1, (uint32_t)min_u64(f->room - 1, max));
+	map_side(f, -1, (uint32_t)min_u64(f->before, max));
+}
+
 /* The page is locked; a write is one through a shared mapping. */
 static int hit(struct fault *f, pfn_t pfn)
 {
@@ -125,8 +173,13 @@ static int hit(struct fault *f, pfn_t pfn)
 		mark_dirty(f->as, pfn);
 	if (as_is_ram(f->as))
 		return 0;
-	if (!f->present && !as_is_pool(f->as)) /* a page on a pool frame that is in memory is mapped: another fault was faster */
-		return map_page(f, pfn);
+	if (!f->present && !as_is_pool(f->as)) { /* a page on a pool frame that is in memory is mapped: another fault was faster */
+		int err = map_page(f, pfn);
+
+		if (!err && !f->write)
+			map_around(f);
+		return err;
+	}
 	if (f->write)
 		report_add(&f->as->report->faults_write, 1);
 	return f->write ? f->mmu->ops->unprotect(f->mmu, f->addr, FL_PAGE_SIZE) : 0;
@@ -134,58 +187,18 @@ static int hit(struct fault *f, pfn_t pfn)
 
 /* ---- Fill: pages come from the store ---- */
 
-struct fill {
-	struct address_space *as;
-	uint64_t index;
-	uint32_t n, reserved; /* pages in hand, locked; frames reserved and not used */
-	pfn_t pfn[RUN_MAX];
-	struct buffer buf;
-};
-
-/* Puts up to max new pages in the table; stops at one that is there. */
-static void insert_run(struct fill *fl, uint32_t max)
-{
-	while (fl->n < max && fl->reserved) {
-		struct page_key key = {.as = fl->as->id, .index = fl->index + fl->n};
-		pfn_t pfn;
-
-		if (fl->n && page_find(key) != PFN_NONE)
-			break;
-		pfn = page_insert(key);
-		if (pfn == PFN_NONE)
-			break;
-		fl->pfn[fl->n++] = pfn;
-		fl->reserved--;
-	}
-	as_count_page(fl->as, (int)fl->n);
-}
-
-/* Takes the pages from `keep` on out of the table again. */
-static void drop_run(struct fill *fl, uint32_t keep)
-{
-	uint32_t n = fl->n > keep ? fl->n - keep : 0;
-
-	if (!n)
-		return;
-	as_count_page(fl->as, -(int)n);
-	while (fl->n > keep) {
-		page_remove(fl->pfn[--fl->n]);
-		fl->reserved++;
-	}
-}
-
 /*
  * Reads the run. A failure of a run read ahead must not become a failure of the page asked for: that one is read again
- * alone. Pages that the file ends before are dropped; the rest of the last page is zeroed.
+ * alone.
  */
 static int read_run(struct fill *fl)
 {
 	const struct store_ops *ops = fl->as->store->ops;
-	uint64_t off = fl->index << FL_PAGE_SHIFT, end;
+	uint64_t off = fl->index << FL_PAGE_SHIFT;
 	ssize_t got = ops->read(fl->as->store, fl->buf.data, (size_t)fl->n << FL_PAGE_SHIFT, off);
 
 	if (got < 0 && fl->n > 1) {
-		drop_run(fl, 1);
+		fill_drop(fl, 1);
 		got = ops->read(fl->as->store, fl->buf.data, FL_PAGE_SIZE, off);
 	}
 	report_add(&fl->as->report->reads, 1);
@@ -194,20 +207,13 @@ static int read_run(struct fill *fl)
 		return (int)got;
 	}
 	report_add(&fl->as->report->read_bytes, (uint64_t)got);
-	end = page_align_up((uint64_t)got);
-	if ((uint64_t)got < (uint64_t)fl->n << FL_PAGE_SHIFT)
-		address_space_stat(fl->as); /* the end, or shorter than it was: cut by somebody else, or a read that stopped short */
-	drop_run(fl, (uint32_t)(end >> FL_PAGE_SHIFT));
-	if ((uint64_t)got < end && off + (uint64_t)got < atomic_load(&fl->as->size))
-		return -EAGAIN; /* stopped short inside a page: not the end of the file */
-	memset(fl->buf.data + got, 0, end - (uint64_t)got);
-	return fl->n ? 0 : -EAGAIN;
+	return fill_trim(fl, (uint64_t)got);
 }
 
 /* What lies past the end of the file in its last page, where that is larger than ours. */
 static int zero_run(struct fill *fl)
 {
-	drop_run(fl, 1);
+	fill_drop(fl, 1);
 	memset(fl->buf.data, 0, FL_PAGE_SIZE);
 	return 0;
 }
@@ -251,15 +257,11 @@ static uint32_t install_private(struct fault *f, struct fill *fl, int *err)
 
 static void publish(struct fault *f, struct fill *fl)
 {
-	for (uint32_t i = 0; i < fl->n; i++) {
-		bool dirty = i == 0 && f->write;
-
-		page_read_done(fl->pfn[i], dirty);
-		page_unlock(fl->pfn[i]);
-	}
+	fill_publish(fl, f->write);
 	if (fl->n > 1)
 		report_add(&fl->as->report->read_ahead, fl->n - 1);
 	readahead_done(fl->as, fl->index, fl->n);
+	f->forward = fl->n > 1;
 }
 
 /* Caller holds the invalidate_lock (read). */
@@ -270,12 +272,12 @@ static int fill_locked(struct fault *f, struct fill *fl, uint32_t want)
 
 	if (beyond_eof(f->as, page_head(f)) && (address_space_stat(f->as) || beyond_eof(f->as, page_head(f))))
 		return -ENXIO;
-	insert_run(fl, want);
+	fill_insert(fl, want);
 	if (!fl->n)
 		return -EAGAIN;
 	err = beyond_eof(f->as, f->index) ? zero_run(fl) : read_run(fl);
 	if (err) {
-		drop_run(fl, 0);
+		fill_drop(fl, 0);
 		return err;
 	}
 	if (f->write) /* before it is mapped: another thread may store to it at once, and msync */
@@ -283,7 +285,7 @@ static int fill_locked(struct fault *f, struct fill *fl, uint32_t want)
 	kept = f->anon || !f->addr ? install_private(f, fl, &err) : install_shared(f, fl, &err);
 	if (f->write && !kept)
 		as_count_dirty(fl->as, -1);
-	drop_run(fl, kept);
+	fill_drop(fl, kept);
 	if (fl->n)
 		publish(f, fl);
 	return err;
@@ -306,12 +308,94 @@ static int fill(struct fault *f, uint32_t want)
 	return err;
 }
 
+/* ---- Ahead of the program ---- */
+
+/* As much of it as the file and the mapping have. */
+static bool clip(const struct fault *f, struct ra_next *next)
+{
+	uint64_t size = page_align_up(atomic_load_explicit(&f->as->size, memory_order_relaxed)) >> FL_PAGE_SHIFT;
+	uint64_t low = f->index - f->before, high = min_u64(f->index + f->room, size);
+	uint64_t start = max_u64(next->index, low), end = min_u64(next->index + next->pages, high);
+
+	if (start >= end)
+		return false;
+	next->index = start;
+	next->pages = (uint32_t)(end - start);
+	return true;
+}
+
+/* Starts to read up to `want` pages from index on, for which frames are reserved; those that were not needed are given back. */
+static uint32_t start_reading(struct address_space *as, uint64_t index, uint32_t want, bool eager)
+{
+	struct io_plug plug;
+	uint32_t n = 0;
+
+	if (io_plug_start(&plug)) {
+		if (read_trylock(&as->invalidate_lock)) {
+			n = io_start(&plug, as, index, want, eager);
+			read_unlock(&as->invalidate_lock);
+		}
+		io_plug_end(&plug);
+	}
+	budget_release(want - n);
+	return n;
+}
+
+static bool is_in_table(struct address_space *as, uint64_t index)
+{
+	return page_find((struct page_key){.as = as->id, .index = index}) != PFN_NONE;
+}
+
+/* How many pages of it are on their way or here; 0 when there is no memory for it now. */
+static uint32_t start_next(struct address_space *as, const struct ra_next *next)
+{
+	uint32_t n;
+
+	if (is_in_table(as, next->index))
+		return 1;
+	if (!try_reserve_frames(next->pages))
+		return 0;
+	n = start_reading(as, next->index, next->pages, false);
+	if (!n && io_retire(!next->under_way) && try_reserve_frames(next->pages)) /* windows that no stream came back for */
+		n = start_reading(as, next->index, next->pages, false);
+	return n;
+}
+
+/* The fault is served, and no page of it locked. */
+static void read_ahead(struct fault *f)
+{
+	struct ra_next next;
+	uint32_t n;
+
+	if (f->advice == RA_RANDOM || !(f->missed || f->touched) || !io_can(f->as))
+		return;
+	if (f->touched)
+		readahead_touch(f->as, f->index);
+	else if (!f->forward)
+		readahead_note(f->as, f->index);
+	while (readahead_next(f->as, f->index, f->forward || f->touched, &next) && clip(f, &next) && (n = start_next(f->as, &next)))
+		readahead_started(f->as, &next, n);
+}
+
+/* A page that is in flight: the stream that it belongs to goes on. */
+static void wait_for_io(struct fault *f)
+{
+	pfn_t pfn = page_find(file_key(f));
+
+	if (pfn == PFN_NONE || !io_in_flight(page_word(pfn)))
+		return;
+	f->touched = true;
+	io_wait_page(pfn);
+	io_poll(); /* others that have come in meanwhile cost no fault of their own */
+}
+
 static int miss(struct fault *f)
 {
 	uint64_t want = readahead_window(f->as, f->index, f->advice);
 	uint64_t size = page_align_up(atomic_load_explicit(&f->as->size, memory_order_relaxed)) >> FL_PAGE_SHIFT;
 
 	f->missed = true;
+	io_poll();
 	want = min_u64(want, f->room);
 	if (size > f->index)
 		want = min_u64(want, size - f->index);
@@ -322,22 +406,29 @@ static int miss(struct fault *f)
 static int fault_file(struct fault *f, pfn_t *locked)
 {
 	for (;;) {
-		pfn_t pfn = page_find_lock(file_key(f));
+		pfn_t pfn;
 		int err;
 
+		wait_for_io(f);
+		pfn = page_find_lock(file_key(f));
 		if (pfn != PFN_NONE) {
 			err = hit(f, pfn);
-			if (locked && !err)
+			if (locked && !err) {
 				*locked = pfn;
-			else
-				page_unlock(pfn);
+				return 0;
+			}
+			page_unlock(pfn);
+			if (!err)
+				read_ahead(f);
 			return err;
 		}
 		err = miss(f);
 		if (err && err != -EAGAIN)
 			return err;
-		if (!err && !locked)
+		if (!err && !locked) {
+			read_ahead(f);
 			return 0;
+		}
 		f->present = false;
 	}
 }
@@ -622,29 +713,58 @@ void filemap_forget_pins(uint32_t n)
 
 /* ---- Without a fault ---- */
 
-uint64_t filemap_readahead(struct fault *f, uint64_t pages)
+/* Starts to read what is missing; waits only where too much is in flight already, or memory is short. How many pages it came past. */
+static uint64_t start_range(struct address_space *as, uint64_t index, uint64_t end)
+{
+	uint64_t first = index;
+
+	while (index < end) {
+		uint32_t want = (uint32_t)min_u64(end - index, buffer_large_pages()), n = 1;
+
+		if (!is_in_table(as, index)) {
+			if (reserve_frames(want, &want))
+				break;
+			n = start_reading(as, index, want, true);
+			if (!n && !io_help() && !is_in_table(as, index))
+				break; /* nothing can be in flight now */
+		}
+		index += n;
+	}
+	return index - first;
+}
+
+/* The same by the caller: nothing is in flight. */
+static uint64_t read_range(struct fault *f, uint64_t pages)
 {
 	struct fault ahead = {.as = f->as, .index = f->index, .mmu = f->mmu, .addr = as_is_pool(f->as) ? f->addr : 0};
 	uint64_t end = f->index + pages;
 
 	while (ahead.index < end) {
-		uint32_t want = 1;
-
-		if (page_find(file_key(&ahead)) == PFN_NONE) {
-			want = (uint32_t)min_u64(end - ahead.index, buffer_large_pages());
-			if (fill(&ahead, want) < 0)
-				return 0;
-			want = 1; /* what else came in is stepped over */
-		}
-		ahead.index += want;
+		if (!is_in_table(ahead.as, ahead.index) && fill(&ahead, (uint32_t)min_u64(end - ahead.index, buffer_large_pages())) < 0)
+			return 0;
+		ahead.index++; /* what else came in is stepped over */
 		ahead.addr += ahead.addr ? FL_PAGE_SIZE : 0;
 	}
 	return pages;
 }
 
+uint64_t filemap_readahead(struct fault *f, uint64_t pages)
+{
+	uint64_t size = page_align_up(atomic_load(&f->as->size)) >> FL_PAGE_SHIFT, in_file = size > f->index ? size - f->index : 0;
+
+	if (!io_can(f->as))
+		return read_range(f, pages);
+	io_poll();
+	return start_range(f->as, f->index, f->index + min_u64(pages, in_file)) == min_u64(pages, in_file) ? pages : 0;
+}
+
 bool filemap_resident(const struct fault *f)
 {
-	return (anon_of(f) && page_find(anon_key(f)) != PFN_NONE) || (!f->as->zero && page_find(file_key(f)) != PFN_NONE);
+	pfn_t pfn = f->as->zero ? PFN_NONE : page_find(file_key(f));
+
+	if (anon_of(f) && page_find(anon_key(f)) != PFN_NONE)
+		return true;
+	return pfn != PFN_NONE && !io_is_coming(pfn);
 }
 
 bool filemap_swapped(const struct fault *f)

@@ -16,12 +16,14 @@ struct fault {
 	struct address_space *_Atomic *anon;
 	uint64_t index, anon_index; /* the page in each */
 	struct mmu *mmu;
-	uint64_t addr; /* of the page */
-	uint64_t room; /* pages from addr to the end of the mapping */
-	uint32_t tail; /* pages that a page of the space has, less one: so far past the end of the file there may be zeros */
+	uint64_t addr;         /* of the page */
+	uint64_t room, before; /* pages from addr to the end of the mapping; from its start to addr */
+	uint32_t tail;         /* pages that a page of the space has, less one: so far past the end of the file there may be zeros */
 	enum ra_advice advice;
 	bool write, present; /* what the access was; whether the page is mapped, only protected */
 	bool missed;         /* out: the page was not in memory */
+	bool touched;        /* it was in flight */
+	bool forward;        /* read as part of a forward stream */
 };
 
 /* Whether serving it takes a private page: *anon must be there. */
@@ -57,8 +59,8 @@ void filemap_uncharge_locked(uint64_t pages);
 void filemap_forget_pins(uint32_t n);
 
 /*
- * Reads up to `pages` pages in, mapped where the page lives there (f->addr), else not. Best effort: how many it came past, at least
- * one; 0 at an error.
+ * Reads up to `pages` pages in, or starts to, where reads can be in flight; mapped where the page lives there (f->addr), else not. Best
+ * effort: how many it came past, at least one; 0 at an error.
  */
 uint64_t filemap_readahead(struct fault *f, uint64_t pages);
 /*

@@ -115,8 +115,18 @@ static void shmem_discard(struct address_space *as, uint64_t index, uint64_t n)
 	punch(as, index, n);
 }
 
+/* Into the memfd alone: mappings show it when they are asked for it. */
+static uint32_t shmem_install(struct address_space *as, uint64_t index, uint32_t n, const void *data)
+{
+	if (!frame_write(as, index << FL_PAGE_SHIFT, data, (uint64_t)n << FL_PAGE_SHIFT))
+		return n;
+	punch(as, index, n);
+	return 0;
+}
+
 const struct frame_ops shmem_frames = {
 	.name = "shmem",
+	.install = shmem_install,
 	.snapshot = shmem_snapshot,
 	.drop = shmem_drop,
 	.discard = shmem_discard,
@@ -449,8 +459,23 @@ static int pool_drop(struct address_space *as, uint64_t index, uint32_t n, uint3
 	return 0;
 }
 
+/* Where the file is mapped now, which need not be where it was when the read began. */
+static uint32_t pool_install(struct address_space *as, uint64_t index, uint32_t n, const void *data)
+{
+	uint64_t done = 0, k, copied;
+	struct mmu *mmu;
+	uint64_t addr;
+
+	read_lock(&rmap_lock);
+	for (int err = 0; done < n && !err && (k = mapped_part(as, index + done, n - done, &mmu, &addr)); done += copied >> FL_PAGE_SHIFT)
+		err = mmu->ops->copy(mmu, addr, (const char *)data + (done << FL_PAGE_SHIFT), k << FL_PAGE_SHIFT, MMU_WP, &copied);
+	read_unlock(&rmap_lock);
+	return (uint32_t)done;
+}
+
 const struct frame_ops pool_frames = {
 	.name = "pool",
+	.install = pool_install,
 	.snapshot = pool_snapshot,
 	.drop = pool_drop,
 	.discard = mapped_discard,

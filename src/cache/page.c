@@ -41,6 +41,7 @@
 #include <sys/mman.h>
 
 #include "budget.h"
+#include "io.h"
 #include "util/compiler.h"
 #include "util/lock.h"
 #include "util/sys.h"
@@ -394,11 +395,19 @@ void page_lock(pfn_t pfn)
 
 		if (!(w & PG_LOCKED))
 			continue;
-		if (turn < 20)
+		if (io_in_flight(w))
+			io_wait_page(pfn);
+		else if (turn < 20)
 			__builtin_ia32_pause();
 		else
 			page_wait(pfn, w);
 	}
+}
+
+void page_hand_to_io(pfn_t pfn)
+{
+	if (atomic_fetch_or(&table.words[pfn], PG_IO) & PG_WAITERS)
+		sys_futex_wake(&table.words[pfn], INT_MAX); /* they have work to do */
 }
 
 void page_unlock(pfn_t pfn)

@@ -33,6 +33,7 @@ enum page_state {
 #define PG_REFERENCED 0x20u /* faulted on since reclaim last came by */
 #define PG_ERROR 0x40u      /* the last write-back failed; DIRTY until one succeeds */
 #define PG_LAZYFREE 0x80u   /* CLEAN and private, and swap has no copy: once out of memory it reads as zeros */
+#define PG_IO 0x8000u       /* the lock is that of a read in flight, see io.c */
 #define PG_PIN_SHIFT 16
 #define PG_PIN (1u << PG_PIN_SHIFT)
 #define PG_PINS_MAX 0xffffu
@@ -88,6 +89,8 @@ static inline uint32_t page_pins_of(uint32_t word)
 bool page_trylock(pfn_t pfn);
 void page_lock(pfn_t pfn);
 void page_unlock(pfn_t pfn);
+/* The caller's lock is a read's from now on (PG_IO). */
+void page_hand_to_io(pfn_t pfn);
 /* Sleeps until the word changes from `seen`, or less. The caller holds no page lock. */
 void page_wait(pfn_t pfn, uint32_t seen);
 

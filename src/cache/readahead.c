@@ -1,14 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A file has a few streams, each the index where its next miss is expected and the window it last read. A miss at
+ * A file has a few forward streams, each the index where its next miss is expected and the window it last read. A miss at
  * an expected index is a stream going on: its window doubles. Any other miss reads one page and starts a stream in
  * another's place. Streams are single words, read and replaced without a lock: a race costs a guess.
+ *
+ * Where reads can be in flight, a forward stream whose window has grown to RA_ASYNC goes on by itself:
+ *
+ *      what the program has read     in flight, window by window        next
+ *      ------------------------------|------------|------------|--------|
+ *                                    ^ the program comes here, waits for this window alone, and one more is started at `next`
+ *
+ * The same for what goes backwards or in strides (struct ra_track): a miss a step from the last one is evidence, and after
+ * RA_PROOF of them in a row with one step what comes next is read ahead: page by page in strides, in windows backwards.
+ * Random misses do not have the same distance three times running.
  */
 #include "readahead.h"
 
 #include "util/compiler.h"
 
 #define RA_START 4
+#define RA_ASYNC 16   /* pages: a window from which on a stream reads while the program runs */
+#define RA_AHEAD 16   /* windows under way, once they are as large as they get */
+#define RA_PROOF 3    /* misses a step apart, before the next ones are read ahead */
+#define RA_REACH 1024 /* pages: the longest step */
+#define RA_STRIDED 32 /* single pages under way */
 
 static uint32_t max_window = 1;
 
@@ -78,4 +93,157 @@ void readahead_done(struct address_space *as, uint64_t index, uint32_t pages)
 	if (i < 0)
 		i = stream_victim(as);
 	atomic_store_explicit(&as->streams[i], pack(index + pages, pages), memory_order_relaxed);
+}
+
+/* ---- Ahead of the program ---- */
+
+static uint32_t ahead_of(uint32_t window)
+{
+	return window >= max_window ? window * RA_AHEAD : window * 2;
+}
+
+/* The forward stream that has read, or is reading, up to some place not far behind index. */
+static bool forward_next(struct address_space *as, uint64_t index, struct ra_next *next)
+{
+	for (int i = 0; i < RA_STREAMS; i++) {
+		uint64_t s = atomic_load_explicit(&as->streams[i], memory_order_relaxed), end = s >> 16;
+		uint32_t window = s & 0xffff;
+
+		if (window < min_u64(RA_ASYNC, max_window) || window < 2 || index >= end || end - index > ahead_of(max_window) + max_window)
+			continue;
+		if (end - index >= ahead_of(window))
+			return false;
+		*next = (struct ra_next){.index = end, .pages = grow(window), .stream = i, .under_way = end - index > window};
+		return true;
+	}
+	return false;
+}
+
+#define BACKWARD (RA_STREAMS) /* ra_next.stream, from here on a track */
+
+static int64_t distance(uint64_t from, uint64_t to)
+{
+	return (int64_t)(to - from);
+}
+
+static bool on_track(const struct ra_track *t, uint64_t index)
+{
+	int64_t step = atomic_load_explicit(&t->step, memory_order_relaxed);
+	uint64_t last = atomic_load_explicit(&t->last, memory_order_relaxed);
+
+	if (step == -1) /* a window comes in at once */
+		return index < last && index + 1 >= atomic_load_explicit(&t->edge, memory_order_relaxed);
+	return step && distance(last, index) == step;
+}
+
+static void track_set(struct ra_track *t, uint64_t last, int64_t step, uint32_t proof)
+{
+	atomic_store_explicit(&t->last, last, memory_order_relaxed);
+	atomic_store_explicit(&t->step, step, memory_order_relaxed);
+	atomic_store_explicit(&t->proof, proof, memory_order_relaxed);
+	atomic_store_explicit(&t->edge, last, memory_order_relaxed);
+}
+
+/* Whether index is where the track would be next, which then is there. */
+static bool track_follow(struct ra_track *t, uint64_t index)
+{
+	if (!on_track(t, index))
+		return false;
+	atomic_store_explicit(&t->last, index, memory_order_relaxed);
+	if (atomic_load_explicit(&t->step, memory_order_relaxed) == -1 && atomic_load_explicit(&t->edge, memory_order_relaxed) > index)
+		atomic_store_explicit(&t->edge, index, memory_order_relaxed);
+	if (atomic_load_explicit(&t->proof, memory_order_relaxed) < 16)
+		atomic_fetch_add_explicit(&t->proof, 1, memory_order_relaxed);
+	return true;
+}
+
+void readahead_note(struct address_space *as, uint64_t index)
+{
+	struct ra_track *near = NULL;
+
+	for (int i = 0; i < RA_STREAMS; i++) {
+		struct ra_track *t = &as->tracks[i];
+		int64_t d = distance(atomic_load_explicit(&t->last, memory_order_relaxed), index);
+
+		if (atomic_load_explicit(&t->proof, memory_order_relaxed) && track_follow(t, index))
+			return;
+		if (d && d >= -RA_REACH && d <= RA_REACH && (!near || atomic_load(&near->proof) >= atomic_load(&t->proof)))
+			near = t;
+	}
+	if (near && atomic_load(&near->proof) < RA_PROOF) {
+		track_set(near, index, distance(atomic_load(&near->last), index), 1);
+		return;
+	}
+	near = &as->tracks[atomic_fetch_add_explicit(&as->track_turn, 1, memory_order_relaxed) % RA_STREAMS];
+	if (atomic_load(&near->proof) > 1) /* it has a second life, as forward streams have */
+		atomic_store(&near->proof, atomic_load(&near->proof) / 2);
+	else
+		track_set(near, index, 0, 0);
+}
+
+/* How far what is under way goes beyond where the program is, in steps; none when the program is beyond it. */
+static uint64_t track_ahead(const struct ra_track *t, uint64_t last, int64_t step)
+{
+	int64_t d = distance(last, atomic_load_explicit(&t->edge, memory_order_relaxed));
+
+	return d / step > 0 ? (uint64_t)(d / step) : 0;
+}
+
+static uint32_t track_window(const struct ra_track *t, int64_t step)
+{
+	uint32_t proof = atomic_load_explicit(&t->proof, memory_order_relaxed);
+
+	if (step != -1)
+		return (uint32_t)min_u64(RA_STRIDED, 1U << min_u64(proof - RA_PROOF, 6));
+	return (uint32_t)min_u64(max_window, RA_START << min_u64(proof - RA_PROOF, 6));
+}
+
+static bool track_next(const struct ra_track *t, int i, uint64_t index, struct ra_next *next)
+{
+	int64_t step = atomic_load_explicit(&t->step, memory_order_relaxed);
+	uint64_t last = atomic_load_explicit(&t->last, memory_order_relaxed), from;
+	uint32_t window, ahead;
+
+	if (atomic_load_explicit(&t->proof, memory_order_relaxed) < RA_PROOF || !step || last != index)
+		return false;
+	window = track_window(t, step);
+	ahead = (uint32_t)track_ahead(t, last, step);
+	if (ahead >= (step == -1 ? ahead_of(window) : window))
+		return false;
+	from = ahead ? atomic_load_explicit(&t->edge, memory_order_relaxed) : last;
+	if (step == -1)
+		window = (uint32_t)min_u64(window, from);
+	if (distance(0, from) + step < 0 || !window)
+		return false;
+	*next = (struct ra_next){.index = step == -1 ? from - window : from + (uint64_t)step,
+				 .pages = step == -1 ? window : 1,
+				 .stream = BACKWARD + i,
+				 .under_way = ahead > window};
+	return true;
+}
+
+bool readahead_next(struct address_space *as, uint64_t index, bool forward, struct ra_next *next)
+{
+	if (forward && forward_next(as, index, next))
+		return true;
+	for (int i = 0; i < RA_STREAMS; i++)
+		if (track_next(&as->tracks[i], i, index, next))
+			return true;
+	return false;
+}
+
+/* A window that goes backwards is done with as a whole: what lies in between was there. */
+void readahead_started(struct address_space *as, const struct ra_next *next, uint32_t pages)
+{
+	if (next->stream >= BACKWARD)
+		atomic_store_explicit(&as->tracks[next->stream - BACKWARD].edge, next->index, memory_order_relaxed);
+	else
+		atomic_store_explicit(&as->streams[next->stream], pack(next->index + pages, next->pages), memory_order_relaxed);
+}
+
+void readahead_touch(struct address_space *as, uint64_t index)
+{
+	for (int i = 0; i < RA_STREAMS; i++)
+		if (atomic_load_explicit(&as->tracks[i].proof, memory_order_relaxed) >= RA_PROOF && track_follow(&as->tracks[i], index))
+			return;
 }

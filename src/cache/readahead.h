@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Read-ahead: how many pages to read at a fault. */
+/* Read-ahead: how many pages to read at a fault, and what to read while the program goes on. */
 #ifndef FL_CACHE_READAHEAD_H
 #define FL_CACHE_READAHEAD_H
 
@@ -13,5 +13,25 @@ void readahead_init(uint32_t max_pages);
 uint32_t readahead_window(struct address_space *as, uint64_t index, enum ra_advice advice);
 /* So many were read: the stream expects its next miss after them. */
 void readahead_done(struct address_space *as, uint64_t index, uint32_t pages);
+
+/* What a stream will want next: pages [index, index + pages). */
+struct ra_next {
+	uint64_t index;
+	uint32_t pages;
+	int stream;     /* which, for readahead_started() */
+	bool under_way; /* something of it is */
+};
+
+/*
+ * After a fault at `index` that missed, or found its page in flight: whether it is part of a stream that has proved itself and has
+ * too little under way. `forward`: of forward streams too, which a miss that read one page was not.
+ */
+bool readahead_next(struct address_space *as, uint64_t index, bool forward, struct ra_next *next);
+/* So many pages of it are on their way, or are there already. */
+void readahead_started(struct address_space *as, const struct ra_next *next, uint32_t pages);
+/* A miss at `index` that no forward stream expected: it may be part of one that goes backwards, or in strides. */
+void readahead_note(struct address_space *as, uint64_t index);
+/* The program has come to a page in flight. */
+void readahead_touch(struct address_space *as, uint64_t index);
 
 #endif

@@ -12,6 +12,7 @@
 
 #include "address_space.h"
 #include "budget.h"
+#include "io.h"
 #include "mmu/soft.h"
 #include "ram.h"
 #include "util/compiler.h"
@@ -192,49 +193,92 @@ static bool is_young(pfn_t pfn)
 	return young;
 }
 
+/* Pages that were written back for us, and are clean now: a ring of guesses, pfn + 1, in which the oldest are lost. */
+#define WRITTEN 128
+static _Atomic uint32_t written[WRITTEN];
+static _Atomic uint32_t written_head, written_tail;
+
+void reclaim_written(pfn_t pfn)
+{
+	uint32_t head = atomic_fetch_add(&written_head, 1), tail = atomic_load(&written_tail);
+
+	atomic_store(&written[head % WRITTEN], pfn + 1);
+	if (head - tail > WRITTEN) /* behind, or past it */
+		atomic_compare_exchange_strong(&written_tail, &tail, head);
+}
+
+static bool take_clean(pfn_t pfn, struct victim *v);
+
+/* Some of them, unless they were used meanwhile. How many. */
+static uint32_t take_written(struct victim *v, uint32_t max)
+{
+	uint32_t n = 0;
+
+	while (n < max && (int32_t)(atomic_load(&written_head) - atomic_load(&written_tail)) > 0) { /* several may step past it */
+		uint32_t at = atomic_fetch_add(&written_tail, 1), x = atomic_exchange(&written[at % WRITTEN], 0);
+
+		if (x && !(page_word(x - 1) & PG_REFERENCED))
+			n += take_clean(x - 1, &v[n]);
+	}
+	return n;
+}
+
+enum outcome {
+	STAYS,
+	VICTIM,
+	WAITS, /* has to be written, which may wait: not with victims in hand */
+	FULL,  /* has to be written, when less is in flight */
+};
+
 /*
- * Looks at one entry; whether it became a victim. `hard`: nothing was found so far, references no longer count.
- * Writing back waits for a buffer, whose holder may want the lock of a victim: only with none held.
+ * Looks at one entry. `hard`: nothing was found so far, references no longer count. Writing back may wait for a buffer, whose holder
+ * may want the lock of a victim: only with none held.
  */
-static bool consider(pfn_t pfn, bool hard, bool may_write, struct victim *v)
+static enum outcome consider(pfn_t pfn, bool hard, bool may_write, struct victim *v)
 {
 	uint32_t w = page_word(pfn);
+	enum wb_outcome o = WB_DONE;
 
 	if ((w & PG_LOCKED) || page_pins_of(w))
-		return false;
+		return STAYS;
 	if (!hard && is_young(pfn))
 		w |= PG_REFERENCED;
 	if ((w & PG_REFERENCED) && !hard) {
 		page_clear_flags(pfn, PG_REFERENCED);
-		return false;
+		return STAYS;
 	}
 	if (page_state_of(w) == PAGE_DIRTY) {
-		if (!may_write || ((w & PG_ERROR) && !hard))
-			return false;
-		writeback_for_reclaim(pfn);
+		if ((w & PG_ERROR) && !hard)
+			return STAYS;
+		o = writeback_for_reclaim(pfn, may_write);
 		w = page_word(pfn);
 	}
-	return page_state_of(w) == PAGE_CLEAN && take_clean(pfn, v);
+	if (o == WB_WAITS || o == WB_FULL)
+		return o == WB_FULL ? FULL : may_write ? STAYS : WAITS;
+	return page_state_of(w) == PAGE_CLEAN && take_clean(pfn, v) ? VICTIM : STAYS;
 }
 
 /* One pass over `entries` entries, or until `want` frames are free. */
 static uint32_t sweep(uint32_t want, uint32_t entries, bool hard)
 {
 	struct victim v[BATCH];
-	uint32_t n = 0, freed = 0;
+	uint32_t n = take_written(v, BATCH), freed = 0;
+	enum outcome o = STAYS;
 
-	for (uint32_t seen = 0; seen < entries && freed + n < want; seen += STEP) {
+	for (uint32_t seen = 0; seen < entries && freed + n < want && o != FULL; seen += STEP) {
 		uint32_t high = page_table_high();
 		uint32_t at = atomic_fetch_add_explicit(&hand, STEP, memory_order_relaxed);
 
-		for (uint32_t i = 0; i < STEP && high; i++) {
+		for (uint32_t i = 0; i < STEP && high && o != FULL; i++) {
 			pfn_t pfn = (at + i) % high;
 
-			if (n == BATCH || (n && page_state_of(page_word(pfn)) == PAGE_DIRTY)) {
+			o = n < BATCH ? consider(pfn, hard, n == 0, &v[n]) : WAITS;
+			if (o == WAITS && n) {
 				freed += evict_batch(v, n);
 				n = 0;
+				o = consider(pfn, hard, true, &v[n]);
 			}
-			n += consider(pfn, hard, n == 0, &v[n]);
+			n += o == VICTIM;
 		}
 	}
 	return freed + evict_batch(v, n);
@@ -245,6 +289,8 @@ uint32_t reclaim_pages(uint32_t want)
 	uint32_t high = page_table_high();
 	uint32_t freed = sweep(want, high + STEP, false);
 
+	if (!freed && io_help()) /* something comes in, or was written */
+		freed = sweep(want, STEP, false);
 	if (!freed)
 		freed = sweep(want, high + STEP, false); /* references are cleared now */
 	if (!freed)
@@ -283,7 +329,13 @@ void reclaim_page(pfn_t pfn)
 {
 	struct victim v;
 
-	if (consider(pfn, true, true, &v))
+	if (consider(pfn, true, true, &v) == VICTIM) {
+		evict_batch(&v, 1);
+		return;
+	}
+	while (page_state_of(page_word(pfn)) == PAGE_WRITEBACK && io_wait_write(pfn))
+		;
+	if (take_clean(pfn, &v))
 		evict_batch(&v, 1);
 }
 
@@ -324,6 +376,11 @@ static bool others_are_at_work(void)
 	return false;
 }
 
+bool try_reserve_frames(uint32_t want)
+{
+	return budget_try_reserve(want) || (reclaim_pages(batch_size(want)) && budget_try_reserve(want));
+}
+
 int reserve_frames(uint32_t want, uint32_t *got)
 {
 	unsigned idle = 0;
@@ -337,6 +394,8 @@ int reserve_frames(uint32_t want, uint32_t *got)
 				return 0;
 		} else {
 			want = 1;
+			if (io_help())
+				continue;
 			idle += !others_are_at_work();
 			pause_for_others(turn++);
 		}

@@ -13,6 +13,8 @@
  * invalidate_lock. -ENOMEM when nothing can leave memory: all is pinned, or cannot be written back.
  */
 int reserve_frames(uint32_t want, uint32_t *got);
+/* The same for all or nothing, with one try: for what can be done without. */
+bool try_reserve_frames(uint32_t want);
 /*
  * Sets memory aside for the VMAs and files that the next call may need, so that it does not fail because the cache
  * fills the budget. Called before any lock is taken; best effort.
@@ -27,6 +29,8 @@ void metadata_refill_to(uint64_t pages);
 void reclaim_range(struct address_space *as, uint64_t first, uint64_t last, bool out);
 /* Takes one page out of memory, if it is there, written back first. */
 void reclaim_page(pfn_t pfn);
+/* A page that reclaim had written back is clean now: it may be the next to leave. */
+void reclaim_written(pfn_t pfn);
 /* Takes about n pages out of memory; how many frames that released. */
 uint32_t reclaim_pages(uint32_t n);
 

@@ -5,6 +5,7 @@
 
 #include "budget.h"
 #include "filemap.h"
+#include "io.h"
 #include "mmu/soft.h"
 #include "ram.h"
 #include "util/compiler.h"
@@ -28,7 +29,7 @@ static pfn_t lock_settled(struct page_key key)
 			return pfn;
 		page_unlock(pfn);
 		w = page_word(pfn);
-		if (in_writeback(w)) /* else it has ended meanwhile, and nobody would wake us */
+		if (in_writeback(w) && !io_wait_write(pfn)) /* else it has ended meanwhile, and nobody would wake us */
 			page_wait(pfn, w);
 	}
 }

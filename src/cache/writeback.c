@@ -9,6 +9,9 @@
  *   write                   the program reads on; its stores make the page REDIRTY
  *   lock each page          WRITEBACK -> CLEAN, REDIRTY -> DIRTY, or -> DIRTY with PG_ERROR
  *
+ * With O_DIRECT the write is in flight (io.c) and the last step is taken by whoever sees its end; many clusters are written at once, and
+ * who has to wait does so after the last one was started. The buffer is then got after the pages are locked, without waiting.
+ *
  * A page is never in two writes at once: DIRTY is the only state to start from. A pinned page cannot be protected,
  * since a system call may be storing into it; msync writes what it holds now and it stays DIRTY until unpinned.
  */
@@ -18,6 +21,8 @@
 
 #include "budget.h"
 #include "buffer.h"
+#include "io.h"
+#include "reclaim.h"
 #include "util/compiler.h"
 
 #define CLUSTER_MAX 64
@@ -29,6 +34,9 @@ struct cluster {
 	pfn_t pfn[CLUSTER_MAX];
 	struct buffer buf;
 	bool pinned; /* one pinned page: copied without protection, stays DIRTY */
+	bool async;  /* writes are left in flight: pages that are in one are not waited for */
+	bool again;  /* some of those will have to be written once more, or are a thread's */
+	bool reclaim;
 };
 
 static bool is_dirty(pfn_t pfn)
@@ -84,12 +92,12 @@ static void unlock_cluster(struct cluster *c)
 }
 
 /* The pages become stable and are copied; then they may be written to again. On failure they are DIRTY as before. */
-static int stabilize(struct cluster *c)
+static int stabilize(struct cluster *c, void *copy)
 {
 	int err = c->pinned ? 0 : rmap_protect(c->as, c->index, c->n);
 
 	if (!err && c->as->frames->snapshot)
-		err = c->as->frames->snapshot(c->as, c->index, c->n, c->buf.data);
+		err = c->as->frames->snapshot(c->as, c->index, c->n, copy);
 	if (!err && !c->pinned)
 		for (uint32_t i = 0; i < c->n; i++)
 			page_begin_writeback(c->pfn[i]);
@@ -118,34 +126,90 @@ static int write_cluster(struct cluster *c)
 	return err;
 }
 
-static void finish_page(struct address_space *as, pfn_t pfn, int err)
+/* Whether it is clean now. */
+static bool finish_page(struct address_space *as, pfn_t pfn, int err)
 {
+	bool clean;
+
 	page_lock(pfn);
 	if (err)
 		page_fail_writeback(pfn);
 	else
 		page_end_writeback(pfn);
-	if (page_state_of(page_word(pfn)) == PAGE_CLEAN)
+	clean = page_state_of(page_word(pfn)) == PAGE_CLEAN;
+	if (clean)
 		as_count_dirty(as, -1);
 	page_unlock(pfn);
+	return clean;
+}
+
+static void note_result(struct address_space *as, uint32_t n, int err)
+{
+	if (err) {
+		wb_err_set(as, err);
+		report_add(&as->report->write_errors, 1);
+	} else {
+		report_add(&as->report->writebacks, n);
+	}
+}
+
+/* The pages are where they were: WRITEBACK pages stay in the table. */
+void writeback_ended(struct address_space *as, uint64_t index, uint32_t n, uint64_t len, int err, bool reclaim)
+{
+	if (!err) {
+		report_add(&as->report->writes, 1);
+		report_add(&as->report->written_bytes, len);
+	}
+	note_result(as, n, err);
+	for (uint32_t i = 0; i < n; i++) {
+		pfn_t pfn = page_find((struct page_key){.as = as->id, .index = index + i});
+
+		fl_assert(pfn != PFN_NONE);
+		if (finish_page(as, pfn, err) && reclaim)
+			reclaim_written(pfn);
+	}
 }
 
 static void finish(struct cluster *c, int err)
 {
-	if (err) {
-		wb_err_set(c->as, err);
-		report_add(&c->as->report->write_errors, 1);
-	} else {
-		report_add(&c->as->report->writebacks, c->n);
-	}
+	note_result(c->as, c->n, err);
 	if (!c->pinned)
 		for (uint32_t i = 0; i < c->n; i++)
 			finish_page(c->as, c->pfn[i], err);
 }
 
+/* Whole pages, so that O_DIRECT can write them; the end of a file is left to the store. */
+static bool is_whole(const struct cluster *c)
+{
+	uint64_t end = (c->index + c->n) << FL_PAGE_SHIFT;
+
+	return end <= atomic_load(&c->as->size);
+}
+
+/* Leaves the write in flight. False when that cannot be now: the pages are locked and DIRTY as before. *err: they are not, or it failed. */
+static bool send_cluster(struct cluster *c, int *err)
+{
+	struct io_plug plug;
+	struct buffer buf = {0};
+	int request;
+
+	if (!io_plug_start(&plug))
+		return false;
+	request = io_get_write(c->as, c->index, c->n, c->reclaim, &buf);
+	if (request >= 0) {
+		*err = stabilize(c, buf.data);
+		if (*err)
+			io_forget(request);
+		else
+			io_write(&plug, request, (uint64_t)c->n << FL_PAGE_SHIFT);
+	}
+	io_plug_end(&plug);
+	return request >= 0;
+}
+
 static int run_cluster(struct cluster *c)
 {
-	int err = stabilize(c);
+	int err = stabilize(c, c->buf.data);
 
 	if (err)
 		return err;
@@ -156,7 +220,7 @@ static int run_cluster(struct cluster *c)
 
 static uint32_t cluster_limit(const struct cluster *c)
 {
-	return c->buf.data ? (uint32_t)min_u64(CLUSTER_MAX, c->buf.pages) : 16;
+	return c->as->frames->snapshot ? (uint32_t)min_u64(CLUSTER_MAX, buffer_large_pages()) : 16;
 }
 
 /* Pages of anon objects are written from where they are mapped, and need no buffer. */
@@ -171,11 +235,24 @@ static void put_cluster_buffer(struct buffer b)
 		buffer_put(b);
 }
 
+static bool in_write(uint32_t word)
+{
+	return page_state_of(word) == PAGE_WRITEBACK || page_state_of(word) == PAGE_REDIRTY;
+}
+
+/* A page that is in a write: no need to wait, if only the end of what is in flight is waited for after. */
+static bool skip_in_flight(struct cluster *c, pfn_t pfn, uint32_t word)
+{
+	if (c->async && (page_state_of(word) == PAGE_REDIRTY || !io_is_write(pfn)))
+		c->again = true;
+	return c->async;
+}
+
 /*
  * Locks the page of `key` when it is to be written: waits for one that is in somebody else's write already. PFN_NONE
  * when there is nothing to write.
  */
-static pfn_t lock_dirty(struct page_key key)
+static pfn_t lock_dirty(struct cluster *c, struct page_key key)
 {
 	for (;;) {
 		pfn_t pfn = page_find_lock(key);
@@ -188,9 +265,11 @@ static pfn_t lock_dirty(struct page_key key)
 			return pfn;
 		page_unlock(pfn);
 		w = page_word(pfn);
-		if (page_state_of(w) != PAGE_WRITEBACK && page_state_of(w) != PAGE_REDIRTY && page_state_of(w) != PAGE_DIRTY)
+		if (page_state_of(w) != PAGE_DIRTY && !in_write(w))
 			return PFN_NONE;
-		if (page_state_of(w) != PAGE_DIRTY)
+		if (in_write(w) && skip_in_flight(c, pfn, w))
+			return PFN_NONE;
+		if (in_write(w) && !io_wait_write(pfn))
 			page_wait(pfn, w);
 	}
 }
@@ -198,17 +277,27 @@ static pfn_t lock_dirty(struct page_key key)
 /* One cluster around the dirty page `key`, within [first, last]; the invalidate_lock is held. *next: where to go on. */
 static int write_around(struct cluster *c, struct page_key key, uint64_t first, uint64_t last, uint64_t *next)
 {
-	*next = key.index + 1;
-	c->pfn[0] = lock_dirty(key);
-	if (c->pfn[0] == PFN_NONE)
-		return 0;
-	c->index = key.index;
-	c->n = 1;
-	c->pinned = page_pins_of(page_word(c->pfn[0])) > 0;
-	if (!c->pinned)
-		grow_cluster(c, first, last, cluster_limit(c));
-	*next = c->index + c->n;
-	return run_cluster(c);
+	int err = 0;
+
+	for (;;) {
+		*next = key.index + 1;
+		c->pfn[0] = lock_dirty(c, key);
+		if (c->pfn[0] == PFN_NONE)
+			return 0;
+		c->index = key.index;
+		c->n = 1;
+		c->pinned = page_pins_of(page_word(c->pfn[0])) > 0;
+		if (!c->pinned)
+			grow_cluster(c, first, last, cluster_limit(c));
+		*next = c->index + c->n;
+		if (!c->async || c->pinned || !is_whole(c))
+			return run_cluster(c);
+		if (send_cluster(c, &err))
+			return err;
+		unlock_cluster(c);
+		if (!io_help()) /* nothing is in flight, and nothing can be */
+			c->async = false;
+	}
 }
 
 /* A range not much longer than the table is walked page by page, another through the table. */
@@ -229,7 +318,7 @@ static bool wants_write(pfn_t pfn, const struct address_space *as, struct page_k
 {
 	enum page_state s = page_state_of(page_word(pfn));
 
-	if (s != PAGE_DIRTY && s != PAGE_WRITEBACK && s != PAGE_REDIRTY && s != PAGE_READING)
+	if ((s != PAGE_DIRTY && s != PAGE_WRITEBACK && s != PAGE_REDIRTY && s != PAGE_READING) || io_in_flight(page_word(pfn)))
 		return false;
 	if (page_key(pfn).as != as->id)
 		return false;
@@ -265,19 +354,46 @@ static int write_range(struct cluster *c, uint64_t first, uint64_t last)
 	return write_by_table(c, first, last);
 }
 
-int writeback_range(struct address_space *as, uint64_t first, uint64_t last)
+/* What is in flight ends; what was stored to it meanwhile is written again, one cluster after the other. */
+static int complete_range(struct cluster *c, uint64_t first, uint64_t last, uint32_t seen)
 {
-	struct cluster c = {.as = as};
-	int err;
+	int err = 0;
+
+	io_drain_writes(c->as, first, last);
+	if (c->again) {
+		c->async = false;
+		err = write_range(c, first, last);
+	}
+	return err ? err : wb_err_check(c->as, &seen);
+}
+
+static int write_back(struct address_space *as, uint64_t first, uint64_t last, bool wait)
+{
+	struct cluster c = {.as = as, .async = io_can_write(as)};
+	uint32_t seen = wb_err_sample(as);
+	bool async = c.async;
+	int err, later = 0;
 
 	if (!atomic_load(&as->nr_dirty))
 		return 0;
 	c.buf = cluster_buffer(as);
 	read_lock(&as->invalidate_lock);
 	err = write_range(&c, first, last);
+	if (async && wait)
+		later = complete_range(&c, first, last, seen);
 	read_unlock(&as->invalidate_lock);
 	put_cluster_buffer(c.buf);
-	return err;
+	return err ? err : later;
+}
+
+int writeback_range(struct address_space *as, uint64_t first, uint64_t last)
+{
+	return write_back(as, first, last, true);
+}
+
+int writeback_start(struct address_space *as, uint64_t first, uint64_t last)
+{
+	return write_back(as, first, last, false);
 }
 
 int writeback_all(struct address_space *as)
@@ -320,24 +436,59 @@ static pfn_t find_again(const struct lead *l)
 	return PFN_NONE;
 }
 
-void writeback_for_reclaim(pfn_t pfn)
+/* The page and its neighbours, with the invalidate_lock held. */
+static enum wb_outcome write_lead(struct cluster *c, const struct lead *l)
+{
+	int err;
+
+	c->as = l->as;
+	c->index = l->key.index;
+	c->n = 1;
+	c->reclaim = true;
+	c->pfn[0] = find_again(l);
+	if (c->pfn[0] == PFN_NONE)
+		return WB_DONE;
+	grow_cluster(c, 0, PAGE_INDEX_MAX, cluster_limit(c));
+	if (io_can_write(l->as) && is_whole(c)) {
+		if (send_cluster(c, &err))
+			return WB_STARTED;
+		unlock_cluster(c);
+		return WB_FULL;
+	}
+	if (l->bounce && !c->buf.data) {
+		unlock_cluster(c);
+		return WB_WAITS;
+	}
+	run_cluster(c);
+	return WB_DONE;
+}
+
+static enum wb_outcome try_lead(struct cluster *c, const struct lead *l)
+{
+	enum wb_outcome o = WB_DONE;
+
+	if (read_trylock(&l->as->invalidate_lock)) {
+		o = write_lead(c, l);
+		read_unlock(&l->as->invalidate_lock);
+	}
+	return o;
+}
+
+enum wb_outcome writeback_for_reclaim(pfn_t pfn, bool may_wait)
 {
 	struct cluster c = {.n = 1};
+	enum wb_outcome o;
 	struct lead l;
 
 	if (!look(pfn, &l))
-		return;
-	if (l.bounce)
+		return WB_DONE;
+	if (!l.bounce && !may_wait)
+		return WB_WAITS;
+	o = try_lead(&c, &l);
+	if (o == WB_WAITS && may_wait) {
 		c.buf = buffer_get(true);
-	if (read_trylock(&l.as->invalidate_lock)) {
-		c.as = l.as;
-		c.index = l.key.index;
-		c.pfn[0] = find_again(&l);
-		if (c.pfn[0] != PFN_NONE) {
-			grow_cluster(&c, 0, PAGE_INDEX_MAX, cluster_limit(&c));
-			run_cluster(&c);
-		}
-		read_unlock(&l.as->invalidate_lock);
+		o = try_lead(&c, &l);
+		buffer_put(c.buf);
 	}
-	put_cluster_buffer(c.buf);
+	return o;
 }

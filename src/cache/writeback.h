@@ -11,7 +11,17 @@
  */
 int writeback_range(struct address_space *as, uint64_t first, uint64_t last);
 int writeback_all(struct address_space *as);
-/* One dirty page and its dirty neighbours; gives up where it would have to wait for a lock. */
-void writeback_for_reclaim(pfn_t pfn);
+/* Starts it where writes can be in flight, and does it where not. */
+int writeback_start(struct address_space *as, uint64_t first, uint64_t last);
+enum wb_outcome {
+	WB_DONE,    /* written, or given up where it would have to wait for a lock */
+	WB_STARTED, /* the pages become clean later, see reclaim_written() */
+	WB_FULL,    /* too much is in flight */
+	WB_WAITS,   /* only by a write that is waited for, and may_wait is false */
+};
+/* One dirty page and its dirty neighbours: started where writes can be in flight. */
+enum wb_outcome writeback_for_reclaim(pfn_t pfn, bool may_wait);
+/* A write of io.c has ended: of n pages from index on, `len` bytes. The caller holds no page lock. */
+void writeback_ended(struct address_space *as, uint64_t index, uint32_t n, uint64_t len, int err, bool reclaim);
 
 #endif

@@ -17,6 +17,7 @@
 
 #include "cache/filemap.h"
 #include "cache/frames.h"
+#include "cache/io.h"
 #include "cache/truncate.h"
 #include "mm.h"
 #include "util/compiler.h"
@@ -209,6 +210,7 @@ int mm_convert_locked(struct mm *mm, struct address_space *as)
 	shmem_frames_hide(memfd);
 	for_each_mapping(mm, as, lock_one, memfd);
 	write_lock(&as->invalidate_lock);
+	io_drain(as);
 	atomic_store(&as->converting, true);
 	err = convert(mm, as, memfd);
 	atomic_store(&as->converting, false);
@@ -271,6 +273,7 @@ static void forget_pages(struct mm *mm, uint64_t start, uint64_t end)
 {
 	for (struct vma *v = vma_find(&mm->index, start); v && v->start < end; v = vma_find(&mm->index, v->end))
 		if (as_is_pool(v->as) && !(v->flags & VM_HANDED)) {
+			io_drain_range(v->as, v->pgoff, v->pgoff + vma_pages(v) - 1); /* what is still to come in would be mapped again */
 			mm->mmu->ops->zap(mm->mmu, v->start, v->end - v->start);
 			forget_zapped_pages(v->as, v->pgoff, v->pgoff + vma_pages(v) - 1);
 		}

@@ -17,6 +17,7 @@
 #include <sys/mman.h>
 
 #include "cache/filemap.h"
+#include "cache/io.h"
 #include "cache/truncate.h"
 #include "cache/writeback.h"
 #include "mm.h"
@@ -80,6 +81,7 @@ void mm_fork_prepare(void)
 		mutex_lock(&mm->mmap_lock);
 		wait_for_fault_threads(mm);
 	}
+	io_fork_prepare();
 	address_space_fork_prepare();
 }
 
@@ -88,6 +90,7 @@ void mm_fork_parent(void)
 	struct mm *mm;
 
 	address_space_fork_parent();
+	io_fork_parent();
 	for (int i = 0; (mm = mm_space(i)); i++)
 		mutex_unlock(&mm->mmap_lock);
 }

@@ -13,6 +13,7 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
+#include "cache/io.h"
 #include "cache/truncate.h"
 #include "cache/writeback.h"
 #include "madvise.h"
@@ -218,6 +219,7 @@ static int hand_over(struct address_space *as, bool ends)
 	for_each_concerned(as, lock_one);
 	err = writeback_all(as);
 	write_lock(&as->invalidate_lock);
+	io_drain(as);
 	if (!err)
 		atomic_store(&as->handed, true);
 	if (!err && !ends)

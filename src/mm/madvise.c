@@ -10,6 +10,7 @@
 #include "arch.h"
 #include "cache/budget.h"
 #include "cache/filemap.h"
+#include "cache/io.h"
 #include "cache/reclaim.h"
 #include "cache/truncate.h"
 #include "madvise.h"
@@ -146,6 +147,7 @@ static int remove_part(const struct vma_part *p)
 	if (p->as->label)
 		return -EOPNOTSUPP;
 	write_lock(&p->as->invalidate_lock);
+	io_drain(p->as);
 	err = sys_fallocate(file_store_fd(p->as->store), 3 /* PUNCH_HOLE | KEEP_SIZE */, (off_t)off, (off_t)len);
 	if (!err)
 		truncate_pages(p->as, p->first, p->last);
@@ -320,4 +322,25 @@ int mm_madvise(struct mm *mm, uint64_t addr, uint64_t len, int advice, bool whol
 	}
 	mm_check(mm);
 	return err ? err : hole && !whole ? -ENOMEM : 0;
+}
+
+static bool is_range(const struct mm_range *r)
+{
+	return r->addr + r->len >= r->addr && page_align_up(r->addr + r->len) >= r->addr;
+}
+
+int mm_prefetch(struct mm *mm, const struct mm_range *ranges, uint64_t n)
+{
+	int err = 0;
+
+	for (uint64_t i = 0; i < n; i++)
+		if (!is_range(&ranges[i]))
+			return -EINVAL;
+	for (uint64_t i = 0; i < n; i++) {
+		uint64_t start = ranges[i].addr & ~mm->page_mask;
+		int e = ranges[i].len ? mm_madvise(mm, start, ranges[i].addr + ranges[i].len - start, MADV_WILLNEED, false) : 0;
+
+		err = err ? err : e;
+	}
+	return err;
 }

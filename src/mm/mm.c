@@ -157,6 +157,7 @@ void vma_describe(struct vma *v, uint64_t addr, struct fault *f)
 		.mmu = v->mm->mmu,
 		.addr = page,
 		.room = (v->end - page) >> FL_PAGE_SHIFT,
+		.before = (page - v->start) >> FL_PAGE_SHIFT,
 		.advice = v->advice,
 	};
 }

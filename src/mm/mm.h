@@ -84,6 +84,11 @@ int mm_mremap(struct mm *mm, uint64_t old, uint64_t old_len, uint64_t new_len, i
 
 int mm_msync(struct mm *mm, uint64_t addr, uint64_t len, int flags, bool whole);
 int mm_madvise(struct mm *mm, uint64_t addr, uint64_t len, int advice, bool whole);
+/* MADV_WILLNEED for each range, of any alignment. -EINVAL, and nothing is done, when one is no range of addresses. */
+struct mm_range {
+	uint64_t addr, len;
+};
+int mm_prefetch(struct mm *mm, const struct mm_range *ranges, uint64_t n);
 int mm_mincore(struct mm *mm, uint64_t addr, uint64_t len, unsigned char *vec, bool whole);
 /* Pins what is ours of the range; see fl_pin(). Answers with nothing pinned on failure. */
 int mm_pin(struct mm *mm, uint64_t addr, uint64_t len, bool write);

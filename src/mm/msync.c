@@ -27,7 +27,7 @@ static int sync_part(struct mm *mm, struct vma_part *p, int flags)
 		return sys_msync((void *)p->start, p->end - p->start, flags);
 	if (!(p->flags & VM_SHARED) || p->as->scratch || !p->as->store->writable)
 		return 0;
-	err = writeback_range(p->as, p->first, p->last);
+	err = flags & MS_SYNC ? writeback_range(p->as, p->first, p->last) : writeback_start(p->as, p->first, p->last);
 	if (!err && (flags & MS_SYNC)) {
 		err = p->as->store->ops->sync(p->as->store);
 		if (err)

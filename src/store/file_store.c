@@ -165,6 +165,14 @@ static ssize_t file_peek(struct store *s, void *buf, size_t len, uint64_t off)
 	return read_all(self(s)->fd, buf, len, off);
 }
 
+static int file_direct_fd(struct store *s, bool write)
+{
+	struct file_store *f = self(s);
+	int dfd = load_fd(write ? &f->direct_wfd : &f->direct_fd);
+
+	return dfd >= 0 && !atomic_load_explicit(&f->direct_off, memory_order_relaxed) ? dfd : -EOPNOTSUPP;
+}
+
 static void file_close(struct store *s)
 {
 	struct file_store *f = self(s);
@@ -187,6 +195,7 @@ static const struct store_ops file_ops = {
 	.sync = file_sync,
 	.discard = file_discard,
 	.peek = file_peek,
+	.direct_fd = file_direct_fd,
 	.close = file_close,
 };
 

@@ -31,6 +31,8 @@ struct store_ops {
 	ssize_t (*peek)(struct store *s, void *buf, size_t len, uint64_t off);
 	/* Memory of its own that shows the page at off, for an enum fl_access; NULL where pages are read. */
 	int (*fault)(struct store *s, uint64_t off, int access, void **page);
+	/* A descriptor opened with O_DIRECT that does what read() or write() does; -EOPNOTSUPP, or NULL, where there is none. */
+	int (*direct_fd)(struct store *s, bool write);
 	void (*close)(struct store *s);
 };
 

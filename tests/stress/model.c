@@ -7,7 +7,7 @@
  * also sync, unmap and map again, write through the descriptor, and change advice. At the end the file is read with
  * read(2) and compared word for word.
  *
- * FAULTLINE_STRESS_SECONDS (10), _THREADS (8), _BUDGET (1M..), _SEED; see main().
+ * FAULTLINE_STRESS_SECONDS (10), _THREADS (8), _BUDGET (1M..), _SEED, _ALONE; see main().
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -123,8 +123,15 @@ struct worker {
 	volatile uint64_t *map; /* the thread's own, remade now and then */
 };
 
+/* With FAULTLINE_STRESS_ALONE all threads share one mapping, and the file stays on the frames of such a file. */
+static bool alone;
+
 static void remap(struct worker *w)
 {
+	if (alone) {
+		w->map = shared_map;
+		return;
+	}
 	if (w->map && fl_munmap((void *)w->map, pages * PAGE))
 		die("fl_munmap", 0, 0, 0);
 	w->map = fl_mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -141,9 +148,25 @@ static void sync_some(volatile uint64_t *map, uint64_t page, uint64_t r)
 		die("fl_msync", page, 0, (uint64_t)errno);
 }
 
+/* Reads that have a direction, for what goes ahead of them: up, down, in strides; and what was asked for before. */
+static void stream(struct worker *w, uint64_t page, uint64_t r)
+{
+	static const int64_t steps[] = {1, 1, -1, 7, -5};
+	int64_t step = steps[r % 5], at = (int64_t)page;
+	uint64_t n = 16 + r / 8 % 200;
+
+	if (r / 8 % 16 == 0)
+		fl_madvise((char *)w->map + page * PAGE, (n < pages - page ? n : pages - page) * PAGE, MADV_WILLNEED);
+	for (; n && at >= 0 && (uint64_t)at < pages; n--, at += step)
+		if ((uint64_t)at % (uint64_t)nthreads == (uint64_t)w->id)
+			check_own(w->map, (uint64_t)at, (unsigned)(r >> 30) % SLOTS);
+		else
+			check_foreign(w->map, (uint64_t)at, (unsigned)(r >> 30) % SLOTS);
+}
+
 static void rare(struct worker *w, uint64_t page, uint64_t r)
 {
-	switch (r % 6) {
+	switch (r % 8) {
 	case 0:
 		remap(w);
 		break;
@@ -157,8 +180,7 @@ static void rare(struct worker *w, uint64_t page, uint64_t r)
 		fl_madvise((void *)w->map, pages * PAGE, r & 64 ? MADV_RANDOM : MADV_NORMAL);
 		break;
 	default:
-		for (uint64_t i = 0; i < 32 && page + i < pages; i++)
-			check_foreign(w->map, page + i, (unsigned)(r & 3));
+		stream(w, page, r / 8);
 	}
 }
 
@@ -196,7 +218,8 @@ static void *work(void *arg)
 		one_step(w);
 		n++;
 	}
-	fl_munmap((void *)w->map, pages * PAGE);
+	if (!alone)
+		fl_munmap((void *)w->map, pages * PAGE);
 	atomic_fetch_add(&operations, n);
 	return NULL;
 }
@@ -252,6 +275,7 @@ int main(void)
 
 	nthreads = (int)env_number("FAULTLINE_STRESS_THREADS", 8);
 	budget = env_number("FAULTLINE_STRESS_BUDGET", 1 << 20);
+	alone = env_number("FAULTLINE_STRESS_ALONE", 0);
 	pages = budget * env_number("FAULTLINE_STRESS_TIMES", 16) / PAGE;
 	model = calloc(pages * SLOTS, sizeof *model);
 	w = calloc((size_t)nthreads, sizeof *w);

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reads and writes in flight: pages that are on their way in or out while the program runs. See io.c for the life of a request, and
+ * for who completes it.
+ */
+#ifndef FL_CACHE_IO_H
+#define FL_CACHE_IO_H
+
+#include "fill.h"
+
+enum io_mode {
+	IO_AIO,      /* by the kernel's asynchronous I/O, for stores opened with O_DIRECT; others, and where it is refused: IO_SYNC */
+	IO_SYNC,     /* nothing is ever in flight */
+	IO_DEFERRED, /* for tests: any store, and the read is made when somebody wants a page of it */
+};
+
+/* At most this many requests at a time. */
+#define IO_REQUESTS 128
+
+void io_init(enum io_mode mode);
+/* Nothing is in flight. */
+void io_exit(void);
+/* Whether reads, or writes, of this store can be in flight. */
+bool io_can(struct address_space *as);
+bool io_can_write(struct address_space *as);
+
+/*
+ * Requests that are started together go to the kernel with one call. Between io_plug_start() and io_plug_end() the thread waits
+ * for nothing: no frames, buffers, or page locks.
+ */
+#define IO_PLUG_MAX 32
+struct io_plug {
+	uint32_t n;
+	uint8_t request[IO_PLUG_MAX];
+};
+
+/* False when nothing can be started now: the process is about to fork, or all is in use. */
+bool io_plug_start(struct io_plug *plug);
+/*
+ * Starts to read up to `want` pages from as->index on, with frames that are reserved for them; as many as are not in the table are put
+ * there, READING. `eager`: they are installed as soon as somebody sees that the read has ended; else when a page of them is asked for.
+ * Caller holds the invalidate_lock (read). How many were started; 0 when the first page is there already, or no request or buffer is free.
+ */
+uint32_t io_start(struct io_plug *plug, struct address_space *as, uint64_t index, uint32_t want, bool eager);
+/*
+ * A write of n pages from index on, which the caller has locked and DIRTY: a buffer for what they hold. -1 when no request or buffer is
+ * free. io_write() sends the first `len` bytes of it, with the pages WRITEBACK; io_forget() does not. When it has ended,
+ * writeback_ended() is called by whoever sees that.
+ */
+int io_get_write(struct address_space *as, uint64_t index, uint32_t n, bool reclaim, struct buffer *buf);
+void io_write(struct io_plug *plug, int request, uint64_t len);
+void io_forget(int request);
+void io_plug_end(struct io_plug *plug);
+
+/* Whether a page with this word is in flight. */
+static inline bool io_in_flight(uint32_t word)
+{
+	return (word & (PG_IO | PG_LOCKED)) == (PG_IO | PG_LOCKED);
+}
+
+/* Waits for the read that the page is part of, and installs what it brought. The page may be gone after. */
+void io_wait_page(pfn_t pfn);
+/* The same for a page that is WRITEBACK: false when it is not in flight, but in the hands of a thread. The caller holds no page lock. */
+bool io_wait_write(pfn_t pfn);
+/* Installs what has come in of eager requests, and ends writes, without waiting. The caller holds no page lock. */
+void io_poll(void);
+/*
+ * For who waits for frames or buffers: completes some request, waiting for it if need be; false when none is under way. The caller
+ * holds no page lock.
+ */
+bool io_help(void);
+/* Requests that have ended, and that nobody came for, give back what they hold: all, or old ones. How many did. */
+uint32_t io_retire(bool all);
+/* Whether a page in flight is not installed yet. Waits while somebody is about to. */
+bool io_is_coming(pfn_t pfn);
+/* Waits until nothing of the object is in flight. The caller sees to it that nothing new is started: holds invalidate_lock (write). */
+void io_drain(struct address_space *as);
+/* The same of pages [first, last]: the caller has the mappings that show them locked. */
+void io_drain_range(struct address_space *as, uint64_t first, uint64_t last);
+/* Waits for the writes of pages [first, last] that are in flight. */
+void io_drain_writes(struct address_space *as, uint64_t first, uint64_t last);
+/* Whether the page is part of a write in flight. */
+bool io_is_write(pfn_t pfn);
+
+/* fork: nothing is in flight until one of the others is called. */
+void io_fork_prepare(void);
+void io_fork_parent(void);
+void io_fork_child(void);
+
+#endif

@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reads ahead of the program, and fl_prefetch(): what is read, what is not, and what happens to reads in flight when the file, the
+ * mapping or the process changes. With O_DIRECT they are in flight; otherwise they are waited for, and the same must hold.
+ */
+#include "harness.h"
+
+#define PAGE 4096UL
+#define PAGES (PATTERN_BYTES / PAGE)
+
+/* Again with O_DIRECT, whatever the environment says. */
+static void start_direct(uint64_t budget)
+{
+	struct fl_options o = {.size = sizeof o, .budget = budget, .direct = FL_DIRECT_ON};
+
+	assert_int_equal(fl_exit(), 0);
+	assert_int_equal(fl_init(&o), 0);
+}
+
+static void unmap(unsigned char *p)
+{
+	assert_int_equal(fl_munmap(p, PATTERN_BYTES), 0);
+}
+
+static struct fl_stats stats(void)
+{
+	struct fl_stats s = {.size = sizeof s};
+
+	assert_int_equal(fl_stats(&s), 0);
+	return s;
+}
+
+static void check_page(const volatile unsigned char *p, size_t page)
+{
+	const volatile uint64_t *words = (const volatile uint64_t *)(p + page * PAGE);
+
+	for (size_t i = 0; i < PAGE / 8; i += 73)
+		assert_true(words[i] == pattern(page * (PAGE / 8) + i));
+}
+
+/* In steps from one page to another; how many faults that took. */
+static uint64_t walk_pages(const unsigned char *p, size_t from, size_t n, long step)
+{
+	uint64_t before = stats().faults;
+
+	for (size_t i = 0; i < n; i++)
+		check_page(p, from + i * (size_t)step);
+	return stats().faults - before;
+}
+
+static size_t count_resident(unsigned char *p, size_t pages)
+{
+	static unsigned char vec[PAGES];
+	size_t n = 0;
+
+	assert_int_equal(fl_mincore(p, pages * PAGE, vec), 0);
+	for (size_t i = 0; i < pages; i++)
+		n += vec[i] & 1;
+	return n;
+}
+
+static unsigned char *map_whole(struct fixture *f, int prot, int flags)
+{
+	return (unsigned char *)map_file(f, prot, flags);
+}
+
+TEST(a_scan_sees_the_file_and_reads_it_once)
+{
+	unsigned char *p = map_whole(*state, PROT_READ, MAP_SHARED);
+
+	assert_true(walk_pages(p, 0, PAGES, 1) < PAGES / 3);
+	assert_true(stats().read_bytes <= PATTERN_BYTES + PATTERN_BYTES / 64); /* a page may leave before it is used */
+	assert_true(stats().peak_bytes <= BUDGET);
+	unmap(p);
+}
+
+TEST(a_scan_of_a_private_mapping)
+{
+	unsigned char *p = map_whole(*state, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+
+	assert_true(walk_pages(p, 0, PAGES, 1) < PAGES / 2);
+	assert_true(stats().read_bytes <= PATTERN_BYTES + PATTERN_BYTES / 64); /* a page may leave before it is used */
+	unmap(p);
+}
+
+TEST(a_scan_backwards)
+{
+	unsigned char *p;
+	uint64_t faults;
+
+	start_direct(BUDGET);
+	p = map_whole(*state, PROT_READ, MAP_SHARED);
+	faults = walk_pages(p, PAGES - 1, PAGES, -1);
+	assert_true(faults < PAGES / 3);
+	assert_true(stats().read_bytes <= PATTERN_BYTES + PATTERN_BYTES / 64); /* a page may leave before it is used */
+	unmap(p);
+}
+
+TEST(a_walk_in_strides_reads_what_it_uses)
+{
+	unsigned char *p;
+
+	start_direct(BUDGET);
+	p = map_whole(*state, PROT_READ, MAP_SHARED);
+	walk_pages(p, 3, PAGES / 17, 17);
+	assert_true(stats().pages_read_ahead > PAGES / 17 / 2);
+	assert_true(stats().read_bytes <= (PAGES / 17 + 40) * PAGE);
+	walk_pages(p, PAGES - 1, 100, -9);
+	assert_true(stats().read_bytes <= (PAGES / 17 + 100 + 80) * PAGE);
+	unmap(p);
+}
+
+TEST(random_reads_read_nothing_more)
+{
+	unsigned char *p;
+	uint64_t x = 88172645463325252ull;
+
+	start_direct(BUDGET);
+	p = map_whole(*state, PROT_READ, MAP_SHARED);
+	for (int i = 0; i < 3000; i++) {
+		x ^= x << 13;
+		x ^= x >> 7;
+		x ^= x << 17;
+		check_page(p, x % PAGES);
+	}
+	assert_true(stats().read_bytes <= stats().faults * PAGE + 100 * PAGE);
+	unmap(p);
+}
+
+TEST(streams_that_are_left_do_not_hold_memory)
+{
+	unsigned char *p;
+
+	start_direct(1 << 20);
+	p = map_whole(*state, PROT_READ, MAP_SHARED);
+	for (size_t i = 0; i < 30; i++)
+		walk_pages(p, i * 67, 60, 1);
+	for (size_t i = 0; i < PAGES; i += 5)
+		check_page(p, i * 1031 % PAGES);
+	assert_true(stats().peak_bytes <= 1 << 20);
+	unmap(p);
+}
+
+TEST(prefetch_brings_pages_in)
+{
+	struct fl_range r[40];
+	unsigned char *p;
+	uint64_t faults;
+
+	start_direct(BUDGET);
+	p = map_whole(*state, PROT_READ | PROT_WRITE, MAP_SHARED);
+	for (size_t i = 0; i < 40; i++)
+		r[i] = (struct fl_range){.addr = p + i * 50 * PAGE + 123, .length = 10};
+	assert_int_equal(fl_prefetch(r, 40), 0);
+	faults = walk_pages(p, 0, 40, 50);
+	assert_true(faults <= 40);
+	assert_int_equal(stats().read_bytes, 40 * PAGE);
+	assert_int_equal(count_resident(p, PAGES), 40);
+	p[50 * PAGE + 1] = 7; /* a page that came in so is clean, and noticed when it is stored to */
+	assert_int_equal(fl_msync(p, PATTERN_BYTES, MS_SYNC), 0);
+	assert_int_equal(stats().writebacks, 1);
+	unmap(p);
+}
+
+TEST(prefetch_of_many_ranges_at_once)
+{
+	static struct fl_range r[400];
+	unsigned char *p;
+
+	start_direct(4 << 20);
+	p = map_whole(*state, PROT_READ, MAP_SHARED);
+	for (size_t i = 0; i < 400; i++)
+		r[i] = (struct fl_range){.addr = p + i * 5 * PAGE, .length = 2 * PAGE};
+	assert_int_equal(fl_prefetch(r, 400), 0);
+	for (size_t i = 0; i < 400; i++) {
+		check_page(p, i * 5);
+		check_page(p, i * 5 + 1);
+	}
+	assert_int_equal(stats().read_bytes, 800 * PAGE);
+	assert_true(stats().peak_bytes <= 4 << 20);
+	unmap(p);
+}
+
+TEST(prefetch_says_what_is_wrong)
+{
+	unsigned char *p = map_whole(*state, PROT_READ, MAP_SHARED);
+	struct fl_range wraps = {.addr = p, .length = SIZE_MAX}, holes[] = {{p, PAGE}, {p + PATTERN_BYTES, PAGE}, {p + 8 * PAGE, 1}};
+
+	assert_int_equal(fl_prefetch(NULL, 0), 0);
+	assert_fails(fl_prefetch(&wraps, 1), EINVAL);
+	assert_int_equal(fl_munmap(p + PATTERN_BYTES - PAGE, PAGE), 0);
+	holes[1].addr = p + PATTERN_BYTES - PAGE;
+	assert_fails(fl_prefetch(holes, 3), ENOMEM);
+	check_page(p, 8);
+	assert_int_equal(count_resident(p, PAGES - 1), 2);
+	unmap(p);
+}
+
+/* More than there is memory for: the first pages may be gone again, and all read right. */
+TEST(prefetch_of_more_than_the_budget)
+{
+	struct fl_range all = {.length = PATTERN_BYTES};
+	unsigned char *p;
+
+	start_direct(1 << 20);
+	p = map_whole(*state, PROT_READ, MAP_SHARED);
+	all.addr = p;
+	assert_int_equal(fl_prefetch(&all, 1), 0);
+	walk_pages(p, 0, PAGES, 1);
+	assert_true(stats().peak_bytes <= 1 << 20);
+	unmap(p);
+}
+
+TEST(a_mapping_goes_while_its_pages_are_on_their_way)
+{
+	struct fl_range all = {.length = 64 * PAGE};
+	unsigned char *p;
+
+	start_direct(BUDGET);
+	for (size_t i = 0; i < 50; i++) {
+		p = map_whole(*state, PROT_READ, MAP_SHARED);
+		all.addr = p + i * 8 * PAGE;
+		assert_int_equal(fl_prefetch(&all, 1), 0);
+		assert_int_equal(i % 2 ? fl_munmap(p, PATTERN_BYTES) : fl_munmap(p + i * 8 * PAGE, 32 * PAGE), 0);
+		if (i % 2)
+			continue;
+		check_page(p, i * 8 + 40);
+		assert_int_equal(fl_munmap(p, PATTERN_BYTES), 0);
+	}
+}
+
+TEST(a_file_is_cut_while_its_pages_are_on_their_way)
+{
+	struct fl_range all = {.length = PATTERN_BYTES / 4};
+	struct fixture *f;
+	unsigned char *p;
+
+	start_direct(BUDGET);
+	f = *state;
+	p = map_whole(f, PROT_READ, MAP_SHARED);
+	all.addr = p;
+	for (size_t n = 200; n > 20; n -= 20) {
+		assert_int_equal(fl_prefetch(&all, 1), 0);
+		assert_int_equal(fl_ftruncate(f->fd, (off_t)(n * PAGE - 100)), 0);
+		check_page(p, n - 2);
+		assert_int_equal(p[n * PAGE - 1], 0);
+		assert_signal(SIGBUS, BUS_ADRERR, (char *)p + n * PAGE, access_read);
+	}
+	unmap(p);
+}
+
+TEST(a_write_is_seen_whatever_is_on_its_way)
+{
+	struct fl_range all = {.length = PATTERN_BYTES / 8};
+	struct fixture *f;
+	unsigned char *p, bytes[PAGE];
+
+	start_direct(BUDGET);
+	f = *state;
+	p = map_whole(f, PROT_READ, MAP_SHARED);
+	for (size_t i = 0; i < 100; i++) {
+		all.addr = p + i % 8 * (PATTERN_BYTES / 8);
+		memset(bytes, (int)i, sizeof bytes);
+		assert_int_equal(fl_prefetch(&all, 1), 0);
+		assert_int_equal(fl_pwrite(f->fd, bytes, PAGE, (off_t)((i % 8 * PAGES / 8 + i) * PAGE)), PAGE);
+		assert_int_equal(p[(i % 8 * PAGES / 8 + i) * PAGE], (unsigned char)i);
+		assert_int_equal(p[(i % 8 * PAGES / 8 + i) * PAGE + PAGE - 1], (unsigned char)i);
+	}
+	unmap(p);
+}
+
+TEST(a_child_has_no_reads_of_its_parent)
+{
+	struct fl_range all = {.length = PATTERN_BYTES / 8};
+	unsigned char *p;
+	int status;
+	pid_t pid;
+
+	start_direct(BUDGET);
+	p = map_whole(*state, PROT_READ, MAP_SHARED);
+	for (size_t i = 0; i < 8; i++) {
+		all.addr = p + i * (PATTERN_BYTES / 8);
+		assert_int_equal(fl_prefetch(&all, 1), 0);
+		pid = fork();
+		if (!pid) {
+			walk_pages(p, i * PAGES / 8, PAGES / 8, 1);
+			_exit(fl_prefetch(&all, 1) != 0);
+		}
+		walk_pages(p, i * PAGES / 8, PAGES / 8, 1);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(status, 0);
+	}
+	unmap(p);
+}
+
+/* The kernel moves the pages of a file to frames that several mappings can show, whatever is on its way to the old ones. */
+TEST(frames_change_while_pages_are_on_their_way)
+{
+	struct fl_range all = {.length = PATTERN_BYTES / 8};
+	unsigned char *p, *q;
+
+	start_direct(BUDGET);
+	p = map_whole(*state, PROT_READ, MAP_SHARED);
+	all.addr = p;
+	assert_int_equal(fl_prefetch(&all, 1), 0);
+	q = map_whole(*state, PROT_READ, MAP_PRIVATE);
+	walk_pages(p, 0, PAGES / 8, 1);
+	walk_pages(q, 0, PAGES / 8, 1);
+	all.addr = q + PATTERN_BYTES / 2;
+	assert_int_equal(fl_prefetch(&all, 1), 0);
+	walk_pages(q, PAGES / 2, PAGES / 8, 1);
+	unmap(p);
+	unmap(q);
+}
+
+/* What was read ahead and failed is read again by the access, which succeeds; what fails then is the access's SIGBUS. */
+TEST(a_failed_read_ahead_is_nobodys_error)
+{
+	struct fl_options o = {.size = sizeof o, .budget = BUDGET};
+	struct fl_range r = {.length = 4 * PAGE};
+	unsigned char *p;
+
+	assert_int_equal(fl_exit(), 0);
+	assert_int_equal(setenv("FAULTLINE_IO", "deferred", 1), 0);
+	assert_int_equal(setenv("FAULTLINE_INJECT", "read:eio:1,read:short:3,read:eio:5:2", 1), 0);
+	assert_int_equal(fl_init(&o), 0);
+	unsetenv("FAULTLINE_IO");
+	unsetenv("FAULTLINE_INJECT");
+	p = map_whole(*state, PROT_READ, MAP_SHARED);
+	r.addr = p;
+	assert_int_equal(fl_prefetch(&r, 1), 0);
+	check_page(p, 0); /* the first read failed, this is the second */
+	r.addr = p + 100 * PAGE;
+	assert_int_equal(fl_prefetch(&r, 1), 0);
+	check_page(p, 100); /* the third was short: half of the pages are there */
+	check_page(p, 102);
+	r.addr = p + 300 * PAGE;
+	assert_int_equal(fl_prefetch(&r, 1), 0);
+	if (!getenv("FAULTLINE_FAULTS")) /* a thread that serves faults tries twice */
+		assert_signal(SIGBUS, BUS_ADRERR, (char *)p + 300 * PAGE, access_read);
+	check_page(p, 300);
+	assert_int_equal(stats().read_errors, 1);
+	unmap(p);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		RUN(a_scan_sees_the_file_and_reads_it_once),
+		RUN(a_scan_of_a_private_mapping),
+		RUN(a_scan_backwards),
+		RUN(a_walk_in_strides_reads_what_it_uses),
+		RUN(random_reads_read_nothing_more),
+		RUN(streams_that_are_left_do_not_hold_memory),
+		RUN(prefetch_brings_pages_in),
+		RUN(prefetch_of_many_ranges_at_once),
+		RUN(prefetch_says_what_is_wrong),
+		RUN(prefetch_of_more_than_the_budget),
+		RUN(a_mapping_goes_while_its_pages_are_on_their_way),
+		RUN(a_file_is_cut_while_its_pages_are_on_their_way),
+		RUN(a_write_is_seen_whatever_is_on_its_way),
+		RUN(a_child_has_no_reads_of_its_parent),
+		RUN(frames_change_while_pages_are_on_their_way),
+		RUN(a_failed_read_ahead_is_nobodys_error),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
