@@ -64,7 +64,7 @@ static int start(void **state)
 	charged = 0;
 	allowed = 10000;
 	rng = 88172645463325252ull;
-	assert_int_equal(arena_init(&arena, 64UL << 20, charge), 0);
+	assert_int_equal(arena_init(&arena, 64UL << 20, charge, charge), 0);
 	gaps_init(&gaps, &arena);
 	return 0;
 }
