@@ -191,8 +191,8 @@ static void change_end(struct vma_index *x)
 
 /* ---- Searches ---- */
 
-/* Two functions, and twice as fast as one: in line, look-ups no longer overlapped. */
-#define NOT_INLINE static __attribute__((noinline))
+/* Two functions, and twice as fast as one: in line, look-ups no longer overlapped. And ThreadSanitizer looks at what is in line. */
+#define NOT_INLINE static __attribute__((noinline, no_sanitize("thread")))
 
 typedef uint64_t two_starts __attribute__((vector_size(16), may_alias));
 typedef uint32_t four_separators __attribute__((vector_size(16), may_alias));
@@ -201,7 +201,7 @@ typedef uint32_t four_separators __attribute__((vector_size(16), may_alias));
  * Several words at once, none of them torn, since all are aligned; what a racing reader makes of them `seq` throws away. All are less
  * than half of what the type holds: the difference tells which is greater.
  */
-#define VECTOR static inline __attribute__((always_inline, no_sanitize("thread")))
+#define VECTOR static inline __attribute__((always_inline))
 
 VECTOR uint32_t starts_above(const _Atomic uint64_t *start, uint32_t n, uint64_t addr)
 {
@@ -260,7 +260,7 @@ NOT_INLINE uint32_t top_search(const struct vma_index *x, uint64_t addr)
 }
 
 /* In which group of the chunk at t addr lies, or a later one where separators are not exact. */
-static uint32_t group_of(const struct vma_index *x, uint32_t t, uint64_t addr)
+VECTOR uint32_t group_of(const struct vma_index *x, uint32_t t, uint64_t addr)
 {
 	const struct vma_top *e = &x->top[t];
 	uint64_t distance = (addr - load(&x->start[0][t])) >> shift_at(x, t);
@@ -269,7 +269,7 @@ static uint32_t group_of(const struct vma_index *x, uint32_t t, uint64_t addr)
 	return VMA_SEPARATORS - separators_above(e->separator, d);
 }
 
-static uint32_t count_in_group(const struct vma_chunk *c, uint32_t group, uint64_t addr)
+VECTOR uint32_t count_in_group(const struct vma_chunk *c, uint32_t group, uint64_t addr)
 {
 	return GROUP - starts_above(&c->start[group * GROUP], GROUP, addr);
 }
@@ -464,14 +464,19 @@ static void set_separators(struct vma_index *x, uint32_t t, uint32_t from, uint3
 	}
 }
 
+/* By two words at a time: an entry is many of them. */
 PLAIN_LOOP static void top_move(struct vma_top *to, const struct vma_top *from, uint32_t n)
 {
+	two_starts *t = (two_starts *)to;
+	const two_starts *f = (const two_starts *)from;
+	uint64_t words = (uint64_t)n * (sizeof *to / sizeof *t);
+
 	if (to > from)
-		while (n--)
-			to[n] = from[n];
+		while (words--)
+			t[words] = f[words];
 	else
-		for (uint32_t i = 0; i < n; i++)
-			to[i] = from[i];
+		for (uint64_t i = 0; i < words; i++)
+			t[i] = f[i];
 }
 
 static void top_open(struct vma_index *x, uint32_t at, struct vma_chunk *c, uint32_t n)
