@@ -628,13 +628,21 @@ void vma_index_resize(struct vma_index *x, struct vma *v)
 
 /* ---- Readers ---- */
 
+/* What is moved by plain stores, or was zeroed by some before a racing reader was led there, is not for ThreadSanitizer to look at. */
+#define RACY static inline __attribute__((no_sanitize("thread")))
+
 /* From what is around addr to the VMA that addr is in or below; in no chunk when there is none. */
-static inline struct vma_spot settle(const struct vma_index *x, uint64_t addr, struct vma_spot s)
+RACY struct vma_spot settle(const struct vma_index *x, uint64_t addr, struct vma_spot s)
 {
 	s.at -= s.at && load(&chunk_at(x, s.t)->at[s.at - 1].end) > addr;
 	if (s.at < count_at(x, s.t))
 		return s;
 	return (struct vma_spot){s.t + 1, 0};
+}
+
+RACY uint64_t start_of(const struct vma_index *x, struct vma_spot s)
+{
+	return load(&chunk_at(x, s.t)->start[s.at]);
 }
 
 static inline struct vma *vma_at(const struct vma_index *x, struct vma_spot s)
@@ -675,7 +683,7 @@ static struct vma *find_racy(struct vma_index *x, uint64_t addr, uint64_t *start
 		if (!(seq & 1) && load(&x->nchunks)) {
 			s = settle(x, addr, search(x, addr));
 			v = vma_at(x, s);
-			*start = v ? load(&chunk_at(x, s.t)->start[s.at]) : 0;
+			*start = v ? start_of(x, s) : 0;
 		}
 		atomic_thread_fence(memory_order_acquire);
 		if (!(seq & 1) && load(&x->seq) == seq)
