@@ -87,7 +87,7 @@ int address_space_init(bool direct)
 
 	if (sys_is_err(p))
 		return -ENOMEM;
-	err = arena_init(&arena, ARENA_RESERVE, budget_charge_metadata);
+	err = arena_init(&arena, ARENA_RESERVE, budget_charge_metadata, budget_charge_ahead);
 	if (err) {
 		sys_munmap(p, IDS * sizeof *by_id);
 		return err;

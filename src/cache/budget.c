@@ -85,12 +85,25 @@ static bool take_spare(uint64_t pages)
 	return false;
 }
 
-bool budget_charge_metadata(uint64_t pages)
+static bool charge(uint64_t pages, bool from_spare)
 {
-	if (atomic_fetch_add(&metadata, pages) + pages <= limit / 2 && (take_spare(pages) || budget_try_reserve(pages)))
+	if (atomic_fetch_add(&metadata, pages) + pages <= limit / 2 && ((from_spare && take_spare(pages)) || budget_try_reserve(pages)))
 		return true;
 	atomic_fetch_sub(&metadata, pages);
 	return false;
+}
+
+bool budget_charge_metadata(uint64_t pages)
+{
+	return charge(pages, true);
+}
+
+/* A look first: those who need a page now should not meet what is charged here for a moment in vain. */
+bool budget_charge_ahead(uint64_t pages)
+{
+	if (budget_metadata() + pages > limit / 2 || budget_used() + pages > limit)
+		return false;
+	return charge(pages, false);
 }
 
 void budget_release_metadata(uint64_t pages)

@@ -36,6 +36,8 @@ void budget_set_used(uint64_t pages);
  */
 #define METADATA_SPARE 6
 bool budget_charge_metadata(uint64_t pages);
+/* The same for what could wait: from what is free. The pages set aside are there for what is needed now. */
+bool budget_charge_ahead(uint64_t pages);
 void budget_release_metadata(uint64_t pages);
 bool budget_metadata_low(void);
 uint64_t budget_spare(void);

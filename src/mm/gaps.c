@@ -1,19 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The free ranges ("gaps") of an address space that is all ours, so that get_unmapped_area() finds a place without a
- * walk over the mappings: an AVL tree by address, each node knowing the longest gap in its subtree.
+ * walk over the mappings: a B+ tree by address, whose inner nodes know the longest gap below each child.
+ *
+ *     inner:   first longest child   first longest child   ...      (up to GAPS_INNER_MAX, in order)
+ *                              |
+ *     leaf:    start start ...  end end ...                          (up to GAPS_LEAF_MAX, in order)
+ *
+ * What a search costs is cache misses: nodes are some lines wide, and of a million gaps the inner ones fit in the L2 cache.
  *
  * Invariants, between calls:
  *   1. Gaps are not empty, in order, and coalesced: the end of one is below the start of the next.
- *   2. The heights of a node's children differ by one at most. So no path, and no recursion, is longer than
- *      1.44 log2(count).
- *   3. height and max are right in every node.
+ *   2. All leaves are at level 0, the children of a node one level below it. Nodes have GAPS_*_MAX entries at most, all but the root
+ *      GAPS_*_MIN at least, an inner root two, a leaf one. So no path, and no recursion, is longer than log5(count) + 1.
+ *   3. first and longest are right in every inner node.
  *
- * A change touches one gap, or takes out those inside of a range. Each node that it took out paid for itself when it was
- * put in, so take and give cost O(log n), amortised over ranges that cover many gaps. Both need one new node at most,
- * which comes from the spares: they cannot fail half-way.
+ * A change touches one gap, or takes out those inside of a range. Each gap that it took out paid for itself when it was put in, so take and
+ * give cost O(log n), amortised over ranges that cover many gaps. Both put in one gap at most; each node on its path may have to be
+ * split for it, and the root. These nodes come from the spares: take and give cannot fail half-way.
  *
- * A search skips subtrees where no gap is long enough, or where the limits leave too little. Of the others, only gaps that a
+ * A search skips subtrees where no gap is long enough, or which lie beyond the limits. Of the others, only gaps that a
  * limit cuts can disappoint, two at most: O(log n). That ends where `align` is larger than what all addresses are multiples
  * of: gaps that are long enough but lie badly are looked at one by one.
  *
@@ -22,34 +28,31 @@
 #include "gaps.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "util/compiler.h"
 
-/* Spares that are not given back at once: the next call wants them, and need not go to the arena. */
-#define SPARES_KEPT 8
+/* Spares that are not given back at once: what gaps_prepare() of three wants in a tree of a million. */
+#define SPARES_KEPT 18
+#define HEIGHT_MAX 20 /* of a tree of 2^40 gaps, more than there are pages */
 
-enum { LOWER, HIGHER };
+_Static_assert(sizeof(struct gap_node) == 512, "a size of the arena's, without waste");
 
 /* ---- Nodes ---- */
 
-static bool spare_add(struct gaps *g)
+static void spare_push(struct gaps *g, struct gap_node *n)
 {
-	struct gap *n = arena_alloc(g->arena, sizeof *n);
-
-	if (!n)
-		return false;
-	n->up = g->spare;
+	n->next_spare = g->spare;
 	g->spare = n;
 	g->spares++;
-	return true;
 }
 
-static struct gap *spare_pop(struct gaps *g)
+static struct gap_node *spare_pop(struct gaps *g)
 {
-	struct gap *n = g->spare;
+	struct gap_node *n = g->spare;
 
 	fl_assert(n); /* gaps_prepare() was called */
-	g->spare = n->up;
+	g->spare = n->next_spare;
 	g->spares--;
 	return n;
 }
@@ -57,7 +60,7 @@ static struct gap *spare_pop(struct gaps *g)
 static void spare_trim(struct gaps *g, uint64_t keep)
 {
 	while (g->spares > keep)
-		arena_free(g->arena, spare_pop(g), sizeof(struct gap));
+		arena_free(g->arena, spare_pop(g), sizeof(struct gap_node));
 }
 
 static int spare_reserve(struct gaps *g, uint64_t n)
@@ -65,191 +68,342 @@ static int spare_reserve(struct gaps *g, uint64_t n)
 	uint64_t before = g->spares;
 
 	while (g->spares < n) {
-		if (!spare_add(g)) {
+		struct gap_node *fresh = arena_alloc(g->arena, sizeof *fresh);
+
+		if (!fresh) {
 			spare_trim(g, before);
 			return -ENOMEM;
 		}
+		spare_push(g, fresh);
 	}
 	return 0;
 }
 
-static void node_free(struct gaps *g, struct gap *n)
+static struct gap_node *node_new(struct gaps *g, uint32_t level)
 {
-	if (g->spares >= SPARES_KEPT) {
-		arena_free(g->arena, n, sizeof *n);
-		return;
-	}
-	n->up = g->spare;
-	g->spare = n;
-	g->spares++;
-}
+	struct gap_node *n = spare_pop(g);
 
-/* ---- The tree ---- */
-
-static int height(const struct gap *n)
-{
-	return n ? n->height : 0;
-}
-
-static uint64_t longest(const struct gap *n)
-{
-	return n ? n->max : 0;
-}
-
-static void refresh(struct gap *n)
-{
-	int lower = height(n->child[LOWER]), higher = height(n->child[HIGHER]);
-
-	n->height = 1 + (lower > higher ? lower : higher);
-	n->max = max_u64(n->end - n->start, max_u64(longest(n->child[LOWER]), longest(n->child[HIGHER])));
-}
-
-static struct gap **link_of(struct gaps *g, const struct gap *n)
-{
-	return n->up ? &n->up->child[n->up->child[HIGHER] == n] : &g->root;
-}
-
-/* Puts n's child on that side in n's place, and n below it. */
-static struct gap *rotate(struct gaps *g, struct gap *n, int side)
-{
-	struct gap *top = n->child[side], *middle = top->child[!side];
-
-	*link_of(g, n) = top;
-	top->up = n->up;
-	top->child[!side] = n;
-	n->up = top;
-	n->child[side] = middle;
-	if (middle)
-		middle->up = n;
-	refresh(n);
-	refresh(top);
-	return top;
-}
-
-/* Invariants 2 and 3 for n, whose children have them. What is at its place then. */
-static struct gap *rebalance(struct gaps *g, struct gap *n)
-{
-	int lean = height(n->child[HIGHER]) - height(n->child[LOWER]), side = lean > 0;
-	struct gap *heavy = n->child[side];
-
-	if (lean >= -1 && lean <= 1) {
-		refresh(n);
-		return n;
-	}
-	fl_assert(heavy); /* leaning by two, n has a child there */
-	if (height(heavy->child[!side]) > height(heavy->child[side]))
-		rotate(g, heavy, !side);
-	return rotate(g, n, side);
-}
-
-/* The same after a change to n's range or children, upwards until a place looks to its parent as it did before. */
-static void mend(struct gaps *g, struct gap *n)
-{
-	while (n) {
-		int old_height = n->height;
-		uint64_t old_max = n->max;
-
-		n = rebalance(g, n);
-		if (n->height == old_height && n->max == old_max)
-			return;
-		n = n->up;
-	}
-}
-
-static void insert(struct gaps *g, uint64_t start, uint64_t end)
-{
-	struct gap *n = spare_pop(g), *up = NULL, **link = &g->root;
-
-	while (*link) {
-		up = *link;
-		link = &up->child[start > up->start];
-	}
-	*n = (struct gap){.start = start, .end = end, .up = up};
-	refresh(n);
-	*link = n;
-	g->count++;
-	mend(g, up);
-}
-
-static struct gap *lowest(struct gap *n)
-{
-	while (n->child[LOWER])
-		n = n->child[LOWER];
+	n->level = level;
+	n->n = 0;
+	g->nodes++;
 	return n;
 }
 
-/* Takes out a node with one child at most. */
-static void unlink_node(struct gaps *g, struct gap *n)
+static void node_free(struct gaps *g, struct gap_node *n)
 {
-	struct gap *child = n->child[n->child[HIGHER] != NULL], *up = n->up;
-
-	*link_of(g, n) = child;
-	if (child)
-		child->up = up;
-	node_free(g, n);
-	g->count--;
-	mend(g, up);
+	g->nodes--;
+	if (g->spares < SPARES_KEPT)
+		spare_push(g, n);
+	else
+		arena_free(g->arena, n, sizeof *n);
 }
 
-/* With two children, the next gap moves into the node and its own node goes: pointers to that one, and to n, are void. */
-static void erase(struct gaps *g, struct gap *n)
+static uint32_t most(const struct gap_node *n)
 {
-	struct gap *next;
+	return n->level ? GAPS_INNER_MAX : GAPS_LEAF_MAX;
+}
 
-	if (!n->child[LOWER] || !n->child[HIGHER]) {
-		unlink_node(g, n);
+static uint32_t least(const struct gap_node *n)
+{
+	return n->level ? GAPS_INNER_MIN : GAPS_LEAF_MIN;
+}
+
+static uint64_t first_of(const struct gap_node *n)
+{
+	return n->level ? n->first[0] : n->start[0];
+}
+
+static uint64_t longest_of(const struct gap_node *n)
+{
+	uint64_t longest = 0;
+
+	for (uint32_t i = 0; i < n->n; i++)
+		longest = max_u64(longest, n->level ? n->longest[i] : n->end[i] - n->start[i]);
+	return longest;
+}
+
+/* Copies len entries; within one node they may overlap. */
+static void move_entries(struct gap_node *to, uint32_t i, const struct gap_node *from, uint32_t j, uint32_t len)
+{
+	if (!from->level) {
+		memmove(&to->start[i], &from->start[j], len * sizeof to->start[0]);
+		memmove(&to->end[i], &from->end[j], len * sizeof to->end[0]);
 		return;
 	}
-	next = lowest(n->child[HIGHER]);
-	n->start = next->start;
-	n->end = next->end;
-	unlink_node(g, next);
-	mend(g, n); /* the other may have stopped below it */
+	memmove(&to->first[i], &from->first[j], len * sizeof to->first[0]);
+	memmove(&to->longest[i], &from->longest[j], len * sizeof to->longest[0]);
+	memmove(&to->child[i], &from->child[j], len * sizeof to->child[0]);
+}
+
+static void open_entry(struct gap_node *n, uint32_t i)
+{
+	move_entries(n, i + 1, n, i, n->n - i);
+	n->n++;
+}
+
+static void close_entry(struct gap_node *n, uint32_t i)
+{
+	n->n--;
+	move_entries(n, i, n, i + 1, n->n - i);
+}
+
+static void set_child(struct gap_node *n, uint32_t i, struct gap_node *child)
+{
+	n->child[i] = child;
+	n->first[i] = first_of(child);
+	n->longest[i] = longest_of(child);
+}
+
+/* How many of the n words, in order, are at or below x: all are looked at, which waits for no miss but one. */
+static uint32_t count_up_to(const uint64_t *word, uint32_t n, uint64_t x)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		count += word[i] <= x;
+	return count;
+}
+
+/* The child that addr lies in; the first one also below it. */
+static uint32_t child_of(const struct gap_node *n, uint64_t addr)
+{
+	return count_up_to(n->first + 1, n->n - 1, addr);
+}
+
+/* ---- Places: a node and an entry of it at each level ---- */
+
+struct place {
+	struct gap_node *node[HEIGHT_MAX];
+	uint32_t at[HEIGHT_MAX]; /* at[0]: a gap in the leaf; or its number of gaps, and there is none */
+	uint32_t height;
+};
+
+/* Behind the last gap that starts at addr or below. */
+static void descend(const struct gaps *g, uint64_t addr, struct place *p)
+{
+	struct gap_node *n = g->root;
+
+	p->height = n ? n->level + 1 : 0;
+	if (!n)
+		return;
+	for (; n->level; n = n->child[p->at[n->level]]) {
+		p->node[n->level] = n;
+		p->at[n->level] = child_of(n, addr);
+	}
+	p->node[0] = n;
+	p->at[0] = count_up_to(n->start, n->n, addr);
+}
+
+/* From behind a leaf's last gap to the next leaf. Whether there is a gap. */
+static bool settle(struct place *p)
+{
+	uint32_t level = 0;
+
+	while (level < p->height && p->at[level] + (level > 0) >= p->node[level]->n)
+		level++;
+	if (level == p->height)
+		return false;
+	if (!level)
+		return true;
+	for (p->at[level]++; level--; p->at[level] = 0)
+		p->node[level] = p->node[level + 1]->child[p->at[level + 1]];
+	return true;
+}
+
+/* Whether the gap before p, if there is one, ends below `at`. */
+static bool ends_below(const struct place *p, uint64_t at)
+{
+	return !p->height || !p->at[0] || p->node[0]->end[p->at[0] - 1] < at;
 }
 
 /* The lowest gap that ends at `at` or above. */
-static struct gap *first_reaching(const struct gaps *g, uint64_t at)
+static bool first_reaching(const struct gaps *g, uint64_t at, struct place *p)
 {
-	struct gap *n = g->root, *best = NULL;
+	descend(g, at, p);
+	if (ends_below(p, at))
+		return settle(p);
+	p->at[0]--;
+	return true;
+}
 
-	while (n) {
-		if (n->end >= at)
-			best = n;
-		n = n->child[n->end < at];
+static uint64_t *start_at(const struct place *p)
+{
+	return &p->node[0]->start[p->at[0]];
+}
+
+static uint64_t *end_at(const struct place *p)
+{
+	return &p->node[0]->end[p->at[0]];
+}
+
+/* Where the gap at p starts, or the one `skip` further on; UINT64_MAX when there is none. */
+static uint64_t start_from(const struct place *p, uint32_t skip)
+{
+	for (uint32_t level = 0; level < p->height; level++, skip = 1) {
+		const struct gap_node *n = p->node[level];
+		uint32_t i = p->at[level] + skip;
+
+		if (i < n->n)
+			return level ? n->first[i] : n->start[i];
 	}
-	return best;
+	return UINT64_MAX;
 }
 
-static struct gap *next_gap(struct gap *n)
+/* Invariant 3 after a change in the node at that level, upwards until one looks to its parent as it did before. */
+static void mend(const struct place *p, uint32_t level)
 {
-	if (n->child[HIGHER])
-		return lowest(n->child[HIGHER]);
-	while (n->up && n->up->child[HIGHER] == n)
-		n = n->up;
-	return n->up;
+	for (; level + 1 < p->height; level++) {
+		struct gap_node *up = p->node[level + 1];
+		uint32_t i = p->at[level + 1];
+		uint64_t first = first_of(p->node[level]), longest = longest_of(p->node[level]);
+
+		if (up->first[i] == first && up->longest[i] == longest)
+			return;
+		up->first[i] = first;
+		up->longest[i] = longest;
+	}
 }
 
-static void free_subtree(struct gaps *g, struct gap *n)
+static void set_gap(const struct place *p, uint64_t start, uint64_t end)
 {
-	if (!n)
+	*start_at(p) = start;
+	*end_at(p) = end;
+	mend(p, 0);
+}
+
+/* ---- Insertion ---- */
+
+/*
+ * Makes room for an entry at i in the full node *n: the upper part of it moves to a new node, which is the answer. Half of it, unless
+ * the entry goes near an end, where the next one is likely to go too. *n, *i: where the entry goes.
+ */
+static struct gap_node *split(struct gaps *g, struct gap_node **n, uint32_t *i)
+{
+	struct gap_node *low = *n, *high = node_new(g, low->level);
+	uint32_t min = least(low), keep = *i <= min ? min : *i >= low->n - min ? low->n - min : low->n / 2;
+
+	high->n = low->n - keep;
+	move_entries(high, 0, low, keep, high->n);
+	low->n = keep;
+	if (*i > keep) {
+		*n = high;
+		*i -= keep;
+	}
+	return high;
+}
+
+static void grow_root(struct gaps *g, struct gap_node *high)
+{
+	struct gap_node *low = g->root, *root = node_new(g, low->level + 1);
+
+	root->n = 2;
+	set_child(root, 0, low);
+	set_child(root, 1, high);
+	g->root = root;
+}
+
+/* The new node `high` follows the one at p below `level`, and so on upwards. */
+static void add_node(struct gaps *g, const struct place *p, uint32_t level, struct gap_node *high)
+{
+	while (high && level < p->height) {
+		struct gap_node *n = p->node[level], *fresh = NULL;
+		uint32_t i = p->at[level] + 1;
+
+		set_child(n, i - 1, n->child[i - 1]);
+		if (n->n == most(n))
+			fresh = split(g, &n, &i);
+		open_entry(n, i);
+		set_child(n, i, high);
+		high = fresh;
+		level++;
+	}
+	if (high)
+		grow_root(g, high);
+	else
+		mend(p, level - 1);
+}
+
+static void insert(struct gaps *g, const struct place *p, uint64_t start, uint64_t end)
+{
+	struct gap_node *n = p->height ? p->node[0] : (g->root = node_new(g, 0)), *high = NULL;
+	uint32_t i = p->height ? p->at[0] : 0;
+
+	if (n->n == most(n))
+		high = split(g, &n, &i);
+	open_entry(n, i);
+	n->start[i] = start;
+	n->end[i] = end;
+	g->count++;
+	if (high)
+		add_node(g, p, 1, high);
+	else
+		mend(p, 0);
+}
+
+/* ---- Removal ---- */
+
+/* A root that has no gaps, or one child only, goes. */
+static void lower_root(struct gaps *g)
+{
+	struct gap_node *root = g->root;
+
+	if (root->n > (root->level > 0))
 		return;
-	free_subtree(g, n->child[LOWER]);
-	free_subtree(g, n->child[HIGHER]);
-	arena_free(g->arena, n, sizeof *n);
+	g->root = root->level ? root->child[0] : NULL;
+	node_free(g, root);
 }
 
-static struct gap *copy_subtree(struct gaps *to, const struct gap *from, struct gap *up)
+/* Entries of two neighbours are shared evenly. */
+static void share(struct gap_node *low, struct gap_node *high)
 {
-	struct gap *n;
+	uint32_t half = (low->n + high->n) / 2, more;
 
-	if (!from)
-		return NULL;
-	n = spare_pop(to);
-	*n = *from;
-	n->up = up;
-	n->child[LOWER] = copy_subtree(to, from->child[LOWER], n);
-	n->child[HIGHER] = copy_subtree(to, from->child[HIGHER], n);
-	return n;
+	if (low->n < half) {
+		more = half - low->n;
+		move_entries(low, low->n, high, 0, more);
+		move_entries(high, 0, high, more, high->n - more);
+		high->n -= more;
+	} else {
+		more = low->n - half;
+		move_entries(high, more, high, 0, high->n);
+		move_entries(high, 0, low, half, more);
+		high->n += more;
+	}
+	low->n = half;
+}
+
+/* Child i of n has too few entries: it becomes one with a neighbour, or gets some of its. */
+static void mend_child(struct gaps *g, struct gap_node *n, uint32_t i)
+{
+	uint32_t lower = i ? i - 1 : 0;
+	struct gap_node *low = n->child[lower], *high = n->child[lower + 1];
+
+	if (low->n + high->n <= most(low)) {
+		move_entries(low, low->n, high, 0, high->n);
+		low->n += high->n;
+		close_entry(n, lower + 1);
+		node_free(g, high);
+	} else {
+		share(low, high);
+		set_child(n, lower + 1, high);
+	}
+	set_child(n, lower, low);
+}
+
+/* The place is void then. */
+static void erase(struct gaps *g, const struct place *p)
+{
+	uint32_t level = 0;
+
+	close_entry(p->node[0], p->at[0]);
+	g->count--;
+	while (level + 1 < p->height && p->node[level]->n < least(p->node[level])) {
+		level++;
+		mend_child(g, p->node[level], p->at[level]);
+	}
+	mend(p, level);
+	if (level + 1 == p->height)
+		lower_root(g);
 }
 
 /* ---- All of it ---- */
@@ -259,11 +413,19 @@ void gaps_init(struct gaps *g, struct arena *arena)
 	*g = (struct gaps){.arena = arena};
 }
 
+static void free_subtree(struct gaps *g, struct gap_node *n)
+{
+	for (uint32_t i = 0; n->level && i < n->n; i++)
+		free_subtree(g, n->child[i]);
+	arena_free(g->arena, n, sizeof *n);
+}
+
 static void clear(struct gaps *g)
 {
-	free_subtree(g, g->root);
+	if (g->root)
+		free_subtree(g, g->root);
 	g->root = NULL;
-	g->count = 0;
+	g->count = g->nodes = 0;
 }
 
 void gaps_exit(struct gaps *g)
@@ -274,7 +436,7 @@ void gaps_exit(struct gaps *g)
 
 int gaps_reset(struct gaps *g, uint64_t low, uint64_t high)
 {
-	int err = gaps_prepare(g, 1);
+	int err = spare_reserve(g, 1);
 
 	if (err)
 		return err;
@@ -283,126 +445,156 @@ int gaps_reset(struct gaps *g, uint64_t low, uint64_t high)
 	return 0;
 }
 
+static struct gap_node *copy_subtree(struct gaps *to, const struct gap_node *from)
+{
+	struct gap_node *n = node_new(to, from->level);
+
+	memcpy(n, from, sizeof *n);
+	for (uint32_t i = 0; n->level && i < n->n; i++)
+		n->child[i] = copy_subtree(to, from->child[i]);
+	return n;
+}
+
 int gaps_copy(struct gaps *to, const struct gaps *from)
 {
 	int err;
 
 	fl_assert(!to->root);
-	err = spare_reserve(to, from->count);
+	err = spare_reserve(to, from->nodes);
 	if (err)
 		return err;
-	to->root = copy_subtree(to, from->root, NULL);
+	to->root = from->root ? copy_subtree(to, from->root) : NULL;
 	to->count = from->count;
 	return 0;
 }
 
 /* ---- Changes ---- */
 
+/*
+ * Each gap put in may split a node of each level there is now, and a root. Where there is a new level, it has room: splits on it are
+ * fewer than the gaps that brought it about.
+ */
 int gaps_prepare(struct gaps *g, unsigned n)
 {
-	return spare_reserve(g, n);
+	uint64_t height = g->root ? g->root->level + 1 : 0;
+
+	if (height == 1 && g->count + n <= GAPS_LEAF_MAX)
+		return 0;
+	return spare_reserve(g, n * (height + 1));
 }
 
 /* Takes the range out of a gap that goes beyond it at one end or both. */
-static void cut(struct gaps *g, struct gap *n, uint64_t start, uint64_t end)
+static void cut(struct gaps *g, struct place *p, uint64_t start, uint64_t end)
 {
-	uint64_t old_end = n->end;
+	uint64_t old_start = *start_at(p), old_end = *end_at(p);
 
-	if (n->start >= start) {
-		n->start = end;
-		mend(g, n);
+	if (old_start >= start) {
+		set_gap(p, end, old_end);
 		return;
 	}
-	n->end = start;
-	mend(g, n);
-	if (old_end > end)
-		insert(g, end, old_end);
+	set_gap(p, old_start, start);
+	if (old_end <= end)
+		return;
+	p->at[0]++;
+	insert(g, p, end, old_end);
 }
 
 void gaps_take(struct gaps *g, uint64_t start, uint64_t end)
 {
-	struct gap *n;
+	struct place p;
 	bool more = start < end;
 
-	while (more && (n = first_reaching(g, start + 1)) && n->start < end) {
-		more = n->end < end;
-		if (n->start < start || n->end > end)
-			cut(g, n, start, end);
+	while (more && first_reaching(g, start + 1, &p) && *start_at(&p) < end) {
+		more = *end_at(&p) < end;
+		if (*start_at(&p) < start || *end_at(&p) > end)
+			cut(g, &p, start, end);
 		else
-			erase(g, n);
+			erase(g, &p);
 	}
 }
 
 /* Makes the range part of a gap that it overlaps or touches, and the gaps above that then overlap or touch this one. */
-static void widen(struct gaps *g, struct gap *n, uint64_t start, uint64_t end)
+static void widen(struct gaps *g, struct place *p, uint64_t start, uint64_t end)
 {
-	struct gap *next;
+	uint64_t old_start = *start_at(p);
 
-	n->start = min_u64(n->start, start);
-	n->end = max_u64(n->end, end);
-	while ((next = next_gap(n)) && next->start <= n->end) {
-		n->end = max_u64(n->end, next->end);
-		erase(g, next); /* n stays: what moves is above next */
+	start = min_u64(start, old_start);
+	end = max_u64(end, *end_at(p));
+	while (start_from(p, 1) <= end) {
+		p->at[0]++;
+		settle(p);
+		end = max_u64(end, *end_at(p));
+		erase(g, p);
+		descend(g, old_start, p);
+		p->at[0]--;
 	}
-	mend(g, n);
+	set_gap(p, start, end);
 }
 
 void gaps_give(struct gaps *g, uint64_t start, uint64_t end)
 {
-	struct gap *n;
+	struct place p;
 
 	if (start >= end)
 		return;
-	n = first_reaching(g, start);
-	if (n && n->start <= end)
-		widen(g, n, start, end);
+	descend(g, start, &p);
+	if (!ends_below(&p, start))
+		p.at[0]--;
+	else if (start_from(&p, 0) <= end)
+		settle(&p);
 	else
-		insert(g, start, end);
+		return insert(g, &p, start, end);
+	widen(g, &p, start, end);
 }
 
 /* ---- Searches ---- */
 
+/* The last gap that starts at addr or below. */
+static bool find_gap(const struct gaps *g, uint64_t addr, uint64_t *start, uint64_t *end)
+{
+	const struct gap_node *n = g->root;
+	uint32_t i;
+
+	while (n && n->level)
+		n = n->child[child_of(n, addr)];
+	i = n ? count_up_to(n->start, n->n, addr) : 0;
+	if (!i)
+		return false;
+	*start = n->start[i - 1];
+	*end = n->end[i - 1];
+	return true;
+}
+
 bool gaps_is_free(const struct gaps *g, uint64_t start, uint64_t end)
 {
-	const struct gap *n;
+	uint64_t gap_start, gap_end;
 
-	if (start >= end)
-		return true;
-	n = first_reaching(g, end);
-	return n && n->start <= start;
+	return start >= end || (find_gap(g, start, &gap_start, &gap_end) && gap_end >= end);
 }
 
 bool gaps_at(const struct gaps *g, uint64_t addr, uint64_t *start, uint64_t *end)
 {
-	const struct gap *n = first_reaching(g, addr + 1);
+	uint64_t gap_start, gap_end;
 
-	if (!n || n->start > addr)
+	if (!find_gap(g, addr, &gap_start, &gap_end) || gap_end <= addr)
 		return false;
-	*start = n->start;
-	*end = n->end;
+	*start = gap_start;
+	*end = gap_end;
 	return true;
 }
 
 struct search {
 	uint64_t len, low, high, align;
-	int side; /* the one to prefer */
+	bool high_first;
 };
 
-/* Whether the limits leave enough of what lies on that side of n. */
-static bool side_in_limits(const struct search *s, const struct gap *n, int side)
+static bool fits(const struct search *s, uint64_t start, uint64_t end, uint64_t *addr)
 {
-	if (side == LOWER)
-		return n->start > s->low && n->start - s->low > s->len;
-	return n->end < s->high && s->high - n->end > s->len;
-}
-
-static bool fits(const struct search *s, const struct gap *n, uint64_t *addr)
-{
-	uint64_t low = max_u64(n->start, s->low), high = min_u64(n->end, s->high), at;
+	uint64_t low = max_u64(start, s->low), high = min_u64(end, s->high), at;
 
 	if (low >= high || high - low < s->len)
 		return false;
-	at = s->side == HIGHER ? high - s->len : low + s->align - 1;
+	at = s->high_first ? high - s->len : low + s->align - 1;
 	at &= -s->align;
 	if (at < low || at > high - s->len)
 		return false;
@@ -410,27 +602,33 @@ static bool fits(const struct search *s, const struct gap *n, uint64_t *addr)
 	return true;
 }
 
-static bool search(const struct search *s, const struct gap *n, uint64_t *addr)
+/* Whether what lies below child i can reach into the limits, and is long enough. */
+static bool is_candidate(const struct search *s, const struct gap_node *n, uint32_t i)
 {
-	if (longest(n) < s->len)
-		return false;
-	if (side_in_limits(s, n, s->side) && search(s, n->child[s->side], addr))
-		return true;
-	if (fits(s, n, addr))
-		return true;
-	return side_in_limits(s, n, !s->side) && search(s, n->child[!s->side], addr);
+	return n->longest[i] >= s->len && n->first[i] < s->high && (i + 1 == n->n || n->first[i + 1] > s->low);
+}
+
+static bool search(const struct search *s, const struct gap_node *n, uint64_t *addr)
+{
+	for (uint32_t j = 0; j < n->n; j++) {
+		uint32_t i = s->high_first ? n->n - 1 - j : j;
+
+		if (n->level ? is_candidate(s, n, i) && search(s, n->child[i], addr) : fits(s, n->start[i], n->end[i], addr))
+			return true;
+	}
+	return false;
 }
 
 bool gaps_find_high(const struct gaps *g, uint64_t len, uint64_t low, uint64_t high, uint64_t align, uint64_t *addr)
 {
-	struct search s = {.len = len, .low = low, .high = high, .align = align, .side = HIGHER};
+	struct search s = {.len = len, .low = low, .high = high, .align = align, .high_first = true};
 
-	return len > 0 && search(&s, g->root, addr);
+	return len > 0 && g->root && search(&s, g->root, addr);
 }
 
 bool gaps_find_low(const struct gaps *g, uint64_t len, uint64_t low, uint64_t high, uint64_t align, uint64_t *addr)
 {
-	struct search s = {.len = len, .low = low, .high = high, .align = align, .side = LOWER};
+	struct search s = {.len = len, .low = low, .high = high, .align = align};
 
-	return len > 0 && search(&s, g->root, addr);
+	return len > 0 && g->root && search(&s, g->root, addr);
 }

@@ -12,20 +12,35 @@
 
 #include "util/arena.h"
 
-/* One cache line. In the open for the test that checks the tree. */
-struct gap {
-	uint64_t start, end;
-	uint64_t max;         /* bytes of the longest gap in the subtree */
-	struct gap *child[2]; /* lower, higher */
-	struct gap *up;       /* NULL at the root; in the list of spares, the next one */
-	int height;           /* of the subtree; 1 for a leaf */
+#define GAPS_LEAF_MAX 31
+#define GAPS_INNER_MAX 20
+#define GAPS_LEAF_MIN 8
+#define GAPS_INNER_MIN 5
+
+/* 512 bytes. In the open for the test that checks the tree. */
+struct gap_node {
+	uint32_t level; /* 0: a leaf */
+	uint32_t n;     /* entries in use */
+	uint64_t unused;
+	union {
+		struct { /* a leaf */
+			uint64_t start[GAPS_LEAF_MAX], end[GAPS_LEAF_MAX];
+		};
+		struct {
+			uint64_t first[GAPS_INNER_MAX];   /* start of the first gap below the child */
+			uint64_t longest[GAPS_INNER_MAX]; /* bytes of the longest one */
+			struct gap_node *child[GAPS_INNER_MAX];
+		};
+		struct gap_node *next_spare;
+	};
 };
 
 struct gaps {
 	struct arena *arena;
-	struct gap *root;
+	struct gap_node *root; /* NULL: no gaps */
 	uint64_t count;
-	struct gap *spare; /* nodes set aside */
+	uint64_t nodes;         /* of the tree */
+	struct gap_node *spare; /* nodes set aside */
 	uint64_t spares;
 };
 

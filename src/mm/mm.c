@@ -66,15 +66,13 @@ struct mm *mm_space(int n)
 
 bool mm_overlaps(struct mm *mm, uint64_t addr, uint64_t len)
 {
-	struct vma *v;
 	uint64_t end;
 
 	if (__builtin_add_overflow(addr, len, &end))
 		end = UINT64_MAX;
 	if (end <= atomic_load_explicit(&mm->low, memory_order_relaxed) || addr >= atomic_load_explicit(&mm->high, memory_order_relaxed))
 		return false;
-	v = vma_find_racy(&mm->index, addr);
-	return v && __atomic_load_n(&v->start, __ATOMIC_RELAXED) < end;
+	return vma_index_overlaps(&mm->index, addr, end);
 }
 
 bool range_ok(const struct mm *mm, uint64_t addr, uint64_t *len)

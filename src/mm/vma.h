@@ -67,21 +67,33 @@ struct vma {
 	};
 };
 
-/* ---- The index: VMAs of one mm by address; two levels, see vma_index.c ---- */
+/* ---- The index: VMAs of one mm by address; see vma_index.c ---- */
 
 struct vma_chunk;
+#define VMA_SEPARATORS 20
+#define VMA_LEVELS 3
+
 struct vma_top {
-	_Atomic uint64_t start; /* of the first VMA in the chunk */
-	_Atomic uint64_t chunk; /* its address | how many VMAs it has */
+	_Atomic uint64_t chunk; /* its address | shift of its separators | how many VMAs it has */
+	uint64_t unused;        /* separators are read four at a time */
+	_Atomic uint32_t separator[VMA_SEPARATORS];
+};
+
+/* In a chunk, after `at` of its VMAs. */
+struct vma_spot {
+	uint32_t t, at;
 };
 
 struct vma_index {
 	_Atomic uint32_t seq; /* odd while it changes */
 	_Atomic uint32_t nchunks;
-	struct vma_top *top;     /* reserved address space; entries [0, nchunks) are in use */
+	/* Reserved address space; what belongs to chunks [0, nchunks) is in use. */
+	_Atomic uint64_t *start[VMA_LEVELS]; /* of the first VMA in each chunk; in each 16th; in each 256th */
+	struct vma_top *top;
 	_Atomic uint64_t count;  /* of VMAs; changes under mmap_lock */
-	uint64_t top_paid;       /* pages of `top` taken from the budget */
+	uint64_t top_paid;       /* pages of these taken from the budget */
 	struct vma_chunk *spare; /* set aside by vma_index_prepare() */
+	struct vma_spot last;    /* mmap_lock: what was found last, or was there */
 };
 
 int vma_index_init(struct vma_index *x);
@@ -98,6 +110,8 @@ int vma_index_prepare(struct vma_index *x);
 struct vma *vma_find(struct vma_index *x, uint64_t addr);
 /* The same for anyone: a guess to be checked under the VMA's lock. */
 struct vma *vma_find_racy(struct vma_index *x, uint64_t addr);
+/* Whether a VMA overlaps [start, end). For anyone, and out of date as soon as it is answered unless mmap_lock is held. */
+bool vma_index_overlaps(struct vma_index *x, uint64_t start, uint64_t end);
 
 /* ---- VMAs ---- */
 

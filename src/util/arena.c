@@ -19,14 +19,29 @@ static int class_of(size_t size)
 	return c;
 }
 
-int arena_init(struct arena *a, size_t reserve, bool (*charge)(uint64_t pages))
+/* Address space that begins on a block's boundary; or an error. */
+static char *reserve_blocks(size_t len)
 {
-	void *p = sys_mmap(NULL, reserve, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	char *p = sys_mmap(NULL, len + ARENA_BLOCK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	size_t before = -(uintptr_t)p & (ARENA_BLOCK - 1);
+
+	if (sys_is_err(p))
+		return p;
+	if (before)
+		sys_munmap(p, before);
+	sys_munmap(p + before + len, ARENA_BLOCK - before);
+	sys_madvise(p + before, len, MADV_NOHUGEPAGE);
+	return p + before;
+}
+
+int arena_init(struct arena *a, size_t reserve, bool (*charge)(uint64_t pages), bool (*charge_ahead)(uint64_t pages))
+{
+	size_t len = page_align_up(reserve);
+	char *p = reserve_blocks(len);
 
 	if (sys_is_err(p))
 		return sys_err(p);
-	sys_madvise(p, reserve, MADV_NOHUGEPAGE);
-	*a = (struct arena){.lock = MUTEX_INIT(RANK_ARENA), .base = p, .reserved = reserve, .charge = charge};
+	*a = (struct arena){.lock = MUTEX_INIT(RANK_ARENA), .base = p, .reserved = len, .charge = charge, .charge_ahead = charge_ahead};
 	return 0;
 }
 
@@ -37,13 +52,33 @@ void arena_exit(struct arena *a)
 	memset(a, 0, sizeof *a);
 }
 
-/* Takes one more page for a class. Caller holds a->lock. */
-static bool class_grow(struct arena *a, int c)
+/* Pays for the next block, on whose boundary `used` is, and has it on a huge page if the kernel has one. */
+static bool grow_block(struct arena *a)
+{
+	if (a->used < ARENA_BLOCKS_FROM || a->used % ARENA_BLOCK || a->used + ARENA_BLOCK > a->reserved)
+		return false;
+	if (!a->charge_ahead(ARENA_BLOCK >> FL_PAGE_SHIFT))
+		return false;
+	sys_madvise(a->base + a->used, ARENA_BLOCK, MADV_HUGEPAGE);
+	a->used += ARENA_BLOCK;
+	return true;
+}
+
+static bool grow_page(struct arena *a)
 {
 	if (a->used + FL_PAGE_SIZE > a->reserved || !a->charge(1))
 		return false;
-	a->bump[c] = a->base + a->used;
 	a->used += FL_PAGE_SIZE;
+	return true;
+}
+
+/* Takes one more page for a class. Caller holds a->lock. */
+static bool class_grow(struct arena *a, int c)
+{
+	if (a->carved == a->used && !grow_block(a) && !grow_page(a))
+		return false;
+	a->bump[c] = a->base + a->carved;
+	a->carved += FL_PAGE_SIZE;
 	return true;
 }
 

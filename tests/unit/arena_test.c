@@ -29,7 +29,7 @@ static int start(void **state)
 	(void)state;
 	atomic_store(&charged, 0);
 	atomic_store(&allowed, 10000);
-	return arena_init(&arena, 64UL << 20, charge);
+	return arena_init(&arena, 64UL << 20, charge, charge);
 }
 
 static int end(void **state)
@@ -111,10 +111,79 @@ static void the_reserve_is_a_limit_too(void **state)
 	(void)state;
 	arena_exit(&arena);
 	atomic_store(&charged, 0);
-	assert_int_equal(arena_init(&arena, 8 * FL_PAGE_SIZE, charge), 0);
+	assert_int_equal(arena_init(&arena, 8 * FL_PAGE_SIZE, charge, charge), 0);
 	while (arena_alloc(&arena, 4096))
 		n++;
 	assert_int_equal(n, 8);
+}
+
+/* ---- Blocks: refused from `allowed_ahead` pages on ---- */
+
+static _Atomic uint64_t allowed_ahead, blocks;
+
+static bool charge_ahead(uint64_t pages)
+{
+	if (atomic_load(&charged) + pages > atomic_load(&allowed_ahead))
+		return false;
+	atomic_fetch_add(&blocks, 1);
+	return charge(pages);
+}
+
+static void start_with_blocks(uint64_t pages)
+{
+	arena_exit(&arena);
+	atomic_store(&charged, 0);
+	atomic_store(&blocks, 0);
+	atomic_store(&allowed_ahead, pages);
+	assert_int_equal(arena_init(&arena, 16UL << 20, charge, charge_ahead), 0);
+}
+
+#define BLOCK_PAGES (ARENA_BLOCK >> FL_PAGE_SHIFT)
+
+/* Pages one after the other, all paid for before they are given out, until there are no more. */
+static uint64_t take_all_pages(void)
+{
+	uint64_t n = 0;
+	char *p;
+
+	while ((p = arena_alloc(&arena, FL_PAGE_SIZE))) {
+		assert_ptr_equal(p, arena.base + n * FL_PAGE_SIZE);
+		n++;
+		assert_true(n <= atomic_load(&charged));
+		assert_int_equal(arena_used(&arena), atomic_load(&charged) * FL_PAGE_SIZE);
+	}
+	return n;
+}
+
+static void it_grows_by_blocks_when_it_is_large(void **state)
+{
+	(void)state;
+	start_with_blocks(UINT64_MAX);
+	for (uint64_t i = 0; i < 2 * BLOCK_PAGES; i++)
+		assert_non_null(arena_alloc(&arena, FL_PAGE_SIZE));
+	assert_int_equal(atomic_load(&charged), 2 * BLOCK_PAGES);
+	assert_int_equal((uintptr_t)arena.base % ARENA_BLOCK, 0);
+	assert_non_null(arena_alloc(&arena, 100));
+	assert_int_equal(atomic_load(&charged), 3 * BLOCK_PAGES);
+	for (uint64_t i = 2 * BLOCK_PAGES + 1; i < 8 * BLOCK_PAGES; i++)
+		assert_non_null(arena_alloc(&arena, FL_PAGE_SIZE));
+	assert_null(arena_alloc(&arena, FL_PAGE_SIZE));
+	assert_int_equal(atomic_load(&blocks), 6);
+}
+
+static void without_room_for_a_block_it_grows_by_pages(void **state)
+{
+	(void)state;
+	start_with_blocks(3 * BLOCK_PAGES + 100);
+	atomic_store(&allowed, 4 * BLOCK_PAGES + 7);
+	assert_int_equal(take_all_pages(), 4 * BLOCK_PAGES + 7);
+	assert_int_equal(atomic_load(&blocks), 1);
+	atomic_store(&allowed_ahead, UINT64_MAX);
+	atomic_store(&allowed, UINT64_MAX);
+	while (arena_alloc(&arena, FL_PAGE_SIZE))
+		;
+	assert_int_equal(atomic_load(&charged), 8 * BLOCK_PAGES);
+	assert_int_equal(atomic_load(&blocks), 1 + 3); /* from the next boundary on */
 }
 
 static void *churn(void *arg)
@@ -155,8 +224,14 @@ static void threads_have_objects_of_their_own(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(objects_are_zeroed_aligned_and_apart), T(what_is_freed_is_used_again), T(no_object_lies_across_two_pages_unless_it_must),
-		T(over_budget_there_is_nothing),         T(the_reserve_is_a_limit_too),  T(threads_have_objects_of_their_own),
+		T(objects_are_zeroed_aligned_and_apart),
+		T(what_is_freed_is_used_again),
+		T(no_object_lies_across_two_pages_unless_it_must),
+		T(over_budget_there_is_nothing),
+		T(the_reserve_is_a_limit_too),
+		T(it_grows_by_blocks_when_it_is_large),
+		T(without_room_for_a_block_it_grows_by_pages),
+		T(threads_have_objects_of_their_own),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

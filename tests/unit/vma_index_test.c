@@ -196,6 +196,71 @@ static void fifty_thousand_in_any_order(void **state)
 	fifty_thousand_vmas(order, MANY);
 }
 
+/* ---- Far apart ---- */
+
+#define FAR 480
+
+static struct vma *far[FAR];
+
+/* Crowds of pages with room for tens of TiB between them: too far apart, in one chunk, to tell pages of a crowd by their distance. */
+static uint64_t far_address(uint32_t i)
+{
+	static const uint64_t crowd[] = {1ULL << 16, 1ULL << 46, (1ULL << 56) + (1ULL << 40)};
+
+	return crowd[i / (FAR / 3)] + i % (FAR / 3) * 2 * FL_PAGE_SIZE;
+}
+
+static struct vma *far_find(uint64_t addr)
+{
+	for (uint32_t i = 0; i < FAR; i++)
+		if (far[i] && far[i]->end > addr)
+			return far[i];
+	return NULL;
+}
+
+static void check_far(void)
+{
+	for (uint32_t i = 0; i < FAR; i++)
+		for (uint64_t addr = far_address(i) - 1; addr < far_address(i) + 2 * FL_PAGE_SIZE; addr += FL_PAGE_SIZE / 2 + 1) {
+			struct vma *v = far_find(addr);
+
+			assert_ptr_equal(vma_find(&index_, addr), v);
+			assert_ptr_equal(vma_find_racy(&index_, addr), v);
+			assert_int_equal(vma_index_overlaps(&index_, addr, addr + FL_PAGE_SIZE), v && v->start < addr + FL_PAGE_SIZE);
+		}
+}
+
+static void change_far(uint32_t i)
+{
+	if (far[i]) {
+		vma_index_erase(&index_, far[i]);
+		vma_free(far[i]);
+		far[i] = NULL;
+		return;
+	}
+	far[i] = vma_alloc(NULL);
+	assert_non_null(far[i]);
+	vma_set_range(far[i], far_address(i), far_address(i) + FL_PAGE_SIZE);
+	assert_int_equal(vma_index_insert(&index_, far[i]), 0);
+}
+
+static void vmas_of_a_chunk_may_be_far_apart(void **state)
+{
+	(void)state;
+	memset(far, 0, sizeof far);
+	for (uint32_t k = 0; k < 90; k++) { /* one chunk */
+		change_far((uint32_t)(next(&rng) % FAR));
+		if (k % 30 == 29)
+			check_far();
+	}
+	for (uint32_t k = 0; k < 3000; k++) {
+		change_far((uint32_t)(next(&rng) % FAR));
+		if (k % 300 == 0)
+			check_far();
+	}
+	check_far();
+}
+
 /* What one split adds at most, and a little more. */
 static void after_prepare_inserts_cannot_fail(void **state)
 {
@@ -293,14 +358,9 @@ static void readers_always_find_what_stays(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(an_empty_index_finds_nothing),
-		T(a_hundred_thousand_random_changes),
-		T(fifty_thousand_upwards),
-		T(fifty_thousand_downwards),
-		T(fifty_thousand_in_any_order),
-		T(after_prepare_inserts_cannot_fail),
-		T(an_insert_over_budget_changes_nothing),
-		T(readers_always_find_what_stays),
+		T(an_empty_index_finds_nothing),      T(a_hundred_thousand_random_changes),     T(fifty_thousand_upwards),
+		T(fifty_thousand_downwards),          T(fifty_thousand_in_any_order),           T(vmas_of_a_chunk_may_be_far_apart),
+		T(after_prepare_inserts_cannot_fail), T(an_insert_over_budget_changes_nothing), T(readers_always_find_what_stays),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
