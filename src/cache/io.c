@@ -70,6 +70,7 @@ static struct {
 	_Atomic bool open;            /* requests may be started */
 	_Atomic uint32_t starting;    /* threads between io_plug_start() and io_plug_end() */
 	_Atomic uint64_t busy[WORDS]; /* a bit for each request that is not FREE */
+	_Atomic uint32_t failures;    /* writes, ever */
 	_Atomic uint32_t started;     /* requests, ever */
 	_Atomic bool reaping;         /* some thread is */
 	_Atomic uint32_t seq;         /* futex: counts changes of state */
@@ -299,6 +300,8 @@ static void finish_write(struct request *r)
 
 	if (io.mode == IO_DEFERRED || r->result != (int64_t)len)
 		err = r->as->store->ops->write(r->as->store, r->buf.data, len, (uint64_t)r->cb.aio_offset);
+	if (err)
+		atomic_fetch_add(&io.failures, 1);
 	writeback_ended(r->as, key_index(key), key_pages(key), len, err, r->reclaim);
 }
 
@@ -419,6 +422,11 @@ void io_poll(void)
 	if (io.mode == IO_AIO)
 		reap(NULL);
 	for_each_busy(finish_if_eager, NULL);
+}
+
+uint32_t io_failures(void)
+{
+	return atomic_load(&io.failures);
 }
 
 bool io_help(void)

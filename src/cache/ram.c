@@ -17,6 +17,7 @@
 #include "budget.h"
 #include "filemap.h"
 #include "frames.h"
+#include "io.h"
 #include "mmu/soft.h"
 #include "util/arena.h"
 #include "util/compiler.h"
@@ -513,7 +514,7 @@ static pfn_t lock_unused(struct page_key key, struct ram_batch *b)
 		page_unlock(pfn);
 		ram_batch_flush(b);
 		w = page_word(pfn);
-		if (in_writeback(w))
+		if (in_writeback(w) && !io_wait_write(pfn))
 			page_wait(pfn, w);
 	}
 }

@@ -384,6 +384,8 @@ bool try_reserve_frames(uint32_t want)
 int reserve_frames(uint32_t want, uint32_t *got)
 {
 	unsigned idle = 0;
+	uint32_t failed;
+	bool helped;
 
 	for (unsigned turn = 0; idle < PATIENCE && turn < PATIENCE_WITH_OTHERS;) {
 		if (budget_try_reserve(*got = want))
@@ -394,9 +396,11 @@ int reserve_frames(uint32_t want, uint32_t *got)
 				return 0;
 		} else {
 			want = 1;
-			if (io_help())
+			failed = io_failures();
+			helped = io_help();
+			if (helped && io_failures() == failed)
 				continue;
-			idle += !others_are_at_work();
+			idle += helped || !others_are_at_work(); /* what only fails is no help */
 			pause_for_others(turn++);
 		}
 	}
