@@ -14,6 +14,7 @@
 #define KERNELS 1
 #define GOAL 2
 #define BUDGET_MIN MIB
+#define KERNEL_NAME "kernel, MADV_RANDOM, in a cgroup"
 
 static const char *rate_tick(double v)
 {
@@ -30,7 +31,7 @@ static const char *rate_tick(double v)
 
 static const char *share_tick(double v)
 {
-	static char s[32];
+	static char s[16];
 
 	if (v >= 0.99)
 		return "all";
@@ -79,7 +80,7 @@ static void put_points(struct plot *p, const struct point *points, size_t n)
 {
 	p->nseries = 2;
 	p->series[OURS].name = "Faultline, no advice";
-	p->series[KERNELS].name = "kernel mmap, MADV_RANDOM, in a memory cgroup";
+	p->series[KERNELS].name = KERNEL_NAME;
 	p->series[KERNELS].dashed = true;
 	for (size_t i = 0; i < n; i++)
 		for (int k = 0; k < 2; k++)
@@ -133,6 +134,7 @@ void measure_threads(const char *out)
 
 		snprintf(name, sizeof name, "random reads, budget of 1/16, %u thread%s", thread_counts[i], thread_counts[i] > 1 ? "s" : "");
 		point_init(&points[i], thread_counts[i], thread_counts[i], scale.sweep_size / 16, name);
+		snprintf(points[i].c[OURS].rate->who, sizeof points[i].c[OURS].rate->who, "faultline, %u threads", thread_counts[i]);
 		if (i > FOUR)
 			figure_compare(points[i].c[OURS].rate, points[FOUR].c[OURS].rate, AT_LEAST, 1);
 	}
@@ -160,14 +162,11 @@ static void plot_budgets(const char *out, const struct point *points, size_t n)
 		.log_y = true,
 		.columns = 2,
 	};
-	struct plot_series *goal;
 
 	snprintf(subtitle, sizeof subtitle, "%llu MiB of a file, %d threads; where all fits, no read waits for the disk",
 		 (unsigned long long)(scale.sweep_size / MIB), SWEEP_THREADS);
 	put_points(&p, points, n);
-	goal = put_goal(&p, "goal: as fast as the kernel");
-	for (size_t i = 0; i < n; i++)
-		add_point(goal, points[i].x, figure_median(points[i].c[KERNELS].rate));
+	p.series[KERNELS].name = "goal: " KERNEL_NAME;
 	write_plot(&p, out, "budgets.svg");
 }
 
@@ -181,7 +180,7 @@ static void measure_budgets(const char *out)
 
 		if (scale.sweep_size / part < BUDGET_MIN)
 			continue;
-		snprintf(name, sizeof name, "random reads, 4 threads, budget of 1/%u", part);
+		snprintf(name, sizeof name, "random reads, 4 threads, budget of %s", share_tick(1.0 / part));
 		point_init(&points[n++], 1.0 / part, SWEEP_THREADS, scale.sweep_size / part, name);
 	}
 	run_points(points, n, scale.sweep_rounds);
@@ -253,26 +252,30 @@ static void put_distribution(struct plot_series *s, const struct latency *l)
 {
 	const unsigned together = LATENCY_FINE / FINE;
 
-	for (unsigned from = 0; from < LATENCY_BUCKETS; from += together) {
-		double count = 0, start = latency_start(from), end = latency_start(from + together);
+	for (unsigned from = together, seen = 0; from < LATENCY_BUCKETS && seen < l->n; from += together) {
+		double start = latency_start(from), end = latency_start(from + together);
+		unsigned count = 0;
 
 		for (unsigned i = from; i < from + together; i++)
 			count += l->count[i];
-		if (count > 0 && start > 0)
-			plot_add(s, sqrt(start * end), 100 * count / (double)l->n);
+		if (seen || count)
+			plot_add(s, sqrt(start * end), 100.0 * count / (double)l->n);
+		seen += count;
 	}
 }
 
-static void put_mark(struct plot *p, size_t series, double x, const char *what, const char *value)
+/* In the order of their places. */
+static void put_mark(struct plot *p, size_t series, double x, const char *what)
 {
 	struct plot_mark *m = &p->mark[p->nmarks];
 
 	if (p->nmarks == PLOT_MARKS || !(x > 0))
 		return;
+	for (p->nmarks++; m > p->mark && m[-1].x > x; m--)
+		*m = m[-1];
 	m->x = x;
 	m->series = series;
-	snprintf(m->text, sizeof m->text, "%s %s", what, value);
-	p->nmarks++;
+	snprintf(m->text, sizeof m->text, "%s %s", what, ns_text(x));
 }
 
 static void put_percentiles(struct plot *p, size_t series, const struct latency *l)
@@ -283,7 +286,7 @@ static void put_percentiles(struct plot *p, size_t series, const struct latency 
 	} points[] = {{0.5, "p50"}, {0.99, "p99"}, {0.999, "p99.9"}};
 
 	for (size_t i = 0; i < sizeof points / sizeof *points; i++)
-		put_mark(p, series, latency_at(l, points[i].share), points[i].name, ns_text(latency_at(l, points[i].share)));
+		put_mark(p, series, latency_at(l, points[i].share), points[i].name);
 }
 
 struct distribution {
@@ -306,7 +309,7 @@ static void plot_distribution(const char *out, const struct distribution *d)
 		.title = d->title,
 		.subtitle = d->subtitle,
 		.x_label = "time of one load",
-		.y_label = "share of all, in a quarter of a power of two",
+		.y_label = "share of loads (4 steps to a doubling)",
 		.x_tick = time_tick,
 		.y_tick = percent_tick,
 		.x_base = 10,
@@ -321,7 +324,7 @@ static void plot_distribution(const char *out, const struct distribution *d)
 	put_distribution(&p.series[OURS], d->ours);
 	put_distribution(&p.series[KERNELS], d->kernels);
 	if (d->goal > 0)
-		put_mark(&p, PLOT_SERIES, d->goal, "goal: p50 under", ns_text(d->goal));
+		put_mark(&p, PLOT_SERIES, d->goal, "goal: p50 under");
 	put_percentiles(&p, OURS, d->ours);
 	put_percentiles(&p, KERNELS, d->kernels);
 	write_plot(&p, out, d->file);
@@ -333,7 +336,7 @@ void plot_latencies(const char *out)
 		.file = "fault_disk.svg",
 		.title = "One random read",
 		.subtitle = "uniform, 1 thread, no advice; loads that find their page are in it",
-		.kernel = "kernel mmap, MADV_RANDOM, in a memory cgroup",
+		.kernel = KERNEL_NAME,
 		.ours = &latencies.disk,
 		.kernels = &latencies.disk_kernel,
 	};

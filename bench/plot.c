@@ -23,6 +23,7 @@
 #define LEGEND_ROW 20.0
 #define Y_TICKS 6
 #define MARK_ROW 18.0
+#define MARK_ROOM 8 /* the axis goes on so many times as far as a mark: its text is there */
 #define GOAL_COLOUR "#a01c1c"
 
 static const char *const colours[PLOT_SERIES] = {"#0b62b0", "#d1560c", "#12825c", "#b0508f", "#7a6a00", "#4a4a4a"};
@@ -63,7 +64,7 @@ static void reach(const struct plot *p, bool of_x, double *low, double *high)
 		}
 	for (size_t i = 0; of_x && i < p->nmarks; i++) {
 		*low = fmin(*low, p->mark[i].x);
-		*high = fmax(*high, p->mark[i].x);
+		*high = fmax(*high, p->mark[i].x * MARK_ROOM);
 	}
 	if (!(*low <= *high)) /* no point at all */
 		*low = *high = 1;
@@ -108,7 +109,7 @@ static struct axis x_axis(const struct plot *p)
 
 static struct axis y_axis(const struct plot *p)
 {
-	struct axis a = {.log = p->log_y, .from = BOTTOM, .to = frame_top(p)};
+	struct axis a = {.log = p->log_y, .from = BOTTOM, .to = frame_top(p) + MARK_ROW * (double)p->nmarks};
 
 	reach(p, false, &a.low, &a.high);
 	if (a.log)
@@ -246,20 +247,38 @@ static void draw_series(const struct plot *p, size_t i, const struct axis *x, co
 		series_marker(p, i, place(x, s->x[k]), place(y, s->y[k]), out);
 }
 
-/* The text is left of the line where there is more room. */
-static void draw_mark(const struct plot *p, size_t i, const struct axis *x, const struct axis *y, FILE *out)
+/* Rows lie between the frame's top and the curves. Marks come in order, so a line passes no text but those of marks at its left. */
+static double mark_row(const struct plot *p, size_t i)
 {
-	const struct plot_mark *m = &p->mark[i];
-	double at = place(x, m->x), row = y->to + MARK_ROW * (double)(i + 1) - 4;
-	bool left = at > (x->from + x->to) / 2;
-	char how[160];
+	return frame_top(p) + MARK_ROW * (double)(i + 1) - 4;
+}
+
+static void draw_mark_line(const struct plot *p, size_t i, const struct axis *x, const struct axis *y, FILE *out)
+{
+	double at = place(x, p->mark[i].x);
 
 	fprintf(out,
 		"<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"%s\" stroke-width=\"1.2\" stroke-dasharray=\"2 3\"/>\n", at,
-		row - 11, at, y->from, colour_of(p, m->series));
+		mark_row(p, i) - 11, at, y->from, colour_of(p, p->mark[i].series));
+}
+
+static void draw_mark_text(const struct plot *p, size_t i, const struct axis *x, FILE *out)
+{
+	double at = place(x, p->mark[i].x);
+	bool left = at > RIGHT - 100;
+	char how[160];
+
 	snprintf(how, sizeof how, "text-anchor=\"%s\" fill=\"%s\" stroke=\"#fff\" stroke-width=\"4\" paint-order=\"stroke\"",
-		 left ? "end" : "start", colour_of(p, m->series));
-	text(out, left ? at - 5 : at + 5, row, how, m->text);
+		 left ? "end" : "start", colour_of(p, p->mark[i].series));
+	text(out, left ? at - 5 : at + 5, mark_row(p, i), how, p->mark[i].text);
+}
+
+static void draw_marks(const struct plot *p, const struct axis *x, const struct axis *y, FILE *out)
+{
+	for (size_t i = 0; i < p->nmarks; i++)
+		draw_mark_line(p, i, x, y, out);
+	for (size_t i = 0; i < p->nmarks; i++)
+		draw_mark_text(p, i, x, out);
 }
 
 static void draw_legend(const struct plot *p, FILE *out)
@@ -319,8 +338,7 @@ bool plot_write(const struct plot *p, FILE *out)
 	draw_goal(p, &x, &y, out);
 	for (size_t i = 0; i < p->nseries; i++)
 		draw_series(p, i, &x, &y, out);
-	for (size_t i = 0; i < p->nmarks; i++)
-		draw_mark(p, i, &x, &y, out);
+	draw_marks(p, &x, &y, out);
 	draw_legend(p, out);
 	fputs("</svg>\n", out);
 	return !ferror(out);

@@ -20,7 +20,7 @@ struct plot_series {
 	double x[PLOT_POINTS], y[PLOT_POINTS];
 };
 
-/* A place on the x axis, with a text beside it in a row of its own: the first on top. */
+/* A place on the x axis, with a text beside it in a row of its own: the first on top, and at the left. */
 struct plot_mark {
 	double x;
 	size_t series; /* whose colour it has; PLOT_SERIES: that of goals */

@@ -195,7 +195,7 @@ static void judge_samples(const struct actor *a, struct outcome *out)
 		if (right < 0)
 			fail(out, "pread", -right);
 		else if (!right && !*out->error)
-			snprintf(out->error, sizeof out->error, "wrong bytes at %llu: not what the file has",
+			snprintf(out->error, sizeof out->error, "wrong bytes at %llu: not what the file has; was it written meanwhile?",
 				 (unsigned long long)a->sample_at[i]);
 		out->judged++;
 	}
