@@ -90,7 +90,7 @@ static int set_limit(const struct memcg *m, const struct place *p, uint64_t byte
 	char text[32];
 	int error;
 
-	snprintf(text, sizeof text, "%llu", (unsigned long long)(bytes + MEMCG_OWN));
+	snprintf(text, sizeof text, "%llu", (unsigned long long)bytes);
 	error = write_text(m->path, p->v2 ? LIMIT_V2 : LIMIT_V1, text);
 	if (!error)
 		write_text(m->path, p->v2 ? "memory.swap.max" : "memory.memsw.limit_in_bytes", p->v2 ? "0" : text);
@@ -114,13 +114,14 @@ static int make_in(struct memcg *m, const struct place *p, uint64_t bytes)
 	return error;
 }
 
-int memcg_make(struct memcg *m, uint64_t bytes)
+int memcg_make(struct memcg *m, uint64_t bytes, uint64_t mapped)
 {
 	struct place p = {.v2 = false};
 	int error, first;
 	char *last;
 
 	*m = (struct memcg){.path = ""};
+	bytes += MEMCG_OWN + MEMCG_TABLES(mapped);
 	if (!find_own(&p) || !find_mount(&p)) {
 		p = (struct place){.v2 = true};
 		if (!find_own(&p) || !find_mount(&p))

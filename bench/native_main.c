@@ -41,10 +41,10 @@ static const struct scale full = {
 static const struct scale quick = {
 	.size = 256 * MIB,
 	.memory = 32 * MIB,
-	.sweep_size = 64 * MIB,
+	.sweep_size = 128 * MIB,
 	.seconds = 0.1,
 	.scan_seconds = 0.2,
-	.warm = 0.4,
+	.warm = 1,
 	.rounds = 5,
 	.sweep_rounds = 1,
 };
@@ -103,7 +103,7 @@ void measure(const struct contestant *c, struct outcome *out)
 	int error;
 
 	prepare(&c->job);
-	error = cap ? memcg_make(&cgroup, c->job.memory) : 0;
+	error = cap ? memcg_make(&cgroup, c->job.memory, c->job.size) : 0;
 	if (error) {
 		errno = -error;
 		die("memory cgroup");
@@ -123,7 +123,7 @@ void measure(const struct contestant *c, struct outcome *out)
 static bool can_cap(void)
 {
 	struct memcg cgroup;
-	int error = memcg_make(&cgroup, scale.memory);
+	int error = memcg_make(&cgroup, scale.memory, scale.size);
 
 	if (!error) {
 		memcg_remove(&cgroup);
@@ -258,9 +258,9 @@ static bool set_sizes(const struct options *o)
 	scale.memory = o->memory ? o->memory / MIB * MIB : scale.memory;
 	if (scale.sweep_size > scale.size)
 		scale.sweep_size = scale.size;
-	if (scale.memory >= 2 * MIB && scale.size >= 16 * MIB && scale.size > scale.memory)
+	if (scale.memory >= (scale.check ? 2 : 4) * MIB && scale.size >= 16 * MIB && scale.size > scale.memory)
 		return true;
-	fprintf(stderr, "native_cost: a file of 16 MiB, larger than memory, and memory of 2 MiB are the least\n");
+	fprintf(stderr, "native_cost: a file of 16 MiB, larger than memory, and memory of 4 MiB are the least\n");
 	return false;
 }
 

@@ -26,7 +26,9 @@
 #include "util/compiler.h"
 #include "util/size.h"
 
-#define FILE_MIN (16ull << 20) /* less is read before anything can be told of it */
+/* With less, the kernel ends the process in its cgroup: pages that are being read cannot go. */
+#define CGROUP_MIN (4ull << 20)
+#define FILE_MIN (BUDGET_DEFAULT_PART * CGROUP_MIN)
 #define BUDGET_DEFAULT_MOST (512ull << 20)
 #define BUDGET_DEFAULT_PART 8 /* of the file */
 #define SECONDS_DEFAULT 1.5
@@ -157,10 +159,11 @@ static error_t parse_budget(const char *arg, struct bench_request *rq)
 		return EINVAL;
 	}
 	rq->budget = page_align_down(rq->budget);
-	if (rq->budget >= BUDGET_MIN && rq->budget <= probe_memory())
+	if (rq->budget >= CGROUP_MIN && rq->budget <= probe_memory())
 		return 0;
 	complain("bench: --budget %s: %s", arg,
-		 rq->budget < BUDGET_MIN ? "too small to work with; give 1M or more" : "more than this machine's memory; give less");
+		 rq->budget < CGROUP_MIN ? "too small for the kernel's side; give 4M or more"
+					 : "more than this machine's memory; give less");
 	return EINVAL;
 }
 

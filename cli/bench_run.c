@@ -5,6 +5,7 @@
  */
 #include "bench_run.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,7 +69,7 @@ static struct job job_of(const struct kind *k, const struct bench_request *rq, e
 static void run_capped(const struct job *j, struct outcome *out)
 {
 	struct memcg cgroup;
-	int error = memcg_make(&cgroup, j->memory);
+	int error = memcg_make(&cgroup, j->memory, j->size);
 
 	if (error) {
 		snprintf(out->error, sizeof out->error, "memory cgroup: %s", strerror(-error));
@@ -76,6 +77,8 @@ static void run_capped(const struct job *j, struct outcome *out)
 	}
 	worker_run(j, &cgroup, out);
 	memcg_remove(&cgroup);
+	if (strstr(out->error, strsignal(SIGKILL)))
+		snprintf(out->error, sizeof out->error, "its memory cgroup is too small for it; give more with --budget");
 }
 
 /* Operations in a second; less than 0 after a message. */
@@ -165,7 +168,7 @@ int bench_run(const struct bench_request *rq, struct bench_result *result)
 	struct memcg cgroup;
 	int status = 0;
 
-	*result = (struct bench_result){.uncapped = memcg_make(&cgroup, rq->budget)};
+	*result = (struct bench_result){.uncapped = memcg_make(&cgroup, rq->budget, rq->bytes)};
 	result->capped = !result->uncapped;
 	if (result->capped)
 		memcg_remove(&cgroup);

@@ -18,26 +18,26 @@ refuses()
 }
 
 # Not a whole number of pages.
-head -c 20001000 /dev/urandom >data
+head -c 40001000 /dev/urandom >data
 cp data before
 times=$(stat -c '%y %z' data)
 
 "$FAULTLINE" bench --seconds 0.02 data >text 2>err || { cat err >&2; fail "a run"; }
 [ ! -s err ] || { cat err >&2; fail "it says something on standard error"; }
-for words in 'sequential scan .*B/s' 'random reads, 1 thread .*/s' 'skewed reads, 4 threads .*/s' 'MADV_' '^Within 2.4 MiB, .* kernel mmap'; do
+for words in 'sequential scan .*B/s' 'random reads, 1 thread .*/s' 'skewed reads, 4 threads .*/s' 'MADV_' '^Within 4.8 MiB, .* kernel mmap'; do
 	grep -q "$words" text || { cat text >&2; fail "no '$words'"; }
 done
 
-"$FAULTLINE" bench --json --budget 4M --seconds 0.02 data >json 2>err || { cat err >&2; fail "JSON"; }
+"$FAULTLINE" bench --json --budget 5M --seconds 0.02 data >json 2>err || { cat err >&2; fail "JSON"; }
 /usr/bin/python3 - <<'EOF' || { cat json >&2; fail "the JSON is not what it should be"; }
 import json
 r = json.load(open("json"))
-assert r["file"] == "data" and r["file_bytes"] == 20001000 // 4096 * 4096 and r["budget_bytes"] == 4 << 20
+assert r["file"] == "data" and r["file_bytes"] == 40001000 // 4096 * 4096 and r["budget_bytes"] == 5 << 20
 assert [row["workload"] for row in r["rows"]] == ["sequential", "random", "skewed"]
 for row in r["rows"]:
     assert row["faultline"] > 0 and row["kernel"] > 0 and row["ratio"] > 0 and row["kernel_advice"].startswith("MADV_")
 assert r["kernel_capped"] or r["kernel_not_capped_because"]
-assert r["conclusion"].startswith("Within 4.0 MiB")
+assert r["conclusion"].startswith("Within 5.0 MiB")
 EOF
 
 cmp data before || fail "the file was written"
@@ -57,7 +57,7 @@ refuses 'too small to tell anything' small
 refuses 'not a regular file' fifo
 refuses 'not a regular file' /dev/zero
 refuses '--budget 12Q' --budget 12Q data
-refuses 'too small to work with' --budget 4K data
+refuses 'too small for the kernel' --budget 1M data
 refuses 'give less' --budget 90000T data
 refuses 'not a time' --seconds 0 data
 refuses 'not a time' --seconds nan data
