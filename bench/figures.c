@@ -283,7 +283,7 @@ static void put_other(FILE *out, const struct figure *f, const struct figure *o)
 	double ratio = o ? figure_ratio(f, o) : 0;
 	const char *who = !o ? "" : *o->who ? o->who : o->side == FAULTLINE ? o->name : sides[o->side];
 
-	fprintf(out, "  %10s %-*.*s", o ? figure_text(o, figure_median(o)) : "", WHO_WIDTH, WHO_WIDTH, who);
+	fprintf(out, "  %10s %-*.*s", !o ? "" : o->n ? figure_text(o, figure_median(o)) : "-", WHO_WIDTH, WHO_WIDTH, who);
 	if (ratio > 0)
 		fprintf(out, " %6.2f", ratio);
 	else

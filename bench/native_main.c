@@ -31,9 +31,9 @@
 static const struct scale full = {
 	.size = 4096 * MIB,
 	.memory = 512 * MIB,
-	.sweep_size = 512 * MIB,
-	.seconds = 1.5,
-	.scan_seconds = 4,
+	.sweep_size = 256 * MIB,
+	.seconds = 1,
+	.scan_seconds = 3,
 	.warm = 3,
 	.rounds = 5,
 	.sweep_rounds = 3,

@@ -38,17 +38,18 @@ uint64_t next_page(struct actor *a)
 
 /* ---- Threads ---- */
 
+struct member {
+	struct crew *crew;
+	struct actor *actor;
+	pthread_t thread;
+};
+
 /* Of one call of actors_run(). */
 struct crew {
 	actor_fn *fn;
 	pthread_barrier_t start;
 	sem_t ended; /* posted by each at its end */
-};
-
-struct member {
-	struct crew *crew;
-	struct actor *actor;
-	pthread_t thread;
+	struct member member[JOB_THREADS_MAX];
 };
 
 struct actor *actors_new(struct run *r, unsigned n)
@@ -64,7 +65,7 @@ struct actor *actors_new(struct run *r, unsigned n)
 	return a;
 }
 
-static void *act(void *arg)
+static void *perform(void *arg)
 {
 	struct member *m = arg;
 
@@ -96,20 +97,20 @@ static bool wait_for_one(struct crew *c, uint64_t ns)
 	return true;
 }
 
-static void wait_for_all(struct run *r, struct crew *c, unsigned n, double seconds, bool (*is_enough)(struct run *r))
+static void wait_for_all(struct run *r, struct crew *c, unsigned n, const struct act *act)
 {
-	uint64_t end = clock_ns() + (uint64_t)(seconds * 1e9);
+	uint64_t end = clock_ns() + (uint64_t)(act->seconds * 1e9);
 
 	while (n) {
 		uint64_t now = clock_ns(), left = now < end ? end - now : 0;
 
-		if (is_enough && left > ASK_NS)
+		if (act->is_enough && left > ASK_NS)
 			left = ASK_NS;
 		if (atomic_load(&r->stop))
 			left = 1000000000u;
 		if (wait_for_one(c, left))
 			n--;
-		else if (clock_ns() >= end || (is_enough && is_enough(r)))
+		else if (clock_ns() >= end || (act->is_enough && act->is_enough(r)))
 			atomic_store(&r->stop, true);
 	}
 }
@@ -122,45 +123,50 @@ static double cpu_seconds(void)
 	return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
 }
 
-/* Those that cannot be started are missed at the barrier by nobody: the process ends without them. */
-static int start(struct crew *c, struct member *m, struct actor *a, unsigned n)
+static int start(struct crew *c, struct actor *a, unsigned n)
 {
 	int error = 0;
 
 	for (unsigned i = 0; i < n && !error; i++) {
-		m[i] = (struct member){.crew = c, .actor = &a[i]};
-		error = pthread_create(&m[i].thread, NULL, act, &m[i]);
+		c->member[i] = (struct member){.crew = c, .actor = &a[i]};
+		error = pthread_create(&c->member[i].thread, NULL, perform, &c->member[i]);
 	}
 	return -error;
 }
 
-int actors_run(struct actor *a, unsigned n, actor_fn *fn, double seconds, bool (*is_enough)(struct run *r), struct outcome *out)
+static void crew_free(struct crew *c, unsigned n)
 {
-	struct member *m = calloc(n, sizeof *m);
-	struct crew c = {.fn = fn};
+	for (unsigned i = 0; i < n; i++)
+		pthread_join(c->member[i].thread, NULL);
+	pthread_barrier_destroy(&c->start);
+	sem_destroy(&c->ended);
+	free(c);
+}
+
+/* Where some cannot be started, the others stay at the barrier with their crew until the process ends, which is soon. */
+int actors_run(struct actor *a, unsigned n, const struct act *act, struct outcome *out)
+{
+	struct crew *c = calloc(1, sizeof *c);
 	struct run *r = a->run;
 	double began, cpu;
 	int error;
 
-	if (!m)
+	if (!c)
 		return -ENOMEM;
+	c->fn = act->fn;
 	atomic_store(&r->stop, false);
-	pthread_barrier_init(&c.start, NULL, n + 1);
-	sem_init(&c.ended, 0, 0);
-	error = start(&c, m, a, n);
+	pthread_barrier_init(&c->start, NULL, n + 1);
+	sem_init(&c->ended, 0, 0);
+	error = start(c, a, n);
 	if (error)
 		return error;
 	cpu = cpu_seconds();
 	began = now_ns();
-	pthread_barrier_wait(&c.start);
-	wait_for_all(r, &c, n, seconds, is_enough);
+	pthread_barrier_wait(&c->start);
+	wait_for_all(r, c, n, act);
 	out->seconds += (now_ns() - began) / 1e9;
 	out->cpu_seconds += cpu_seconds() - cpu;
-	for (unsigned i = 0; i < n; i++)
-		pthread_join(m[i].thread, NULL);
-	pthread_barrier_destroy(&c.start);
-	sem_destroy(&c.ended);
-	free(m);
+	crew_free(c, n);
 	return 0;
 }
 
@@ -253,6 +259,7 @@ int warm_up(struct run *r, uint64_t pages)
 	struct outcome unused = {.error = ""};
 	uint64_t all = r->pages;
 	bool fits = pages * PAGE <= r->job->memory;
+	struct act touch = {fits ? touch_all : touch_some, r->job->warm, fits ? NULL : is_full};
 	struct actor *a;
 	int error;
 
@@ -264,7 +271,7 @@ int warm_up(struct run *r, uint64_t pages)
 		return -ENOMEM;
 	if (r->job->contender == CONTENDER_KERNEL)
 		r->by->advise(r->map, r->job->size, MADV_RANDOM);
-	error = actors_run(a, WARM_THREADS, fits ? touch_all : touch_some, r->job->warm, fits ? NULL : is_full, &unused);
+	error = actors_run(a, WARM_THREADS, &touch, &unused);
 	if (r->job->contender == CONTENDER_KERNEL)
 		r->by->advise(r->map, r->job->size, r->job->advice >= 0 ? r->job->advice : MADV_NORMAL);
 	r->pages = all;

@@ -97,11 +97,18 @@ static inline bool is_over(const struct actor *a)
 
 /* n actors, to be given back with free(); NULL without memory. */
 struct actor *actors_new(struct run *r, unsigned n);
+/* What they do, and for how long at most. */
+struct act {
+	actor_fn *fn;
+	double seconds;
+	bool (*is_enough)(struct run *r); /* asked now and then; NULL: nobody is */
+};
+
 /*
- * Runs them until they end, or `seconds` are over; `is_enough`, when not NULL, is asked now and then. The time from the start to the end
- * of the last, and the processor time of the process, are added to the outcome's. 0 or -errno.
+ * Runs them until all have ended. The time from the start to the end of the last, and the processor time of the process, are added to
+ * the outcome's. 0 or -errno.
  */
-int actors_run(struct actor *a, unsigned n, actor_fn *fn, double seconds, bool (*is_enough)(struct run *r), struct outcome *out);
+int actors_run(struct actor *a, unsigned n, const struct act *act, struct outcome *out);
 /* Adds up what they did, and judges their samples by pread(2). What is wrong becomes the outcome's error. */
 void actors_account(const struct actor *a, unsigned n, struct outcome *out);
 /* Whether the file has what the samples say, word by word: what was stored, after msync. */

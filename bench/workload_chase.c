@@ -53,9 +53,9 @@ void workload_chase(struct run *r, struct outcome *out)
 	int error = a ? 0 : -ENOMEM;
 
 	if (!error)
-		error = actors_run(a, 1, touch_in_order, r->job->seconds + 60, NULL, &unused);
+		error = actors_run(a, 1, &(struct act){touch_in_order, r->job->seconds + 60, NULL}, &unused);
 	if (!error)
-		error = actors_run(a, 1, chase, r->job->seconds, NULL, out);
+		error = actors_run(a, 1, &(struct act){chase, r->job->seconds, NULL}, out);
 	if (error)
 		fail(out, "threads", -error);
 	else

@@ -30,7 +30,7 @@ static void read_hot(struct actor *a)
 	atomic_store_explicit(&a->run->stop, true, memory_order_relaxed); /* without it, there is no use in the scan */
 }
 
-static void act(struct actor *a)
+static void read_or_scan(struct actor *a)
 {
 	if (a->number == 0)
 		read_hot(a);
@@ -50,7 +50,7 @@ static void advise(struct run *r)
 static int run_in(struct actor *a, unsigned n, double seconds)
 {
 	struct outcome unused = {.error = ""};
-	int error = seconds > 0 ? actors_run(a, n, act, seconds, NULL, &unused) : 0;
+	int error = seconds > 0 ? actors_run(a, n, &(struct act){read_or_scan, seconds, NULL}, &unused) : 0;
 
 	for (unsigned i = 0; i < n; i++) {
 		a[i].ops = a[i].bytes = 0;
@@ -76,10 +76,10 @@ void workload_hot(struct run *r, struct outcome *out)
 	if (!error) {
 		a[1].words = false;
 		a[1].next = hot_pages(r);
-		error = run_in(a, n, r->job->warm);
+		error = run_in(a, n, r->job->warm > 0 ? r->job->seconds : 0);
 	}
 	if (!error)
-		error = actors_run(a, n, act, r->job->seconds, NULL, out);
+		error = actors_run(a, n, &(struct act){read_or_scan, r->job->seconds, NULL}, out);
 	if (error)
 		fail(out, "threads", -error);
 	else

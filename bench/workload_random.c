@@ -90,7 +90,7 @@ static int measure(struct run *r, struct actor *a, struct outcome *out)
 	int error;
 
 	r->by->count(&before, &out->evictions);
-	error = actors_run(a, j->threads, j->batch ? batches : single, j->seconds, NULL, out);
+	error = actors_run(a, j->threads, &(struct act){j->batch ? batches : single, j->seconds, NULL}, out);
 	r->by->count(&out->misses, &out->evictions);
 	out->misses -= before;
 	return error;

@@ -30,7 +30,7 @@ void workload_scan(struct run *r, struct outcome *out)
 
 	if (!error) {
 		a->words = false;
-		error = actors_run(a, 1, scan, r->job->seconds, NULL, out);
+		error = actors_run(a, 1, &(struct act){scan, r->job->seconds, NULL}, out);
 	}
 	if (error)
 		fail(out, "scan", -error);
