@@ -9,7 +9,6 @@
 
 #include "data.h"
 #include "native_cost.h"
-#include "page_cache.h"
 #include "worker.h"
 #include "zipf.h"
 
