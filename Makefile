@@ -4,7 +4,9 @@ PREFIX ?= /usr/local
 MINUTES ?= 5
 
 SOURCES = $(shell find include src shim cli tests bench examples -name '*.[ch]' 2>/dev/null)
-COMPILED = $(filter src/%.c shim/%.c cli/%.c examples/%.c,$(SOURCES))
+# What `faultline bench` has of bench/.
+SHARED = $(addprefix bench/,contender%.c data.c latency.c memcg.c page_cache.c undo.c util.c worker.c workload%.c zipf.c)
+COMPILED = $(filter src/%.c shim/%.c cli/%.c examples/%.c $(SHARED),$(SOURCES))
 SCRIPTS = tools/setup tools/demo .ci/run $(wildcard tests/e2e/*.sh)
 
 .PHONY: build check demo install sanitize stress diff bench format lint clean help
@@ -39,9 +41,10 @@ diff: build ## random operations on the kernel and on Faultline for MINUTES (5),
 		build/tests/diff --seconds $$((12 * $(MINUTES))) $(if $(SEED),--seed $(SEED)) --keep-going $$how || status=1; \
 	done; exit $${status:-0}
 
-bench: build ## what soft spaces cost, beside the kernel: a table, and JSON and plots in bench/out/; QUICK=1 takes a minute
+bench: build ## what mappings and soft spaces cost, beside the kernel and the disk: tables, and JSON and plots in bench/out/; QUICK=1 takes two minutes
 	@mkdir -p bench/out
 	@build/bench/soft_cost $(if $(QUICK),--quick) --out bench/out
+	@build/bench/native_cost $(if $(QUICK),--quick) --out bench/out
 
 format: ## lay the code out as .clang-format says
 	@tools/setup lint
@@ -51,7 +54,7 @@ lint: build ## what clang-format, shellcheck, cppcheck, clang-tidy and mandoc ha
 	@tools/setup lint
 	@clang-format --dry-run --Werror $(SOURCES)
 	@shellcheck $(SCRIPTS)
-	@cppcheck --quiet --error-exitcode=1 --inline-suppr --enable=warning,performance,portability -Isrc -Iinclude $(COMPILED)
+	@cppcheck --quiet --error-exitcode=1 --inline-suppr --enable=warning,performance,portability -Isrc -Iinclude -I. $(COMPILED)
 	@clang-tidy --quiet --checks=-clang-analyzer-security.insecureAPI.DeprecatedOrUnsafeBufferHandling --warnings-as-errors='*' -p build $(COMPILED)
 	@mandoc -T lint -W warning $(wildcard man/*.[137])
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Line plots as SVG: enough for a few series of medians over a logarithmic x axis, and no more. Text is the font that the
+ * Line plots as SVG: enough for a few series of medians, most of them over a logarithmic x axis, and no more. Text is the font that the
  * viewer has; colours can be told apart with any kind of sight, and each series has a marker of its own shape.
  *
  *   title
@@ -22,6 +22,9 @@
 #define LEGEND_TOP 84.0
 #define LEGEND_ROW 20.0
 #define Y_TICKS 6
+#define MARK_ROW 18.0
+#define MARK_ROOM 8 /* the axis goes on so many times as far as a mark: its text is there */
+#define GOAL_COLOUR "#a01c1c"
 
 static const char *const colours[PLOT_SERIES] = {"#0b62b0", "#d1560c", "#12825c", "#b0508f", "#7a6a00", "#4a4a4a"};
 
@@ -59,6 +62,10 @@ static void reach(const struct plot *p, bool of_x, double *low, double *high)
 			*low = fmin(*low, v);
 			*high = fmax(*high, v);
 		}
+	for (size_t i = 0; of_x && i < p->nmarks; i++) {
+		*low = fmin(*low, p->mark[i].x);
+		*high = fmax(*high, p->mark[i].x * MARK_ROOM);
+	}
 	if (!(*low <= *high)) /* no point at all */
 		*low = *high = 1;
 }
@@ -90,16 +97,19 @@ static double frame_top(const struct plot *p)
 
 static struct axis x_axis(const struct plot *p)
 {
-	struct axis a = {.log = true, .from = LEFT + 14, .to = RIGHT - 14};
+	struct axis a = {.log = p->x_base > 0, .step = p->x_step, .from = LEFT + 14, .to = RIGHT - 14};
 
 	reach(p, true, &a.low, &a.high);
-	round_log(&a, p->x_base);
+	if (a.log)
+		round_log(&a, p->x_base);
+	else if (a.high <= a.low)
+		a.high = a.low + a.step;
 	return a;
 }
 
 static struct axis y_axis(const struct plot *p)
 {
-	struct axis a = {.log = p->log_y, .from = BOTTOM, .to = frame_top(p)};
+	struct axis a = {.log = p->log_y, .from = BOTTOM, .to = frame_top(p) + MARK_ROW * (double)p->nmarks};
 
 	reach(p, false, &a.low, &a.high);
 	if (a.log)
@@ -204,20 +214,71 @@ static void draw_y_axis(const struct plot *p, const struct axis *y, FILE *out)
 
 static const char *dashes(const struct plot_series *s)
 {
+	if (s->goal)
+		return " stroke-dasharray=\"2 3\"";
 	return s->dashed ? " stroke-dasharray=\"7 5\"" : "";
+}
+
+static const char *colour_of(const struct plot *p, size_t series)
+{
+	return series == PLOT_SERIES || p->series[series].goal ? GOAL_COLOUR : colours[series];
+}
+
+/* Of a goal, a bar across: it is seen where there is one alone. */
+static void series_marker(const struct plot *p, size_t i, double x, double y, FILE *out)
+{
+	if (p->series[i].goal)
+		fprintf(out, "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"%s\" stroke-width=\"2.5\"/>\n", x - 8, y,
+			x + 8, y, GOAL_COLOUR);
+	else if (!p->series[i].bare)
+		marker(out, i, x, y);
 }
 
 static void draw_series(const struct plot *p, size_t i, const struct axis *x, const struct axis *y, FILE *out)
 {
 	const struct plot_series *s = &p->series[i];
 
-	fprintf(out, "<polyline fill=\"none\" stroke=\"%s\" stroke-width=\"2\" stroke-linejoin=\"round\"%s points=\"", colours[i],
-		dashes(s));
+	fprintf(out, "<polyline fill=\"none\" stroke=\"%s\" stroke-width=\"%s\" stroke-linejoin=\"round\"%s points=\"", colour_of(p, i),
+		s->goal ? "1.5" : "2", dashes(s));
 	for (size_t k = 0; k < s->n; k++)
 		fprintf(out, "%.1f,%.1f ", place(x, s->x[k]), place(y, s->y[k]));
 	fputs("\"/>\n", out);
 	for (size_t k = 0; k < s->n; k++)
-		marker(out, i, place(x, s->x[k]), place(y, s->y[k]));
+		series_marker(p, i, place(x, s->x[k]), place(y, s->y[k]), out);
+}
+
+/* Rows lie between the frame's top and the curves. Marks come in order, so a line passes no text but those of marks at its left. */
+static double mark_row(const struct plot *p, size_t i)
+{
+	return frame_top(p) + MARK_ROW * (double)(i + 1) - 4;
+}
+
+static void draw_mark_line(const struct plot *p, size_t i, const struct axis *x, const struct axis *y, FILE *out)
+{
+	double at = place(x, p->mark[i].x);
+
+	fprintf(out,
+		"<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"%s\" stroke-width=\"1.2\" stroke-dasharray=\"2 3\"/>\n", at,
+		mark_row(p, i) - 11, at, y->from, colour_of(p, p->mark[i].series));
+}
+
+static void draw_mark_text(const struct plot *p, size_t i, const struct axis *x, FILE *out)
+{
+	double at = place(x, p->mark[i].x);
+	bool left = at > RIGHT - 100;
+	char how[160];
+
+	snprintf(how, sizeof how, "text-anchor=\"%s\" fill=\"%s\" stroke=\"#fff\" stroke-width=\"4\" paint-order=\"stroke\"",
+		 left ? "end" : "start", colour_of(p, p->mark[i].series));
+	text(out, left ? at - 5 : at + 5, mark_row(p, i), how, p->mark[i].text);
+}
+
+static void draw_marks(const struct plot *p, const struct axis *x, const struct axis *y, FILE *out)
+{
+	for (size_t i = 0; i < p->nmarks; i++)
+		draw_mark_line(p, i, x, y, out);
+	for (size_t i = 0; i < p->nmarks; i++)
+		draw_mark_text(p, i, x, out);
 }
 
 static void draw_legend(const struct plot *p, FILE *out)
@@ -227,8 +288,8 @@ static void draw_legend(const struct plot *p, FILE *out)
 		double at = LEGEND_TOP + LEGEND_ROW * (double)(i / p->columns);
 
 		fprintf(out, "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"%s\" stroke-width=\"2\"%s/>\n", left, at,
-			left + 34, at, colours[i], dashes(&p->series[i]));
-		marker(out, i, left + 17, at);
+			left + 34, at, colour_of(p, i), dashes(&p->series[i]));
+		series_marker(p, i, left + 17, at, out);
 		text(out, left + 42, at + 4.5, "", p->series[i].name);
 	}
 }
@@ -242,7 +303,7 @@ static void draw_goal(const struct plot *p, const struct axis *x, const struct a
 		return;
 	line(out, LEFT, at_y, at_x, at_y, "class=\"goal\"");
 	line(out, at_x, at_y, at_x, y->from, "class=\"goal\"");
-	text(out, LEFT + 8, at_y - 6, "fill=\"#a01c1c\"", "goal");
+	text(out, LEFT + 8, at_y - 6, "fill=\"" GOAL_COLOUR "\"", "goal");
 }
 
 static void head(const struct plot *p, FILE *out)
@@ -277,6 +338,7 @@ bool plot_write(const struct plot *p, FILE *out)
 	draw_goal(p, &x, &y, out);
 	for (size_t i = 0; i < p->nseries; i++)
 		draw_series(p, i, &x, &y, out);
+	draw_marks(p, &x, &y, out);
 	draw_legend(p, out);
 	fputs("</svg>\n", out);
 	return !ferror(out);

@@ -11,18 +11,15 @@
  */
 #include "soft_cost.h"
 
-#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "figures.h"
-#include "plot.h"
+#include "output.h"
 
 static const struct scale full = {
 	.repetitions = 9,
@@ -54,36 +51,6 @@ static const struct scale little = {
 };
 
 struct scale scale;
-
-double now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
-
-void die(const char *what)
-{
-	fprintf(stderr, "soft_cost: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
-
-void expect(bool right, const char *what)
-{
-	if (right)
-		return;
-	fprintf(stderr, "soft_cost: wrong: %s\n", what);
-	exit(1);
-}
-
-uint64_t next_random(uint64_t *state)
-{
-	*state ^= *state << 13;
-	*state ^= *state >> 7;
-	*state ^= *state << 17;
-	return *state;
-}
 
 /* ---- Spaces ---- */
 
@@ -130,52 +97,6 @@ void fill_pages(fl_cpu *cpu, uint64_t addr, size_t bytes, uint64_t tag)
 {
 	for (size_t off = 0; off < bytes; off += PAGE)
 		expect(!fl_store64(cpu, addr + off, off + tag), "a store to memory that is mapped");
-}
-
-/* ---- Output ---- */
-
-static FILE *open_in(const char *folder, const char *file)
-{
-	char path[4096];
-	FILE *f;
-
-	snprintf(path, sizeof path, "%s/%s", folder, file);
-	f = fopen(path, "we");
-	if (!f)
-		die(path);
-	return f;
-}
-
-static void ends_with(FILE *f, const char *end)
-{
-	char tail[16] = "";
-	long n = (long)strlen(end);
-
-	expect(!fseek(f, -n, SEEK_END) && fread(tail, 1, (size_t)n, f) == (size_t)n && !strcmp(tail, end), "what was written is whole");
-}
-
-void write_plot(const struct plot *p, const char *folder, const char *file)
-{
-	FILE *f = folder ? open_in(folder, file) : tmpfile();
-
-	if (!f || !plot_write(p, f))
-		die(file);
-	if (!folder)
-		ends_with(f, "</svg>\n");
-	fclose(f);
-}
-
-static void write_json(const char *folder)
-{
-	FILE *f = folder ? open_in(folder, "soft_cost.json") : tmpfile();
-
-	if (!f)
-		die("soft_cost.json");
-	figures_json(f);
-	if (!folder)
-		ends_with(f, "  ]\n}\n");
-	if (fclose(f))
-		die("soft_cost.json");
 }
 
 /* ---- Start and end ---- */
@@ -236,11 +157,11 @@ static void measure(const char *only, const char *out)
 static void print(const char *out)
 {
 	if (scale.check || out)
-		write_json(scale.check ? NULL : out);
+		write_figures(scale.check ? NULL : out, "soft_cost.json");
 	if (!scale.check) {
 		figures_machine(stdout);
 		putchar('\n');
-		figures_table(stdout);
+		figures_table(stdout, "for one operation", "kernel");
 	}
 	figures_free();
 }
@@ -276,8 +197,8 @@ int main(int argc, char **argv)
 		}
 	if (optind < argc || (only && !is_part(only)))
 		return usage();
-	if (out && mkdir(out, 0777) && errno != EEXIST)
-		die(out);
+	if (out)
+		output_folder(out);
 	measure(only, out);
 	print(out);
 	return 0;

@@ -8,9 +8,7 @@
 #include <stdint.h>
 
 #include "faultline_soft.h"
-
-#define PAGE 4096UL
-#define MIB (1UL << 20)
+#include "util.h"
 
 /* How much is measured. Constant after the start. */
 struct scale {
@@ -28,13 +26,6 @@ extern struct scale scale;
 
 /* ---- soft_cost.c ---- */
 
-double now_ns(void);
-/* Ends the program, with what it was about and errno. */
-_Noreturn void die(const char *what);
-/* What is measured is checked as well, outside of the time: a wrong result ends the program. */
-void expect(bool right, const char *what);
-/* xorshift64: the same numbers in every run. The state is not 0. */
-uint64_t next_random(uint64_t *state);
 /* An empty space with room for mappings_max mappings, and a cpu of it for this thread. */
 fl_space *space_new(void);
 fl_cpu *cpu_new(fl_space *space);
@@ -42,11 +33,6 @@ uint64_t map_anonymous(fl_space *space, size_t bytes);
 char *map_plain(size_t bytes);
 /* A word at the start of each page, other than 0. */
 void fill_pages(fl_cpu *cpu, uint64_t addr, size_t bytes, uint64_t tag);
-/* The rest of a loop must not be left out, or moved over the clock. */
-static inline void keep(uint64_t v)
-{
-	__asm__ volatile("" : : "r"(v) : "memory");
-}
 
 /* ---- soft_access.c, soft_fault.c, soft_maps.c, soft_fork.c: plots go to the folder `out`, see write_plot() ---- */
 
@@ -65,9 +51,5 @@ double kernel_cow_ns(size_t bytes);
 void kernel_end(void);
 /* What that process does. */
 int kernel_serve(void);
-
-struct plot;
-/* NULL as folder: written to nowhere, and looked at. */
-void write_plot(const struct plot *p, const char *folder, const char *file);
 
 #endif

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "figures.h"
+#include "output.h"
 #include "plot.h"
 #include "soft_cost.h"
 

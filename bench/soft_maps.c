@@ -15,6 +15,7 @@
 
 #include "figures.h"
 #include "mm/mm.h"
+#include "output.h"
 #include "plot.h"
 #include "soft_cost.h"
 

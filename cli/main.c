@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench.h"
 #include "doctor.h"
 #include "faultline.h"
 #include "run.h"
@@ -20,15 +21,20 @@ static const struct command {
 	char *full_name; /* argv[0] of the subcommand: what its messages start with */
 	int (*main)(int argc, char **argv);
 } commands[] = {
-	{"run", NULL, "faultline run", run_main},    {"doctor", NULL, "faultline doctor", doctor_main},
-	{"walk", NULL, "faultline walk", walk_main}, {"help", "--help", "faultline help", help_main},
-	{"help", "-h", "faultline help", help_main}, {"version", "--version", "faultline version", version_main},
+	{"run", NULL, "faultline run", run_main},
+	{"doctor", NULL, "faultline doctor", doctor_main},
+	{"walk", NULL, "faultline walk", walk_main},
+	{"bench", NULL, "faultline bench", bench_main},
+	{"help", "--help", "faultline help", help_main},
+	{"help", "-h", "faultline help", help_main},
+	{"version", "--version", "faultline version", version_main},
 };
 
 static const char help[] = "Usage: faultline run [OPTION...] [--] PROGRAM [ARG...]\n"
 			   "       faultline doctor [PATH]\n"
 			   "       faultline walk FILE [ADDRESS...]\n"
 			   "       faultline walk --example [--save FILE] [ADDRESS...]\n"
+			   "       faultline bench [OPTION...] FILE\n"
 			   "       faultline help [COMMAND]\n"
 			   "\n"
 			   "Gives programs that use mmap(2) a memory budget for the files that they map:\n"
@@ -38,6 +44,7 @@ static const char help[] = "Usage: faultline run [OPTION...] [--] PROGRAM [ARG..
 			   "  run       run a program within a budget\n"
 			   "  doctor    say what this machine offers, and what to do about the rest\n"
 			   "  walk      show the page tables of a soft space, saved or of an example\n"
+			   "  bench     measure what a budget would cost or gain on a file of yours\n"
 			   "  help      show this text, or the options of a command\n"
 			   "\n"
 			   "Options of run:\n"
@@ -50,6 +57,11 @@ static const char help[] = "Usage: faultline run [OPTION...] [--] PROGRAM [ARG..
 			   "  --faults=inline|thread   who serves page faults\n"
 			   "  --log LEVEL              quiet, error, warn, info or debug\n"
 			   "\n"
+			   "Options of bench:\n"
+			   "  --budget SIZE            memory for each side, such as 64M or 2G\n"
+			   "  --seconds N              how long each of some 24 runs takes\n"
+			   "  --json                   for programs\n"
+			   "\n"
 			   "Options:\n"
 			   "  --help, --version\n"
 			   "\n"
@@ -59,6 +71,7 @@ static const char help[] = "Usage: faultline run [OPTION...] [--] PROGRAM [ARG..
 			   "      python3 train.py\n"
 			   "  faultline doctor /data\n"
 			   "  faultline walk --example\n"
+			   "  faultline bench --budget 1G /data/index.bin\n"
 			   "\n"
 			   "Exit status of run: the program's; 128+N when signal N killed it; 125 when\n"
 			   "Faultline failed, 126 when the program cannot be executed, 127 when it was not\n"
@@ -80,7 +93,7 @@ static const struct command *find(const char *name)
 
 static int unknown(const char *name)
 {
-	complain("%s: no such command; the commands are run, doctor, walk and help", name);
+	complain("%s: no such command; the commands are run, doctor, walk, bench and help", name);
 	return EXIT_FAULTLINE;
 }
 
