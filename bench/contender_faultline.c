@@ -22,12 +22,17 @@ static void *map(size_t bytes, int prot, int fd)
 	return fl_mmap(NULL, bytes, prot, MAP_SHARED, fd, 0);
 }
 
+#define PREFETCH_MAX 256
+
 static int prefetch(char *at, const uint64_t *page, size_t n)
 {
+	struct fl_range ranges[PREFETCH_MAX];
+
+	if (n > PREFETCH_MAX)
+		return -1;
 	for (size_t i = 0; i < n; i++)
-		if (fl_madvise(at + page[i] * PAGE, PAGE, MADV_WILLNEED))
-			return -1;
-	return 0;
+		ranges[i] = (struct fl_range){.addr = at + page[i] * PAGE, .length = PAGE};
+	return fl_prefetch(ranges, n);
 }
 
 static int sync_all(void *addr, size_t bytes)

@@ -8,6 +8,7 @@
 
 #include "api/engine.h"
 #include "api/file_io.h"
+#include "cache/io.h"
 #include "gaps.h"
 #include "iov.h"
 #include "mapped.h"
@@ -25,10 +26,25 @@ static int sync_ours(void *addr, size_t len, int flags)
 	return err;
 }
 
+/* Around a mapping that is there for the engine alone. */
+static int sync_kernels(void *addr, size_t len, int flags)
+{
+	uint64_t start = (uintptr_t)addr, end = start + len, low, high;
+	int err = 0, hole = 0;
+
+	if (!io_kernel_mapping(&low, &high) || low >= end || high <= start)
+		return sys_msync(addr, len, flags);
+	if (start < low)
+		hole = sys_msync(addr, low - start, flags);
+	if (high < end && (!hole || hole == -ENOMEM))
+		err = sys_msync((void *)high, end - high, flags);
+	return err ? err : hole;
+}
+
 /* With arguments that it will not have, the engine says so. */
 WRAPPER int msync(void *addr, size_t len, int flags)
 {
-	struct parts p = {.ours = sync_ours, .kernels = sys_msync, .how = flags, .past_holes = true};
+	struct parts p = {.ours = sync_ours, .kernels = sync_kernels, .how = flags, .past_holes = true};
 
 	if (likely(!is_mapped_by_us(addr, len)))
 		return REAL(msync)(addr, len, flags);

@@ -724,6 +724,22 @@ void io_exit(void)
 	io.mode = IO_SYNC;
 }
 
+/* The head of the ring, which the kernel has put at the address that names the context. */
+struct ring {
+	uint32_t id, slots, head, tail, magic, compat, incompat, header;
+};
+
+bool io_kernel_mapping(uint64_t *start, uint64_t *end)
+{
+	const struct ring *ring = (const struct ring *)io.ctx;
+
+	if (!ring)
+		return false;
+	*start = io.ctx;
+	*end = page_align_up(io.ctx + sizeof *ring + ring->slots * sizeof(struct io_event));
+	return true;
+}
+
 void io_fork_prepare(void)
 {
 	atomic_store(&io.open, false);

@@ -20,6 +20,8 @@ enum io_mode {
 void io_init(enum io_mode mode);
 /* Nothing is in flight. */
 void io_exit(void);
+/* The kernel's mapping that goes with its asynchronous I/O: of a file that cannot be synced, so msync(2) fails there. False: none. */
+bool io_kernel_mapping(uint64_t *start, uint64_t *end);
 /* Whether reads, or writes, of this store can be in flight. */
 bool io_can(struct address_space *as);
 bool io_can_write(struct address_space *as);
