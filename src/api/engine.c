@@ -10,6 +10,7 @@
 #include "cache/budget.h"
 #include "cache/buffer.h"
 #include "cache/filemap.h"
+#include "cache/policy.h"
 #include "cache/ram.h"
 #include "cache/readahead.h"
 #include "cache/writeback.h"
@@ -41,14 +42,16 @@ struct mm *engine_space(void)
 	return engine_started() ? default_space : NULL;
 }
 
-/* What is left of the budget after buffers; a frame also costs its entry in the table. */
+/* What is left of the budget after buffers; a frame also costs its entry in the table, and a ghost. */
 static int init_frames(void)
 {
 	uint64_t left = budget_limit() - budget_used();
-	uint64_t frames = left * FL_PAGE_SIZE / (FL_PAGE_SIZE + 16);
+	uint64_t frames = left * FL_PAGE_SIZE / (FL_PAGE_SIZE + 16 + 4);
+	int err;
 
 	readahead_init((uint32_t)min_u64(buffer_large_pages(), frames / 16));
-	return page_table_init(frames);
+	err = policy_init(frames);
+	return err ? err : page_table_init(frames);
 }
 
 static int init_cache(const struct engine_options *o)
@@ -70,6 +73,7 @@ static void exit_cache(void)
 {
 	address_space_exit();
 	page_table_exit();
+	policy_exit();
 	buffer_exit();
 	swap_exit();
 	report_exit();

@@ -5,6 +5,7 @@
 #include "cache/budget.h"
 #include "cache/buffer.h"
 #include "cache/page.h"
+#include "cache/policy.h"
 #include "engine.h"
 #include "engine_lock.h"
 #include "mm/soft.h"
@@ -50,8 +51,8 @@ static int make_whole(void)
 	kept = page_table_fork_child(address_space_fork_keeps);
 	buffer_fork_child();
 	err = address_space_fork_child(&pages);
-	budget_set_used(budget_fixed_pages() + (buffer_bytes() >> FL_PAGE_SHIFT) + (page_table_bytes() >> FL_PAGE_SHIFT) + pages + kept +
-			mm_fork_pages());
+	budget_set_used(budget_fixed_pages() + (buffer_bytes() >> FL_PAGE_SHIFT) +
+			((page_table_bytes() + policy_bytes()) >> FL_PAGE_SHIFT) + pages + kept + mm_fork_pages());
 	return err ? err : mm_fork_child();
 }
 

@@ -151,7 +151,7 @@ static void insert_run(struct fill *fl, uint32_t max)
 
 		if (fl->n && page_find(key) != PFN_NONE)
 			break;
-		pfn = page_insert(key);
+		pfn = fl->n ? page_insert_ahead(key) : page_insert(key);
 		if (pfn == PFN_NONE)
 			break;
 		fl->pfn[fl->n++] = pfn;
@@ -664,7 +664,7 @@ static void free_lazily_locked(struct address_space *anon, struct page_key key, 
 	}
 	if (page_state_of(page_word(pfn)) != PAGE_CLEAN)
 		return;
-	page_clear_flags(pfn, PG_REFERENCED);
+	page_cool(pfn);
 	page_set_flags(pfn, PG_LAZYFREE);
 }
 
