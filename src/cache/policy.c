@@ -10,9 +10,11 @@
  *                                                        |   ^ used: a level up, for longer
  *                                                 out <--'---' not used: a level down, where uses are seen
  *
- * A page is on probation when it comes in, and probation has a tenth of memory: what is used once, as in a scan, drives out what
- * is used once. One that is missed soon after it left, or seen in use on probation, is in the main queue from then on, and leaves when
- * others come into it. A tenth, since 5 or 20 % move hit rates in bench/policy_sim by a hundredth at most: nothing to adapt to.
+ * A page is on probation when it comes in, and what is on probation leaves first as long as it has its share of memory: what is used once,
+ * as in a scan, drives out what is used once. One that is missed soon after it left, or seen in use on probation, is in the main queue from
+ * then on, and leaves when others come into it. The share begins as a tenth, and adapts (as in ARC): ghosts that come back say which
+ * queue should have been larger. In bench/policy_sim that is worth little but where pages change their use fast: there a tenth is less
+ * than FIFO.
  *
  * In a native mapping a page that is mapped is used unseen. On shmem frames it can be unmapped and found again by a soft fault at a
  * twelfth of the cost of a miss, so a page of the main queue is unmapped (PROBE) before it leaves. On pool frames only misses tell:
@@ -49,8 +51,7 @@
 #include "util/sys.h"
 
 #define GENERATIONS 16
-#define PROBATION_SHARE 10 /* % of pages */
-#define PERIODS 4          /* a generation is so many parts of its queue */
+#define PERIODS 4 /* a generation is so many parts of its queue */
 #define LEVELS 4
 /* The youngest may be so far from the oldest; with the longest life, and one for a look that comes late, there are numbers for all. */
 #define SPREAD 7
@@ -70,6 +71,13 @@ struct queue {
 };
 
 static struct queue queues[POLICY_QUEUES];
+
+/* Probation's share of pages, in parts of 2^32. */
+#define PERCENT(n) ((uint64_t)(n) * ((1ULL << 32) / 100))
+#define SHARE_MIN PERCENT(5)
+#define SHARE_START PERCENT(10)
+#define SHARE_MAX PERCENT(40)
+static _Atomic uint64_t share;
 
 static struct queue *queue_of(uint32_t word)
 {
@@ -175,6 +183,35 @@ static struct {
 	_Atomic uint64_t evictions;
 } ghosts;
 
+/* Those that left each queue, of late. */
+static _Atomic uint64_t departed[POLICY_QUEUES];
+
+static void count_departed(uint32_t word)
+{
+	atomic_fetch_add_explicit(&departed[word & POLICY_MAIN ? POLICY_PROTECTED : POLICY_PROBATION], 1, memory_order_relaxed);
+	if (atomic_load_explicit(&departed[0], memory_order_relaxed) + atomic_load_explicit(&departed[1], memory_order_relaxed) <
+	    (uint64_t)ghosts.buckets * WAYS)
+		return;
+	for (int q = 0; q < POLICY_QUEUES; q++)
+		atomic_store_explicit(&departed[q], atomic_load_explicit(&departed[q], memory_order_relaxed) / 2, memory_order_relaxed);
+}
+
+/*
+ * A page is back that had left `from`: with more room it would not have. By the room of one page; by more, the rarer ghosts of that
+ * queue are.
+ */
+static void adapt(enum policy_queue from)
+{
+	uint64_t own = atomic_load_explicit(&departed[from], memory_order_relaxed);
+	uint64_t other = atomic_load_explicit(&departed[!from], memory_order_relaxed);
+	uint64_t page = (1ULL << 32) / ((uint64_t)ghosts.buckets * WAYS), s = atomic_load_explicit(&share, memory_order_relaxed);
+	uint64_t step = page * other / (own + 1);
+
+	step = min_u64(max_u64(step, page), 10 * page);
+	s = from == POLICY_PROBATION ? min_u64(s + step, SHARE_MAX) : max_u64(s, SHARE_MIN + step) - step;
+	atomic_store_explicit(&share, s, memory_order_relaxed);
+}
+
 /* Its level when it comes back is one less than this. */
 static uint32_t rank_of(uint32_t word)
 {
@@ -229,6 +266,7 @@ void policy_remember(uint64_t key, uint32_t word)
 
 	if (!ghosts.buckets)
 		return;
+	count_departed(word);
 	now = stamp_now();
 	atomic_store_explicit(&bucket_of(hash)[oldest_way(bucket_of(hash), now)], print_of(hash) | now << RANK_BITS | rank_of(word),
 			      memory_order_relaxed);
@@ -257,7 +295,11 @@ static uint32_t recall(uint64_t key)
 uint32_t policy_enter(uint64_t key, bool ahead)
 {
 	uint32_t rank = recall(key);
-	uint32_t bits = rank ? main_bits(rank - 1) : probation_bits(ahead ? POLICY_AHEAD : 0);
+	uint32_t bits;
+
+	if (rank)
+		adapt(rank == 1 ? POLICY_PROBATION : POLICY_PROTECTED);
+	bits = rank ? main_bits(rank - 1) : probation_bits(ahead ? POLICY_AHEAD : 0);
 
 	policy_join(bits);
 	return bits;
@@ -278,9 +320,11 @@ enum policy_queue policy_choose(uint32_t probed)
 {
 	uint64_t probation = policy_pages(POLICY_PROBATION), protected = policy_pages(POLICY_PROTECTED);
 
-	if (!protected || probation * 100 >= (probation + protected) * PROBATION_SHARE)
+	if (!probation || !protected)
+		return probation ? POLICY_PROBATION : POLICY_PROTECTED;
+	if (probation << 32 >= (probation + protected) * atomic_load_explicit(&share, memory_order_relaxed))
 		return POLICY_PROBATION;
-	return probation && probed >= probes_max(protected) ? POLICY_PROBATION : POLICY_PROTECTED;
+	return probed >= probes_max(protected) ? POLICY_PROBATION : POLICY_PROTECTED;
 }
 
 /* The generation that was the oldest has been looked through, or is empty. */
@@ -362,9 +406,16 @@ enum policy_verdict policy_judge(uint32_t word, bool used, enum policy_sight sig
 
 /* ---- Start and end ---- */
 
-void policy_reset(void)
+static void start_anew(void)
 {
 	memset(queues, 0, sizeof queues);
+	memset(departed, 0, sizeof departed);
+	atomic_store(&share, SHARE_START);
+}
+
+void policy_reset(void)
+{
+	start_anew();
 	if (ghosts.bytes)
 		sys_madvise((void *)ghosts.entries, ghosts.bytes, MADV_DONTNEED); /* zeros again */
 }
@@ -388,7 +439,7 @@ int policy_init(uint64_t pages)
 	ghosts.bytes = bytes;
 	ghosts.unit = max_u64(pages / SPAN, 1);
 	atomic_store(&ghosts.evictions, 0);
-	memset(queues, 0, sizeof queues);
+	start_anew();
 	return 0;
 }
 

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -381,8 +382,12 @@ static void a_page_read_ahead_again_is_as_good_as_missed(void **state)
 static void fill_main(uint32_t n)
 {
 	for (uint32_t k = 0; k < n; k++) {
-		policy_remember(k, 0);
+		uint32_t bits = POLICY_MAIN | 1u << POLICY_GENERATION_SHIFT, e;
+
 		insert(k, false);
+		e = entry_of[k];
+		policy_move(word[e], bits);
+		word[e] = bits;
 	}
 	use_range(n, PAGES - n);
 	memset(used, 0, sizeof used);
@@ -420,7 +425,7 @@ static uint32_t missed_of_hot_set(enum policy_sight how)
 	sight = how;
 	fill_main(hot);
 	for (uint32_t turn = 0; turn < 200; turn++) {
-		use_range(10000 + turn % 12 * PAGES / 8, PAGES / 8);
+		use_range(10000 + turn % 8 * PAGES / 8, PAGES / 8);
 		for (uint32_t k = 0; k < hot; k++)
 			missed += !use(k);
 	}
@@ -489,6 +494,40 @@ static void probation_gives_way_first_and_has_a_tenth(void **state)
 		use(k);
 	}
 	assert_in_range(policy_pages(POLICY_PROBATION), PAGES / 10 - STEP, PAGES / 10 + STEP);
+}
+
+/* Pages on probation after a scan. */
+static uint64_t probation_settles_at(void)
+{
+	static uint32_t fresh;
+
+	fresh = fresh ? fresh : 20000;
+	for (uint32_t i = 0; i < 2 * PAGES; i++)
+		use(fresh++);
+	return policy_pages(POLICY_PROBATION);
+}
+
+/* `bits`: what the page was that left, and comes back. */
+static void come_back(uint32_t k, uint32_t bits, uint32_t times)
+{
+	for (uint32_t i = 0; i < times; i++) {
+		policy_remember(k, bits);
+		policy_leave(policy_enter(k, false));
+	}
+}
+
+static void the_share_of_probation_follows_the_ghosts_within_bounds(void **state)
+{
+	(void)state;
+	fill_main(PAGES);
+	assert_in_range(probation_settles_at(), PAGES / 10 - STEP, PAGES / 10 + STEP);
+	come_back(60001, 0, PAGES / 10);
+	assert_in_range(probation_settles_at(), PAGES / 5 - 2 * STEP, PAGES / 5 + 2 * STEP);
+	come_back(60001, 0, 10 * PAGES);
+	assert_in_range(probation_settles_at(), PAGES * 2 / 5 - STEP, PAGES * 2 / 5 + STEP);
+	come_back(60002, POLICY_MAIN, 10 * PAGES);
+	fill_main(PAGES);
+	assert_in_range(probation_settles_at(), PAGES / 20 - STEP, PAGES / 20 + STEP);
 }
 
 static void cold_pages_leave_first(void **state)
@@ -590,6 +629,7 @@ int main(void)
 		T(a_page_that_nobody_uses_leaves_in_bounded_steps),
 		T(dead_pages_leave_the_main_queue_for_others),
 		T(probation_gives_way_first_and_has_a_tenth),
+		T(the_share_of_probation_follows_the_ghosts_within_bounds),
 		T(cold_pages_leave_first),
 		T(after_a_reset_all_is_as_new),
 		T(threads_do_not_lose_count),
