@@ -28,10 +28,10 @@
  * Order. A queue is kept by generations: a page has the number of one, modulo 16, in its word, and a queue knows its oldest and its
  * youngest. A hand goes over the page table and takes what is of the oldest; when all of these are gone or the hand has been round,
  * the next is the oldest. Links would cost 8 bytes a page and a lock; a ring of entries 4, and what to do with those of pages that left
- * otherwise. This costs nothing, pages are moved by a change of their word, and looking at some 60 entries (measured: policy_sim) that lie
- * one after the other for a page is nothing beside a fault. In the main queue the generation is also how long a page stays: the youngest and as many more
- * as its level is worth, so the oldest is who is worth the least now, and worth fades (greedy dual). The price: order within a generation is that of
- * the table.
+ * otherwise. This costs nothing, and pages are moved by a change of their word. To find a page to evict takes a look at some 55 entries, 120
+ * where each page is seen twice for its accessed bits (bench/policy_sim), that lie one after the other: nothing beside a fault. In the
+ * main queue the generation is also how long a page stays: the youngest and as many more as its level is worth, so the oldest is who is
+ * worth the least now, and worth fades (greedy dual). The price: order within a generation is that of the table.
  *
  * Ghosts are fingerprints in a hash of 16 ways, with a stamp that counts evictions, 4 bytes for each page that memory has room for:
  * those of the last so many evictions count. A collision takes a page for a ghost once in 30,000 look-ups.
