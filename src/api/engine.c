@@ -11,6 +11,7 @@
 #include "cache/buffer.h"
 #include "cache/filemap.h"
 #include "cache/io.h"
+#include "cache/policy.h"
 #include "cache/ram.h"
 #include "cache/readahead.h"
 #include "cache/writeback.h"
@@ -42,14 +43,16 @@ struct mm *engine_space(void)
 	return engine_started() ? default_space : NULL;
 }
 
-/* What is left of the budget after buffers; a frame also costs its entry in the table. */
+/* What is left of the budget after buffers; a frame also costs its entry in the table, and a ghost. */
 static int init_frames(void)
 {
 	uint64_t left = budget_limit() - budget_used();
-	uint64_t frames = left * FL_PAGE_SIZE / (FL_PAGE_SIZE + 16);
+	uint64_t frames = left * FL_PAGE_SIZE / (FL_PAGE_SIZE + 16 + 4);
+	int err;
 
 	readahead_init((uint32_t)min_u64(buffer_large_pages(), frames / 16));
-	return page_table_init(frames);
+	err = policy_init(frames);
+	return err ? err : page_table_init(frames);
 }
 
 static int init_cache(const struct engine_options *o)
@@ -73,6 +76,7 @@ static void exit_cache(void)
 	io_exit();
 	address_space_exit();
 	page_table_exit();
+	policy_exit();
 	buffer_exit();
 	swap_exit();
 	report_exit();

@@ -6,6 +6,7 @@
 #include "cache/buffer.h"
 #include "cache/io.h"
 #include "cache/page.h"
+#include "cache/policy.h"
 #include "engine.h"
 #include "engine_lock.h"
 #include "mm/soft.h"
@@ -52,8 +53,8 @@ static int make_whole(void)
 	buffer_fork_child();
 	io_fork_child();
 	err = address_space_fork_child(&pages);
-	budget_set_used(budget_fixed_pages() + (buffer_bytes() >> FL_PAGE_SHIFT) + (page_table_bytes() >> FL_PAGE_SHIFT) + pages + kept +
-			mm_fork_pages());
+	budget_set_used(budget_fixed_pages() + (buffer_bytes() >> FL_PAGE_SHIFT) +
+			((page_table_bytes() + policy_bytes()) >> FL_PAGE_SHIFT) + pages + kept + mm_fork_pages());
 	return err ? err : mm_fork_child();
 }
 

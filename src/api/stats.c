@@ -4,6 +4,7 @@
 
 #include "cache/budget.h"
 #include "cache/buffer.h"
+#include "cache/policy.h"
 #include "cache/ram.h"
 #include "engine.h"
 #include "faultline.h"
@@ -58,7 +59,7 @@ static void collect(struct fl_stats *s)
 	s->used_bytes = budget_used() << FL_PAGE_SHIFT;
 	s->peak_bytes = budget_peak() << FL_PAGE_SHIFT;
 	s->buffer_bytes = buffer_bytes();
-	s->metadata_bytes = page_table_bytes() + ((budget_metadata() + budget_spare()) << FL_PAGE_SHIFT);
+	s->metadata_bytes = page_table_bytes() + policy_bytes() + ((budget_metadata() + budget_spare()) << FL_PAGE_SHIFT);
 	s->allowance_bytes = budget_fixed_pages() << FL_PAGE_SHIFT;
 	s->files = address_space_count();
 	s->swapped_bytes = swap_written();

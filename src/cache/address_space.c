@@ -854,6 +854,17 @@ bool rmap_is_locked(struct address_space *as, uint64_t index)
 	return locked;
 }
 
+bool rmap_can_unmap(struct address_space *as, uint64_t index)
+{
+	bool yes = true;
+
+	read_lock(&rmap_lock);
+	for (struct rmap *r = as->rmaps; r && yes; r = r->next)
+		yes = index < r->pgoff || index - r->pgoff >= r->pages || rmap_shows_file(r);
+	read_unlock(&rmap_lock);
+	return yes;
+}
+
 /* ---- Errors of write-back ---- */
 
 uint32_t wb_err_sample(struct address_space *as)

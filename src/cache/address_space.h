@@ -36,6 +36,12 @@ struct rmap {
 	uint32_t visited; /* by the truncate of that number; written under rmap_lock (read) by that one only */
 };
 
+/* Whether it has no pages but the file's. Caller holds rmap_lock. (Before Linux 6.4 the kernel makes private copies unasked.) */
+static inline bool rmap_shows_file(const struct rmap *r)
+{
+	return r->shared || (!r->anon && r->mmu->map_can_wp);
+}
+
 struct frame_ops {
 	const char *name;
 	/* Copies n stable pages out. */
@@ -178,6 +184,12 @@ int rmap_protect(struct address_space *as, uint64_t index, uint32_t n);
 /* Whether a mapping that has page `index` is locked in memory (mlock). Takes rmap_lock (read). */
 bool rmap_is_locked(struct address_space *as, uint64_t index);
 
+/*
+ * Whether page `index` of a file on shmem frames can be taken out of every mapping and be found again: no mapping may have a private copy
+ * there, which would be lost. Caller holds the page lock, which keeps it so. Takes rmap_lock (read).
+ */
+bool rmap_can_unmap(struct address_space *as, uint64_t index);
+
 /* errseq: the value to remember, and what to report to someone who remembers `since` (0 or -errno; updates it). */
 uint32_t wb_err_sample(struct address_space *as);
 int wb_err_check(struct address_space *as, uint32_t *since);
@@ -194,6 +206,8 @@ struct frames_zap {
 };
 void frames_zap_begin(struct frames_zap *z);
 void frames_zap_add(struct frames_zap *z, struct address_space *as, uint64_t index, uint64_t n);
+/* The same for what lives elsewhere: out of every mapping that rmap_can_unmap() allows. */
+void frames_zap_add_mapped(struct frames_zap *z, struct address_space *as, uint64_t index, uint64_t n);
 void frames_zap_end(struct frames_zap *z);
 
 /* Frames of a file. */

@@ -784,7 +784,7 @@ static void free_lazily_locked(struct address_space *anon, struct page_key key, 
 	}
 	if (page_state_of(page_word(pfn)) != PAGE_CLEAN)
 		return;
-	page_clear_flags(pfn, PG_REFERENCED);
+	page_cool(pfn);
 	page_set_flags(pfn, PG_LAZYFREE);
 }
 

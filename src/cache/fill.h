@@ -17,6 +17,7 @@ struct fill {
 	uint32_t n, reserved; /* pages in hand; frames reserved and not used */
 	pfn_t pfn[RUN_MAX];
 	struct buffer buf;
+	bool ahead; /* nobody has asked for its first page either */
 };
 
 /* Puts up to max new pages in the table, as far as frames are reserved; stops at one that is there. */

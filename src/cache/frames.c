@@ -369,6 +369,17 @@ void frames_zap_add(struct frames_zap *z, struct address_space *as, uint64_t ind
 	}
 }
 
+/* Caller holds the page locks. A mapping that has private pages by now is left alone. */
+void frames_zap_add_mapped(struct frames_zap *z, struct address_space *as, uint64_t index, uint64_t n)
+{
+	for (struct rmap *r = as->rmaps; r; r = r->next) {
+		uint64_t first = max_u64(index, r->pgoff), end = min_u64(index + n, r->pgoff + r->pages);
+
+		if (first < end && rmap_shows_file(r))
+			zap_range(z, r->mmu, r->addr + ((first - r->pgoff) << FL_PAGE_SHIFT), (end - first) << FL_PAGE_SHIFT);
+	}
+}
+
 void frames_zap_end(struct frames_zap *z)
 {
 	zap_flush(z);

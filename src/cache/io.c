@@ -586,7 +586,7 @@ static uint32_t start_run(struct request *r, struct io_plug *plug, struct fill *
 
 uint32_t io_start(struct io_plug *plug, struct address_space *as, uint64_t index, uint32_t want, bool eager)
 {
-	struct fill fl = {.as = as, .index = index, .reserved = want};
+	struct fill fl = {.as = as, .index = index, .reserved = want, .ahead = !eager};
 	struct request *r;
 	uint32_t n = 0;
 

@@ -42,6 +42,7 @@
 
 #include "budget.h"
 #include "io.h"
+#include "policy.h"
 #include "util/compiler.h"
 #include "util/lock.h"
 #include "util/sys.h"
@@ -275,7 +276,15 @@ static void entry_free(pfn_t pfn)
 
 static void move(pfn_t pfn, enum page_state to);
 
-pfn_t page_insert(struct page_key key)
+/* Caller holds the lock of the new page. */
+static void enter(pfn_t pfn, bool ahead)
+{
+	struct page_key key = page_key(pfn);
+
+	atomic_fetch_or(&table.words[pfn], policy_enter((uint64_t)key.as << 40 | key.index, ahead));
+}
+
+static pfn_t insert(struct page_key key, bool ahead)
 {
 	_Atomic uint32_t *head = head_of(key);
 	pfn_t pfn = entry_alloc();
@@ -293,7 +302,18 @@ pfn_t page_insert(struct page_key key)
 	move(pfn, PAGE_READING);
 	set_next(pfn, first);
 	head_unlock(head, pfn + 1);
+	enter(pfn, ahead);
 	return pfn;
+}
+
+pfn_t page_insert(struct page_key key)
+{
+	return insert(key, false);
+}
+
+pfn_t page_insert_ahead(struct page_key key)
+{
+	return insert(key, true);
 }
 
 static void chain_out(pfn_t pfn)
@@ -327,6 +347,7 @@ void page_rekey(pfn_t pfn, struct page_key key)
 void page_remove(pfn_t pfn)
 {
 	chain_out(pfn);
+	policy_leave(page_word(pfn));
 	move(pfn, PAGE_ABSENT);
 	atomic_fetch_and(&table.words[pfn], PG_LOCKED | PG_WAITERS | PG_STATE);
 	page_unlock(pfn);
@@ -346,6 +367,7 @@ static void chain_again(pfn_t pfn)
 	_Atomic uint32_t *head = head_of(page_key(pfn));
 
 	atomic_store(&table.words[pfn], PAGE_DIRTY);
+	policy_join(PAGE_DIRTY);
 	set_next(pfn, atomic_load(head));
 	atomic_store(head, pfn + 1);
 }
@@ -358,6 +380,7 @@ uint64_t page_table_fork_child(bool (*keep)(struct page_key key, bool leaving))
 	for (uint32_t i = 0; i < table.nheads; i++)
 		atomic_store(&table.heads[i], 0);
 	atomic_store(&table.free, 0);
+	policy_reset();
 	for (pfn_t p = 0; p < high; p++) {
 		if (survives(p, keep)) {
 			chain_again(p);
@@ -505,6 +528,21 @@ void page_clear_flags(pfn_t pfn, uint32_t flags)
 {
 	if (page_word(pfn) & flags)
 		atomic_fetch_and(&table.words[pfn], ~flags);
+}
+
+void page_set_policy(pfn_t pfn, uint32_t bits)
+{
+	uint32_t w = page_word(pfn);
+
+	fl_debug_assert(w & PG_LOCKED);
+	policy_move(w, bits);
+	atomic_fetch_xor(&table.words[pfn], (w & POLICY_BITS) ^ bits);
+}
+
+void page_cool(pfn_t pfn)
+{
+	page_clear_flags(pfn, PG_REFERENCED);
+	page_set_policy(pfn, policy_cold());
 }
 
 bool page_pin(pfn_t pfn)

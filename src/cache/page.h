@@ -2,7 +2,7 @@
 /*
  * struct page: what is known of one page in memory, and the table that finds it.
  *
- * A page costs 16 bytes: a word (state, lock, pins), a link, 7 bytes of key, and its share of the hash heads. A page
+ * A page costs 16 bytes: a word (state, lock, policy, pins), a link, 7 bytes of key, and its share of the hash heads. A page
  * of a file that is not in memory costs nothing. The table holds indices, no pointers, and is sized by the budget.
  * The state machine is drawn at the top of page.c.
  */
@@ -33,10 +33,11 @@ enum page_state {
 #define PG_REFERENCED 0x20u /* faulted on since reclaim last came by */
 #define PG_ERROR 0x40u      /* the last write-back failed; DIRTY until one succeeds */
 #define PG_LAZYFREE 0x80u   /* CLEAN and private, and swap has no copy: once out of memory it reads as zeros */
-#define PG_IO 0x8000u       /* the lock is that of a read in flight, see io.c */
-#define PG_PIN_SHIFT 16
+/* POLICY_BITS, 0xff00: see policy.h */
+#define PG_IO 0x10000u /* the lock is that of a read in flight, see io.c */
+#define PG_PIN_SHIFT 17
 #define PG_PIN (1u << PG_PIN_SHIFT)
-#define PG_PINS_MAX 0xffffu
+#define PG_PINS_MAX 0x7fffu
 
 /* Indices up to 2^40 - 1: files up to 4 PiB. */
 #define PAGE_INDEX_MAX ((1ULL << 40) - 1)
@@ -69,6 +70,8 @@ pfn_t page_find_lock(struct page_key key);
  * PFN_NONE when the key is there already.
  */
 pfn_t page_insert(struct page_key key);
+/* The same for a page that nobody has asked for yet: it is read ahead. */
+pfn_t page_insert_ahead(struct page_key key);
 /* Takes a locked page out of the table, to ABSENT, and wakes who waits for it. Its frame's reservation is the caller's. */
 void page_remove(pfn_t pfn);
 /* Gives a locked page another key, which no other has. */
@@ -107,8 +110,10 @@ void page_discard(pfn_t pfn);               /* CLEAN, DIRTY -> EVICTING: its byt
 /* Flags and pins change under the page lock too. */
 void page_set_flags(pfn_t pfn, uint32_t flags);
 void page_clear_flags(pfn_t pfn, uint32_t flags);
-bool page_pin(pfn_t pfn);   /* false at PG_PINS_MAX */
-void page_unpin(pfn_t pfn); /* nothing when not pinned: the page may be a new one after a truncate */
+void page_set_policy(pfn_t pfn, uint32_t bits); /* POLICY_BITS of its word */
+void page_cool(pfn_t pfn);                      /* it is not needed soon */
+bool page_pin(pfn_t pfn);                       /* false at PG_PINS_MAX */
+void page_unpin(pfn_t pfn);                     /* nothing when not pinned: the page may be a new one after a truncate */
 
 /* Whether the machine allows this arrow: the drawing in page.c as a table, for assertions and tests. */
 bool page_transition_ok(enum page_state from, enum page_state to);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A clock over the page table: a page faulted on since the hand last passed gets a second chance, dirty pages are
- * written back with their neighbours, clean ones leave in batches, sorted so that neighbours leave with one call.
+ * Hands go over the page table, and policy.c says which page leaves: dirty ones are written back with their neighbours, clean ones
+ * leave in batches, sorted so that neighbours leave with one call. Pages of the main queue on shmem frames are taken out of their
+ * mappings first, in the same batches, to see whether they are missed.
  *
  * Reclaim runs in the thread that needs a frame, also in the SIGBUS handler. It only tries page locks and the
  * invalidate_lock of other files, so it waits for nobody who could wait for its caller.
@@ -12,129 +13,16 @@
 
 #include "address_space.h"
 #include "budget.h"
+#include "evict.h"
 #include "io.h"
 #include "mmu/soft.h"
+#include "policy.h"
 #include "ram.h"
 #include "util/compiler.h"
 #include "writeback.h"
 
-#define BATCH 64
-
-/* Small, since 64 of them lie on the stack of a signal handler: lazyfree (swap has no copy, and need not), object, index. */
-struct victim {
-	uint64_t key;
-	pfn_t pfn;
-} __attribute__((packed, aligned(4)));
-
-#define VICTIM_LAZYFREE (1ULL << 56)
-
-static struct page_key key_of(const struct victim *v)
-{
-	return (struct page_key){.as = (uint16_t)(v->key >> 40), .index = v->key & PAGE_INDEX_MAX};
-}
-
-static struct address_space *object_of(const struct victim *v)
-{
-	return address_space_of(key_of(v));
-}
-
-static _Atomic uint32_t hand;
-
-/* Entries that one turn of the hand takes, so that several reclaimers sweep different parts. */
+/* Entries that one turn of a hand takes, so that several reclaimers sweep different parts. */
 #define STEP 16
-
-/* Nearly sorted already: pages read together lie together in the table. */
-static void sort_victims(struct victim *v, uint32_t n)
-{
-	for (uint32_t i = 1; i < n; i++) {
-		struct victim x = v[i];
-		uint32_t j = i;
-
-		for (; j > 0 && x.key < v[j - 1].key; j--)
-			v[j] = v[j - 1];
-		v[j] = x;
-	}
-}
-
-static uint32_t run_length(const struct victim *v, uint32_t n)
-{
-	uint32_t k = 1;
-
-	while (k < n && v[k].key == v[0].key + k)
-		k++;
-	return k;
-}
-
-/* Gets a run of neighbours ready, locked and EVICTING, to leave memory; *kept as drop() says. Otherwise they stay. */
-static bool drop_run(const struct victim *v, uint32_t n, uint32_t *kept)
-{
-	struct address_space *as = object_of(v);
-
-	*kept = 0;
-	if (((v[0].key & VICTIM_LAZYFREE) && as_is_anon(as)) || !as->frames->drop(as, key_of(v).index, n, kept))
-		return true;
-	for (uint32_t i = 0; i < n; i++) {
-		page_rescue(v[i].pfn);
-		page_unlock(v[i].pfn);
-	}
-	return false;
-}
-
-/* The pages have left their frames. The address_space is used for the last time before they leave the table. */
-static uint32_t finish_run(const struct victim *v, uint32_t n, uint32_t kept)
-{
-	struct address_space *as = object_of(v);
-	uint32_t freed = n > kept ? n - kept : 0;
-
-	report_add(&as->report->evictions, n);
-	if ((as_is_anon(as) || as_is_slots(as)) && !(v[0].key & VICTIM_LAZYFREE))
-		report_add(&as->report->swapped_out, n);
-	as_count_page(as, -(int)n);
-	for (uint32_t i = 0; i < n; i++)
-		page_remove(v[i].pfn);
-	budget_release(freed);
-	return freed;
-}
-
-/* A run among the victims. Bytes: this lies on the stack of a signal handler, which may be small. */
-struct eviction {
-	uint8_t first, n, kept;
-};
-
-_Static_assert(BATCH <= UINT8_MAX, "a run is counted in bytes");
-
-static void zap_runs(const struct victim *v, const struct eviction *runs, uint32_t nruns)
-{
-	struct frames_zap z;
-
-	frames_zap_begin(&z);
-	for (uint32_t i = 0; i < nruns; i++) {
-		const struct victim *first = &v[runs[i].first];
-
-		if (as_lives_mapped(object_of(first)))
-			frames_zap_add(&z, object_of(first), key_of(first).index, runs[i].n);
-	}
-	frames_zap_end(&z);
-}
-
-/* Takes victims out of memory, run by run; what lives where it is mapped goes for all runs at once. */
-static uint32_t evict_batch(struct victim *v, uint32_t n)
-{
-	struct eviction runs[BATCH];
-	uint32_t nruns = 0, freed = 0, k, kept;
-
-	sort_victims(v, n);
-	for (uint32_t i = 0; i < n; i += k) {
-		k = run_length(v + i, n - i);
-		if (drop_run(v + i, k, &kept))
-			runs[nruns++] = (struct eviction){.first = (uint8_t)i, .n = (uint8_t)k, .kept = (uint8_t)kept};
-	}
-	if (nruns)
-		zap_runs(v, runs, nruns);
-	for (uint32_t i = 0; i < nruns; i++)
-		freed += finish_run(v + runs[i].first, runs[i].n, runs[i].kept);
-	return freed;
-}
 
 /* Locked by mlock(), which brings back what leaves as it comes; or on its way to other frames. Caller holds the page lock. */
 static bool must_stay(pfn_t pfn)
@@ -150,20 +38,12 @@ static bool must_stay(pfn_t pfn)
 	       (atomic_load_explicit(&as->locked, memory_order_relaxed) && rmap_is_locked(as, key.index));
 }
 
+/* Caller holds the page lock, without which it is a guess. */
 static bool evictable(pfn_t pfn)
 {
 	uint32_t w = page_word(pfn);
 
 	return page_state_of(w) == PAGE_CLEAN && page_pins_of(w) == 0 && !must_stay(pfn);
-}
-
-static struct victim begin_evict(pfn_t pfn)
-{
-	struct page_key key = page_key(pfn);
-
-	page_begin_evict(pfn);
-	return (struct victim){.key = (uint64_t)key.as << 40 | key.index | (page_word(pfn) & PG_LAZYFREE ? VICTIM_LAZYFREE : 0),
-			       .pfn = pfn};
 }
 
 /* Locks a clean page for eviction. */
@@ -175,22 +55,97 @@ static bool take_clean(pfn_t pfn, struct victim *v)
 		page_unlock(pfn);
 		return false;
 	}
-	*v = begin_evict(pfn);
+	*v = victim_begin(pfn);
 	return true;
 }
 
-/* Where entries are ours, they tell of accesses. Somebody at work on the page is one. */
-static bool is_young(pfn_t pfn)
-{
-	bool young;
+/* ---- What the policy says; callers hold the page lock ---- */
 
-	if (!ram_in_use() || soft_in_access()) /* nobody is waited for by a signal handler on top of an access */
-		return false;
-	if (!page_trylock(pfn))
-		return true;
-	young = ram_page_young(pfn);
-	page_unlock(pfn);
-	return young;
+static enum policy_sight sight_of(pfn_t pfn)
+{
+	struct page_key key = page_key(pfn);
+	struct address_space *as = address_space_of(key);
+
+	if (as_is_ram(as) || as_is_slots(as))
+		return POLICY_ACCESSED;
+	return !as_lives_mapped(as) && rmap_can_unmap(as, key.index) ? POLICY_SOFT_FAULT : POLICY_BLIND;
+}
+
+/* By a fault; or, where entries are ours, as they tell. Not from a signal handler on top of an access, which waits for nobody. */
+static bool was_used(pfn_t pfn, enum policy_sight sight)
+{
+	bool young = sight == POLICY_ACCESSED && !soft_in_access() && ram_page_young(pfn);
+
+	return (page_word(pfn) & PG_REFERENCED) || young;
+}
+
+static enum policy_verdict ask_policy(pfn_t pfn)
+{
+	enum policy_sight sight = sight_of(pfn);
+	enum policy_verdict verdict;
+	uint32_t to;
+
+	verdict = policy_judge(page_word(pfn), was_used(pfn, sight), sight, &to);
+	if (verdict != POLICY_EVICT) {
+		page_clear_flags(pfn, PG_REFERENCED);
+		page_set_policy(pfn, to);
+	}
+	return verdict;
+}
+
+/* ---- Sweeps ---- */
+
+enum pass {
+	CHOSEN, /* of the queue that the policy wants pages from */
+	OTHER,  /* of the other one: nothing of the first can leave */
+	HARD,   /* whatever can leave */
+};
+
+enum found {
+	NOTHING,
+	TO_PROBE,
+	TO_EVICT,
+	TO_WRITE, /* not locked: it has to be written first */
+};
+
+static bool may_leave(uint32_t word, enum pass pass)
+{
+	enum page_state s = page_state_of(word);
+
+	return page_pins_of(word) == 0 && (s == PAGE_CLEAN || (s == PAGE_DIRTY && (pass == HARD || !(word & PG_ERROR))));
+}
+
+/* Caller holds the page lock. *v: the page, which stays locked, if it is to be probed or evicted. */
+static enum found consider_locked(pfn_t pfn, enum pass pass, struct victim *v)
+{
+	enum policy_verdict verdict;
+
+	if (!may_leave(page_word(pfn), pass) || must_stay(pfn))
+		return NOTHING;
+	verdict = pass == HARD ? POLICY_EVICT : ask_policy(pfn);
+	if (verdict == POLICY_KEEP)
+		return NOTHING;
+	if (verdict == POLICY_PROBE) {
+		*v = victim_probe(pfn);
+		return TO_PROBE;
+	}
+	if (page_state_of(page_word(pfn)) == PAGE_DIRTY)
+		return TO_WRITE;
+	*v = victim_begin(pfn);
+	return TO_EVICT;
+}
+
+static enum found consider(pfn_t pfn, enum pass pass, struct victim *v)
+{
+	uint32_t w = page_word(pfn);
+	enum found found;
+
+	if ((w & PG_LOCKED) || !may_leave(w, pass) || !page_trylock(pfn))
+		return NOTHING;
+	found = consider_locked(pfn, pass, v);
+	if (found == NOTHING || found == TO_WRITE)
+		page_unlock(pfn);
+	return found;
 }
 
 /* Pages that were written back for us, and are clean now: a ring of guesses, pfn + 1, in which the oldest are lost. */
@@ -207,8 +162,6 @@ void reclaim_written(pfn_t pfn)
 		atomic_compare_exchange_strong(&written_tail, &tail, head);
 }
 
-static bool take_clean(pfn_t pfn, struct victim *v);
-
 /* Some of them, unless they were used meanwhile. How many. */
 static uint32_t take_written(struct victim *v, uint32_t max)
 {
@@ -223,78 +176,96 @@ static uint32_t take_written(struct victim *v, uint32_t max)
 	return n;
 }
 
-enum outcome {
-	STAYS,
-	VICTIM,
-	WAITS, /* has to be written, which may wait: not with victims in hand */
-	FULL,  /* has to be written, when less is in flight */
+/* Of one pass over the table. */
+struct sweep {
+	enum pass pass;
+	uint32_t want, freed, probed;
+	uint32_t n, evicting; /* victims in hand; of those, that leave memory */
+	bool full;            /* too much is being written */
+	struct victim v[EVICT_BATCH];
 };
 
-/*
- * Looks at one entry. `hard`: nothing was found so far, references no longer count. Writing back may wait for a buffer, whose holder
- * may want the lock of a victim: only with none held.
- */
-static enum outcome consider(pfn_t pfn, bool hard, bool may_write, struct victim *v)
+static void let_go(struct sweep *s)
 {
-	uint32_t w = page_word(pfn);
-	enum wb_outcome o = WB_DONE;
-
-	if ((w & PG_LOCKED) || page_pins_of(w))
-		return STAYS;
-	if (!hard && is_young(pfn))
-		w |= PG_REFERENCED;
-	if ((w & PG_REFERENCED) && !hard) {
-		page_clear_flags(pfn, PG_REFERENCED);
-		return STAYS;
-	}
-	if (page_state_of(w) == PAGE_DIRTY) {
-		if ((w & PG_ERROR) && !hard)
-			return STAYS;
-		o = writeback_for_reclaim(pfn, may_write);
-		w = page_word(pfn);
-	}
-	if (o == WB_WAITS || o == WB_FULL)
-		return o == WB_FULL ? FULL : may_write ? STAYS : WAITS;
-	return page_state_of(w) == PAGE_CLEAN && take_clean(pfn, v) ? VICTIM : STAYS;
+	s->freed += evict_batch(s->v, s->n);
+	s->n = s->evicting = 0;
 }
 
-/* One pass over `entries` entries, or until `want` frames are free. */
-static uint32_t sweep(uint32_t want, uint32_t entries, bool hard)
+/* Waiting for a buffer, whose holder may want the lock of a victim, is for when there are none. */
+static enum found write_out(struct sweep *s, pfn_t pfn)
 {
-	struct victim v[BATCH];
-	uint32_t n = take_written(v, BATCH), freed = 0;
-	enum outcome o = STAYS;
+	enum wb_outcome o = writeback_for_reclaim(pfn, s->n == 0);
 
-	for (uint32_t seen = 0; seen < entries && freed + n < want && o != FULL; seen += STEP) {
-		uint32_t high = page_table_high();
-		uint32_t at = atomic_fetch_add_explicit(&hand, STEP, memory_order_relaxed);
-
-		for (uint32_t i = 0; i < STEP && high && o != FULL; i++) {
-			pfn_t pfn = (at + i) % high;
-
-			o = n < BATCH ? consider(pfn, hard, n == 0, &v[n]) : WAITS;
-			if (o == WAITS && n) {
-				freed += evict_batch(v, n);
-				n = 0;
-				o = consider(pfn, hard, true, &v[n]);
-			}
-			n += o == VICTIM;
-		}
+	if (o == WB_WAITS) {
+		let_go(s);
+		o = writeback_for_reclaim(pfn, true);
 	}
-	return freed + evict_batch(v, n);
+	s->full |= o == WB_FULL;
+	if (o != WB_DONE || page_state_of(page_word(pfn)) != PAGE_CLEAN)
+		return NOTHING;
+	return take_clean(pfn, &s->v[s->n]) ? TO_EVICT : NOTHING;
+}
+
+static void look_at(struct sweep *s, pfn_t pfn)
+{
+	enum found found = consider(pfn, s->pass, &s->v[s->n]);
+
+	if (found == TO_WRITE)
+		found = write_out(s, pfn);
+	s->probed += found == TO_PROBE;
+	s->evicting += found == TO_EVICT;
+	s->n += found == TO_PROBE || found == TO_EVICT;
+	if (s->n == EVICT_BATCH)
+		let_go(s);
+}
+
+static bool is_done(const struct sweep *s)
+{
+	return s->full || s->freed + s->evicting >= s->want;
+}
+
+static void sweep_some(struct sweep *s, uint32_t high)
+{
+	enum policy_queue q = policy_choose(s->probed);
+	uint32_t at;
+
+	if (s->pass == OTHER)
+		q = q == POLICY_PROBATION ? POLICY_PROTECTED : POLICY_PROBATION;
+	at = policy_hand(q, STEP, high);
+	for (uint32_t i = 0; i < STEP; i++) {
+		pfn_t pfn = (at + i) % high;
+
+		if (s->pass == HARD || policy_is_due(q, page_word(pfn)))
+			look_at(s, pfn);
+	}
+}
+
+/* In a turn all that is due is seen once. After so many nothing is left that has not been used, or waits for a probe, meanwhile. */
+#define TURNS 6
+
+static uint32_t sweep(uint32_t want, enum pass pass)
+{
+	struct sweep s = {.pass = pass, .want = want};
+	uint32_t high = page_table_high();
+	uint64_t entries = (uint64_t)(pass == HARD ? 1 : TURNS) * (high + STEP);
+
+	s.n = s.evicting = take_written(s.v, EVICT_BATCH - 1);
+	for (uint64_t seen = 0; high && seen < entries && !is_done(&s); seen += STEP)
+		sweep_some(&s, high);
+	let_go(&s);
+	return s.freed;
 }
 
 uint32_t reclaim_pages(uint32_t want)
 {
-	uint32_t high = page_table_high();
-	uint32_t freed = sweep(want, high + STEP, false);
+	uint32_t freed = sweep(want, CHOSEN);
 
 	if (!freed && io_help()) /* something comes in, or was written */
-		freed = sweep(want, STEP, false);
+		freed = sweep(want, CHOSEN);
 	if (!freed)
-		freed = sweep(want, high + STEP, false); /* references are cleared now */
+		freed = sweep(want, OTHER);
 	if (!freed)
-		freed = sweep(want, high + STEP, true);
+		freed = sweep(want, HARD);
 	return freed;
 }
 
@@ -306,10 +277,10 @@ static bool cool_locked(pfn_t pfn, const struct address_space *as, uint64_t firs
 
 	if (page_state_of(page_word(pfn)) == PAGE_ABSENT || key.as != as->id || key.index < first || key.index > last)
 		return false;
-	page_clear_flags(pfn, PG_REFERENCED);
+	page_cool(pfn);
 	if (!out || !evictable(pfn))
 		return false;
-	v = begin_evict(pfn);
+	v = victim_begin(pfn);
 	evict_batch(&v, 1);
 	return true;
 }
@@ -328,21 +299,22 @@ void reclaim_range(struct address_space *as, uint64_t first, uint64_t last, bool
 void reclaim_page(pfn_t pfn)
 {
 	struct victim v;
+	enum found found = consider(pfn, HARD, &v);
 
-	if (consider(pfn, true, true, &v) == VICTIM) {
-		evict_batch(&v, 1);
-		return;
+	if (found == TO_WRITE) {
+		writeback_for_reclaim(pfn, true);
+		while (page_state_of(page_word(pfn)) == PAGE_WRITEBACK && io_wait_write(pfn))
+			;
+		found = take_clean(pfn, &v) ? TO_EVICT : NOTHING;
 	}
-	while (page_state_of(page_word(pfn)) == PAGE_WRITEBACK && io_wait_write(pfn))
-		;
-	if (take_clean(pfn, &v))
+	if (found == TO_EVICT)
 		evict_batch(&v, 1);
 }
 
 /* A batch is a 64th of the budget, so that a fault now and then pays for many. */
 static uint32_t batch_size(uint32_t want)
 {
-	return (uint32_t)max_u64(want, min_u64(BATCH, budget_limit() / 64));
+	return (uint32_t)max_u64(want, min_u64(EVICT_BATCH, budget_limit() / 64));
 }
 
 /*

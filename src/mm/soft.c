@@ -380,7 +380,7 @@ static void forget_lazily(pfn_t pfn, pte_t e)
 	}
 	if (page_state_of(page_word(pfn)) != PAGE_CLEAN)
 		return;
-	page_clear_flags(pfn, PG_REFERENCED);
+	page_cool(pfn);
 	page_set_flags(pfn, PG_LAZYFREE);
 }
 
@@ -393,7 +393,7 @@ static int free_lazily(struct vma *v, uint64_t from, uint64_t to)
 static void make_cold(pfn_t pfn, pte_t e)
 {
 	(void)e;
-	page_clear_flags(pfn, PG_REFERENCED);
+	page_cool(pfn);
 	ram_page_young(pfn);
 }
 
