@@ -82,16 +82,39 @@ static int protect_one(struct mm *mm, struct vma *v, int prot, bool whole)
 	return err;
 }
 
-/* In the kernel's order, what precedes a failure is changed. Ours one by one; between them may be what is not ours. */
+/* VMAs that change, one by one; each is merged with what it is like now. */
+static int protect_vmas(struct mm *mm, uint64_t addr, uint64_t end, const struct vma_change *c, int prot, bool whole)
+{
+	uint64_t next;
+	int err = 0;
+
+	for (struct vma *v = vma_find(&mm->index, addr); v && v->start < end && !err; v = vma_find(&mm->index, next)) {
+		uint64_t start = v->start;
+
+		next = v->end;
+		if (!vma_changes(v, c))
+			continue;
+		err = protect_one(mm, v, prot, whole);
+		vma_merge_at(mm, start);
+		vma_merge_at(mm, next);
+	}
+	return err;
+}
+
+/* In the kernel's order, what precedes a failure is changed. Between our VMAs may be what is not ours. */
 static int protect_range(struct mm *mm, uint64_t addr, uint64_t end, int prot, bool whole)
 {
-	int err = vma_split_range(mm, addr, end);
+	struct vma_change c = {.prot = prot & PROT_ALL, .advice = -1};
+	uint64_t start = addr, to = end;
+	bool any = vma_narrow_to_changes(mm, &c, &start, &to);
+	int err = any ? vma_split_range(mm, start, to) : 0;
 
 	if (!err && whole)
 		err = mm->arch->protect(mm, addr, end, prot);
-	for (struct vma *v = vma_find(&mm->index, addr); v && v->start < end && !err; v = vma_find(&mm->index, v->end))
-		err = protect_one(mm, v, prot, whole);
-	vma_merge_range(mm, addr, end);
+	if (!err && any)
+		err = protect_vmas(mm, start, to, &c, prot, whole);
+	if (err)
+		vma_merge_range(mm, start, to);
 	return err;
 }
 
@@ -165,18 +188,36 @@ static bool no_hole(struct mm *mm, uint64_t addr, uint64_t end)
 	return true;
 }
 
-static int seal_locked(struct mm *mm, uint64_t addr, uint64_t end, bool whole)
+static void seal_vmas(struct mm *mm, uint64_t addr, uint64_t end)
 {
-	int err = whole || no_hole(mm, addr, end) ? 0 : -ENOMEM;
+	uint64_t next;
 
-	if (!err)
-		err = vma_split_range(mm, addr, end);
-	for (struct vma *v = vma_find(&mm->index, addr); v && v->start < end && !err; v = vma_find(&mm->index, v->end)) {
+	for (struct vma *v = vma_find(&mm->index, addr); v && v->start < end; v = vma_find(&mm->index, next)) {
+		uint64_t start = v->start;
+
+		next = v->end;
+		if (v->flags & VM_SEALED)
+			continue;
 		vma_lock_write(v);
 		v->flags |= VM_SEALED;
 		vma_unlock_write(v);
+		vma_merge_at(mm, start);
+		vma_merge_at(mm, next);
 	}
-	vma_merge_range(mm, addr, end);
+}
+
+static int seal_locked(struct mm *mm, uint64_t addr, uint64_t end, bool whole)
+{
+	struct vma_change c = {.set = VM_SEALED, .prot = -1, .advice = -1};
+	int err;
+
+	if (!whole && !no_hole(mm, addr, end))
+		return -ENOMEM;
+	if (!vma_narrow_to_changes(mm, &c, &addr, &end))
+		return 0;
+	err = vma_split_range(mm, addr, end);
+	if (!err)
+		seal_vmas(mm, addr, end);
 	return err;
 }
 
