@@ -118,11 +118,31 @@ static int protect_range(struct mm *mm, uint64_t addr, uint64_t end, int prot, b
 	return err;
 }
 
-static int protect_locked(struct mm *mm, uint64_t addr, uint64_t end, int prot, bool whole)
+/* A part of the range, from `start` up to `end`; empty when they are the same. */
+struct part {
+	uint64_t start, end;
+};
+
+/* As on Linux: locked private memory that can be written from now on, and could not before, gets its own pages. */
+static struct part gains_pages(struct mm *mm, uint64_t addr, uint64_t end, int prot)
+{
+	struct part p = {0};
+
+	for (struct vma *v = vma_find(&mm->index, addr); v && v->start < end && (prot & PROT_WRITE); v = vma_find(&mm->index, v->end)) {
+		if ((v->flags & (VM_SHARED | VM_LOCKED)) != VM_LOCKED || (v->prot & PROT_WRITE))
+			continue;
+		p.start = p.end ? p.start : max_u64(v->start, addr);
+		p.end = min_u64(v->end, end);
+	}
+	return p;
+}
+
+static int protect_locked(struct mm *mm, uint64_t addr, uint64_t end, int prot, bool whole, struct part *gains)
 {
 	int refused, err = 0;
 	uint64_t to = reach(mm, addr, end, prot, whole, &refused);
 
+	*gains = gains_pages(mm, addr, to, prot);
 	if (to > addr && !(prot & PROT_READ)) /* what lives only there could not be read for write-back */
 		err = mm_convert_range(mm, addr, to);
 	if (!err && to > addr)
@@ -146,6 +166,7 @@ static int grow_range(struct mm *mm, uint64_t *addr, uint64_t end, int grows)
 int mm_mprotect(struct mm *mm, uint64_t addr, uint64_t len, int prot, bool whole)
 {
 	int grows = prot & (PROT_GROWSDOWN | PROT_GROWSUP), err = 0;
+	struct part gains = {0};
 	uint64_t end;
 
 	prot &= ~(PROT_GROWSDOWN | PROT_GROWSUP);
@@ -163,12 +184,10 @@ int mm_mprotect(struct mm *mm, uint64_t addr, uint64_t len, int prot, bool whole
 	if (grows)
 		err = grow_range(mm, &addr, end, grows);
 	if (!err)
-		err = protect_locked(mm, addr, end, prot, whole);
+		err = protect_locked(mm, addr, end, prot, whole, &gains);
 	mutex_unlock(&mm->mmap_lock);
 	mm_check(mm);
-	if ((prot & PROT_WRITE) &&
-	    atomic_load(&mm->locked)) /* private copies are made now: no fault later. What precedes a failure has changed */
-		mm_populate_locked(mm, addr, end);
+	mm_populate_locked(mm, gains.start, gains.end); /* no fault later. What precedes a failure has changed */
 	return err;
 }
 
