@@ -37,8 +37,8 @@ stress: build ## the stress tests for MINUTES (5) each
 	@FAULTLINE_STRESS_SECONDS=$$((60 * $(MINUTES))) meson test -C build --no-rebuild --suite stress --timeout-multiplier 0 --verbose
 
 diff: build ## random operations on the kernel and on Faultline for MINUTES (5), from SEED: alone, in threads, faults by threads, on soft spaces
-	@for how in '' '--threads 4 --operations 800' '--faults thread' --soft --soft-twice; do \
-		build/tests/diff --seconds $$((12 * $(MINUTES))) $(if $(SEED),--seed $(SEED)) --keep-going $$how || status=1; \
+	@for how in '' '--threads 4 --operations 800' '--faults thread' --soft '--soft --borders' --soft-twice; do \
+		build/tests/diff --seconds $$((10 * $(MINUTES))) $(if $(SEED),--seed $(SEED)) --keep-going $$how || status=1; \
 	done; exit $${status:-0}
 
 bench: build ## what mappings and soft spaces cost, beside the kernel and the disk: tables, and JSON and plots in bench/out/; QUICK=1 takes two minutes

@@ -239,7 +239,7 @@ enum {
 	FL_PTE_USER = 0x4, /* not set: PROT_NONE */
 	FL_PTE_ACCESSED = 0x20,
 	FL_PTE_DIRTY = 0x40,
-	FL_PTE_SPECIAL = 0x200, /* software: the zero page, or memory of a device */
+	FL_PTE_SPECIAL = 0x200, /* software: the zero page, or memory of a device; without FL_PTE_PRESENT, a guard */
 	FL_PTE_ANON = 0x400,    /* software: a private page */
 };
 #define FL_PTE_NX (1ULL << 63)

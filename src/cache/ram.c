@@ -606,9 +606,12 @@ uint64_t ram_take(struct soft_mmu *s, uint64_t start, uint64_t end, struct ram_t
 	while (t->n < RAM_TAKE && (p = pt_next(s, &at, end, &n))) {
 		for (; n && t->n < RAM_TAKE; n--, p++, at += FL_PAGE_SIZE) {
 			pte_t e = atomic_load_explicit(p, memory_order_relaxed);
-			uint64_t slot = !e ? 0 : t->racing ? take_racing(p, e, t) : take_entry(p, e);
+			uint64_t slot;
 
-			if (e && first == end)
+			if (!e || (t->keeps_guards && pte_is_guard(e)))
+				continue;
+			slot = t->racing ? take_racing(p, e, t) : take_entry(p, e);
+			if (first == end)
 				first = at;
 			if (slot)
 				t->slot[t->n++] = slot;
@@ -628,16 +631,27 @@ void ram_put_taken(struct ram_taken *t)
 	ram_batch_flush(&b);
 }
 
-void ram_zap(struct soft_mmu *s, uint64_t start, uint64_t end)
+static void zap(struct soft_mmu *s, uint64_t start, uint64_t end, bool keeps_guards)
 {
 	struct ram_taken t;
 
 	while (start < end) {
 		t.n = 0;
 		t.racing = t.again = false;
+		t.keeps_guards = keeps_guards;
 		start = ram_take(s, start, end, &t);
 		ram_put_taken(&t);
 	}
+}
+
+void ram_zap(struct soft_mmu *s, uint64_t start, uint64_t end)
+{
+	zap(s, start, end, false);
+}
+
+void ram_zap_pages(struct soft_mmu *s, uint64_t start, uint64_t end)
+{
+	zap(s, start, end, true);
 }
 
 /* ---- Pins ---- */

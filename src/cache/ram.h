@@ -73,12 +73,14 @@ struct soft_mmu;
 struct ram_taken {
 	uint32_t n;
 	bool racing, again;
+	bool keeps_guards; /* only pages go, and what stands for them */
 	uint64_t slot[RAM_TAKE];
 };
 uint64_t ram_take(struct soft_mmu *s, uint64_t start, uint64_t end, struct ram_taken *t);
 void ram_put_taken(struct ram_taken *t);
-/* Both, for all of the range. */
+/* Both, for all of the range; without its guards, ram_zap_pages(). */
 void ram_zap(struct soft_mmu *s, uint64_t start, uint64_t end);
+void ram_zap_pages(struct soft_mmu *s, uint64_t start, uint64_t end);
 
 /* Whether a mapping has accessed the locked page since this was last asked. Takes rmap_lock (read). */
 bool ram_page_young(pfn_t pfn);

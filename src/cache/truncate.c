@@ -199,7 +199,7 @@ static void truncate_soft(struct address_space *as, uint64_t end)
 
 	do {
 		t.n = 0;
-		t.racing = true;
+		t.racing = t.keeps_guards = true;
 		t.again = false;
 		read_lock(&rmap_lock);
 		for (struct rmap *r = as->rmaps; r && t.n < RAM_TAKE; r = r->next) {

@@ -32,10 +32,11 @@ struct mapping {
 struct remap {
 	uint64_t old, old_len, new_len, new_addr;
 	int flags;
-	struct vma *fresh; /* what growth adds; with an old size of 0 all of it; NULL without growth */
-	struct vma *left;  /* MREMAP_DONTUNMAP: what stays at the old place */
-	struct vma *gone;  /* to be disposed of when the locks are free */
-	bool populate;     /* growth of a locked mapping */
+	struct vma *fresh;         /* what growth adds; with an old size of 0 all of it; NULL without growth */
+	struct vma *left;          /* MREMAP_DONTUNMAP: what stays at the old place */
+	struct vma *gone;          /* to be disposed of when the locks are free */
+	bool populate;             /* growth of a locked mapping */
+	bool cut_below, cut_above; /* what is moved was a part of a mapping, which has more on this side */
 };
 
 #define REMAP_PLACED (MREMAP_FIXED | MREMAP_DONTUNMAP) /* the mapping goes to another place, whatever its size */
@@ -58,8 +59,11 @@ struct mm_arch {
 	int (*free_lazily)(struct vma *v, uint64_t from, uint64_t to);
 	int (*cool)(struct vma *v, uint64_t from, uint64_t to);
 	int (*page_out)(struct vma *v, uint64_t from, uint64_t to);
+	/* Guard regions. Native: the kernel's marks, those taken away without the VMAs. Soft: marks of our own. */
 	int (*guard)(struct vma *v, uint64_t from, uint64_t to);
-	int (*unguard)(struct mm *mm, uint64_t start, uint64_t end); /* without the VMAs */
+	int (*unguard)(struct mm *mm, uint64_t start, uint64_t end);
+	int (*mark)(struct vma *v, uint64_t from, uint64_t to);
+	int (*unmark)(struct vma *v, uint64_t from, uint64_t to);
 	/* VMA locked for reading: */
 	int (*populate)(struct vma *v, uint64_t addr, bool write); /* the page is there, and may be accessed so */
 	bool (*swapped)(struct vma *v, uint64_t addr);             /* the page is private and in swap */

@@ -47,21 +47,60 @@ static const struct flag_change *find_flag_change(int advice)
 	return NULL;
 }
 
-static void change_one(struct mm *mm, struct vma *v, const struct flag_change *c, int read_ahead)
+static void change_one(struct mm *mm, struct vma *v, const struct vma_change *c)
 {
 	vma_lock_write(v);
 	mm_count(mm, v, -1);
-	if (c)
-		v->flags = (v->flags & ~c->clear) | c->set;
-	else
-		v->advice = (enum ra_advice)read_ahead;
+	v->flags = (v->flags & ~c->clear) | c->set;
+	if (c->advice >= 0)
+		v->advice = (enum ra_advice)c->advice;
 	mm_count(mm, v, 1);
 	vma_unlock_write(v);
+}
+
+/* Each VMA that changes is merged with what it is like then. */
+static void change_vmas(struct mm *mm, uint64_t start, uint64_t end, const struct vma_change *c)
+{
+	uint64_t next;
+
+	for (struct vma *v = vma_find(&mm->index, start); v && v->start < end; v = vma_find(&mm->index, next)) {
+		uint64_t from = v->start;
+
+		next = v->end;
+		if (!vma_changes(v, c))
+			continue;
+		change_one(mm, v, c);
+		vma_merge_at(mm, from);
+		vma_merge_at(mm, next);
+	}
+}
+
+/* Of [start, end), what is not so already. `advice`: what a mapping of the kernel is told, or -1. Caller holds mmap_lock. */
+static int change_range(struct mm *mm, uint64_t start, uint64_t end, const struct vma_change *c, int advice)
+{
+	int err;
+
+	if (!vma_narrow_to_changes(mm, c, &start, &end))
+		return 0;
+	err = vma_split_range(mm, start, end);
+	if (err)
+		return err;
+	if (advice >= 0)
+		err = mm->arch->advise(mm, start, end, advice);
+	if (!err) {
+		change_vmas(mm, start, end, c);
+		return 0;
+	}
+	vma_merge_at(mm, start);
+	vma_merge_at(mm, end);
+	return err;
 }
 
 /* A flag, or the read-ahead when c is NULL; a mapping of the kernel is told all. ENOMEM for want of a VMA is EAGAIN here. */
 static int advise_flags(struct mm *mm, const struct vma_part *p, const struct flag_change *c, int read_ahead, int advice)
 {
+	struct vma_change change = {.set = c ? c->set : 0, .clear = c ? c->clear : 0, .prot = -1, .advice = c ? -1 : read_ahead};
+	bool tell = mm->arch->advise && ((p->flags & VM_HANDED) || (c && c->kernel));
 	int err;
 
 	if (c && c->advice == MADV_WIPEONFORK && (!p->as->zero || (p->flags & VM_HUGETLB)))
@@ -71,12 +110,7 @@ static int advise_flags(struct mm *mm, const struct vma_part *p, const struct fl
 	if (c && c->advice == MADV_MERGEABLE && (p->flags & (VM_SHARED | VM_HUGETLB | VM_DROPPABLE)))
 		return 0; /* nothing that could be merged */
 	mutex_lock(&mm->mmap_lock);
-	err = vma_split_range(mm, p->start, p->end);
-	if (!err && mm->arch->advise && ((p->flags & VM_HANDED) || (c && c->kernel)))
-		err = mm->arch->advise(mm, p->start, p->end, advice);
-	for (struct vma *v = vma_find(&mm->index, p->start); v && v->start < p->end && !err; v = vma_find(&mm->index, v->end))
-		change_one(mm, v, c, read_ahead);
-	vma_merge_range(mm, p->start, p->end);
+	err = change_range(mm, p->start, p->end, &change, tell ? advice : -1);
 	mutex_unlock(&mm->mmap_lock);
 	return err == -ENOMEM ? -EAGAIN : err;
 }
@@ -156,16 +190,16 @@ static int remove_part(const struct vma_part *p)
 }
 
 /*
- * The kernel's marks in the page table raise the signal. What we know of them is a flag on a VMA of their own: read-ahead,
- * which fills up to the end of a VMA, would take them away.
+ * A guard is a mark in the page table. In a native space it is the kernel's, which raises the signal. What we know of it is a flag on a
+ * VMA of its own: read-ahead, which fills up to the end of a VMA, would take it away. In a soft space the table is ours (mark).
  */
 static const struct flag_change guarded = {.set = VM_GUARD}, unguarded = {.clear = VM_GUARD};
 
 static int remove_guard(struct mm *mm, const struct vma_part *p)
 {
-	int err = mm->arch->unguard(mm, p->start, p->end);
+	int err = mm->soft ? for_vmas(mm, p, mm->arch->unmark) : mm->arch->unguard(mm, p->start, p->end);
 
-	return err ? err : advise_flags(mm, p, &unguarded, 0, 0);
+	return err || mm->soft ? err : advise_flags(mm, p, &unguarded, 0, 0);
 }
 
 static int convert_part(struct mm *mm, const struct vma_part *p)
@@ -178,10 +212,31 @@ static int convert_part(struct mm *mm, const struct vma_part *p)
 	return err;
 }
 
+/* Anonymous memory has somewhere for its pages then, as on Linux: what it merges with follows from that. */
+static int install_marks(struct mm *mm, const struct vma_part *p)
+{
+	struct vma *v = p->as->zero ? mm_lock_vma(mm, p->start) : NULL;
+	int err = 0;
+
+	if (v) {
+		err = vma_prepare_anon(v);
+		vma_unlock_read(v);
+	}
+	if (err)
+		return err;
+	metadata_refill_to(METADATA_SPARE + ((p->end - p->start) >> (FL_PAGE_SHIFT + 9)) + 4);
+	err = for_vmas(mm, p, mm->arch->mark);
+	budget_drop_spare();
+	return err;
+}
+
 static int install_guard(struct mm *mm, const struct vma_part *p)
 {
-	int err = convert_part(mm, p); /* its pages must outlive the guard */
+	int err;
 
+	if (mm->soft)
+		return install_marks(mm, p);
+	err = convert_part(mm, p); /* its pages must outlive the guard */
 	if (!err)
 		err = advise_flags(mm, p, &guarded, 0, 0); /* nothing comes in from now on */
 	if (err)

@@ -117,6 +117,7 @@ static const struct vm_flag vm_flags[] = {
 	{.name = "ms", .all = VM_SHARED},
 	{.name = "gd", .all = VM_GROWSDOWN},
 	{.name = "pf"},
+	{.name = "gu", .all = VM_MAYBE_GUARD},
 	{.name = "lo", .all = VM_LOCKED},
 	{.name = "io"},
 	{.name = "sr", .advice = RA_SEQUENTIAL},
@@ -186,6 +187,8 @@ static bool shown_as_one(const struct vma *u, const struct vma *v)
 {
 	const unsigned unseen = VM_GUARD;
 
+	if (u->mm->soft) /* VMAs are as the kernel's would be */
+		return false;
 	return v->start == u->end && v->as == u->as && v->pgoff == u->pgoff + vma_pages(u) && v->prot == u->prot &&
 	       v->advice == u->advice && (v->flags & ~unseen) == (u->flags & ~unseen) && !(v->flags & VM_HUGETLB);
 }

@@ -74,24 +74,39 @@ static void set_flags(struct mm *mm, struct vma *v, unsigned flags)
  */
 static int apply(struct mm *mm, uint64_t start, uint64_t end, unsigned flags, int *handed)
 {
-	int err = vma_split_range(mm, start, end), e;
+	struct vma_change c = {.set = flags, .clear = VM_LOCK_FLAGS & ~flags, .prot = -1, .advice = -1};
+	uint64_t next;
+	int err;
 
 	*handed = 0;
+	if (!vma_narrow_to_changes(mm, &c, &start, &end))
+		return 0;
+	err = vma_split_range(mm, start, end);
+	for (struct vma *v = vma_find(&mm->index, start); v && v->start < end && !err; v = vma_find(&mm->index, next)) {
+		uint64_t from = v->start;
+		int e;
 
-	for (struct vma *v = vma_find(&mm->index, start); v && v->start < end && !err; v = vma_find(&mm->index, v->end)) {
+		next = v->end;
+		if (!vma_changes(v, &c))
+			continue;
 		e = v->flags & VM_HANDED ? lock_handed(v, flags) : 0;
 		*handed = *handed ? *handed : e;
 		set_flags(mm, v, flags);
+		vma_merge_at(mm, from);
+		vma_merge_at(mm, next);
 	}
-	vma_merge_range(mm, start, end);
 	return err;
 }
 
 void mm_unlock_range(struct mm *mm, uint64_t start, uint64_t end)
 {
-	int handed;
-
-	apply(mm, start, end, 0, &handed);
+	for (struct vma *v = vma_find(&mm->index, start); v && v->start < end; v = vma_find(&mm->index, v->end)) {
+		if (!(v->flags & VM_LOCK_FLAGS))
+			continue;
+		if (v->flags & VM_HANDED)
+			lock_handed(v, 0);
+		set_flags(mm, v, 0);
+	}
 }
 
 static int lock_locked(struct mm *mm, struct lock_range *r, unsigned flags, bool whole)
@@ -105,10 +120,9 @@ static int lock_locked(struct mm *mm, struct lock_range *r, unsigned flags, bool
 		return -ENOMEM;
 	if (r->to == r->start)
 		return 0;
-	err = vma_split_range(mm, r->start, r->to);
-	if (err)
+	err = apply(mm, r->start, r->to, flags, &handed);
+	if (err) /* it was not divided, so nothing was locked */
 		filemap_uncharge_locked(r->ours >> FL_PAGE_SHIFT);
-	err = err ? err : apply(mm, r->start, r->to, flags, &handed);
 	return err ? err : handed;
 }
 

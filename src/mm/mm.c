@@ -179,6 +179,10 @@ struct vma *mm_lock_vma(struct mm *mm, uint64_t addr)
 {
 	struct vma *v = vma_lock_read(&mm->index, addr);
 
+	if (v && v->mm != mm) {
+		vma_unlock_read(v);
+		v = NULL;
+	}
 	if (!v) {
 		mutex_lock(&mm->mmap_lock);
 		v = vma_lock_read(&mm->index, addr); /* without waiting: who locks VMAs for writing has mmap_lock */

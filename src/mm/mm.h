@@ -105,7 +105,7 @@ int mm_mlock(struct mm *mm, uint64_t addr, uint64_t len, int flags, bool whole);
 int mm_populate_locked(struct mm *mm, uint64_t start, uint64_t end);
 int mm_munlock(struct mm *mm, uint64_t addr, uint64_t len, bool whole);
 int mm_mlockall(struct mm *mm, int flags);
-/* Takes the lock from the mappings in the range, which begins and ends with mappings. Caller holds mmap_lock. */
+/* Takes the lock from the mappings in the range, which begins and ends with mappings. None is merged. Caller holds mmap_lock. */
 void mm_unlock_range(struct mm *mm, uint64_t start, uint64_t end);
 void mm_munlockall(struct mm *mm);
 int mm_mseal(struct mm *mm, uint64_t addr, uint64_t len, unsigned long flags, bool whole);
@@ -133,6 +133,16 @@ uint64_t mm_fork_pages(void);
 int vma_split_range(struct mm *mm, uint64_t start, uint64_t end);
 /* The same for a range that is to be unmapped, which rarely makes more VMAs. */
 int vma_split_to_unmap(struct mm *mm, uint64_t start, uint64_t end);
+/*
+ * What a call would have of VMAs: these flags and not those, this protection, this advice (-1: as it is). Of a range, what lies between the
+ * first VMA that is otherwise and the last; false: there is none. Handed mappings always are, since the kernel is to be told.
+ */
+struct vma_change {
+	unsigned set, clear;
+	int prot, advice;
+};
+bool vma_changes(const struct vma *v, const struct vma_change *c);
+bool vma_narrow_to_changes(struct mm *mm, const struct vma_change *c, uint64_t *start, uint64_t *end);
 /* Write-locks the VMAs in the range, in order; vma_split_range() came before. */
 void vma_lock_range(struct mm *mm, uint64_t start, uint64_t end);
 void vma_unlock_range(struct mm *mm, uint64_t start, uint64_t end);
@@ -149,7 +159,9 @@ int mm_convert_range(struct mm *mm, uint64_t start, uint64_t end);
 struct vma *vma_detach_range(struct mm *mm, uint64_t start, uint64_t end);
 /* Gives up what detached VMAs hold; writes back the last mapping of a file. No locks held. First error of that. */
 int vma_dispose(struct vma *list);
-/* Neighbours in [start, end], and at its ends, that can be one VMA become one. Caller holds mmap_lock, and no VMA. */
+/* The VMAs that meet at addr become one when they can be. Caller holds mmap_lock, and no VMA. */
+void vma_merge_at(struct mm *mm, uint64_t addr);
+/* Neighbours in [start, end], and at its ends, that can be one VMA become one. The same. */
 void vma_merge_range(struct mm *mm, uint64_t start, uint64_t end);
 /* Whether `v` goes on where `u` ends, in memory and in the file, as if the two were one mapping. */
 bool vma_continues(const struct vma *u, const struct vma *v);
@@ -169,6 +181,8 @@ int mm_attach(struct mm *mm, const struct vma *v, uint64_t addr, uint64_t len);
 /* munmap of a range whose ends are split, with mmap_lock held; *gone is for vma_dispose(). */
 int mm_unmap_split(struct mm *mm, uint64_t start, uint64_t end, bool whole, struct vma **gone);
 bool mm_any_sealed(struct mm *mm, uint64_t start, uint64_t end);
+/* -EPERM when something in a range that is to be unmapped is sealed; what is not, and was to be cut first, is cut then, as on Linux. */
+int mm_refuse_sealed(struct mm *mm, uint64_t start, uint64_t end);
 /* Around the kernel's mremap() of a registered mapping, at its old and its new place, which must be registered in between. */
 void mm_move_begin(uint64_t addr, uint64_t len);
 void mm_move_end(uint64_t addr, uint64_t len);

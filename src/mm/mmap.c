@@ -405,8 +405,9 @@ static int place_fixed(struct mm *mm, struct mapping *m)
 
 	if (!replaces(m))
 		return place(mm, m);
-	if (mm_any_sealed(mm, addr, end))
-		return -EPERM;
+	err = mm_refuse_sealed(mm, addr, end);
+	if (err)
+		return err;
 	err = vma_split_to_unmap(mm, addr, end);
 	if (err)
 		return err;
@@ -416,7 +417,8 @@ static int place_fixed(struct mm *mm, struct mapping *m)
 	err = place(mm, m);
 	if (err) {
 		vma_unlock_range(mm, addr, end);
-		vma_merge_range(mm, addr, end);
+		vma_merge_at(mm, addr);
+		vma_merge_at(mm, end);
 	}
 	return err;
 }
@@ -445,7 +447,8 @@ static int mmap_region(struct mm *mm, struct mapping *m, uint64_t *out)
 		report_add(&m->vma->as->report->mappings, 1);
 		*out = m->vma->start;
 		m->populate = wants_populate(m);
-		vma_merge_range(mm, *out, *out + m->len);
+		vma_merge_at(mm, *out);
+		vma_merge_at(mm, *out + m->len);
 	}
 	mutex_unlock(&mm->mmap_lock);
 	vma_dispose(m->replaced);

@@ -82,24 +82,67 @@ static int protect_one(struct mm *mm, struct vma *v, int prot, bool whole)
 	return err;
 }
 
-/* In the kernel's order, what precedes a failure is changed. Ours one by one; between them may be what is not ours. */
-static int protect_range(struct mm *mm, uint64_t addr, uint64_t end, int prot, bool whole)
+/* VMAs that change, one by one; each is merged with what it is like now. */
+static int protect_vmas(struct mm *mm, uint64_t addr, uint64_t end, const struct vma_change *c, int prot, bool whole)
 {
-	int err = vma_split_range(mm, addr, end);
+	uint64_t next;
+	int err = 0;
 
-	if (!err && whole)
-		err = mm->arch->protect(mm, addr, end, prot);
-	for (struct vma *v = vma_find(&mm->index, addr); v && v->start < end && !err; v = vma_find(&mm->index, v->end))
+	for (struct vma *v = vma_find(&mm->index, addr); v && v->start < end && !err; v = vma_find(&mm->index, next)) {
+		uint64_t start = v->start;
+
+		next = v->end;
+		if (!vma_changes(v, c))
+			continue;
 		err = protect_one(mm, v, prot, whole);
-	vma_merge_range(mm, addr, end);
+		vma_merge_at(mm, start);
+		vma_merge_at(mm, next);
+	}
 	return err;
 }
 
-static int protect_locked(struct mm *mm, uint64_t addr, uint64_t end, int prot, bool whole)
+/* In the kernel's order, what precedes a failure is changed. Between our VMAs may be what is not ours. */
+static int protect_range(struct mm *mm, uint64_t addr, uint64_t end, int prot, bool whole)
+{
+	struct vma_change c = {.prot = prot & PROT_ALL, .advice = -1};
+	uint64_t start = addr, to = end;
+	bool any = vma_narrow_to_changes(mm, &c, &start, &to);
+	int err = any ? vma_split_range(mm, start, to) : 0;
+
+	if (!err && whole)
+		err = mm->arch->protect(mm, addr, end, prot);
+	if (!err && any)
+		err = protect_vmas(mm, start, to, &c, prot, whole);
+	if (err)
+		vma_merge_range(mm, start, to);
+	return err;
+}
+
+/* A part of the range, from `start` up to `end`; empty when they are the same. */
+struct part {
+	uint64_t start, end;
+};
+
+/* As on Linux: locked private memory that can be written from now on, and could not before, gets its own pages. */
+static struct part gains_pages(struct mm *mm, uint64_t addr, uint64_t end, int prot)
+{
+	struct part p = {0};
+
+	for (struct vma *v = vma_find(&mm->index, addr); v && v->start < end && (prot & PROT_WRITE); v = vma_find(&mm->index, v->end)) {
+		if ((v->flags & (VM_SHARED | VM_LOCKED)) != VM_LOCKED || (v->prot & PROT_WRITE))
+			continue;
+		p.start = p.end ? p.start : max_u64(v->start, addr);
+		p.end = min_u64(v->end, end);
+	}
+	return p;
+}
+
+static int protect_locked(struct mm *mm, uint64_t addr, uint64_t end, int prot, bool whole, struct part *gains)
 {
 	int refused, err = 0;
 	uint64_t to = reach(mm, addr, end, prot, whole, &refused);
 
+	*gains = gains_pages(mm, addr, to, prot);
 	if (to > addr && !(prot & PROT_READ)) /* what lives only there could not be read for write-back */
 		err = mm_convert_range(mm, addr, to);
 	if (!err && to > addr)
@@ -123,6 +166,7 @@ static int grow_range(struct mm *mm, uint64_t *addr, uint64_t end, int grows)
 int mm_mprotect(struct mm *mm, uint64_t addr, uint64_t len, int prot, bool whole)
 {
 	int grows = prot & (PROT_GROWSDOWN | PROT_GROWSUP), err = 0;
+	struct part gains = {0};
 	uint64_t end;
 
 	prot &= ~(PROT_GROWSDOWN | PROT_GROWSUP);
@@ -140,12 +184,10 @@ int mm_mprotect(struct mm *mm, uint64_t addr, uint64_t len, int prot, bool whole
 	if (grows)
 		err = grow_range(mm, &addr, end, grows);
 	if (!err)
-		err = protect_locked(mm, addr, end, prot, whole);
+		err = protect_locked(mm, addr, end, prot, whole, &gains);
 	mutex_unlock(&mm->mmap_lock);
 	mm_check(mm);
-	if ((prot & PROT_WRITE) &&
-	    atomic_load(&mm->locked)) /* private copies are made now: no fault later. What precedes a failure has changed */
-		mm_populate_locked(mm, addr, end);
+	mm_populate_locked(mm, gains.start, gains.end); /* no fault later. What precedes a failure has changed */
 	return err;
 }
 
@@ -165,18 +207,36 @@ static bool no_hole(struct mm *mm, uint64_t addr, uint64_t end)
 	return true;
 }
 
-static int seal_locked(struct mm *mm, uint64_t addr, uint64_t end, bool whole)
+static void seal_vmas(struct mm *mm, uint64_t addr, uint64_t end)
 {
-	int err = whole || no_hole(mm, addr, end) ? 0 : -ENOMEM;
+	uint64_t next;
 
-	if (!err)
-		err = vma_split_range(mm, addr, end);
-	for (struct vma *v = vma_find(&mm->index, addr); v && v->start < end && !err; v = vma_find(&mm->index, v->end)) {
+	for (struct vma *v = vma_find(&mm->index, addr); v && v->start < end; v = vma_find(&mm->index, next)) {
+		uint64_t start = v->start;
+
+		next = v->end;
+		if (v->flags & VM_SEALED)
+			continue;
 		vma_lock_write(v);
 		v->flags |= VM_SEALED;
 		vma_unlock_write(v);
+		vma_merge_at(mm, start);
+		vma_merge_at(mm, next);
 	}
-	vma_merge_range(mm, addr, end);
+}
+
+static int seal_locked(struct mm *mm, uint64_t addr, uint64_t end, bool whole)
+{
+	struct vma_change c = {.set = VM_SEALED, .prot = -1, .advice = -1};
+	int err;
+
+	if (!whole && !no_hole(mm, addr, end))
+		return -ENOMEM;
+	if (!vma_narrow_to_changes(mm, &c, &addr, &end))
+		return 0;
+	err = vma_split_range(mm, addr, end);
+	if (!err)
+		seal_vmas(mm, addr, end);
 	return err;
 }
 

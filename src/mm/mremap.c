@@ -89,14 +89,16 @@ static int unmap_part(struct mm *mm, struct remap *r, uint64_t addr, uint64_t le
 
 	if (addr > mm->task_size || len > mm->task_size - addr)
 		return -EINVAL;
-	if (mm_any_sealed(mm, addr, addr + len))
-		return -EPERM;
-	err = vma_split_to_unmap(mm, addr, addr + len);
+	err = mm_refuse_sealed(mm, addr, addr + len);
+	if (!err)
+		err = vma_split_to_unmap(mm, addr, addr + len);
 	if (err)
 		return err;
 	err = mm_unmap_split(mm, addr, addr + len, true, &gone);
-	if (err)
-		vma_merge_range(mm, addr, addr + len);
+	if (err) {
+		vma_merge_at(mm, addr);
+		vma_merge_at(mm, addr + len);
+	}
 	push_gone(r, gone);
 	return err;
 }
@@ -121,6 +123,19 @@ static int make_like(struct mm *mm, const struct vma *like, uint64_t at, struct 
 	return 0;
 }
 
+/* In a soft space: the private pages of n will be in the family of `like`, so that they are one mapping still. */
+static void inherit_family(struct vma *n, const struct vma *like, uint64_t at)
+{
+	struct address_space *family = n->mm->soft ? atomic_load(&like->anon) : NULL;
+
+	if (!family)
+		return;
+	atomic_fetch_add(&family->anon_refs, 1);
+	n->anon_pgoff = like->anon_pgoff + ((at - like->start) >> FL_PAGE_SHIFT);
+	n->lineage = like->lineage;
+	atomic_store(&n->anon, family);
+}
+
 static bool moves_pages(const struct vma *v)
 {
 	return !(v->flags & (VM_SHARED | VM_HANDED));
@@ -128,14 +143,19 @@ static bool moves_pages(const struct vma *v)
 
 static int prepare(struct mm *mm, struct remap *r, const struct vma *v)
 {
+	uint64_t end = r->old + r->old_len;
 	int err = vma_index_prepare(&mm->index);
 
 	if (!err && r->new_len > r->old_len)
-		err = make_like(mm, v, r->old + r->old_len, &r->fresh);
+		err = make_like(mm, v, end, &r->fresh);
 	if (!err && (r->flags & MREMAP_DONTUNMAP))
 		err = make_like(mm, v, r->old, &r->left);
 	if (!err && r->left)
 		r->left->flags &= ~(unsigned)(VM_LOCKED | VM_LOCKONFAULT);
+	if (!err && r->fresh)
+		inherit_family(r->fresh, v, end);
+	if (!err && r->left && (r->cut_below || r->cut_above))
+		inherit_family(r->left, v, r->old);
 	return err;
 }
 
@@ -435,11 +455,37 @@ static int change(struct mm *mm, struct remap *r, struct vma *v, uint64_t *out)
 
 /* ---- The call ---- */
 
+/* Where the run will be cut out of more. */
+static void note_cuts(struct mm *mm, struct remap *r)
+{
+	uint64_t end = r->old + r->old_len;
+	const struct vma *first = vma_find(&mm->index, r->old), *last = vma_find(&mm->index, end);
+
+	r->cut_below = first && first->start < r->old;
+	r->cut_above = last && last->start < end;
+}
+
+/* What is at a new place is merged with what it meets there; at the old one, only what was divided for it. */
+static void merge_moved(struct mm *mm, const struct remap *r, uint64_t to)
+{
+	if (to != r->old)
+		vma_merge_at(mm, to);
+	vma_merge_at(mm, to + r->old_len);
+	vma_merge_at(mm, to + r->new_len);
+}
+
+static void merge_cuts(struct mm *mm, const struct remap *r)
+{
+	if (r->cut_below)
+		vma_merge_at(mm, r->old);
+	if (r->cut_above)
+		vma_merge_at(mm, r->old + r->old_len);
+}
+
 /* One run of VMAs is moved, or made longer. */
 static int remap_run(struct mm *mm, struct remap *r, struct vma *v, uint64_t *out)
 {
-	uint64_t grows = r->new_len > r->old_len ? r->new_len - r->old_len : 0;
-	uint64_t start = v->start, end = v->end;
+	uint64_t grows = r->new_len > r->old_len ? r->new_len - r->old_len : 0, start = 0, end = 0;
 	bool unlocks = (r->flags & MREMAP_DONTUNMAP) && (v->flags & VM_LOCKED);
 	int err = account(mm, r, v);
 	bool charged = !err && (v->flags & (VM_LOCKED | VM_HANDED)) == VM_LOCKED;
@@ -450,11 +496,16 @@ static int remap_run(struct mm *mm, struct remap *r, struct vma *v, uint64_t *ou
 		err = unmap_part(mm, r, r->old + r->new_len, r->old_len - r->new_len);
 		r->old_len = r->new_len;
 	}
-	if (!err)
-		err = vma_split_range(mm, r->old, r->old + r->old_len);
 	v = vma_find(&mm->index, r->old);
 	if (!err && (!v || v->start > r->old)) /* an old size of 0: the target may have been the source */
 		err = -EFAULT;
+	if (!err) {
+		note_cuts(mm, r);
+		start = v->start;
+		end = v->end;
+		err = vma_split_range(mm, r->old, r->old + r->old_len);
+		v = vma_find(&mm->index, r->old);
+	}
 	if (!err)
 		err = prepare(mm, r, v);
 	if (!err)
@@ -462,10 +513,10 @@ static int remap_run(struct mm *mm, struct remap *r, struct vma *v, uint64_t *ou
 	if (err && charged)
 		filemap_uncharge_locked(grows >> FL_PAGE_SHIFT);
 	if (!err)
-		vma_merge_range(mm, *out, *out + r->new_len);
+		merge_moved(mm, r, *out);
 	if (!err && unlocks) /* as on Linux, also what of the old mapping has not moved */
 		mm_unlock_range(mm, start, end);
-	vma_merge_range(mm, r->old, r->old + r->old_len);
+	merge_cuts(mm, r);
 	return err;
 }
 
@@ -513,7 +564,7 @@ static int remap_locked(struct mm *mm, struct remap *r, uint64_t *out)
 	one_run = run_covers(mm, v, r->old, min_u64(r->old_len, r->new_len), &end); /* what is cut off may be anything */
 	if (!one_run && (!(r->flags & MREMAP_FIXED) || r->old_len != r->new_len))
 		return -EFAULT;
-	if (one_run && (r->flags & MREMAP_FIXED) && mm_any_sealed(mm, r->new_addr, r->new_addr + r->new_len))
+	if (one_run && (r->flags & MREMAP_FIXED) && mm_refuse_sealed(mm, r->new_addr, r->new_addr + r->new_len))
 		return -EPERM;
 	err = mm_convert_range(mm, r->old, r->old + max_u64(r->old_len, mm->page_mask + 1));
 	if (err)

@@ -73,15 +73,17 @@ int mm_unmap_split(struct mm *mm, uint64_t start, uint64_t end, bool whole, stru
 
 static int munmap_locked(struct mm *mm, uint64_t start, uint64_t end, bool whole, struct vma **gone)
 {
-	int err;
+	int err = mm_refuse_sealed(mm, start, end);
 
-	if (mm_any_sealed(mm, start, end))
-		return -EPERM;
+	if (err)
+		return err;
 	err = vma_split_to_unmap(mm, start, end);
 	if (!err)
 		err = mm_unmap_split(mm, start, end, whole, gone);
-	if (err)
-		vma_merge_range(mm, start, end);
+	if (err) {
+		vma_merge_at(mm, start);
+		vma_merge_at(mm, end);
+	}
 	return err;
 }
 

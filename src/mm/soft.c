@@ -333,14 +333,35 @@ static int remap(struct mm *mm, const struct remap *r, const struct vma *v, uint
 
 static int dontneed(struct vma *v, uint64_t from, uint64_t to)
 {
-	ram_zap(&v->mm->soft->mmu, from, to);
+	ram_zap_pages(&v->mm->soft->mmu, from, to);
 	return 0;
 }
 
-/* The flag on the VMA keeps the pages away, and has the access fail. */
-static int unguard(struct mm *mm, uint64_t start, uint64_t end)
+static int mark(struct vma *v, uint64_t from, uint64_t to)
 {
-	(void)mm, (void)start, (void)end;
+	int err = 0;
+
+	v->flags |= VM_MAYBE_GUARD;
+	ram_zap(&v->mm->soft->mmu, from, to);
+	for (uint64_t at = from; at < to && !err; at += FL_PAGE_SIZE) {
+		pte_slot *p;
+
+		err = pt_alloc(&v->mm->soft->mmu, at, &p);
+		if (!err)
+			atomic_store(p, PTE_GUARD);
+	}
+	return err;
+}
+
+static int unmark(struct vma *v, uint64_t from, uint64_t to)
+{
+	uint64_t at = from, n;
+	pte_slot *p;
+
+	while ((p = pt_next(&v->mm->soft->mmu, &at, to, &n)))
+		for (; n; n--, p++, at += FL_PAGE_SIZE)
+			if (pte_is_guard(atomic_load(p)))
+				atomic_store(p, 0);
 	return 0;
 }
 
@@ -508,10 +529,38 @@ static void count(struct smaps *s, const struct vma *v)
 
 /* ---- Spaces ---- */
 
+/* As anon_vma_compatible() of Linux: mprotect may make one mapping of them. v is locked, and u without waiting for it. */
+static bool may_share_family(const struct vma *u, const struct vma *v)
+{
+	if (u->end != v->start || u->as != v->as || v->pgoff != u->pgoff + vma_pages(u))
+		return false;
+	return !((u->flags ^ v->flags) & ~(unsigned)VM_MAYBE_GUARD) && u->advice == v->advice;
+}
+
+/* The family of the VMA at addr, with a reference, when v may have it; else NULL. */
+static struct address_space *family_beside(struct vma *v, uint64_t addr)
+{
+	struct vma *u = vma_trylock_read(&v->mm->index, addr);
+	struct address_space *family = NULL;
+
+	if (!u)
+		return NULL;
+	if (u->mm == v->mm && !u->lineage && (addr < v->start ? may_share_family(u, v) : may_share_family(v, u)))
+		family = atomic_load(&u->anon);
+	if (family)
+		atomic_fetch_add(&family->anon_refs, 1);
+	vma_unlock_read(u);
+	return family;
+}
+
+/* find_mergeable_anon_vma() of Linux, in its order. */
 static int new_anon(struct vma *v, uint64_t pages, struct address_space **out)
 {
 	(void)pages;
-	return family_new(v->as, out);
+	*out = family_beside(v, v->end);
+	if (!*out && v->start)
+		*out = family_beside(v, v->start - 1);
+	return *out ? 0 : family_new(v->as, out);
 }
 
 static void unlink_space(struct soft_space *s)
@@ -546,8 +595,8 @@ const struct mm_arch soft_arch = {
 	.free_lazily = free_lazily,
 	.cool = cool,
 	.page_out = page_out,
-	.guard = dontneed,
-	.unguard = unguard,
+	.mark = mark,
+	.unmark = unmark,
 	.populate = soft_populate,
 	.swapped = swapped,
 	.resident = resident,

@@ -3,7 +3,7 @@
  * The invariants of page tables in software as an executable check, made after every call in builds with -Dchecks=true. Other threads
  * may be at work: what is checked holds while all VMAs are locked (vma), or the page is too (page).
  *
- *   1. An entry that is not empty lies in a mapping, and not in a guard.                                    vma
+ *   1. An entry that is not empty lies in a mapping; a guard, in one that says so.                          vma
  *   2. It allows no more than the mapping: writing, executing, any access.                                  vma
  *   3. Where it may be written, it is DIRTY, or the memory of a device; a dirty bit says that it may.       page
  *   4. A private page belongs to the family of the mapping, at that page; and so does a slot.               vma
@@ -68,7 +68,11 @@ static void check_entry(const struct vma *v, uint64_t addr, pte_slot *p)
 
 	if (!e)
 		return;
-	fl_assert(v && v->start <= addr && addr < v->end && !(v->flags & VM_GUARD));
+	fl_assert(v && v->start <= addr && addr < v->end);
+	if (pte_is_guard(e)) {
+		fl_assert(v->flags & VM_MAYBE_GUARD);
+		return;
+	}
 	if (pte_is_swap(e)) {
 		check_slot(v, addr, pte_slot_of(e));
 		return;

@@ -16,7 +16,7 @@ static void describe_page(const struct vma *v, uint64_t addr, pte_t e, struct fl
 	const char *what = "nothing";
 	uint64_t off = vma_index_of(v, page_align_down(addr)) << FL_PAGE_SHIFT;
 
-	if (v->flags & VM_GUARD) {
+	if (pte_is_guard(e)) {
 		what = "guard";
 	} else if (pte_is_swap(e)) {
 		what = "swap";

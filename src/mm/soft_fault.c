@@ -372,6 +372,8 @@ static int serve_entry(struct soft_access *a)
 {
 	if (pte_is_swap(a->entry))
 		return swap_in(a);
+	if (pte_is_guard(a->entry))
+		return -EFAULT;
 	if (!pte_present(a->entry))
 		return from_nothing(a);
 	if (!a->write || (a->entry & FL_PTE_WRITE)) /* another was faster; or its bits were behind (mprotect by another) */
@@ -475,16 +477,23 @@ static bool is_close(struct mm *mm, const struct vma *v, uint64_t addr)
 	return last && !(last->flags & VM_GROWSDOWN) && (last->prot & (PROT_READ | PROT_WRITE | PROT_EXEC)) && addr - last->end < gap;
 }
 
-/* As expand_downwards() of Linux. Caller holds mmap_lock. */
-static bool may_expand(struct mm *mm, const struct vma *v, uint64_t addr)
+/* As acct_stack_growth() of Linux. */
+static bool limits_allow(struct mm *mm, const struct vma *v, uint64_t addr)
 {
-	if (!v || !(v->flags & VM_GROWSDOWN) || v->start <= addr || addr < mm->limits.min_addr)
-		return false;
-	if (v->end - addr > mm->soft->config.stack_limit || is_close(mm, v, addr))
-		return false;
-	if (!vma_may_grow(v, addr) || may_expand_vm(mm, v->start - addr, 0))
+	if (v->end - addr > mm->soft->config.stack_limit || !vma_may_grow(v, addr) || may_expand_vm(mm, v->start - addr, 0))
 		return false;
 	return !(v->flags & VM_LOCKED) || mlock_limit_ok(mm, v->start - addr);
+}
+
+/*
+ * As expand_downwards() of Linux, which has somewhere for private pages made before it asks for the limits, and without a write: what the
+ * mapping merges with follows from that. Caller holds mmap_lock.
+ */
+static bool may_expand(struct mm *mm, struct vma *v, uint64_t addr)
+{
+	if (!v || !(v->flags & VM_GROWSDOWN) || v->start <= addr || addr < mm->limits.min_addr || is_close(mm, v, addr))
+		return false;
+	return !vma_prepare_anon(v) && limits_allow(mm, v, addr);
 }
 
 /* What grows is locked too, and given back with the mapping. */
@@ -493,47 +502,15 @@ static bool charge_growth(const struct vma *v, uint64_t addr)
 	return !(v->flags & VM_LOCKED) || filemap_charge_locked((v->start - addr) >> FL_PAGE_SHIFT);
 }
 
-/* The stack's lowest part is a guard, and what grows is none: a mapping of its own. Caller holds mmap_lock, v for writing. */
-static bool grow_beside(struct mm *mm, struct vma *v, uint64_t addr)
-{
-	uint64_t pages = (v->start - addr) >> FL_PAGE_SHIFT;
-	struct address_space *anon = atomic_load(&v->anon);
-	struct vma *n = vma_index_prepare(&mm->index) ? NULL : vma_alloc(mm);
-
-	if (!n)
-		return false;
-	address_space_hold(v->as);
-	n->as = v->as;
-	n->pgoff = v->pgoff - pages;
-	n->prot = v->prot;
-	n->flags = v->flags & ~(unsigned)VM_GUARD;
-	n->advice = v->advice;
-	n->wb_seen = v->wb_seen;
-	if (anon) {
-		atomic_fetch_add(&anon->anon_refs, 1);
-		n->anon_pgoff = v->anon_pgoff - pages;
-		atomic_store(&n->anon, anon);
-	}
-	write_lock(&rmap_lock);
-	vma_insert(mm, n, addr, v->start);
-	write_unlock(&rmap_lock);
-	return true;
-}
-
-static bool grow_to(struct mm *mm, struct vma *v, uint64_t addr)
+/* It is not merged with what it meets, as on Linux. */
+static void grow_to(struct mm *mm, struct vma *v, uint64_t addr)
 {
 	uint64_t start = v->start;
-	bool ok = true;
 
 	vma_lock_write(v);
-	if (v->flags & VM_GUARD)
-		ok = grow_beside(mm, v, addr);
-	else
-		vma_grow_down(mm, v, addr);
-	if (ok)
-		gaps_take(&mm->soft->gaps, addr, start);
+	vma_grow_down(mm, v, addr);
+	gaps_take(&mm->soft->gaps, addr, start);
 	vma_unlock_write(v);
-	return ok;
 }
 
 static bool expand_stack(struct mm *mm, uint64_t addr)
@@ -545,7 +522,7 @@ static bool expand_stack(struct mm *mm, uint64_t addr)
 	v = vma_find(&mm->index, addr);
 	ok = may_expand(mm, v, addr) && !gaps_prepare(&mm->soft->gaps, 1) && charge_growth(v, addr);
 	if (ok)
-		ok = grow_to(mm, v, addr);
+		grow_to(mm, v, addr);
 	mutex_unlock(&mm->mmap_lock);
 	return ok;
 }
@@ -560,6 +537,13 @@ static struct vma *find_vma(struct mm *mm, uint64_t addr)
 	return v;
 }
 
+static bool is_guarded(const struct vma *v, uint64_t addr)
+{
+	pte_slot *p = v->flags & VM_MAYBE_GUARD ? pt_find(&v->mm->soft->mmu, addr) : NULL;
+
+	return p && pte_is_guard(atomic_load(p));
+}
+
 /* With the VMA locked for reading on success. */
 static int look_up(struct mm *mm, uint64_t addr, enum fl_access access, struct vma **out, struct fl_fault *f)
 {
@@ -569,7 +553,7 @@ static int look_up(struct mm *mm, uint64_t addr, enum fl_access access, struct v
 	if (!v)
 		return fail(f, SIGSEGV, SEGV_MAPERR);
 	*out = v;
-	if (!allows(v, access) || (v->flags & VM_GUARD)) {
+	if (!allows(v, access) || is_guarded(v, addr)) {
 		int code = allows(v, access) ? SEGV_MAPERR : SEGV_ACCERR;
 
 		vma_unlock_read(v);

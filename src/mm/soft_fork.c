@@ -4,6 +4,7 @@
  *
  *   shared mappings    the child's come by faults of its own, from the page cache
  *   private pages      shown by both, writable in neither; a reference more of each slot. Who writes first copies
+ *   guards             in both
  *   MADV_DONTFORK      left out; MADV_WIPEONFORK: mapped, and empty
  *
  * All VMAs of the parent are locked for writing: no fault makes entries. Reclaim, which takes them away, is kept off by rmap_lock.
@@ -23,9 +24,11 @@ struct fork {
 	struct mm *parent, *child;
 	const struct vma *from; /* whose copy is `to` */
 	struct vma *to;         /* the first of those that are not in place yet, linked by next, in the order of addresses */
+	bool to_private;        /* the copy has private pages; else only guards are copied */
 };
 
-static struct vma *copy_vma(struct mm *child, const struct vma *v)
+/* `lineage`: another for each, not 0. */
+static struct vma *copy_vma(struct mm *child, const struct vma *v, uint32_t lineage)
 {
 	struct vma *n = vma_alloc(child);
 	struct address_space *anon = v->flags & VM_WIPEONFORK ? NULL : atomic_load(&v->anon);
@@ -36,13 +39,13 @@ static struct vma *copy_vma(struct mm *child, const struct vma *v)
 	n->as = v->as;
 	n->pgoff = v->pgoff;
 	n->prot = v->prot;
-	n->flags =
-		v->flags & ~(unsigned)(VM_LOCKED | VM_LOCKONFAULT | (v->flags & VM_WIPEONFORK ? VM_GUARD : 0)); /* guards are wiped too */
+	n->flags = v->flags & ~(unsigned)(VM_LOCKED | VM_LOCKONFAULT);
 	n->advice = v->advice;
 	n->wb_seen = v->wb_seen;
 	if (anon) {
 		atomic_fetch_add(&anon->anon_refs, 1);
 		n->anon_pgoff = v->anon_pgoff;
+		n->lineage = lineage;
 		atomic_store(&n->anon, anon);
 	}
 	return n;
@@ -61,9 +64,10 @@ static const struct vma *next_inherited(struct mm *mm, uint64_t addr)
 static int copy_vmas(struct fork *f)
 {
 	struct vma **tail = &f->to;
+	uint32_t n = 0;
 
 	for (const struct vma *v = next_inherited(f->parent, 0); v; v = next_inherited(f->parent, v->end)) {
-		*tail = copy_vma(f->child, v);
+		*tail = copy_vma(f->child, v, ++n);
 		if (!*tail)
 			return -ENOMEM;
 		tail = &(*tail)->next;
@@ -110,7 +114,7 @@ static int copy_entries(struct fork *f, uint64_t at, pte_slot *p, uint64_t n)
 	for (uint64_t i = 0; i < n; i++) {
 		pte_t e = atomic_load_explicit(&p[i], memory_order_relaxed);
 
-		if (!e)
+		if (!e || (!f->to_private && !pte_is_guard(e)))
 			continue;
 		if (!hold(e))
 			return -EBUSY;
@@ -123,7 +127,7 @@ static int copy_entries(struct fork *f, uint64_t at, pte_slot *p, uint64_t n)
 	return 0;
 }
 
-static int copy_private(struct fork *f)
+static int copy_tables(struct fork *f)
 {
 	uint64_t at = f->from->start, n;
 	pte_slot *p;
@@ -145,7 +149,10 @@ static int place_copy(struct fork *f)
 	gaps_take(&f->child->soft->gaps, f->from->start, f->from->end);
 	vma_insert(f->child, v, f->from->start, f->from->end);
 	report_add(&v->as->report->mappings, 1);
-	return v->anon ? copy_private(f) : 0;
+	f->to_private = atomic_load(&v->anon);
+	if (f->from->flags & VM_WIPEONFORK) /* guards are wiped too */
+		return 0;
+	return f->to_private || (v->flags & VM_MAYBE_GUARD) ? copy_tables(f) : 0;
 }
 
 /* What fails is undone by the end of the child, with no lock held. */
@@ -201,9 +208,6 @@ int soft_fork(struct mm *parent, struct mm **out)
 		mm_destroy(child);
 		return err;
 	}
-	mutex_lock(&child->mmap_lock);
-	vma_merge_range(child, 0, child->task_size); /* what only a lock had divided */
-	mutex_unlock(&child->mmap_lock);
 	mm_check(parent);
 	mm_check(child);
 	*out = child;

@@ -107,6 +107,21 @@ struct vma *vma_lock_read(struct vma_index *x, uint64_t addr)
 	}
 }
 
+struct vma *vma_trylock_read(struct vma_index *x, uint64_t addr)
+{
+	struct vma *v = vma_find_racy(x, addr);
+	uint32_t w;
+
+	if (!v)
+		return NULL;
+	w = atomic_fetch_add_explicit(&v->lock, 1, memory_order_acquire);
+	lock_order_acquire(RANK_VMA);
+	if (!(w & VMA_WRITER) && addr >= v->start && addr < v->end && v->mm)
+		return v;
+	vma_unlock_read(v);
+	return NULL;
+}
+
 void vma_lock_write(struct vma *v)
 {
 	uint32_t w;

@@ -38,8 +38,9 @@ enum {
 	VM_NOHUGEPAGE = 0x8000,
 	VM_MERGEABLE = 0x10000,
 	VM_HUGETLB = 0x20000,
-	VM_DROPPABLE = 0x40000, /* MAP_DROPPABLE */
-	VM_NOREAD = 0x80000,    /* may never be made readable: a store has said so (VM_MAYREAD of Linux, the other way round) */
+	VM_DROPPABLE = 0x40000,    /* MAP_DROPPABLE */
+	VM_NOREAD = 0x80000,       /* may never be made readable: a store has said so (VM_MAYREAD of Linux, the other way round) */
+	VM_MAYBE_GUARD = 0x100000, /* in soft spaces, where guards are marks in the page table: there was one. No reason not to merge */
 };
 
 struct mm;
@@ -59,6 +60,7 @@ struct vma {
 	 */
 	struct address_space *_Atomic anon;
 	uint64_t anon_pgoff;         /* the same as pgoff: page of the anon object at start; 0 while there is none */
+	uint32_t lineage;            /* the same; in soft spaces: by which VMA of the parent the private pages came, see vma_merge.c */
 	uint32_t wb_seen;            /* mmap_lock: errors of write-back reported so far */
 	struct rmap rmap, anon_rmap; /* rmap_lock */
 	union {
@@ -123,9 +125,14 @@ void vma_pool_fork_child(void);
 void vma_index_fork_child(void);
 void vma_lock_reset(struct vma *v);
 
-/* Locked for reading when it contains addr; NULL when no VMA seems to: ask again under mmap_lock to be sure. */
+/*
+ * Locked for reading when it contains addr; NULL when no VMA seems to: ask again under mmap_lock to be sure. What was found may have gone
+ * before it was locked, and have come to another space at the same address: v->mm tells.
+ */
 struct vma *vma_lock_read(struct vma_index *x, uint64_t addr);
 void vma_unlock_read(struct vma *v);
+/* The VMA that has addr, locked for reading without waiting; NULL when there is none, or it is being changed. As above, see there. */
+struct vma *vma_trylock_read(struct vma_index *x, uint64_t addr);
 void vma_lock_write(struct vma *v);
 void vma_unlock_write(struct vma *v);
 

@@ -62,7 +62,7 @@ int vma_prepare_anon(struct vma *v)
 	write_lock(&rmap_lock);
 	ours = !atomic_load(&v->anon);
 	if (ours) {
-		v->anon_pgoff = below;
+		v->anon_pgoff = v->mm->soft ? v->pgoff : below; /* a family has no length, and VMAs may come to share it */
 		atomic_store(&v->anon, anon);
 		link_anon(v);
 	}
@@ -106,6 +106,7 @@ static void split_anon(struct vma *v, struct vma *u)
 		return;
 	atomic_fetch_add(&anon->anon_refs, 1);
 	u->anon_pgoff = v->anon_pgoff + ((u->start - v->start) >> FL_PAGE_SHIFT);
+	u->lineage = v->lineage;
 	atomic_store(&u->anon, anon);
 }
 
@@ -153,7 +154,7 @@ static int split_ends(struct mm *mm, uint64_t start, uint64_t end)
 		return err;
 	err = split_at(mm, end);
 	if (err)
-		vma_merge_range(mm, start, start);
+		vma_merge_at(mm, start);
 	return err;
 }
 
@@ -181,6 +182,41 @@ int vma_split_to_unmap(struct mm *mm, uint64_t start, uint64_t end)
 	if (v && v->start < start && v->end > end && atomic_load(&mm->index.count) >= mm->limits.map_count)
 		return -ENOMEM;
 	return split_ends(mm, start, end);
+}
+
+int mm_refuse_sealed(struct mm *mm, uint64_t start, uint64_t end)
+{
+	struct vma *v = vma_find(&mm->index, start);
+
+	if (!mm_any_sealed(mm, start, end))
+		return 0;
+	if (mm->soft && v->start < start && !(v->flags & VM_SEALED))
+		split_at(mm, start);
+	return -EPERM;
+}
+
+bool vma_changes(const struct vma *v, const struct vma_change *c)
+{
+	if (v->flags & VM_HANDED)
+		return true;
+	return (v->flags & c->set) != c->set || (v->flags & c->clear) || (c->prot >= 0 && v->prot != c->prot) ||
+	       (c->advice >= 0 && v->advice != (enum ra_advice)c->advice);
+}
+
+bool vma_narrow_to_changes(struct mm *mm, const struct vma_change *c, uint64_t *start, uint64_t *end)
+{
+	uint64_t from = *start, to = *end;
+	bool any = false;
+
+	for (struct vma *v = vma_find(&mm->index, from); v && v->start < to; v = vma_find(&mm->index, v->end)) {
+		if (!vma_changes(v, c))
+			continue;
+		if (!any)
+			*start = max_u64(from, v->start);
+		*end = min_u64(to, v->end);
+		any = true;
+	}
+	return any;
 }
 
 void vma_lock_range(struct mm *mm, uint64_t start, uint64_t end)

@@ -46,6 +46,14 @@ static inline bool pte_is_swap(pte_t e)
 	return (e & (FL_PTE_PRESENT | FL_PTE_ANON)) == FL_PTE_ANON;
 }
 
+/* A guard region's: nothing comes here. */
+#define PTE_GUARD ((pte_t)FL_PTE_SPECIAL)
+
+static inline bool pte_is_guard(pte_t e)
+{
+	return e == PTE_GUARD;
+}
+
 static inline uint64_t pte_slot_of(pte_t e)
 {
 	return (e & PTE_ADDR) >> 12;

@@ -18,14 +18,20 @@
 #include "run.h"
 
 #define BUDGET_WITH_LOCKS (4 << 20)
+#define AMPLE_BUDGET (64 << 20)
 
 /* ---- Running ---- */
+
+static bool locks(const struct op *o)
+{
+	return o->code == OP_MLOCK || (o->code == OP_MMAP && (o->arg[4] & MAP_LOCKED));
+}
 
 /* Locks take from the budget, and a list's must fit: enough for them, and not so much that nothing is reclaimed. */
 static uint64_t budget_for(const struct list *l, uint64_t budget)
 {
 	for (size_t i = 0; i < l->n; i++)
-		if (l->ops[i].code == OP_MLOCK && budget < BUDGET_WITH_LOCKS)
+		if (locks(&l->ops[i]) && budget < BUDGET_WITH_LOCKS)
 			return BUDGET_WITH_LOCKS;
 	return budget;
 }
@@ -116,6 +122,32 @@ static bool same_record(const struct record *a, const struct record *b)
 	       a->code == b->code && a->result == b->result && a->addr == b->addr && a->hash == b->hash;
 }
 
+static struct compared so_far;
+
+struct compared compared_so_far(void)
+{
+	struct compared c = so_far;
+
+	so_far = (struct compared){0};
+	return c;
+}
+
+/* Operations of one thread that were compared: all, or up to one that was expected to differ. */
+static void count(uint64_t operations, bool expected)
+{
+	so_far.operations += operations;
+	so_far.expected += expected;
+}
+
+static uint64_t operations_of(const struct list *l, int thread)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < l->n; i++)
+		n += l->ops[i].thread == thread;
+	return n;
+}
+
 static void compare_thread(const struct list *l, int thread, struct side *judge, struct side *tested, struct difference *d)
 {
 	const struct trace *a = &judge->traces[thread], *b = &tested->traces[thread];
@@ -128,12 +160,13 @@ static void compare_thread(const struct list *l, int thread, struct side *judge,
 			continue;
 		o = op_of(l, thread, i < a->n && x->op < y->op ? x->op : i < b->n ? y->op : x->op);
 		if (i < a->n && i < b->n && expected_difference(o, x, y))
-			return;
+			return count(x->op, true);
 		if (i >= b->n && (tested->hung || tested->status)) /* the records just end: a crash, told elsewhere */
 			return;
 		*d = (struct difference){.kind = DIFFERENT, .thread = thread, .op = x->op, .code = o->code, .judge = *x, .tested = *y};
 		return;
 	}
+	count(operations_of(l, thread), false);
 }
 
 /* Where the tested side stopped. */
@@ -169,18 +202,56 @@ static struct difference first_difference(const struct list *l, struct side *jud
 	return d;
 }
 
+static struct difference compare_kept(const struct comparison *c, const struct list *l)
+{
+	struct side judge = {.backend = c->judge}, tested = {.backend = c->tested};
+	struct comparison fits = *c;
+	struct difference d;
+
+	if (c->twice) /* pages may be large: what is locked of 1 MiB can leave so few that each access waits for others, and fails */
+		fits.options.budget = budget_for(l, c->options.budget);
+	kept_run(&fits, l, &judge, &tested);
+	d = first_difference(l, &judge, &tested);
+	if (d.kind != SAME) /* what is wrong with it now must not show in other lists */
+		kept_renew();
+	return d;
+}
+
+/* A difference that does not come then is expected. */
+static struct difference compare_again(const struct comparison *c, const struct list *l, const struct difference *before)
+{
+	struct compared till_now = so_far;
+	struct difference d = compare_kept(c, l);
+
+	so_far = till_now;
+	if (d.kind == SAME)
+		count(before->op, true);
+	return d;
+}
+
+static struct difference compare_unless_expected(const struct comparison *c, const struct list *l)
+{
+	struct difference d = compare_kept(c, l);
+	struct comparison other = *c;
+
+	if (!c->one_open && may_be_of_two_opens(&d)) {
+		other.one_open = true;
+		return compare_again(&other, l, &d);
+	}
+	if (c->options.budget < AMPLE_BUDGET && may_be_of_a_locked_stack(l, &d)) {
+		other.options.budget = AMPLE_BUDGET;
+		return compare_again(&other, l, &d);
+	}
+	return d;
+}
+
 struct difference compare(const struct comparison *c, const struct list *l)
 {
 	struct side judge = {.backend = c->judge}, tested = {.backend = c->tested};
 	struct difference d;
 
-	if (c->kept) {
-		kept_run(c, l, &judge, &tested);
-		d = first_difference(l, &judge, &tested);
-		if (d.kind != SAME) /* what is wrong with it now must not show in other lists */
-			kept_renew();
-		return d;
-	}
+	if (c->kept)
+		return compare_unless_expected(c, l);
 	side_start(&judge, c, l, "judge");
 	side_start(&tested, c, l, "tested");
 	wait_for_both(&judge, &tested, c->timeout);

@@ -14,6 +14,8 @@ struct comparison {
 	int timeout;           /* seconds, for each list */
 	bool kept;             /* one process for each side, see kept.c */
 	bool twice;            /* both are soft spaces: their addresses are the same, and so are their dumps */
+	bool borders;          /* where mappings begin and end is compared, too; with `kept` */
+	bool one_open;         /* each file is opened once, and the descriptors are copies; with `kept` */
 };
 
 /* A run of a list. */
@@ -44,6 +46,11 @@ struct difference {
 
 void side_remove_files(const char *path);
 struct difference compare(const struct comparison *c, const struct list *l);
+/* Of all comparisons since the last call: operations up to where each ended, and how many ended at an expected difference. */
+struct compared {
+	uint64_t operations, expected;
+};
+struct compared compared_so_far(void);
 /* Whether the two are probably one defect. */
 bool same_defect(const struct difference *a, const struct difference *b);
 void difference_print(FILE *f, const struct comparison *c, const struct difference *d);
@@ -52,6 +59,10 @@ void difference_print(FILE *f, const struct comparison *c, const struct differen
 
 /* Why the records may differ, when what differs is something that user space cannot do or see; else NULL. */
 const char *expected_difference(const struct op *o, const struct record *judge, const struct record *tested);
+/* Whether it may come from a file that was opened more than once: then it is gone when each is opened once. */
+bool may_be_of_two_opens(const struct difference *d);
+/* Whether it may come from the limit of what can be locked, met by a stack that grows: then it is gone when the budget is larger. */
+bool may_be_of_a_locked_stack(const struct list *l, const struct difference *d);
 
 /* ---- shrink.c ---- */
 

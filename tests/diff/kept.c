@@ -36,6 +36,7 @@ struct desk {
 	_Atomic uint32_t asked, done; /* lists; waited for by futex */
 	bool retires;                 /* the process ends after this list */
 	bool absolute, again;         /* see struct comparison; `again`: the list is run before, without a trace */
+	bool borders, one_open;       /* the same */
 	struct backend_options options;
 	struct soft_kind soft;
 	uint32_t n;
@@ -208,6 +209,8 @@ static void run_once(struct context *c)
 	c->ops = desk->ops;
 	c->n = desk->n;
 	c->absolute = desk->absolute;
+	c->borders = desk->borders;
+	kept_files_set_one_open(c, desk->one_open);
 	c->page_tables = desk->options.budget >= NO_RECLAIM;
 	c->page = desk->soft.page_size;
 	c->zone = zone_for(&desk->soft);
@@ -316,6 +319,8 @@ static void keeper_ask(struct keeper *k, const struct comparison *c, const struc
 	d->options = c->options;
 	d->soft = l->soft;
 	d->absolute = c->twice;
+	d->borders = c->borders;
+	d->one_open = c->one_open;
 	d->again = again;
 	d->n = (uint32_t)l->n;
 	memcpy(d->ops, l->ops, l->n * sizeof *l->ops);

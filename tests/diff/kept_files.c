@@ -24,6 +24,8 @@ static struct kept_file files[] = {{.which = FD_A},     {.which = FD_B},      {.
 				   {.which = FD_EMPTY}, {.which = FD_SHARED}, {.which = FD_UNMAPPED}};
 #define FILES (sizeof files / sizeof *files)
 
+static int opens[FDS]; /* no list closes these */
+
 static size_t whole_pages(int64_t size)
 {
 	return (size_t)(size + PAGE - 1) & (size_t)-PAGE;
@@ -48,6 +50,11 @@ static void map_file(struct kept_file *f)
 	memcpy(f->copy, f->now, len);
 }
 
+static bool is_opened(int which)
+{
+	return which != FD_PIPE && which != FD_CLOSED;
+}
+
 void kept_files_make(struct context *c)
 {
 	files_make(c);
@@ -56,6 +63,28 @@ void kept_files_make(struct context *c)
 	for (size_t i = 0; i < FILES; i++) {
 		files[i].fd = files_open_for_all(c->thread, files[i].which);
 		map_file(&files[i]);
+	}
+	for (int i = 0; i < FDS; i++)
+		opens[i] = is_opened(i) ? files_open(c->thread, i) : -1;
+}
+
+int kept_files_open(const struct context *c, int which)
+{
+	if (!c->one_open)
+		return files_open(c->thread, which);
+	return fcntl(opens[which == FD_B_AGAIN ? FD_B : which], F_DUPFD_CLOEXEC, 0);
+}
+
+void kept_files_set_one_open(struct context *c, bool one_open)
+{
+	if (c->one_open == one_open)
+		return;
+	c->one_open = one_open;
+	for (int i = 0; i < FDS; i++) {
+		if (!is_opened(i))
+			continue;
+		close(c->fds[i]);
+		c->fds[i] = kept_files_open(c, i);
 	}
 }
 

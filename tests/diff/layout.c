@@ -70,7 +70,7 @@ static bool continues(const struct range *a, const struct range *b, enum layout_
 }
 
 /* Adds what of the mappings lies in an area. */
-static size_t clip(const struct range *all, size_t n, struct range area, enum layout_kind kind, struct range *out)
+static size_t clip(const struct context *c, const struct range *all, size_t n, struct range area, enum layout_kind kind, struct range *out)
 {
 	size_t found = 0;
 
@@ -78,13 +78,13 @@ static size_t clip(const struct range *all, size_t n, struct range area, enum la
 		struct range r = all[i], *last = found ? &out[found - 1] : NULL;
 
 		if (r.start < area.start && r.end > area.start) {
-			r.offset += r.offset ? (uint64_t)(area.start - r.start) : 0;
+			r.offset += r.name == NO_NAME ? 0 : (uint64_t)(area.start - r.start);
 			r.start = area.start;
 		}
 		r.end = r.end < area.end ? r.end : area.end;
 		if (r.start < area.start || r.start >= r.end)
 			continue;
-		if (last && continues(last, &r, kind))
+		if (last && !c->borders && continues(last, &r, kind))
 			last->end = r.end;
 		else
 			out[found++] = r;
@@ -101,11 +101,11 @@ size_t layout_read(const struct context *c, enum layout_kind kind, struct range 
 	read_maps(kind == LAYOUT_KERNEL && !c->backend->soft ? kernel_open_maps() : c->backend->open_maps(), text);
 	n = parse(text, kind, all);
 	if (c->absolute)
-		return clip(all, n, (struct range){.end = (char *)UINTPTR_MAX}, kind, out);
-	found = clip(all, n, (struct range){.start = c->zone - MARGIN, .end = c->zone + WINDOW_PAGES * PAGE + MARGIN}, kind, out);
+		return clip(c, all, n, (struct range){.end = (char *)UINTPTR_MAX}, kind, out);
+	found = clip(c, all, n, (struct range){.start = c->zone - MARGIN, .end = c->zone + WINDOW_PAGES * PAGE + MARGIN}, kind, out);
 	for (int i = 0; i < SLOTS; i++)
 		if (c->slots[i].len)
-			found += clip(all, n, (struct range){.start = c->slots[i].addr, .end = c->slots[i].addr + c->slots[i].len}, kind,
+			found += clip(c, all, n, (struct range){.start = c->slots[i].addr, .end = c->slots[i].addr + c->slots[i].len}, kind,
 				      out + found);
 	return found;
 }

@@ -49,6 +49,8 @@ struct context {
 	bool dontfork;    /* a mapping that is moved to a slot may not be there in a child: none is moved */
 	bool page_tables; /* compared, too */
 	bool absolute;    /* addresses are the same in every run */
+	bool borders;     /* neighbours stay apart in layouts */
+	bool one_open;    /* each file is opened once */
 	uint32_t alive;   /* processes of this thread, a bit each, while it is the turn of `at` */
 	struct trace *trace;
 	char *zone; /* the window starts here */

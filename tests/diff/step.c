@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "faultline_soft.h"
+#include "kept_files.h"
 #include "soft.h"
 
 #define MAP_MAX (64UL << 20)
@@ -143,6 +144,14 @@ static void forget_slot(struct context *c, char *p)
 		s->len = 0;
 }
 
+/* Where each file is opened once, a private mapping is of the descriptor that all have, whatever it was opened for besides. */
+static int64_t fd_to_map(const struct context *c, const struct op *o)
+{
+	if (!c->one_open || (o->arg[4] & MAP_TYPE) != MAP_PRIVATE)
+		return o->arg[5];
+	return o->arg[5] == FD_A_RDONLY ? FD_A : o->arg[5] == FD_C_RDONLY ? FD_C : o->arg[5];
+}
+
 static void step_mmap(struct context *c, const struct op *o)
 {
 	size_t len = (size_t)o->arg[2];
@@ -152,7 +161,7 @@ static void step_mmap(struct context *c, const struct op *o)
 	if (!zone_resolve(c, o->arg[1], &p) || !may_map(c, p, len, flags) || o->arg[5] == FD_UNMAPPED ||
 	    (o->arg[5] == FD_C && (flags & MAP_SHARED)))
 		return skip(c);
-	got = c->backend->mmap(p, len, (int)o->arg[3], flags, fd_of(c, o->arg[5]), file_offset(o, o->arg[5], o->arg[6]));
+	got = c->backend->mmap(p, len, (int)o->arg[3], flags, fd_of(c, fd_to_map(c, o)), file_offset(o, o->arg[5], o->arg[6]));
 	mapped(c, o->arg[0], got, len);
 	if (got == MAP_FAILED && (flags & MAP_FIXED))
 		forget_slot(c, p);
@@ -573,7 +582,7 @@ static void step_reopen(struct context *c, const struct op *o)
 	if (c->kept && c->alive != 1) /* the processes of a soft space have their descriptors in common */
 		return skip(c);
 	close(c->fds[which]);
-	c->fds[which] = files_open(c->thread, (int)which);
+	c->fds[which] = c->kept ? kept_files_open(c, (int)which) : files_open(c->thread, (int)which);
 	call_done(c, c->fds[which] < 0 ? -1 : 0);
 }
 

@@ -588,6 +588,26 @@ TEST(populate_makes_faults_in_advance)
 	assert_int_equal(fl_space_destroy(s), 0);
 }
 
+/* Pages of a locked mapping that were beyond the end of the file when it was locked: mprotect that changes nothing brings none in. */
+TEST(mprotect_that_changes_nothing_copies_no_page)
+{
+	fl_space *s = new_space(NULL);
+	struct fixture *f = *state;
+	uint64_t p, word = 7;
+
+	assert_int_equal(fl_ftruncate(f->fd, 0), 0);
+	p = map_fd(s, f->fd, PAGE, RW, MAP_PRIVATE, 0);
+	assert_fails(fl_space_mlock2(s, (void *)p, PAGE, 0) == -1, ENOMEM);
+	assert_int_equal(fl_ftruncate(f->fd, PAGE), 0);
+	assert_int_equal(protect(s, p, PAGE, RW), 0);
+	assert_int_equal(fl_pwrite(f->fd, &word, sizeof word, 0), sizeof word);
+	assert_int_equal(peek(s, p), 7);
+	assert_int_equal(protect(s, p, PAGE, PROT_READ), 0);
+	assert_int_equal(protect(s, p, PAGE, RW), 0);
+	check_page(s, p, "private");
+	assert_int_equal(fl_space_destroy(s), 0);
+}
+
 TEST(guards_are_faults_until_they_are_removed)
 {
 	fl_space *s = new_space(NULL), *child;
@@ -688,6 +708,7 @@ int main(void)
 		RUN(free_pages_go_under_pressure_unless_they_are_written_again),
 		RUN(pageout_takes_pages_out_and_willneed_brings_them_in),
 		RUN(populate_makes_faults_in_advance),
+		RUN(mprotect_that_changes_nothing_copies_no_page),
 		RUN(guards_are_faults_until_they_are_removed),
 		RUN(remove_makes_a_hole_in_the_file),
 		RUN(a_fixed_mapping_at_address_0_replaces_what_is_there),

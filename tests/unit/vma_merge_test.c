@@ -217,6 +217,8 @@ static void a_change_that_is_refused(void **state)
 	expect("ANNNSB");
 	vma_at(4)->flags &= ~(unsigned)VM_SEALED; /* to be rid of it */
 	protect(1, 4, RW);
+	expect_parts("AAAAAB"); /* of these two neither has changed */
+	merge(0, 6);
 	expect("AAAAAA");
 }
 

@@ -186,6 +186,8 @@ static void what_is_left_behind(void **state)
 	assert_int_equal(fl_mlock2(at(3), 3 * PAGE, MLOCK_ONFAULT), 0);
 	expect("AAALLLBBB");
 	assert_ptr_equal(fl_mremap(at(3), 3 * PAGE, 3 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, at(12)), at(12));
+	expect_parts("AAANNNBBB...LLL"); /* it has no lock any more; and stays a mapping of its own, as on Linux */
+	merge(0, 9);
 	expect("AAAAAAAAA...LLL");
 	touch(0);
 	assert_ptr_equal(fl_mremap(at(3), 3 * PAGE, 3 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, at(20)), at(20));
