@@ -28,6 +28,7 @@
 #include "ram.h"
 #include "reclaim.h"
 #include "util/compiler.h"
+#include "writeback.h"
 
 #define FAULT_AROUND 16 /* pages, as on the kernel */
 
@@ -361,7 +362,6 @@ static uint32_t start_next(struct address_space *as, const struct ra_next *next)
 	return n;
 }
 
-/* The fault is served, and no page of it locked. */
 static void read_ahead(struct fault *f)
 {
 	struct ra_next next;
@@ -375,6 +375,14 @@ static void read_ahead(struct fault *f)
 		readahead_note(f->as, f->index);
 	while (readahead_next(f->as, f->index, f->forward || f->touched, &next) && clip(f, &next) && (n = start_next(f->as, &next)))
 		readahead_started(f->as, &next, n);
+}
+
+/* The fault is served, and no page of it locked. */
+static void after_fault(struct fault *f)
+{
+	read_ahead(f);
+	if (f->write)
+		writeback_balance(f->as);
 }
 
 /* A page that is in flight: the stream that it belongs to goes on. */
@@ -419,14 +427,14 @@ static int fault_file(struct fault *f, pfn_t *locked)
 			}
 			page_unlock(pfn);
 			if (!err)
-				read_ahead(f);
+				after_fault(f);
 			return err;
 		}
 		err = miss(f);
 		if (err && err != -EAGAIN)
 			return err;
 		if (!err && !locked) {
-			read_ahead(f);
+			after_fault(f);
 			return 0;
 		}
 		f->present = false;

@@ -157,28 +157,50 @@ static bool track_follow(struct ra_track *t, uint64_t index)
 	return true;
 }
 
-void readahead_note(struct address_space *as, uint64_t index)
+/* The track whose last miss was nearest, if that was near. */
+static struct ra_track *nearest(struct address_space *as, uint64_t index)
 {
 	struct ra_track *near = NULL;
+	int64_t best = RA_REACH + 1;
 
 	for (int i = 0; i < RA_STREAMS; i++) {
-		struct ra_track *t = &as->tracks[i];
-		int64_t d = distance(atomic_load_explicit(&t->last, memory_order_relaxed), index);
+		uint64_t last = atomic_load_explicit(&as->tracks[i].last, memory_order_relaxed);
+		int64_t d = distance(last, index);
 
-		if (atomic_load_explicit(&t->proof, memory_order_relaxed) && track_follow(t, index))
-			return;
-		if (d && d >= -RA_REACH && d <= RA_REACH && (!near || atomic_load(&near->proof) >= atomic_load(&t->proof)))
-			near = t;
+		d = d < 0 ? -d : d;
+		if (last && d && d < best) { /* a track that begins with page 0 is one that has not begun */
+			near = &as->tracks[i];
+			best = d;
+		}
 	}
-	if (near && atomic_load(&near->proof) < RA_PROOF) {
-		track_set(near, index, distance(atomic_load(&near->last), index), 1);
-		return;
-	}
-	near = &as->tracks[atomic_fetch_add_explicit(&as->track_turn, 1, memory_order_relaxed) % RA_STREAMS];
-	if (atomic_load(&near->proof) > 1) /* it has a second life, as forward streams have */
-		atomic_store(&near->proof, atomic_load(&near->proof) / 2);
+	return near;
+}
+
+/* In turn, but one that has foretold something has a second life, as forward streams have. */
+static void track_start(struct address_space *as, uint64_t index)
+{
+	uint32_t turn = atomic_fetch_add_explicit(&as->track_turn, 1, memory_order_relaxed);
+	struct ra_track *t = &as->tracks[turn % RA_STREAMS];
+	uint32_t proof = atomic_load_explicit(&t->proof, memory_order_relaxed);
+
+	if (proof > 1)
+		atomic_store_explicit(&t->proof, proof / 2, memory_order_relaxed);
 	else
-		track_set(near, index, 0, 0);
+		track_set(t, index, 0, 0);
+}
+
+void readahead_note(struct address_space *as, uint64_t index)
+{
+	struct ra_track *near;
+
+	for (int i = 0; i < RA_STREAMS; i++)
+		if (track_follow(&as->tracks[i], index))
+			return;
+	near = nearest(as, index);
+	if (near && atomic_load_explicit(&near->proof, memory_order_relaxed) < RA_PROOF)
+		track_set(near, index, distance(atomic_load_explicit(&near->last, memory_order_relaxed), index), 1);
+	else
+		track_start(as, index);
 }
 
 /* How far what is under way goes beyond where the program is, in steps; none when the program is beyond it. */

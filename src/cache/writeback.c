@@ -444,7 +444,6 @@ static enum wb_outcome write_lead(struct cluster *c, const struct lead *l)
 	c->as = l->as;
 	c->index = l->key.index;
 	c->n = 1;
-	c->reclaim = true;
 	c->pfn[0] = find_again(l);
 	if (c->pfn[0] == PFN_NONE)
 		return WB_DONE;
@@ -476,7 +475,7 @@ static enum wb_outcome try_lead(struct cluster *c, const struct lead *l)
 
 enum wb_outcome writeback_for_reclaim(pfn_t pfn, bool may_wait)
 {
-	struct cluster c = {.n = 1};
+	struct cluster c = {.n = 1, .reclaim = true};
 	enum wb_outcome o;
 	struct lead l;
 
@@ -491,4 +490,42 @@ enum wb_outcome writeback_for_reclaim(pfn_t pfn, bool may_wait)
 		buffer_put(c.buf);
 	}
 	return o;
+}
+
+/* ---- Dirty limits ---- */
+
+#define BALANCE_LOOKS 256 /* entries of the table that a store pays for */
+#define BALANCE_WRITES 2
+
+static bool may_start(pfn_t pfn, const struct address_space *as)
+{
+	uint32_t w = page_word(pfn);
+
+	return page_state_of(w) == PAGE_DIRTY && !(w & (PG_LOCKED | PG_ERROR)) && !page_pins_of(w) && page_key(pfn).as == as->id;
+}
+
+static void start_some(const struct address_space *as)
+{
+	static _Atomic uint32_t hand;
+	uint32_t high = page_table_high(), at = atomic_fetch_add_explicit(&hand, BALANCE_LOOKS, memory_order_relaxed);
+
+	for (uint32_t i = 0, started = 0; i < BALANCE_LOOKS && started < BALANCE_WRITES && high; i++) {
+		pfn_t pfn = (at + i) % high;
+		struct cluster c = {.n = 1};
+		struct lead l;
+
+		if (may_start(pfn, as) && look(pfn, &l) && l.as == as)
+			started += try_lead(&c, &l) != WB_DONE;
+	}
+}
+
+void writeback_balance(struct address_space *as)
+{
+	uint64_t dirty = atomic_load_explicit(&as->nr_dirty, memory_order_relaxed), limit = page_table_frames() / 4;
+
+	if (likely(dirty < limit) || !io_can_write(as))
+		return;
+	start_some(as);
+	if (dirty > 2 * limit)
+		io_help();
 }

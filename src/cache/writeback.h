@@ -21,6 +21,11 @@ enum wb_outcome {
 };
 /* One dirty page and its dirty neighbours: started where writes can be in flight. */
 enum wb_outcome writeback_for_reclaim(pfn_t pfn, bool may_wait);
+/*
+ * After a store made a page of the object dirty: with more than a quarter of the memory dirty, some is written while the program goes
+ * on; with more than half, the caller waits for some of it. The caller holds no lock of the cache. Where writes can be in flight.
+ */
+void writeback_balance(struct address_space *as);
 /* A write of io.c has ended: of n pages from index on, `len` bytes. The caller holds no page lock. */
 void writeback_ended(struct address_space *as, uint64_t index, uint32_t n, uint64_t len, int err, bool reclaim);
 

@@ -148,6 +148,86 @@ static void the_end_of_the_largest_file(void **state)
 
 #define T(name) cmocka_unit_test_setup(name, start)
 
+/* A miss of one page, and what goes ahead of the program then; how many pages that is in all. */
+static uint64_t miss_and_start(uint64_t index, uint64_t *low, uint64_t *high)
+{
+	struct ra_next next;
+	uint64_t pages = 0;
+
+	readahead_note(&file, index);
+	while (readahead_next(&file, index, false, &next)) {
+		*low = next.index < *low ? next.index : *low;
+		*high = next.index + next.pages > *high ? next.index + next.pages : *high;
+		pages += next.pages;
+		readahead_started(&file, &next, next.pages);
+	}
+	return pages;
+}
+
+static void a_walk_backwards_is_read_ahead_of(void **state)
+{
+	uint64_t low = UINT64_MAX, high = 0, pages = 0;
+
+	(void)state;
+	for (uint64_t at = 10000; at > 9996; at--)
+		pages += miss_and_start(at, &low, &high);
+	assert_true(pages > 0);
+	assert_int_equal(high, 9997); /* what the program has read ends there */
+	assert_int_equal(high - low, pages);
+}
+
+/* It goes on from window to window, and never reads below the start of the file. */
+static void a_walk_backwards_goes_on_to_the_start(void **state)
+{
+	uint64_t low = UINT64_MAX, high = 0, pages = 0, at;
+	struct ra_next next;
+
+	(void)state;
+	for (at = 600; at > 596; at--)
+		pages += miss_and_start(at, &low, &high);
+	for (at = 596; at > 0; at--) {
+		assert_true(low < at); /* the page was on its way */
+		readahead_touch(&file, at);
+		while (readahead_next(&file, at, false, &next)) {
+			assert_int_equal(next.index + next.pages, low);
+			low = next.index;
+			pages += next.pages;
+			readahead_started(&file, &next, next.pages);
+		}
+	}
+	assert_int_equal(low, 0);
+	assert_int_equal(pages, 597);
+}
+
+static void strides_are_read_ahead_page_by_page(void **state)
+{
+	static const int64_t steps[] = {7, -7, 100, -1000, 2};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+		uint64_t low = UINT64_MAX, high = 0, at = 1000000 * (i + 1), n = 0;
+
+		start(state);
+		for (int k = 0; k < 3; k++, at += (uint64_t)steps[i])
+			assert_int_equal(miss_and_start(at, &low, &high), 0);
+		for (int k = 0; k < 3; k++, at += (uint64_t)steps[i])
+			n += miss_and_start(at, &low, &high);
+		assert_true(n >= 2);
+		assert_int_equal((high - 1 - at) % (uint64_t)(steps[i] < 0 ? -steps[i] : steps[i]), 0);
+	}
+}
+
+static void random_misses_start_nothing(void **state)
+{
+	uint64_t low = 0, high = 0, pages = 0;
+
+	(void)state;
+	srand(1);
+	for (int i = 0; i < 20000; i++)
+		pages += miss_and_start((uint64_t)rand() % 4096, &low, &high); /* of a small file, so that many are near each other */
+	assert_true(pages < 20);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -161,6 +241,10 @@ int main(void)
 		T(advice_decides),
 		T(the_limit_is_at_least_a_page),
 		T(the_end_of_the_largest_file),
+		T(a_walk_backwards_is_read_ahead_of),
+		T(a_walk_backwards_goes_on_to_the_start),
+		T(strides_are_read_ahead_page_by_page),
+		T(random_misses_start_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
