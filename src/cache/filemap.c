@@ -362,6 +362,7 @@ static uint32_t start_next(struct address_space *as, const struct ra_next *next)
 	return n;
 }
 
+/* The fault is served, and no page of it locked. */
 static void read_ahead(struct fault *f)
 {
 	struct ra_next next;
@@ -375,14 +376,6 @@ static void read_ahead(struct fault *f)
 		readahead_note(f->as, f->index);
 	while (readahead_next(f->as, f->index, f->forward || f->touched, &next) && clip(f, &next) && (n = start_next(f->as, &next)))
 		readahead_started(f->as, &next, n);
-}
-
-/* The fault is served, and no page of it locked. */
-static void after_fault(struct fault *f)
-{
-	read_ahead(f);
-	if (f->write)
-		writeback_balance(f->as);
 }
 
 /* A page that is in flight: the stream that it belongs to goes on. */
@@ -427,14 +420,14 @@ static int fault_file(struct fault *f, pfn_t *locked)
 			}
 			page_unlock(pfn);
 			if (!err)
-				after_fault(f);
+				read_ahead(f);
 			return err;
 		}
 		err = miss(f);
 		if (err && err != -EAGAIN)
 			return err;
 		if (!err && !locked) {
-			after_fault(f);
+			read_ahead(f);
 			return 0;
 		}
 		f->present = false;
@@ -654,6 +647,8 @@ int filemap_get_page(struct fault *f, pfn_t *locked)
 int filemap_fault(struct fault *f)
 {
 	report_add(&f->as->report->faults, 1);
+	if (f->write && !f->anon)
+		writeback_balance(f->as); /* before, so that it does not protect the page again */
 	return fault_page(f, NULL);
 }
 

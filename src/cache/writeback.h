@@ -22,7 +22,7 @@ enum wb_outcome {
 /* One dirty page and its dirty neighbours: started where writes can be in flight. */
 enum wb_outcome writeback_for_reclaim(pfn_t pfn, bool may_wait);
 /*
- * After a store made a page of the object dirty: with more than a quarter of the memory dirty, some is written while the program goes
+ * Before a store makes one more page of the object dirty: with more than a quarter of the memory dirty, some is written while the program goes
  * on; with more than half, the caller waits for some of it. The caller holds no lock of the cache. Where writes can be in flight.
  */
 void writeback_balance(struct address_space *as);

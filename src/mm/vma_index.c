@@ -73,9 +73,12 @@ static struct vma_chunk *chunk_alloc(void)
 		free_chunks = load(&c->next_free);
 	mutex_unlock(&chunk_lock);
 	if (!c)
-		c = arena_alloc(address_space_arena(), sizeof *c);
-	for (uint32_t i = 0; c && i < CHUNK_MAX; i++)
+		c = arena_alloc_raw(address_space_arena(), sizeof *c);
+	for (uint32_t i = 0; c && i < CHUNK_MAX; i++) { /* word by word: a racing reader may have been led here */
 		store(&c->start[i], NO_START);
+		store(&c->at[i].end, 0);
+		store(&c->at[i].vma, NULL);
+	}
 	return c;
 }
 

@@ -98,7 +98,7 @@ static void class_advance(struct arena *a, int c)
 	a->bump[c] = in_page == 0 || in_page + class_size[c] > FL_PAGE_SIZE ? NULL : next;
 }
 
-void *arena_alloc(struct arena *a, size_t size)
+void *arena_alloc_raw(struct arena *a, size_t size)
 {
 	int c = class_of(size);
 	void *p = NULL;
@@ -112,8 +112,15 @@ void *arena_alloc(struct arena *a, size_t size)
 		class_advance(a, c);
 	}
 	mutex_unlock(&a->lock);
+	return p;
+}
+
+void *arena_alloc(struct arena *a, size_t size)
+{
+	void *p = arena_alloc_raw(a, size);
+
 	if (p)
-		memset(p, 0, class_size[c]);
+		memset(p, 0, class_size[class_of(size)]);
 	return p;
 }
 

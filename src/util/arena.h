@@ -45,6 +45,8 @@ int arena_init(struct arena *a, size_t reserve, bool (*charge)(uint64_t pages), 
 void arena_exit(struct arena *a);
 /* Zeroed memory of at least `size` bytes (up to ARENA_MAX_OBJECT), 32-byte aligned; NULL when over budget. */
 void *arena_alloc(struct arena *a, size_t size);
+/* The same, with whatever is in it: for who has readers that may look at it already. */
+void *arena_alloc_raw(struct arena *a, size_t size);
 void arena_free(struct arena *a, void *p, size_t size);
 /* Bytes paid for so far. */
 size_t arena_used(struct arena *a);
