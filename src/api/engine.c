@@ -50,7 +50,7 @@ static int init_frames(void)
 	uint64_t frames = left * FL_PAGE_SIZE / (FL_PAGE_SIZE + 16 + 4);
 	int err;
 
-	readahead_init((uint32_t)min_u64(buffer_large_pages(), frames / 16));
+	readahead_init((uint32_t)min_u64(buffer_large_pages(), frames / 16), frames / 64);
 	err = policy_init(frames);
 	return err ? err : page_table_init(frames);
 }

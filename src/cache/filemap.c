@@ -168,7 +168,8 @@ static void map_around(struct fault *f)
 /* The page is locked; a write is one through a shared mapping. */
 static int hit(struct fault *f, pfn_t pfn)
 {
-	page_set_flags(pfn, PG_REFERENCED);
+	if (!f->touched) /* else it is the first use of what was read ahead */
+		page_set_flags(pfn, PG_REFERENCED);
 	count_hit(f);
 	if (f->write)
 		mark_dirty(f->as, pfn);

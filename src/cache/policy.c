@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which page leaves. Two queues, and ghosts of those that have left:
+ * Which page leaves. Queues, and ghosts of those that have left:
  *
  *            miss              not used               used, and it counts
  *     -----------------> PROBATION -------> out ...      |
@@ -19,6 +19,10 @@
  * In a native mapping a page that is mapped is used unseen. On shmem frames it can be unmapped and found again by a soft fault at a
  * twelfth of the cost of a miss, so a page of the main queue is unmapped (PROBE) before it leaves. On pool frames only misses tell:
  * there the level is all, which a ghost keeps. A page that is missed again each time it leaves stays longer each time.
+ *
+ * What was read ahead of the program is in a queue of its own, STREAMED, and counts as on probation, but leaves before what else is: so a
+ * scan makes room for itself, at the cost of nobody. It has a floor, which is more than a stream has under way (readahead.c): what it
+ * drives out is behind it. What was driven out and comes back has a ghost, as others do.
  *
  * A first use tells nothing, since it is why the page came. Accessed bits, and a store that follows a load, would show it as a second one: a
  * page found used on probation goes round once more, and only what is used after that counts (PROBED). So does the first use of a page
@@ -78,10 +82,13 @@ static struct queue queues[POLICY_QUEUES];
 #define SHARE_START PERCENT(10)
 #define SHARE_MAX PERCENT(40)
 static _Atomic uint64_t share;
+/* What was read ahead may be one of so many parts of memory; and goes before what is on probation down to one of so many. */
+#define STREAM_PARTS 8
+#define STREAM_FLOOR 16
 
 static struct queue *queue_of(uint32_t word)
 {
-	return &queues[word & POLICY_MAIN ? POLICY_PROTECTED : POLICY_PROBATION];
+	return &queues[word & POLICY_MAIN ? POLICY_PROTECTED : word & POLICY_AHEAD ? POLICY_STREAMED : POLICY_PROBATION];
 }
 
 static uint32_t generation_of(uint32_t word)
@@ -153,7 +160,7 @@ static uint32_t bits_in(uint32_t bits, uint32_t generation)
 
 static uint32_t probation_bits(uint32_t bits)
 {
-	return bits_in(bits, youngest(&queues[POLICY_PROBATION]));
+	return bits_in(bits, youngest(&queues[bits & POLICY_AHEAD ? POLICY_STREAMED : POLICY_PROBATION]));
 }
 
 static uint32_t main_bits(uint32_t level)
@@ -318,13 +325,17 @@ static uint64_t probes_max(uint64_t pages)
 
 enum policy_queue policy_choose(uint32_t probed)
 {
-	uint64_t probation = policy_pages(POLICY_PROBATION), protected = policy_pages(POLICY_PROTECTED);
+	uint64_t streamed = policy_pages(POLICY_STREAMED), loose = policy_pages(POLICY_PROBATION) + streamed;
+	uint64_t protected = policy_pages(POLICY_PROTECTED), all = loose + protected;
+	enum policy_queue first = loose == streamed || streamed * STREAM_FLOOR >= all ? POLICY_STREAMED : POLICY_PROBATION;
 
-	if (!probation || !protected)
-		return probation ? POLICY_PROBATION : POLICY_PROTECTED;
-	if (probation << 32 >= (probation + protected) * atomic_load_explicit(&share, memory_order_relaxed))
-		return POLICY_PROBATION;
-	return probed >= probes_max(protected) ? POLICY_PROBATION : POLICY_PROTECTED;
+	if (!loose || !protected)
+		return loose ? first : POLICY_PROTECTED;
+	if (streamed * STREAM_PARTS >= all)
+		return POLICY_STREAMED;
+	if (loose << 32 >= all * atomic_load_explicit(&share, memory_order_relaxed))
+		return first;
+	return probed >= probes_max(protected) ? first : POLICY_PROTECTED;
 }
 
 /* The generation that was the oldest has been looked through, or is empty. */

@@ -19,7 +19,7 @@
 #define POLICY_GENERATION_SHIFT 12
 #define POLICY_GENERATION (15u << POLICY_GENERATION_SHIFT)
 
-enum policy_queue { POLICY_PROBATION, POLICY_PROTECTED, POLICY_QUEUES };
+enum policy_queue { POLICY_PROBATION, POLICY_PROTECTED, POLICY_STREAMED, POLICY_QUEUES };
 
 /* How a use of a page that is in memory comes to be known. */
 enum policy_sight {

@@ -25,11 +25,12 @@
 #define RA_REACH 1024 /* pages: the longest step */
 #define RA_STRIDED 32 /* single pages under way */
 
-static uint32_t max_window = 1;
+static uint32_t max_window = 1, max_ahead = 2;
 
-void readahead_init(uint32_t max_pages)
+void readahead_init(uint32_t max_pages, uint64_t max_under_way)
 {
 	max_window = max_pages ? max_pages : 1;
+	max_ahead = (uint32_t)max_u64(2 * max_window, min_u64(max_under_way, max_window * RA_AHEAD));
 }
 
 static uint64_t pack(uint64_t next, uint32_t window)
@@ -99,7 +100,7 @@ void readahead_done(struct address_space *as, uint64_t index, uint32_t pages)
 
 static uint32_t ahead_of(uint32_t window)
 {
-	return window >= max_window ? window * RA_AHEAD : window * 2;
+	return window >= max_window ? max_ahead : (uint32_t)min_u64(window * 2, max_ahead);
 }
 
 /* The forward stream that has read, or is reading, up to some place not far behind index. */

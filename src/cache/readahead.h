@@ -7,8 +7,8 @@
 
 enum ra_advice { RA_NORMAL, RA_RANDOM, RA_SEQUENTIAL };
 
-/* The most that is ever read at once; set from the budget. */
-void readahead_init(uint32_t max_pages);
+/* The most that is ever read at once, and the most that a stream has under way; set from the budget. */
+void readahead_init(uint32_t max_pages, uint64_t max_under_way);
 /* Pages to read from `index` on: 1 on random evidence, doubling while a stream goes on. */
 uint32_t readahead_window(struct address_space *as, uint64_t index, enum ra_advice advice);
 /* So many were read: the stream expects its next miss after them. */

@@ -97,8 +97,9 @@ static enum policy_verdict ask_policy(pfn_t pfn)
 
 enum pass {
 	CHOSEN, /* of the queue that the policy wants pages from */
-	OTHER,  /* of the other one: nothing of the first can leave */
-	HARD,   /* whatever can leave */
+	OTHER,  /* of another one: nothing of the first can leave */
+	THIRD,
+	HARD, /* whatever can leave */
 };
 
 enum found {
@@ -229,8 +230,8 @@ static void sweep_some(struct sweep *s, uint32_t high)
 	enum policy_queue q = policy_choose(s->probed);
 	uint32_t at;
 
-	if (s->pass == OTHER)
-		q = q == POLICY_PROBATION ? POLICY_PROTECTED : POLICY_PROBATION;
+	if (s->pass != HARD)
+		q = (enum policy_queue)((q + s->pass - CHOSEN) % POLICY_QUEUES);
 	at = policy_hand(q, STEP, high);
 	for (uint32_t i = 0; i < STEP; i++) {
 		pfn_t pfn = (at + i) % high;
@@ -264,6 +265,8 @@ uint32_t reclaim_pages(uint32_t want)
 		freed = sweep(want, CHOSEN);
 	if (!freed)
 		freed = sweep(want, OTHER);
+	if (!freed)
+		freed = sweep(want, THIRD);
 	if (!freed)
 		freed = sweep(want, HARD);
 	return freed;

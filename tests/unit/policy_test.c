@@ -357,9 +357,9 @@ static void pages_read_ahead_are_on_probation_until_used_twice(void **state)
 		use(k);
 		for (uint32_t i = 1; i < 8; i++)
 			insert(k + i, true);
-		if (k >= 64)
+		if (k >= 32)
 			for (uint32_t i = 1; i < 8; i++)
-				use(k - 64 + i);
+				use(k - 32 + i);
 	}
 	assert_true(policy_pages(POLICY_PROTECTED) < PAGES / 100); /* a few left before they were used, and came back */
 }
@@ -371,10 +371,25 @@ static void a_page_read_ahead_again_is_as_good_as_missed(void **state)
 	(void)state;
 	use_range(fresh, PAGES);
 	fresh += PAGES;
-	insert(1, true);
+	for (uint32_t k = 1; k < PAGES / 8; k++)
+		insert(k, true);
 	drive_out(1, &fresh);
 	insert(1, true);
 	assert_true(in_main(1));
+}
+
+/* Of pages that were used once, and of which nothing is known, a stream of any length leaves most. */
+static void a_stream_makes_room_for_itself(void **state)
+{
+	uint32_t stay = 0;
+
+	(void)state;
+	use_range(0, PAGES);
+	for (uint32_t k = 0; k < 10 * PAGES; k++)
+		insert(PAGES + k % (2 * PAGES), true);
+	for (uint32_t k = 0; k < PAGES; k++)
+		stay += entry_of[k] != NONE;
+	assert_true(stay > PAGES / 8 * 6);
 }
 
 /* Memory is full; pages 0 to n - 1 are in the main queue, at level 0. */
@@ -623,6 +638,7 @@ int main(void)
 		T(a_use_after_the_first_round_promotes),
 		T(pages_read_ahead_are_on_probation_until_used_twice),
 		T(a_page_read_ahead_again_is_as_good_as_missed),
+		T(a_stream_makes_room_for_itself),
 		T(pages_of_the_main_queue_are_probed_before_they_leave),
 		T(who_answers_the_probe_stays),
 		T(a_page_that_nobody_uses_leaves_in_bounded_steps),

@@ -18,7 +18,7 @@ static int start(void **state)
 {
 	(void)state;
 	file = (struct address_space){.id = 1};
-	readahead_init(MAX);
+	readahead_init(MAX, MAX * 16);
 	return 0;
 }
 
@@ -128,7 +128,7 @@ static void advice_decides(void **state)
 static void the_limit_is_at_least_a_page(void **state)
 {
 	(void)state;
-	readahead_init(0);
+	readahead_init(0, 0);
 	assert_int_equal(miss(5), 1);
 	assert_int_equal(miss(6), 1);
 	assert_int_equal(readahead_window(&file, 7, RA_SEQUENTIAL), 1);
