@@ -717,12 +717,15 @@ void filemap_forget_pins(uint32_t n)
 
 /* ---- Without a fault ---- */
 
+#define START_TRIES 64
+
 /* Starts to read what is missing; waits only where too much is in flight already, or memory is short. How many pages it came past. */
 static uint64_t start_range(struct address_space *as, uint64_t index, uint64_t end)
 {
 	uint64_t first = index;
+	unsigned tries = 0; /* that found no room in flight: others may fill it for ever */
 
-	while (index < end) {
+	while (index < end && tries < START_TRIES) {
 		uint32_t want = (uint32_t)min_u64(end - index, buffer_large_pages()), n = 1;
 
 		if (!is_in_table(as, index)) {
@@ -732,6 +735,7 @@ static uint64_t start_range(struct address_space *as, uint64_t index, uint64_t e
 			if (!n && !io_help() && !is_in_table(as, index))
 				break; /* nothing can be in flight now */
 		}
+		tries = n ? 0 : tries + 1;
 		index += n;
 	}
 	return index - first;

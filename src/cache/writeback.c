@@ -274,12 +274,14 @@ static pfn_t lock_dirty(struct cluster *c, struct page_key key)
 	}
 }
 
+#define SEND_TRIES 8
+
 /* One cluster around the dirty page `key`, within [first, last]; the invalidate_lock is held. *next: where to go on. */
 static int write_around(struct cluster *c, struct page_key key, uint64_t first, uint64_t last, uint64_t *next)
 {
 	int err = 0;
 
-	for (;;) {
+	for (int turn = 0;; turn++) { /* what finds no room in flight for long is written here: others may fill it for ever */
 		*next = key.index + 1;
 		c->pfn[0] = lock_dirty(c, key);
 		if (c->pfn[0] == PFN_NONE)
@@ -290,7 +292,7 @@ static int write_around(struct cluster *c, struct page_key key, uint64_t first, 
 		if (!c->pinned)
 			grow_cluster(c, first, last, cluster_limit(c));
 		*next = c->index + c->n;
-		if (!c->async || c->pinned || !is_whole(c))
+		if (!c->async || c->pinned || !is_whole(c) || turn > SEND_TRIES)
 			return run_cluster(c);
 		if (send_cluster(c, &err))
 			return err;
