@@ -231,17 +231,17 @@ static void check_membarrier(void)
 
 /* ---- Input and output ---- */
 
-static void check_io_uring(void)
+static void check_aio(void)
 {
-	char disabled[64] = "";
-	int error = probe_io_uring();
+	int error = probe_aio();
 
 	if (!error) {
-		line(MARK_OK, "io_uring", "works");
+		line(MARK_OK, "asynchronous I/O", "works: with --direct, files are read ahead and written back while the program runs");
 		return;
 	}
-	probe_line("/proc/sys/kernel/io_uring_disabled", disabled, sizeof disabled);
-	line(MARK_INFO, "io_uring", "%s%s%s; not needed", strerror(-error), *disabled ? ", kernel.io_uring_disabled=" : "", disabled);
+	line(MARK_INFO, "asynchronous I/O", "%s: the program waits for reads and writes", strerror(-error));
+	if (error == -EAGAIN)
+		cure("too much of it is in use on this machine; raise fs.aio-max-nr (sysctl)");
 }
 
 static void check_direct(const char *path)
@@ -313,7 +313,7 @@ static bool examine(const char *path, struct run_options *o)
 	check_memory();
 	check_limits();
 	check_direct(path);
-	check_io_uring();
+	check_aio();
 	check_membarrier();
 	check_swap();
 	shim = check_shim();

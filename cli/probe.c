@@ -3,8 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/aio_abi.h>
 #include <linux/capability.h>
-#include <linux/io_uring.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,14 +74,13 @@ bool probe_ptrace(void)
 	return probe_status("CapEff", mask, sizeof mask) == 0 && (strtoull(mask, NULL, 16) >> CAP_SYS_PTRACE & 1);
 }
 
-int probe_io_uring(void)
+int probe_aio(void)
 {
-	struct io_uring_params params = {0};
-	int fd = (int)syscall(SYS_io_uring_setup, 1, &params);
+	aio_context_t context = 0;
 
-	if (fd < 0)
+	if (syscall(SYS_io_setup, 1, &context))
 		return -errno;
-	close(fd);
+	syscall(SYS_io_destroy, context);
 	return 0;
 }
 

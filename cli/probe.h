@@ -20,7 +20,7 @@ int probe_status(const char *key, char *buf, size_t len);
 bool probe_seccomp(void); /* a filter judges our system calls */
 bool probe_ptrace(void);  /* CAP_SYS_PTRACE is in force */
 
-int probe_io_uring(void); /* 0 or -errno */
+int probe_aio(void); /* 0 or -errno */
 
 /* Whether O_DIRECT works on a file, or on new files in a directory. 0; -EINVAL when it does not; -errno: cannot tell. */
 int probe_direct(const char *path);
