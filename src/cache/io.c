@@ -167,6 +167,7 @@ static void give_back(struct request *r)
 	atomic_store(&r->key, 0);
 	atomic_store(&r->state, FREE);
 	atomic_fetch_and(&io.busy[i / 64], ~(1ULL << i % 64));
+	bump(); /* somebody may wait for it, also if it was never sent */
 }
 
 static bool any_busy(void)
@@ -422,6 +423,11 @@ void io_poll(void)
 	if (io.mode == IO_AIO)
 		reap(NULL);
 	for_each_busy(finish_if_eager, NULL);
+}
+
+bool io_busy(void)
+{
+	return any_busy();
 }
 
 uint32_t io_failures(void)

@@ -71,6 +71,8 @@ void io_poll(void);
  * holds no page lock.
  */
 bool io_help(void);
+/* Whether anything is under way. */
+bool io_busy(void);
 /* Writes that have failed, ever: what io_help() completed may have been no help. */
 uint32_t io_failures(void);
 /* Requests that have ended, and that nobody came for, give back what they hold: all, or old ones. How many did. */

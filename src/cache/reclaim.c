@@ -222,7 +222,7 @@ static void look_at(struct sweep *s, pfn_t pfn)
 
 static bool is_done(const struct sweep *s)
 {
-	return s->full || s->freed + s->evicting >= s->want;
+	return (s->full && s->pass != HARD) || s->freed + s->evicting >= s->want;
 }
 
 static void sweep_some(struct sweep *s, uint32_t high)

@@ -453,8 +453,10 @@ static enum wb_outcome write_lead(struct cluster *c, const struct lead *l)
 	if (io_can_write(l->as) && is_whole(c)) {
 		if (send_cluster(c, &err))
 			return WB_STARTED;
-		unlock_cluster(c);
-		return WB_FULL;
+		if (!c->buf.data && io_busy()) {
+			unlock_cluster(c);
+			return WB_FULL;
+		}
 	}
 	if (l->bounce && !c->buf.data) {
 		unlock_cluster(c);
