@@ -760,8 +760,12 @@ void io_fork_parent(void)
 	atomic_store(&io.open, io.mode != IO_SYNC);
 }
 
-/* The parent's context did not come along. */
+/* The parent's context did not come along, but the mapping of its ring did. */
 void io_fork_child(void)
 {
+	uint64_t start, end;
+
+	if (io_kernel_mapping(&start, &end))
+		sys_munmap((void *)start, end - start);
 	io_init(io.mode);
 }

@@ -178,12 +178,15 @@ static void finish(struct cluster *c, int err)
 			finish_page(c->as, c->pfn[i], err);
 }
 
-/* Whole pages, so that O_DIRECT can write them; the end of a file is left to the store. */
+/*
+ * Whole pages, so that O_DIRECT can write them; the end of a file is left to write_cluster(). The store is asked, as there: a file that others
+ * have cut must not become longer again.
+ */
 static bool is_whole(const struct cluster *c)
 {
-	uint64_t end = (c->index + c->n) << FL_PAGE_SHIFT;
+	uint64_t size;
 
-	return end <= atomic_load(&c->as->size);
+	return !c->as->store->ops->size(c->as->store, &size) && (c->index + c->n) << FL_PAGE_SHIFT <= size;
 }
 
 /* Leaves the write in flight. False when that cannot be now: the pages are locked and DIRTY as before. *err: they are not, or it failed. */

@@ -3,6 +3,8 @@
  * Reads ahead of the program, and fl_prefetch(): what is read, what is not, and what happens to reads in flight when the file, the
  * mapping or the process changes. With O_DIRECT they are in flight; otherwise they are waited for, and the same must hold.
  */
+#include <sys/stat.h>
+
 #include "harness.h"
 
 #define PAGE 4096UL
@@ -269,6 +271,59 @@ TEST(a_write_is_seen_whatever_is_on_its_way)
 	unmap(p);
 }
 
+/* By another descriptor, of which Faultline does not hear: what is written after may not make the file longer again. */
+TEST(a_file_that_others_cut_stays_cut)
+{
+	struct fixture *f;
+	struct stat st;
+	unsigned char *p;
+
+	start_direct(BUDGET);
+	f = *state;
+	p = map_whole(f, PROT_READ | PROT_WRITE, MAP_SHARED);
+	for (size_t i = 0; i < 40; i++)
+		p[(100 + i) * PAGE] = 1;
+	assert_int_equal(ftruncate(f->fd, (off_t)(120 * PAGE)), 0);
+	fl_msync(p, PATTERN_BYTES, MS_SYNC);
+	assert_int_equal(fstat(f->fd, &st), 0);
+	assert_int_equal(st.st_size, 120 * PAGE);
+	unmap(p);
+}
+
+static size_t count_lines(const char *what)
+{
+	char line[512];
+	size_t n = 0;
+	FILE *maps = fopen("/proc/self/maps", "re");
+
+	while (maps && fgets(line, sizeof line, maps))
+		n += strstr(line, what) != NULL;
+	if (maps)
+		fclose(maps);
+	return n;
+}
+
+/* The kernel's mapping that goes with asynchronous I/O: each process has its own, and none of its ancestors'. */
+TEST(children_do_not_collect_mappings)
+{
+	size_t before;
+	int status;
+	pid_t pid;
+
+	start_direct(BUDGET);
+	before = count_lines("[aio]");
+	pid = fork();
+	if (!pid) {
+		pid = fork();
+		if (!pid)
+			_exit(count_lines("[aio]") != before);
+		_exit(waitpid(pid, &status, 0) != pid || status != 0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	(void)*state;
+}
+
 TEST(a_child_has_no_reads_of_its_parent)
 {
 	struct fl_range all = {.length = PATTERN_BYTES / 8};
@@ -359,6 +414,8 @@ int main(void)
 		RUN(a_mapping_goes_while_its_pages_are_on_their_way),
 		RUN(a_file_is_cut_while_its_pages_are_on_their_way),
 		RUN(a_write_is_seen_whatever_is_on_its_way),
+		RUN(a_file_that_others_cut_stays_cut),
+		RUN(children_do_not_collect_mappings),
 		RUN(a_child_has_no_reads_of_its_parent),
 		RUN(frames_change_while_pages_are_on_their_way),
 		RUN(a_failed_read_ahead_is_nobodys_error),
