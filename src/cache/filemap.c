@@ -329,15 +329,11 @@ static bool clip(const struct fault *f, struct ra_next *next)
 /* Starts to read up to `want` pages from index on, for which frames are reserved; those that were not needed are given back. */
 static uint32_t start_reading(struct address_space *as, uint64_t index, uint32_t want, bool eager)
 {
-	struct io_plug plug;
 	uint32_t n = 0;
 
-	if (io_plug_start(&plug)) {
-		if (read_trylock(&as->invalidate_lock)) {
-			n = io_start(&plug, as, index, want, eager);
-			read_unlock(&as->invalidate_lock);
-		}
-		io_plug_end(&plug);
+	if (read_trylock(&as->invalidate_lock)) {
+		n = io_start(as, index, want, eager);
+		read_unlock(&as->invalidate_lock);
 	}
 	budget_release(want - n);
 	return n;

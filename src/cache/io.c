@@ -3,10 +3,10 @@
  * Reads and writes in flight. No thread of ours waits for them: whoever needs a page, a frame or a buffer that a request holds
  * completes it.
  *
- *      FREE --io_start--> CLAIMED --io_plug_end--> IN_FLIGHT --the kernel has read--> DONE --claimed--> FINISHING --> FREE
+ *      FREE --io_start--> CLAIMED ----submit----> IN_FLIGHT --the kernel has read--> DONE --claimed--> FINISHING --> FREE
  *                            |                                                          ^
  *                            |----------------- the kernel refused ---------------------|
- *                            '---- it was faster ----> EARLY ---------io_plug_end-------'
+ *                            '---- it was faster ----> EARLY -----------submit----------'
  *
  *   io_start     frames and a buffer are the request's; its pages are in the table, READING, locked, with PG_IO: the lock is the
  *                request's, not a thread's
@@ -18,7 +18,7 @@
  * Invariants:
  *   1. From CLAIMED to FREE all pages of a read are in the table, READING and locked, and nobody but the thread that finishes
  *      touches them. So whoever takes pages out of the table, or changes what they mean, waits for their locks, and by that for us.
- *   2. A thread that waits for a request does not hold rmap_lock, and no CLAIMED request. What finishes a request waits for rmap_lock
+ *   2. A thread that waits for a request does not hold rmap_lock, and has none CLAIMED. What finishes a request waits for rmap_lock
  *      (read) and for the kernel, nothing else: it may run with page locks held.
  *   3. Bytes of the store change under invalidate_lock (write) with nothing in flight (io_drain()): a page never shows a mixture.
  *   4. Requests hold half of the buffers of a size at most: faults go on.
@@ -68,7 +68,7 @@ struct request {
 static struct {
 	enum io_mode mode;
 	_Atomic bool open;            /* requests may be started */
-	_Atomic uint32_t starting;    /* threads between io_plug_start() and io_plug_end() */
+	_Atomic uint32_t starting;    /* threads that have found it open, and are not done with their request */
 	_Atomic uint64_t busy[WORDS]; /* a bit for each request that is not FREE */
 	_Atomic uint32_t failures;    /* writes, ever */
 	_Atomic uint32_t started;     /* requests, ever */
@@ -82,9 +82,9 @@ static struct {
 
 /* ---- The kernel's part ---- */
 
-static long kernel_submit(long n, struct iocb **cbs)
+static long kernel_submit(struct iocb *cb)
 {
-	return sys_call(SYS_io_submit, (long)io.ctx, n, (long)cbs, 0, 0, 0);
+	return sys_call(SYS_io_submit, (long)io.ctx, 1, (long)&cb, 0, 0, 0);
 }
 
 static long kernel_events(long min)
@@ -306,19 +306,24 @@ static void finish_write(struct request *r)
 	writeback_ended(r->as, key_index(key), key_pages(key), len, err, r->reclaim);
 }
 
-static void finish(struct request *r)
+static void let_go(struct request *r)
 {
 	struct address_space *as = r->as;
 	struct buffer buf = r->buf;
 
-	if (atomic_load(&r->write))
-		finish_write(r);
-	else
-		finish_read(r);
 	give_back(r);
 	buffer_put_io(buf);
 	atomic_fetch_sub(&as->in_flight, 1); /* the object may be gone now */
 	bump();
+}
+
+static void finish(struct request *r)
+{
+	if (atomic_load(&r->write))
+		finish_write(r);
+	else
+		finish_read(r);
+	let_go(r);
 }
 
 static bool claim(struct request *r)
@@ -350,7 +355,6 @@ static void note_events(long n)
 {
 	for (long i = 0; i < n; i++) {
 		struct request *r = &io.r[io.events[i].data];
-
 		uint32_t claimed = CLAIMED;
 
 		r->result = io.events[i].res;
@@ -540,9 +544,9 @@ bool io_can_write(struct address_space *as)
 	return io.mode == IO_DEFERRED || (ops->direct_fd && ops->direct_fd(as->store, true) >= 0);
 }
 
-bool io_plug_start(struct io_plug *plug)
+/* Until stop_starting() the thread waits for nothing: fork waits for it. False when nothing may be started now. */
+static bool begin_starting(void)
 {
-	plug->n = 0;
 	atomic_fetch_add(&io.starting, 1);
 	if (atomic_load(&io.open))
 		return true;
@@ -550,164 +554,124 @@ bool io_plug_start(struct io_plug *plug)
 	return false;
 }
 
-/* The pages' locks are the request's from now on. Whoever waits for one by its word looks again. */
+static void stop_starting(void)
+{
+	atomic_fetch_sub(&io.starting, 1);
+}
+
+static void prepare(struct request *r, struct address_space *as, struct buffer buf, bool write, bool eager)
+{
+	atomic_store_explicit(&r->eager, eager, memory_order_relaxed);
+	atomic_store(&r->serial, atomic_fetch_add(&io.started, 1));
+	atomic_store(&r->write, write);
+	r->as = as;
+	r->buf = buf;
+	atomic_fetch_add(&as->in_flight, 1);
+}
+
+/* Its event may come before this thread has noted that it will. */
+static void submit(struct request *r)
+{
+	bool write = atomic_load(&r->write);
+	const struct store_ops *ops = r->as->store->ops;
+	uint64_t key = atomic_load(&r->key);
+	struct iocb *cb = &r->cb;
+	uint32_t claimed = CLAIMED;
+
+	r->cb = (struct iocb){
+		.aio_data = (uint64_t)(r - io.r),
+		.aio_lio_opcode = write ? IOCB_CMD_PWRITE : IOCB_CMD_PREAD,
+		.aio_fildes = (uint32_t)(ops->direct_fd ? ops->direct_fd(r->as->store, write) : -1),
+		.aio_buf = (uint64_t)(uintptr_t)r->buf.data,
+		.aio_nbytes = (uint64_t)key_pages(key) << FL_PAGE_SHIFT,
+		.aio_offset = (int64_t)(key_index(key) << FL_PAGE_SHIFT),
+	};
+	if (io.mode == IO_DEFERRED || kernel_submit(cb) != 1) {
+		r->result = -EAGAIN;
+		atomic_store(&r->state, DONE);
+	} else if (!atomic_compare_exchange_strong(&r->state, &claimed, IN_FLIGHT)) {
+		atomic_store(&r->state, DONE);
+	}
+	bump();
+}
+
+/* Their locks are the request's from now on. Whoever waits for one by its word looks again. */
 static void hand_pages_over(const struct fill *fl)
 {
 	for (uint32_t i = 0; i < fl->n; i++)
 		page_hand_to_io(fl->pfn[i]);
 }
 
-static void prepare(struct request *r, const struct fill *fl, int fd, bool eager)
+static void start_run(struct request *r, struct fill *fl, bool eager)
 {
-	atomic_store_explicit(&r->eager, eager, memory_order_relaxed);
-	atomic_store(&r->serial, atomic_fetch_add(&io.started, 1));
-	atomic_store(&r->write, false);
-	r->as = fl->as;
-	r->buf = fl->buf;
-	r->result = 0;
-	r->cb = (struct iocb){
-		.aio_data = (uint64_t)(r - io.r),
-		.aio_lio_opcode = IOCB_CMD_PREAD,
-		.aio_fildes = (uint32_t)fd,
-		.aio_buf = (uint64_t)(uintptr_t)fl->buf.data,
-		.aio_nbytes = (uint64_t)fl->n << FL_PAGE_SHIFT,
-		.aio_offset = (int64_t)(fl->index << FL_PAGE_SHIFT),
-	};
-	atomic_store(&r->key, key_of(fl->as, fl->index, fl->n));
-}
-
-static uint32_t start_run(struct request *r, struct io_plug *plug, struct fill *fl, bool eager)
-{
-	const struct store_ops *ops = fl->as->store->ops;
-
 	fill_insert(fl, (uint32_t)min_u64(fl->buf.pages, RUN_MAX));
 	if (!fl->n)
-		return 0;
-	atomic_fetch_add(&fl->as->in_flight, 1);
-	prepare(r, fl, ops->direct_fd ? ops->direct_fd(fl->as->store, false) : -1, eager);
+		return;
+	prepare(r, fl->as, fl->buf, false, eager);
+	atomic_store(&r->key, key_of(fl->as, fl->index, fl->n));
 	hand_pages_over(fl);
-	plug->request[plug->n++] = (uint8_t)(r - io.r);
-	return fl->n;
+	submit(r);
 }
 
-uint32_t io_start(struct io_plug *plug, struct address_space *as, uint64_t index, uint32_t want, bool eager)
+/* A request and a buffer, or neither. */
+static struct request *take_both(bool large, struct buffer *buf)
+{
+	struct request *r = take_free();
+
+	if (r && !buffer_get_io(large, buf)) {
+		give_back(r);
+		return NULL;
+	}
+	return r;
+}
+
+uint32_t io_start(struct address_space *as, uint64_t index, uint32_t want, bool eager)
 {
 	struct fill fl = {.as = as, .index = index, .reserved = want, .ahead = !eager};
 	struct request *r;
-	uint32_t n = 0;
 
-	if (plug->n == IO_PLUG_MAX || page_find((struct page_key){.as = as->id, .index = index}) != PFN_NONE)
+	if (page_find((struct page_key){.as = as->id, .index = index}) != PFN_NONE || !begin_starting())
 		return 0;
-	r = take_free();
-	if (!r)
-		return 0;
-	if (buffer_get_io(want > 1, &fl.buf)) {
-		n = start_run(r, plug, &fl, eager);
-		if (!n)
+	r = take_both(want > 1, &fl.buf);
+	if (r) {
+		start_run(r, &fl, eager);
+		if (!fl.n) {
+			give_back(r);
 			buffer_put_io(fl.buf);
+		}
 	}
-	if (!n)
-		give_back(r);
-	return n;
+	stop_starting();
+	return fl.n;
 }
 
 int io_get_write(struct address_space *as, uint64_t index, uint32_t n, bool reclaim, struct buffer *buf)
 {
-	struct request *r = take_free();
+	struct request *r;
 
-	if (!r)
+	if (!begin_starting())
 		return -1;
-	if (!buffer_get_io(n > 1, buf) || buf->pages < n) {
-		if (buf->data)
-			buffer_put_io(*buf);
-		give_back(r);
+	r = take_both(n > 1, buf);
+	if (!r) {
+		stop_starting();
 		return -1;
 	}
-	atomic_store(&r->serial, atomic_fetch_add(&io.started, 1));
-	atomic_store_explicit(&r->eager, true, memory_order_relaxed);
-	atomic_store(&r->write, true);
+	fl_assert(n <= buf->pages);
+	prepare(r, as, *buf, true, true);
 	r->reclaim = reclaim;
-	r->as = as;
-	r->buf = *buf;
-	r->result = 0;
-	atomic_fetch_add(&as->in_flight, 1);
 	atomic_store(&r->key, key_of(as, index, n));
 	return (int)(r - io.r);
 }
 
-void io_write(struct io_plug *plug, int request, uint64_t len)
+void io_write(int request)
 {
-	struct request *r = &io.r[request];
-	const struct store_ops *ops = r->as->store->ops;
-
-	r->cb = (struct iocb){
-		.aio_data = (uint64_t)request,
-		.aio_lio_opcode = IOCB_CMD_PWRITE,
-		.aio_fildes = (uint32_t)(ops->direct_fd ? ops->direct_fd(r->as->store, true) : -1),
-		.aio_buf = (uint64_t)(uintptr_t)r->buf.data,
-		.aio_nbytes = len,
-		.aio_offset = (int64_t)(key_index(atomic_load(&r->key)) << FL_PAGE_SHIFT),
-	};
-	plug->request[plug->n++] = (uint8_t)request;
+	submit(&io.r[request]);
+	stop_starting();
 }
 
 void io_forget(int request)
 {
-	struct request *r = &io.r[request];
-	struct address_space *as = r->as;
-	struct buffer buf = r->buf;
-
-	give_back(r);
-	buffer_put_io(buf);
-	atomic_fetch_sub(&as->in_flight, 1);
-	bump();
-}
-
-static void now_in_flight(struct request *r)
-{
-	uint32_t claimed = CLAIMED;
-
-	if (!atomic_compare_exchange_strong(&r->state, &claimed, IN_FLIGHT))
-		atomic_store(&r->state, DONE);
-}
-
-static void refuse(struct request *r, long err)
-{
-	r->result = err;
-	atomic_store(&r->state, DONE);
-}
-
-static void submit(const struct io_plug *plug)
-{
-	struct iocb *cbs[IO_PLUG_MAX];
-	long err = -EAGAIN;
-	uint32_t done = 0;
-
-	for (uint32_t i = 0; i < plug->n; i++)
-		cbs[i] = &io.r[plug->request[i]].cb;
-	while (done < plug->n && io.mode == IO_AIO) {
-		err = kernel_submit(plug->n - done, cbs + done);
-		if (err <= 0)
-			break;
-		done += (uint32_t)err;
-	}
-	for (uint32_t i = 0; i < plug->n; i++) {
-		struct request *r = &io.r[plug->request[i]];
-
-		if (i < done)
-			now_in_flight(r);
-		else
-			refuse(r, err < 0 ? err : -EAGAIN);
-	}
-}
-
-void io_plug_end(struct io_plug *plug)
-{
-	if (plug->n) {
-		submit(plug);
-		bump();
-	}
-	atomic_fetch_sub(&io.starting, 1);
+	let_go(&io.r[request]);
+	stop_starting();
 }
 
 /* ---- Start, end, fork ---- */

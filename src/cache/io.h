@@ -27,32 +27,20 @@ bool io_can(struct address_space *as);
 bool io_can_write(struct address_space *as);
 
 /*
- * Requests that are started together go to the kernel with one call. Between io_plug_start() and io_plug_end() the thread waits
- * for nothing: no frames, buffers, or page locks.
- */
-#define IO_PLUG_MAX 32
-struct io_plug {
-	uint32_t n;
-	uint8_t request[IO_PLUG_MAX];
-};
-
-/* False when nothing can be started now: the process is about to fork, or all is in use. */
-bool io_plug_start(struct io_plug *plug);
-/*
  * Starts to read up to `want` pages from as->index on, with frames that are reserved for them; as many as are not in the table are put
  * there, READING. `eager`: they are installed as soon as somebody sees that the read has ended; else when a page of them is asked for.
- * Caller holds the invalidate_lock (read). How many were started; 0 when the first page is there already, or no request or buffer is free.
+ * Caller holds the invalidate_lock (read). How many were started; 0 when the first page is there already, no request or buffer is free,
+ * or the process is about to fork.
  */
-uint32_t io_start(struct io_plug *plug, struct address_space *as, uint64_t index, uint32_t want, bool eager);
+uint32_t io_start(struct address_space *as, uint64_t index, uint32_t want, bool eager);
 /*
- * A write of n pages from index on, which the caller has locked and DIRTY: a buffer for what they hold. -1 when no request or buffer is
- * free. io_write() sends the first `len` bytes of it, with the pages WRITEBACK; io_forget() does not. When it has ended,
- * writeback_ended() is called by whoever sees that.
+ * A write of n pages from index on, which the caller has locked and DIRTY: a buffer for what they hold. -1 when that cannot be now, as
+ * above. Then either io_write() sends them, with the pages WRITEBACK, or io_forget() does not; before that the thread waits for no frames,
+ * buffers or page locks. When the write has ended, writeback_ended() is called by whoever sees that.
  */
 int io_get_write(struct address_space *as, uint64_t index, uint32_t n, bool reclaim, struct buffer *buf);
-void io_write(struct io_plug *plug, int request, uint64_t len);
+void io_write(int request);
 void io_forget(int request);
-void io_plug_end(struct io_plug *plug);
 
 /* Whether a page with this word is in flight. */
 static inline bool io_in_flight(uint32_t word)

@@ -192,22 +192,17 @@ static bool is_whole(const struct cluster *c)
 /* Leaves the write in flight. False when that cannot be now: the pages are locked and DIRTY as before. *err: they are not, or it failed. */
 static bool send_cluster(struct cluster *c, int *err)
 {
-	struct io_plug plug;
-	struct buffer buf = {0};
-	int request;
+	struct buffer buf;
+	int request = io_get_write(c->as, c->index, c->n, c->reclaim, &buf);
 
-	if (!io_plug_start(&plug))
+	if (request < 0)
 		return false;
-	request = io_get_write(c->as, c->index, c->n, c->reclaim, &buf);
-	if (request >= 0) {
-		*err = stabilize(c, buf.data);
-		if (*err)
-			io_forget(request);
-		else
-			io_write(&plug, request, (uint64_t)c->n << FL_PAGE_SHIFT);
-	}
-	io_plug_end(&plug);
-	return request >= 0;
+	*err = stabilize(c, buf.data);
+	if (*err)
+		io_forget(request);
+	else
+		io_write(request);
+	return true;
 }
 
 static int run_cluster(struct cluster *c)
