@@ -25,6 +25,7 @@
 #include "buffer.h"
 #include "fill.h"
 #include "io.h"
+#include "policy.h"
 #include "ram.h"
 #include "reclaim.h"
 #include "util/compiler.h"
@@ -119,6 +120,12 @@ static void count_hit(const struct fault *f)
 		report_add(&f->as->report->faults_hit, 1);
 }
 
+/* Taken out of its mappings to see whether it is missed: a fault on another page does not tell. */
+static bool is_probed(pfn_t pfn)
+{
+	return (page_word(pfn) & (POLICY_MAIN | POLICY_PROBED)) == (POLICY_MAIN | POLICY_PROBED);
+}
+
 /* Whether the page i places from here can be mapped as it is; it is locked then. */
 static pfn_t lock_neighbour(const struct fault *f, int i)
 {
@@ -128,7 +135,7 @@ static pfn_t lock_neighbour(const struct fault *f, int i)
 	if (pfn == PFN_NONE || !page_trylock(pfn))
 		return PFN_NONE;
 	found = page_key(pfn);
-	if (found.as == key.as && found.index == key.index && page_state_of(page_word(pfn)) == PAGE_CLEAN &&
+	if (found.as == key.as && found.index == key.index && page_state_of(page_word(pfn)) == PAGE_CLEAN && !is_probed(pfn) &&
 	    !(f->anon && has_private(f, i)))
 		return pfn;
 	page_unlock(pfn);

@@ -106,6 +106,27 @@ static void compete(const uint64_t *map)
 	}
 }
 
+/* Of neighbours, a fault on one maps the others: which does not tell that they are used, nor that they are not. */
+TEST(neighbours_that_are_used_stay)
+{
+	struct fixture *f = *state;
+	uint64_t *map = map_random(f, PROT_READ, MAP_SHARED), *second = map_random(f, PROT_READ, MAP_SHARED), missed = 0;
+
+	compete(map);
+	for (size_t round = 0; round < ROUNDS; round++) {
+		for (size_t part = 0; part < 5; part++) {
+			uint64_t before = misses();
+
+			read_pages(map, 0, HOT);
+			missed += misses() - before;
+			read_pages(map, HOT + part * RIVALS / 5, RIVALS / 5);
+		}
+	}
+	assert_true(missed < HOT / 4);
+	unmap(second);
+	unmap(map);
+}
+
 static uint64_t stored(size_t page)
 {
 	return ~pattern(page * WORDS);
@@ -199,11 +220,9 @@ TEST(what_was_hot_gives_way)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		RUN(a_scan_leaves_the_hot_set_alone),
-		RUN(nor_does_it_on_shmem_frames),
-		RUN(stores_survive_that_pages_leave_their_mappings),
-		RUN(private_copies_survive_it_too),
-		RUN(locked_and_pinned_pages_stay_mapped),
+		RUN(a_scan_leaves_the_hot_set_alone), RUN(nor_does_it_on_shmem_frames),
+		RUN(neighbours_that_are_used_stay),   RUN(stores_survive_that_pages_leave_their_mappings),
+		RUN(private_copies_survive_it_too),   RUN(locked_and_pinned_pages_stay_mapped),
 		RUN(what_was_hot_gives_way),
 	};
 
