@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
 
 #include "util/compiler.h"
+#include "util/sys.h"
 
 static _Atomic uint64_t used, peak;
 static _Atomic uint64_t spare;    /* reserved for metadata, not used yet */
@@ -51,6 +53,29 @@ void budget_release(uint64_t pages)
 	uint64_t was = pages ? atomic_fetch_sub(&used, pages) : 0;
 
 	fl_assert(was >= pages);
+}
+
+void *budget_map(uint64_t bytes)
+{
+	void *p;
+
+	if (!budget_try_reserve(bytes >> FL_PAGE_SHIFT))
+		return NULL;
+	p = sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (sys_is_err(p)) {
+		budget_release(bytes >> FL_PAGE_SHIFT);
+		return NULL;
+	}
+	sys_madvise(p, bytes, MADV_NOHUGEPAGE); /* a huge page would be memory that nobody has touched */
+	return p;
+}
+
+void budget_unmap(void *memory, uint64_t bytes)
+{
+	if (!memory)
+		return;
+	sys_munmap(memory, bytes);
+	budget_release(bytes >> FL_PAGE_SHIFT);
 }
 
 void budget_set_used(uint64_t pages)

@@ -25,6 +25,12 @@ uint64_t budget_fixed_pages(void);
 int budget_init(uint64_t bytes);
 bool budget_try_reserve(uint64_t pages);
 void budget_release(uint64_t pages);
+/*
+ * Zeroed memory of its own for a table of so many bytes, whole pages, all paid for at once and touched when it is used; NULL when there is no
+ * room. Given back by budget_unmap(), which takes NULL.
+ */
+void *budget_map(uint64_t bytes);
+void budget_unmap(void *memory, uint64_t bytes);
 
 /* In a forked child: what is in use there. */
 void budget_set_used(uint64_t pages);

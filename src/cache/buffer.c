@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "budget.h"
 #include "io.h"
@@ -47,25 +46,16 @@ static int pool_init(struct buffer_pool *p, uint32_t count, uint32_t pages)
 {
 	fl_assert(count <= BUFFERS_MAX);
 	*p = (struct buffer_pool){.count = count, .pages = pages};
-	if (!budget_try_reserve((uint64_t)count * pages))
+	p->base = budget_map(pool_bytes(p));
+	if (!p->base)
 		return -ENOMEM;
-	p->base = sys_mmap(NULL, pool_bytes(p), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (sys_is_err(p->base)) {
-		p->base = NULL;
-		budget_release((uint64_t)count * pages);
-		return -ENOMEM;
-	}
-	sys_madvise(p->base, pool_bytes(p), MADV_NOHUGEPAGE);
 	pool_reset(p);
 	return 0;
 }
 
 static void pool_exit(struct buffer_pool *p)
 {
-	if (!p->base)
-		return;
-	sys_munmap(p->base, pool_bytes(p));
-	budget_release((uint64_t)p->count * p->pages);
+	budget_unmap(p->base, pool_bytes(p));
 	memset(p, 0, sizeof *p);
 }
 

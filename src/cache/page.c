@@ -38,7 +38,6 @@
 #include <limits.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "budget.h"
 #include "io.h"
@@ -106,14 +105,9 @@ int page_table_init(uint64_t frames)
 	size_t bytes = page_align_up(table_bytes(n, nheads));
 	char *p;
 
-	if (!budget_try_reserve(bytes >> FL_PAGE_SHIFT))
+	p = budget_map(bytes);
+	if (!p)
 		return -ENOMEM;
-	p = sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (sys_is_err(p)) {
-		budget_release(bytes >> FL_PAGE_SHIFT);
-		return -ENOMEM;
-	}
-	sys_madvise(p, bytes, MADV_NOHUGEPAGE);
 	memset(&table, 0, sizeof table);
 	table.memory = p;
 	table.bytes = bytes;
@@ -128,10 +122,7 @@ int page_table_init(uint64_t frames)
 
 void page_table_exit(void)
 {
-	if (!table.memory)
-		return;
-	sys_munmap(table.memory, table.bytes);
-	budget_release(table.bytes >> FL_PAGE_SHIFT);
+	budget_unmap(table.memory, table.bytes);
 	memset(&table, 0, sizeof table);
 }
 

@@ -437,14 +437,9 @@ int policy_init(uint64_t pages)
 	size_t bytes = page_align_up((size_t)buckets * WAYS * sizeof(uint32_t));
 	void *p;
 
-	if (!budget_try_reserve(bytes >> FL_PAGE_SHIFT))
+	p = budget_map(bytes);
+	if (!p)
 		return -ENOMEM;
-	p = sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (sys_is_err(p)) {
-		budget_release(bytes >> FL_PAGE_SHIFT);
-		return -ENOMEM;
-	}
-	sys_madvise(p, bytes, MADV_NOHUGEPAGE);
 	ghosts.entries = p;
 	ghosts.buckets = buckets;
 	ghosts.bytes = bytes;
@@ -456,10 +451,7 @@ int policy_init(uint64_t pages)
 
 void policy_exit(void)
 {
-	if (!ghosts.bytes)
-		return;
-	sys_munmap((void *)ghosts.entries, ghosts.bytes);
-	budget_release(ghosts.bytes >> FL_PAGE_SHIFT);
+	budget_unmap((void *)ghosts.entries, ghosts.bytes);
 	memset(&ghosts, 0, sizeof ghosts);
 }
 
