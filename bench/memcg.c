@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "undo.h"
+#include "util.h"
 
 #define LIMIT_V1 "memory.limit_in_bytes"
 #define LIMIT_V2 "memory.max"
@@ -69,19 +70,12 @@ static bool find_own(struct place *p)
 	return found;
 }
 
-static int write_text(const char *folder, const char *file, const char *text)
+static int write_in(const char *folder, const char *file, const char *text)
 {
 	char path[PATH_MAX + 64];
-	int fd, error = 0;
 
 	snprintf(path, sizeof path, "%s/%s", folder, file);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, strlen(text)) < 0)
-		error = -errno;
-	close(fd);
-	return error;
+	return write_text(path, text);
 }
 
 /* No swap either, as far as that can be said: what is measured is the file. */
@@ -91,9 +85,9 @@ static int set_limit(const struct memcg *m, const struct place *p, uint64_t byte
 	int error;
 
 	snprintf(text, sizeof text, "%llu", (unsigned long long)bytes);
-	error = write_text(m->path, p->v2 ? LIMIT_V2 : LIMIT_V1, text);
+	error = write_in(m->path, p->v2 ? LIMIT_V2 : LIMIT_V1, text);
 	if (!error)
-		write_text(m->path, p->v2 ? "memory.swap.max" : "memory.memsw.limit_in_bytes", p->v2 ? "0" : text);
+		write_in(m->path, p->v2 ? "memory.swap.max" : "memory.memsw.limit_in_bytes", p->v2 ? "0" : text);
 	return error;
 }
 
@@ -140,7 +134,7 @@ int memcg_enter(const struct memcg *m, pid_t pid)
 	char text[32];
 
 	snprintf(text, sizeof text, "%d", (int)pid);
-	return write_text(m->path, "cgroup.procs", text);
+	return write_in(m->path, "cgroup.procs", text);
 }
 
 /* The kernel lets go of a process a moment after its parent has waited for it. */

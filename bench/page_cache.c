@@ -136,18 +136,6 @@ static bool read_setting(const char *path, char *text, size_t size)
 	return done;
 }
 
-static int write_setting(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC), error = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, strlen(text)) < 0)
-		error = -errno;
-	close(fd);
-	return error;
-}
-
 int read_ahead_set(struct read_ahead *r, const char *file, unsigned kib)
 {
 	char text[32];
@@ -157,7 +145,7 @@ int read_ahead_set(struct read_ahead *r, const char *file, unsigned kib)
 		return -errno;
 	undo_setting(r->path, r->before);
 	snprintf(text, sizeof text, "%u", kib);
-	error = write_setting(r->path, text);
+	error = write_text(r->path, text);
 	if (error)
 		undo_setting(NULL, NULL);
 	return error;
@@ -165,7 +153,7 @@ int read_ahead_set(struct read_ahead *r, const char *file, unsigned kib)
 
 void read_ahead_restore(struct read_ahead *r)
 {
-	if (write_setting(r->path, r->before))
+	if (write_text(r->path, r->before))
 		fprintf(stderr, "%s: %s: could not be put back to %s", program_invocation_short_name, r->path, r->before);
 	undo_setting(NULL, NULL);
 }

@@ -39,6 +39,8 @@ static inline void keep(uint64_t v)
 	__asm__ volatile("" : : "r"(v) : "memory");
 }
 
+/* Into a file that is there, as those of the kernel are: 0 or -errno. */
+int write_text(const char *path, const char *text);
 /* Ends the program, with what it was about and errno. */
 _Noreturn void die(const char *what);
 /* What is measured is checked as well, outside of the time: a wrong result ends the program. */
