@@ -385,8 +385,10 @@ static void read_ahead(struct fault *f)
 /* A page that is in flight: the stream that it belongs to goes on. */
 static void wait_for_io(struct fault *f)
 {
-	pfn_t pfn = page_find(file_key(f));
+	pfn_t pfn = PFN_NONE;
 
+	if (atomic_load_explicit(&f->as->in_flight, memory_order_relaxed))
+		pfn = page_find(file_key(f));
 	if (pfn == PFN_NONE || !io_in_flight(page_word(pfn)))
 		return;
 	f->touched = true;
