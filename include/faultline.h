@@ -191,7 +191,7 @@ struct fl_range {
  * way, many at once: a look-up of a batch of keys asks for all of their pages first. A page is installed when Faultline next serves a
  * fault or a prefetch after it came in, and then costs no fault; who accesses it before waits for this one. A hint: what
  * cannot be read, and what there is no memory for, is left to the access. Reads that are not made with O_DIRECT (fl_options.direct) are
- * waited for, and so are those beyond 128 at a time.
+ * waited for, and so are those beyond 128 at a time (fewer with a budget below 32 MiB, and 16 of more than a page).
  *
  * 0, or -1 with errno: EINVAL (a range goes beyond the end of addresses: none was started); ENOMEM (part of a range is not mapped:
  * the rest was started).

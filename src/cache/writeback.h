@@ -22,8 +22,8 @@ enum wb_outcome {
 /* One dirty page and its dirty neighbours: started where writes can be in flight. */
 enum wb_outcome writeback_for_reclaim(pfn_t pfn, bool may_wait);
 /*
- * Before a store makes one more page of the object dirty: with more than a quarter of the memory dirty, some is written while the program goes
- * on; with more than half, the caller waits for some of it. The caller holds no lock of the cache. Where writes can be in flight.
+ * Before a store makes one more page of the object dirty: when its dirty pages are more than a quarter of memory, some are written while the
+ * program goes on; when more than half, the caller waits for some of them. The caller holds no lock of the cache. Where writes can be in flight.
  */
 void writeback_balance(struct address_space *as);
 /* A write of io.c has ended: of n pages from index on, `len` bytes. The caller holds no page lock. */
