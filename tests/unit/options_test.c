@@ -15,8 +15,8 @@
 #include "util/compiler.h"
 #include "util/log.h"
 
-static const char *const names[] = {"FAULTLINE_BUDGET", "FAULTLINE_MIN_MAP", "FAULTLINE_ANON",   "FAULTLINE_FAULTS", "FAULTLINE_DIRECT",
-				    "FAULTLINE_LOG",    "FAULTLINE_SWAP",    "FAULTLINE_REPORT", "FAULTLINE_INJECT"};
+static const char *const names[] = {"FAULTLINE_BUDGET", "FAULTLINE_MIN_MAP", "FAULTLINE_ANON", "FAULTLINE_FAULTS", "FAULTLINE_DIRECT",
+				    "FAULTLINE_IO",     "FAULTLINE_LOG",     "FAULTLINE_SWAP", "FAULTLINE_REPORT", "FAULTLINE_INJECT"};
 
 static int start(void **state)
 {
@@ -89,7 +89,7 @@ static void a_bad_value_is_refused_and_named(void **state)
 		{"FAULTLINE_BUDGET", "lots"},    {"FAULTLINE_BUDGET", "1023K"},  {"FAULTLINE_BUDGET", "8000P"},
 		{"FAULTLINE_BUDGET", "-64M"},    {"FAULTLINE_BUDGET", "0"},      {"FAULTLINE_MIN_MAP", "64 K"},
 		{"FAULTLINE_FAULTS", "threads"}, {"FAULTLINE_FAULTS", "Inline"}, {"FAULTLINE_DIRECT", "yes"},
-		{"FAULTLINE_DIRECT", "2"},       {"FAULTLINE_LOG", "loud"},
+		{"FAULTLINE_IO", "uring"},       {"FAULTLINE_DIRECT", "2"},      {"FAULTLINE_LOG", "loud"},
 	};
 
 	(void)state;
