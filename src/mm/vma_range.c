@@ -80,7 +80,7 @@ void vma_free_unlinked(struct vma *v)
 	vma_free(v);
 }
 
-/* The upper part of v, from addr on, as a new VMA with references of its own. */
+/* The upper part of v, from addr on, as a new VMA without addresses yet. */
 static struct vma *upper_part(struct vma *v, uint64_t addr)
 {
 	struct vma *u = vma_alloc(v->mm);
@@ -93,7 +93,6 @@ static struct vma *upper_part(struct vma *v, uint64_t addr)
 	u->advice = v->advice;
 	u->as = v->as;
 	u->wb_seen = v->wb_seen;
-	vma_set_range(u, addr, v->end);
 	return u;
 }
 
@@ -110,7 +109,10 @@ static void split_anon(struct vma *v, struct vma *u)
 	atomic_store(&u->anon, anon);
 }
 
-/* Reserve first: the index has room, or nothing changes. */
+/*
+ * Reserve first: the index has room, or nothing changes. The new VMA has its addresses from when it is locked: a racing look-up may hold it
+ * as what it was before, and must not make pages in it.
+ */
 static int split(struct mm *mm, struct vma *v, uint64_t addr)
 {
 	struct vma *u = upper_part(v, addr);
@@ -120,6 +122,7 @@ static int split(struct mm *mm, struct vma *v, uint64_t addr)
 		return -ENOMEM;
 	vma_lock_write(v);
 	vma_lock_write(u);
+	vma_set_range(u, addr, v->end);
 	err = vma_index_insert(&mm->index, u); /* who finds it early waits for its lock */
 	if (!err) {
 		address_space_hold(u->as);
@@ -132,6 +135,8 @@ static int split(struct mm *mm, struct vma *v, uint64_t addr)
 		vma_link_rmap(u);
 		write_unlock(&rmap_lock);
 	}
+	if (err)
+		vma_set_range(u, 0, 0);
 	vma_unlock_write(u);
 	vma_unlock_write(v);
 	if (err)

@@ -33,7 +33,20 @@ void *__wrap_sys_mremap(void *old, size_t old_len, size_t new_len, int flags, vo
 int __real_sys_madvise(void *addr, size_t len, int advice);
 int __wrap_sys_madvise(void *addr, size_t len, int advice);
 
+void __real_vma_lock_write(struct vma *v);
+void __wrap_vma_lock_write(struct vma *v);
+
 int kernel_refuses;
+
+/*
+ * A racing look-up may still hold a VMA that was freed and is used again. It goes by its addresses: before the index has
+ * the VMA, it has none that are not locked.
+ */
+void __wrap_vma_lock_write(struct vma *v)
+{
+	assert_true(v->start == v->end || vma_find(&v->mm->index, v->start) == v);
+	__real_vma_lock_write(v);
+}
 
 static void *answer(void *addr)
 {
