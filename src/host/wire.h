@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a host and its clients say to each other.
+ *
+ * A host keeps the page caches of files for several processes; see docs/host.md. Each client has
+ *
+ *   a socket    SOCK_SEQPACKET: the greeting, and whatever passes descriptors. Its end is the client's end
+ *   an area     memory shared with the host alone: slots for requests. The thread that wants something fills a slot and waits for it
+ *   the board   memory shared by all: where workers of the host wait for requests, and which files the host has
+ *
+ * A request by slot:
+ *
+ *   client  takes a free slot (known to the client alone), fills it, state = POSTED, sets its bit in area.pending,
+ *           adds one to board.bell, wakes a worker if board.sleepers is not 0
+ *   host    a worker that finds the bit clears it (whose clearing it was serves it), state = TAKEN, serves it, fills result and out,
+ *           state = DONE, wakes whoever waits for the state
+ *   client  reads the answer, state = FREE
+ *
+ * A change of a file by other means than its mappings has two steps (WIRE_CHANGE): the first DONE says that nothing of the file is
+ * filled or written back until the client sets state = RESUME, with what it has changed; the worker waits for it.
+ *
+ * The host believes nothing of what is in an area: values are checked, and may change while it looks at them. It never waits for a client,
+ * changes excepted, which end with their client.
+ */
+#ifndef FL_HOST_WIRE_H
+#define FL_HOST_WIRE_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "util/compiler.h"
+
+#define WIRE_VERSION 1
+#define WIRE_SLOTS 64
+#define WIRE_FILTER 1024
+
+/* ---- By slot. Results are 0 or -errno unless said otherwise. Pages are of FL_PAGE_SIZE ---- */
+
+enum wire_op {
+	WIRE_NOTHING,
+	/*
+	 * A fault. arg: index of the page, address, pages from there to the end of the mapping, pages from its start to there, advice (enum
+	 * ra_advice), mmu. flags: WIRE_WRITE, WIRE_PRESENT, WIRE_ALONE, WIRE_PIN. Answers as filemap_fault(); with WIRE_PIN as filemap_pin().
+	 */
+	WIRE_FAULT,
+	WIRE_UNPIN,    /* arg: index. Takes one pin of this client's away */
+	WIRE_MAP,      /* arg: address, pgoff, pages, mmu: a shared mapping is there from now on. Nothing is mapped in it yet. flags: WIRE_LOCKED */
+	WIRE_UNMAP,    /* arg: address, pages, mmu: what was mapped there (of any file) is not any more. file is not used */
+	WIRE_LOCK,     /* arg: address, pages, mmu; flags: WIRE_LOCKED or not. -ENOMEM: over the host's limit */
+	WIRE_READ,     /* arg: index. The page's bytes as they are now, in the slot's page; out: bytes within the file */
+	WIRE_SYNC,     /* arg: first, last page; flags: WIRE_WAIT (else started), WIRE_DURABLE. By handle. out: wb_err of the file */
+	WIRE_SYNC_ID,  /* the same by dev, ino in arg[2], arg[3]; 0 when the host does not have the file */
+	WIRE_CHANGE,   /* arg: dev, ino. -ENOENT: the host does not have the file. First out: size of the file. On RESUME arg: offset, length */
+	WIRE_PREFETCH, /* arg: index, pages */
+	WIRE_RESIDENT, /* arg: index, pages (FL_PAGE_SIZE at most): a byte for each in the slot's page */
+	WIRE_COOL,     /* arg: first, last; flags: WIRE_WRITE for MADV_PAGEOUT, else MADV_COLD */
+	WIRE_REMOVE,   /* arg: first, last: a hole in the file, as MADV_REMOVE. -EACCES when the file was not opened for writing */
+	WIRE_CLOSE,    /* file */
+	WIRE_BORROW,   /* arg: pages of memory of the client's own. All or -ENOMEM */
+	WIRE_RETURN,   /* arg: pages */
+	WIRE_SHRUNK,   /* file. out: where the file ended at its shortest since this was last asked, in bytes; UINT64_MAX: it has not shrunk */
+	WIRE_OPS
+};
+
+enum wire_flag {
+	WIRE_WRITE = 1,
+	WIRE_PRESENT = 2,
+	WIRE_ALONE = 4, /* map this page only, write-protected: the mapping is a private one, whose neighbours may be copies of its own */
+	WIRE_PIN = 8,
+	WIRE_LOCKED = 16,
+	WIRE_WAIT = 32,
+	WIRE_DURABLE = 64,
+};
+
+enum wire_state {
+	WIRE_FREE,
+	WIRE_POSTED,
+	WIRE_TAKEN,
+	WIRE_DONE,
+	WIRE_RESUME,
+};
+
+struct wire_slot {
+	_Atomic uint32_t state; /* futex */
+	uint32_t op, flags, file;
+	int32_t result;
+	uint32_t unused;
+	uint64_t arg[6], out[2];
+	uint64_t pad[5];
+};
+_Static_assert(sizeof(struct wire_slot) == 128, "two cache lines each");
+
+struct wire_area {
+	_Atomic uint64_t pending; /* a bit per slot */
+	uint64_t pad[15];
+	struct wire_slot slot[WIRE_SLOTS];
+	_Alignas(FL_PAGE_SIZE) unsigned char page[WIRE_SLOTS][FL_PAGE_SIZE];
+};
+
+struct wire_board {
+	_Atomic uint32_t bell; /* futex */
+	_Atomic uint32_t sleepers;
+	_Atomic uint32_t shrunk; /* counts files that became shorter: who has private mappings asks (WIRE_SHRUNK) */
+	uint32_t pad[13];
+	_Atomic uint32_t filter[WIRE_FILTER]; /* files the host has, by wire_filter(): 0 says there is none */
+};
+
+static inline uint32_t wire_filter(uint64_t dev, uint64_t ino)
+{
+	return (uint32_t)((ino ^ dev * 31) * 0x9e3779b97f4a7c15ull >> 54);
+}
+
+/* ---- By socket ---- */
+
+enum wire_message_kind {
+	WIRE_HELLO = 1, /* value: WIRE_VERSION. Answer: descriptors of area and board; value: budget of the host in bytes */
+	WIRE_ADD_MMU,   /* with a userfaultfd. Answer: value: its number */
+	WIRE_DROP_MMU,  /* value: its number. What is mapped by it is not any more */
+	/*
+	 * With a descriptor of the file, by which the host reads and writes it. flags: WIRE_OPEN_*. Answer: file: handle; value: size of the file; wb_err;
+	 * and the memfd that holds its pages. -EOPNOTSUPP and what file_store_open() answers.
+	 */
+	WIRE_OPEN,
+};
+
+enum wire_open_flag {
+	WIRE_OPEN_SCRATCH = 1, /* shared anonymous memory: its bytes die with its last mapping */
+	WIRE_OPEN_KNOWN = 2,   /* only if the host has it: else -ENOENT */
+};
+
+struct wire_message {
+	uint32_t kind, flags;
+	int32_t result;
+	uint32_t file;
+	uint64_t value;
+	uint32_t wb_err, unused;
+};
+
+#endif
