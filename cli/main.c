@@ -9,6 +9,7 @@
 #include "bench.h"
 #include "doctor.h"
 #include "faultline.h"
+#include "host.h"
 #include "run.h"
 #include "text.h"
 #include "walk.h"
@@ -22,6 +23,7 @@ static const struct command {
 	int (*main)(int argc, char **argv);
 } commands[] = {
 	{"run", NULL, "faultline run", run_main},
+	{"host", NULL, "faultline host", host_main},
 	{"doctor", NULL, "faultline doctor", doctor_main},
 	{"walk", NULL, "faultline walk", walk_main},
 	{"bench", NULL, "faultline bench", bench_main},
@@ -31,6 +33,7 @@ static const struct command {
 };
 
 static const char help[] = "Usage: faultline run [OPTION...] [--] PROGRAM [ARG...]\n"
+			   "       faultline host --socket PATH\n"
 			   "       faultline doctor [PATH]\n"
 			   "       faultline walk FILE [ADDRESS...]\n"
 			   "       faultline walk --example [--save FILE] [ADDRESS...]\n"
@@ -42,6 +45,7 @@ static const char help[] = "Usage: faultline run [OPTION...] [--] PROGRAM [ARG..
 			   "\n"
 			   "Commands:\n"
 			   "  run       run a program within a budget\n"
+			   "  host      keep the pages of files for programs that join\n"
 			   "  doctor    say what this machine offers, and what to do about the rest\n"
 			   "  walk      show the page tables of a soft space, saved or of an example\n"
 			   "  bench     measure what a budget would cost or gain on a file of yours\n"
@@ -53,6 +57,7 @@ static const char help[] = "Usage: faultline run [OPTION...] [--] PROGRAM [ARG..
 			   "  --report-file FILE       write that there, not to standard error\n"
 			   "  --direct[=0|1]           use O_DIRECT, past the kernel's page cache\n"
 			   "  --swap DIR               where changed private pages go\n"
+			   "  --host=auto|none|PATH    one host for all processes, or none\n"
 			   "  --min-map SIZE           leave smaller mappings to the kernel\n"
 			   "  --faults=inline|thread   who serves page faults\n"
 			   "  --log LEVEL              quiet, error, warn, info or debug\n"
@@ -93,7 +98,7 @@ static const struct command *find(const char *name)
 
 static int unknown(const char *name)
 {
-	complain("%s: no such command; the commands are run, doctor, walk, bench and help", name);
+	complain("%s: no such command; the commands are run, host, doctor, walk, bench and help", name);
 	return EXIT_FAULTLINE;
 }
 

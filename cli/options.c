@@ -16,7 +16,7 @@
 #include "text.h"
 #include "util/size.h"
 
-enum { KEY_BUDGET = 256, KEY_FAULTS, KEY_DIRECT, KEY_SWAP, KEY_REPORT, KEY_REPORT_FILE, KEY_MIN_MAP, KEY_ANON, KEY_LOG };
+enum { KEY_BUDGET = 256, KEY_FAULTS, KEY_DIRECT, KEY_SWAP, KEY_REPORT, KEY_REPORT_FILE, KEY_MIN_MAP, KEY_ANON, KEY_HOST, KEY_LOG };
 
 /* `what` is how to name it to the user: "--budget 12Q" or "FAULTLINE_BUDGET=12Q". */
 struct setting {
@@ -109,6 +109,17 @@ static char *check_log(const char *what, const char *value, struct run_options *
 	return NULL;
 }
 
+static char *check_host(const char *what, const char *value, struct run_options *o)
+{
+	bool path = strcmp(value, "auto") != 0 && strcmp(value, "none") != 0;
+	char *full = path && value[0] != '@' ? realpath(value, NULL) : text_copy(value);
+
+	if (!full)
+		complain("%s: %s; name the socket of a host (see: faultline help host)", what, strerror(errno));
+	o->host = full;
+	return full ? text_copy(full) : NULL;
+}
+
 static const struct setting settings[] = {
 	{KEY_BUDGET, "--budget ", "FAULTLINE_BUDGET", check_budget},
 	{KEY_FAULTS, "--faults=", "FAULTLINE_FAULTS", check_faults},
@@ -116,6 +127,7 @@ static const struct setting settings[] = {
 	{KEY_SWAP, "--swap ", "FAULTLINE_SWAP", check_swap},
 	{KEY_MIN_MAP, "--min-map ", "FAULTLINE_MIN_MAP", check_plain_size},
 	{KEY_ANON, "--anon ", "FAULTLINE_ANON", check_plain_size},
+	{KEY_HOST, "--host=", "FAULTLINE_HOST", check_host},
 	{KEY_LOG, "--log ", "FAULTLINE_LOG", check_log},
 };
 
@@ -206,6 +218,10 @@ static const struct argp_option option_table[] = {
 	 "Serve anonymous memory too, where a program maps at least this much at once; it goes to the swap directory when the "
 	 "budget is spent (default: leave it to the kernel)",
 	 1},
+	{"host", KEY_HOST, "auto|none|PATH", 0,
+	 "Who has the pages of files: one host for all processes of the run (auto, the default, from a budget of 16M on), each process by "
+	 "itself (none), or the host at that socket, within its budget",
+	 1},
 	{NULL, 0, NULL, 0, "Input and output:", 2},
 	{"direct", KEY_DIRECT, "0|1", OPTION_ARG_OPTIONAL, "Read and write with O_DIRECT, past the kernel's page cache (default: 0)", 2},
 	{"faults", KEY_FAULTS, "inline|thread", 0,
@@ -226,7 +242,7 @@ static const struct argp run_argp = {
 	.args_doc = "PROGRAM [ARG...]",
 	.doc = "Runs PROGRAM with the files that it maps in at most the memory that you say.\v"
 	       "Options after PROGRAM are the program's. Each setting can also be given by a variable: FAULTLINE_BUDGET, FAULTLINE_SWAP, "
-	       "FAULTLINE_MIN_MAP, FAULTLINE_ANON, FAULTLINE_DIRECT, FAULTLINE_FAULTS, FAULTLINE_LOG; an option wins.\n\n"
+	       "FAULTLINE_MIN_MAP, FAULTLINE_ANON, FAULTLINE_HOST, FAULTLINE_DIRECT, FAULTLINE_FAULTS, FAULTLINE_LOG; an option wins.\n\n"
 	       "Exit status: the program's own; 128+N when signal N killed it; 125 when Faultline itself failed; "
 	       "126 when the program cannot be executed; 127 when it was not found.",
 };
@@ -269,7 +285,7 @@ int options_parse(int argc, char **argv, struct run_options *o)
 	struct parse p = {.o = o};
 	bool ok;
 
-	*o = (struct run_options){.budget = probe_default_budget()};
+	*o = (struct run_options){.budget = probe_default_budget(), .host = "auto"};
 	ok = parse_command_line(&run_argp, "run", argc, argv, ARGP_IN_ORDER, &p) == 0 && fill_from_environment(&p);
 	if (o->report_file && o->format == REPORT_NONE)
 		o->format = REPORT_TEXT;
@@ -284,7 +300,7 @@ int options_from_environment(struct run_options *o)
 	struct parse p = {.o = o};
 	bool ok;
 
-	*o = (struct run_options){.budget = probe_default_budget()};
+	*o = (struct run_options){.budget = probe_default_budget(), .host = "auto"};
 	ok = fill_from_environment(&p);
 	free_values(&p);
 	return ok ? 0 : EXIT_FAULTLINE;

@@ -13,6 +13,7 @@ struct run_options {
 	bool thread_faults;
 	enum report_format format;
 	const char *report_file; /* NULL: standard error */
+	const char *host;        /* "auto", "none", or the socket of one to join */
 	char **program;          /* name and arguments, NULL-terminated */
 };
 

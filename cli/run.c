@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "child.h"
+#include "host.h"
 #include "options.h"
 #include "program.h"
 #include "report.h"
@@ -27,6 +28,7 @@ struct run {
 	char *path;      /* of the program */
 	char *directory; /* where the processes leave their reports, or NULL */
 	FILE *report;    /* or NULL */
+	struct host host;
 };
 
 static int check_userfaultfd(bool thread_faults)
@@ -96,6 +98,8 @@ static int prepare(struct run *r, int argc, char **argv)
 		status = open_report(r);
 	if (!status)
 		status = make_directory(r);
+	if (!status)
+		status = host_start(&r->options, &r->host);
 	return status;
 }
 
@@ -146,6 +150,7 @@ static int run_program(struct run *r)
 	struct child_end *end = &report.end;
 	int error = child_run(r->path, r->options.program, end), status = 0;
 
+	host_let_go(&r->host);
 	if (r->directory)
 		report_collect(r->directory, &report);
 	clear_up(r);

@@ -146,6 +146,7 @@ long coherent_change(struct address_space *as, off_t off, size_t len, raw_fn fn,
 	file_change_begin(&c, as);
 	n = fn(call);
 	file_change_end(&c, (uint64_t)off, n < 0 ? 0 : len);
-	revalidate_remember(file_store_fd(as->store));
+	if (!as_is_hosted(as))
+		revalidate_remember(file_store_fd(as->store));
 	return shim_result(n);
 }

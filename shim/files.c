@@ -29,16 +29,9 @@ static long raw(const void *call)
 /* The mapped file at a path, with a reference, or NULL. */
 static struct address_space *lookup_path(const char *path)
 {
-	struct sigguard g;
-	struct address_space *as;
 	struct stat st;
 
-	if (NOTHING_MAPPED || stat(path, &st) || !S_ISREG(st.st_mode))
-		return NULL;
-	g = sigguard_enter();
-	as = address_space_find((struct file_id){.dev = st.st_dev, .ino = st.st_ino});
-	sigguard_leave(g);
-	return as;
+	return NOTHING_MAPPED || stat(path, &st) ? NULL : file_io_find(&st);
 }
 
 /* ---- Size ---- */

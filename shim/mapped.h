@@ -4,14 +4,15 @@
 #define FL_SHIM_MAPPED_H
 
 #include "api/engine.h"
+#include "api/file_io.h"
 #include "util/compiler.h"
 
-/* Files in any space, or any memory in the default one. */
+/* Files in any space, or any memory in the default one; files of other processes that the host has. */
 static inline bool anything_mapped(void)
 {
 	struct mm *mm;
 
-	if (address_space_any())
+	if (file_io_any())
 		return true;
 	mm = engine_space();
 	return mm && atomic_load_explicit(&mm->mapped, memory_order_relaxed);

@@ -28,16 +28,9 @@ static long raw_open(const void *call)
 
 static struct address_space *lookup(int dir, const char *path)
 {
-	struct sigguard g;
-	struct address_space *as;
 	struct stat st;
 
-	if (REAL(fstatat)(dir, path, &st, 0) || !S_ISREG(st.st_mode))
-		return NULL;
-	g = sigguard_enter();
-	as = address_space_find((struct file_id){.dev = st.st_dev, .ino = st.st_ino});
-	sigguard_leave(g);
-	return as;
+	return REAL(fstatat)(dir, path, &st, 0) ? NULL : file_io_find(&st);
 }
 
 static int open_truncated(struct address_space *as, const struct open_call *o)

@@ -44,6 +44,7 @@ static void after_fork_child(void)
 __attribute__((constructor)) static void at_start(void)
 {
 	atomic_store(&own_pid, current_pid());
+	engine_join_host(); /* files that other processes have mapped are known to all */
 	pthread_atfork(NULL, after_fork_parent, after_fork_child);
 }
 

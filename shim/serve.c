@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The kernel keeps: what is no regular file or lies in memory anyway, code, stacks and otherwise special mappings, small
- * files, anonymous memory unless FAULTLINE_ANON says otherwise, and shared writable mappings below 1 MiB. The last are mostly how processes talk to each other (locks, indexes
- * of logs), which needs the one cache that all processes see.
+ * files, anonymous memory unless FAULTLINE_ANON says otherwise, and shared writable mappings below 1 MiB. The last are mostly how processes
+ * talk to each other (locks, indexes of logs), which needs the one cache that all processes see, and pages that do not leave memory.
+ *
+ * With a host all processes of the run agree on who maps a file shared: the host, once one of them has mapped it by the host; the kernel for
+ * good, once one has left it (hosted_leave).
  *
  * A call that must fail is not looked into: the kernel makes the error.
  */
@@ -19,6 +22,7 @@
 
 #include "api/engine.h"
 #include "api/file_io.h"
+#include "cache/hosted.h"
 #include "left.h"
 #include "revalidate.h"
 #include "util/compiler.h"
@@ -153,7 +157,7 @@ static struct address_space *find_mapped(const struct stat *st)
 
 static bool is_small(const struct map_call *c, const struct stat *st)
 {
-	uint64_t size = (uint64_t)st->st_size;
+	uint64_t size = max_u64((uint64_t)st->st_size, c->len); /* it may be mapped to grow */
 	bool writes = is_shared(c) && (sys_fcntl(c->fd, F_GETFL, 0) & O_ACCMODE) == O_RDWR;
 
 	return size < min_map || (writes && size < SHARED_WRITABLE_MIN);
@@ -176,10 +180,42 @@ static void follow(const struct stat *st, const char *why)
 	file_io_put(as);
 }
 
+static struct file_id id_of(const struct stat *st)
+{
+	return (struct file_id){.dev = st->st_dev, .ino = st->st_ino};
+}
+
+/* What others of the run have stored until now is in the file. */
+static void sync_others(const struct stat *st)
+{
+	struct sigguard g;
+
+	if (!channel_has(st->st_dev, st->st_ino))
+		return;
+	g = sigguard_enter();
+	hosted_sync_id(id_of(st), 0, PAGE_INDEX_MAX);
+	sigguard_leave(g);
+}
+
+/* Leaves it for all processes of the run; false when one of them has it by the host. */
+static bool leave_for_all(const struct stat *st)
+{
+	struct sigguard g;
+	int err;
+
+	if (!channel_joined())
+		return true;
+	g = sigguard_enter();
+	err = hosted_leave(id_of(st));
+	sigguard_leave(g);
+	return err != -EBUSY;
+}
+
 static bool leave(const struct map_call *c, const struct stat *st, const char *why)
 {
 	if (why)
 		left_note(c->fd, why);
+	sync_others(st);
 	if (is_shared(c) || (c->prot & PROT_EXEC)) { /* code may be written through another mapping */
 		follow(st, why ? why : "also mapped in a way that only the kernel can");
 		left_add(st, c->prot & PROT_WRITE);
@@ -204,10 +240,14 @@ static bool wanted(const struct map_call *c, const struct stat *st)
 		file_io_put(as);
 		return handed ? leave(c, st, NULL) : true;
 	}
-	if (is_small(c, st) || (c->prot & PROT_EXEC))
+	if (c->prot & PROT_EXEC)
 		return leave(c, st, NULL);
 	why = file_system_reason(c->fd);
-	return why ? leave(c, st, why) : true;
+	if (why)
+		return leave(c, st, why);
+	if (is_small(c, st) && (!is_shared(c) || leave_for_all(st)))
+		return leave(c, st, NULL);
+	return true;
 }
 
 /* ---- The end ---- */

@@ -10,11 +10,13 @@
 #include "cache/budget.h"
 #include "cache/buffer.h"
 #include "cache/filemap.h"
+#include "cache/hosted.h"
 #include "cache/io.h"
 #include "cache/policy.h"
 #include "cache/ram.h"
 #include "cache/readahead.h"
 #include "cache/writeback.h"
+#include "host/channel.h"
 #include "mm/soft.h"
 #include "mmu/sigbus.h"
 #include "mmu/uffd.h"
@@ -55,12 +57,22 @@ static int init_frames(void)
 	return err ? err : page_table_init(frames);
 }
 
+#define CLIENT_BUFFERS (1UL << 20) /* a client's budget counts for no more where buffers are made: its files are read by the host */
+
+/* The budget is the host's: what of it is used here is borrowed page by page, up to a quarter. */
+static uint64_t budget_of_client(void)
+{
+	budget_set_lender(hosted_borrow, hosted_return);
+	return max_u64(channel_budget() / 4, BUDGET_MIN);
+}
+
 static int init_cache(const struct engine_options *o)
 {
-	int err = budget_init(o->budget);
+	bool client = channel_joined();
+	int err = budget_init(client ? budget_of_client() : o->budget);
 
 	if (!err)
-		err = buffer_init(budget_limit());
+		err = buffer_init(client ? min_u64(budget_limit(), CLIENT_BUFFERS >> FL_PAGE_SHIFT) : budget_limit());
 	if (!err)
 		err = init_frames();
 	if (!err)
@@ -90,10 +102,14 @@ static int create_space(bool threads, const struct mm_limits *limits, struct mm 
 	if (err)
 		return err;
 	err = mm_create(mmu, limits, out);
-	if (err)
+	if (err) {
 		mmu->ops->destroy(mmu);
-	else
-		(*out)->inline_faults = !threads;
+		return err;
+	}
+	(*out)->inline_faults = !threads;
+	err = channel_joined() ? mm_join_host(*out) : 0;
+	if (err)
+		mm_destroy(*out);
 	return err;
 }
 
@@ -113,6 +129,30 @@ static void register_atfork(void)
 		pthread_atfork(engine_fork_prepare, engine_fork_parent, engine_fork_child);
 }
 
+/* A host that has gone is no reason not to go on alone. */
+static int join(const char *name)
+{
+	int err = name[0] ? channel_join(name) : 0;
+
+	if (err == -ECONNREFUSED || err == -ENOENT) {
+		fl_log(LOG_WARN, "no host at %s: mappings are not shared with other processes", name);
+		err = 0;
+	}
+	return err;
+}
+
+int engine_join_host(void)
+{
+	struct engine_options o;
+	const char *what;
+	int err = engine_options_from_env(&o, &what);
+
+	if (err || !o.host[0])
+		return err;
+	register_atfork();
+	return join(o.host);
+}
+
 static int start_locked(const struct engine_options *o)
 {
 	int err;
@@ -121,6 +161,9 @@ static int start_locked(const struct engine_options *o)
 		return -EBUSY;
 	options = *o;
 	log_set_level((enum log_level)o->log_level);
+	err = join(o->host);
+	if (err)
+		return err;
 	mmu_set_fault_handler(mm_handle_fault);
 	err = swap_set_directory(o->swap_directory[0] ? o->swap_directory : NULL);
 	if (!err)
@@ -245,7 +288,7 @@ static int write_back_one(struct address_space *as, void *arg)
 static int hand_over_one(struct address_space *as, void *arg)
 {
 	(void)arg;
-	if (as->store->writable && !as->kernels && !as->scratch && !as_is_ram(as))
+	if (as->store->writable && !as->kernels && !as->scratch && !as_is_ram(as) && !as_is_hosted(as))
 		mm_hand_over(as, NULL, true);
 	return 0;
 }

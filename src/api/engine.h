@@ -18,6 +18,7 @@ struct engine_options {
 	uint64_t min_map;           /* the shim leaves smaller files to the kernel */
 	uint64_t anon_min;          /* the shim serves anonymous memory from this size on; 0: none */
 	int log_level;
+	char host[108];      /* the name of the host to join (channel_join); "" for none */
 	bool pool;           /* files start on pool frames */
 	int io;              /* enum io_mode */
 	bool no_native;      /* only soft spaces */
@@ -34,6 +35,8 @@ int engine_start_default(void);
 /* The same for soft spaces: native ones need not work here. */
 int engine_start_soft(void);
 bool engine_started(void);
+/* Joins the host that the environment names, if it names one, so that files that others have mapped are known. -errno. */
+int engine_join_host(void);
 const struct engine_options *engine_options(void);
 /* The default space; NULL before the start, and where native spaces do not work. */
 struct mm *engine_space(void);

@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "cache/frames.h"
+#include "cache/hosted.h"
 #include "cache/io.h"
 #include "cache/truncate.h"
 #include "cache/writeback.h"
@@ -15,32 +17,91 @@
 #include "util/compiler.h"
 #include "util/sys.h"
 
-struct address_space *file_io_lookup(int fd)
-{
-	struct sigguard g;
-	struct address_space *as;
-	struct file_id file;
-	struct stat st;
+/* ---- Files that only other processes have mapped ---- */
 
-	if (!address_space_any() || sys_fstat(fd, &st) || !S_ISREG(st.st_mode))
-		return NULL;
-	file = (struct file_id){.dev = st.st_dev, .ino = st.st_ino};
-	if (!address_space_maybe(file))
-		return NULL;
-	g = sigguard_enter();
-	as = address_space_find(file);
+#define FOREIGN_MAX 64
+
+static struct address_space foreign[FOREIGN_MAX]; /* of those in use, the file's id is all there is */
+static _Atomic uint64_t foreign_used;
+
+bool file_io_is_foreign(const struct address_space *as)
+{
+	return as >= foreign && as < foreign + FOREIGN_MAX;
+}
+
+static struct address_space *foreign_get(struct file_id file)
+{
+	uint64_t used = atomic_load(&foreign_used);
+	int i;
+
+	for (unsigned turn = 0;;) {
+		if (used == UINT64_MAX) { /* as many calls at once: one of them is done soon */
+			cpu_relax(turn++);
+			used = atomic_load(&foreign_used);
+			continue;
+		}
+		i = __builtin_ctzll(~used);
+		if (atomic_compare_exchange_weak(&foreign_used, &used, used | 1ULL << i))
+			break;
+	}
+	foreign[i].file = file;
+	atomic_store(&foreign[i].frames, &hosted_frames);
+	return &foreign[i];
+}
+
+static void foreign_put(struct address_space *as)
+{
+	atomic_fetch_and(&foreign_used, ~(1ULL << (as - foreign)));
+}
+
+/* ---- Which file ---- */
+
+bool file_io_any(void)
+{
+	return address_space_any() || channel_has_any();
+}
+
+static struct address_space *find(struct file_id file)
+{
+	struct address_space *as = address_space_maybe(file) ? address_space_find(file) : NULL;
+
 	if (as && as->kernels) { /* the mappings are the kernel's: its own calls see and are seen */
 		address_space_put(as);
-		as = NULL;
+		return NULL;
 	}
+	return !as && channel_has(file.dev, file.ino) ? foreign_get(file) : as;
+}
+
+struct address_space *file_io_find(const struct stat *st)
+{
+	struct file_id file = {.dev = st->st_dev, .ino = st->st_ino};
+	struct sigguard g;
+	struct address_space *as;
+
+	if (!S_ISREG(st->st_mode) || !(address_space_maybe(file) || channel_has(file.dev, file.ino)))
+		return NULL;
+	g = sigguard_enter();
+	as = find(file);
 	sigguard_leave(g);
 	return as;
 }
 
+struct address_space *file_io_lookup(int fd)
+{
+	struct stat st;
+
+	return file_io_any() && !sys_fstat(fd, &st) ? file_io_find(&st) : NULL;
+}
+
 void file_io_put(struct address_space *as)
 {
-	struct sigguard g = sigguard_enter();
+	struct sigguard g;
 
+	if (file_io_is_foreign(as)) {
+		foreign_put(as);
+		return;
+	}
+	g = sigguard_enter();
 	address_space_put(as);
 	sigguard_leave(g);
 }
@@ -49,12 +110,14 @@ int file_io_sync(struct address_space *as, uint64_t off, uint64_t len)
 {
 	struct sigguard g;
 	uint64_t end = len > UINT64_MAX - off ? UINT64_MAX : off + len;
+	uint64_t first = off >> FL_PAGE_SHIFT, last;
 	int err;
 
-	if (!len || !atomic_load(&as->nr_dirty))
+	if (!len || !(atomic_load(&as->nr_dirty) || as_is_hosted(as)))
 		return 0;
+	last = min_u64((end - 1) >> FL_PAGE_SHIFT, PAGE_INDEX_MAX);
 	g = sigguard_enter();
-	err = writeback_range(as, off >> FL_PAGE_SHIFT, min_u64((end - 1) >> FL_PAGE_SHIFT, PAGE_INDEX_MAX));
+	err = as_is_hosted(as) ? hosted_sync_id(as->file, first, last) : writeback_range(as, first, last);
 	sigguard_leave(g);
 	return err;
 }
@@ -63,6 +126,11 @@ void file_change_begin(struct file_change *c, struct address_space *as)
 {
 	c->as = as;
 	c->guard = sigguard_enter();
+	c->held = false;
+	if (as_is_hosted(as)) {
+		hosted_change_begin(&c->pair, as->file, &c->old_size, &c->held);
+		return;
+	}
 	mm_make_shared(as); /* bytes are put into pages in memory, which is cheap there; where it cannot be, they go by pool_write() */
 	c->buf = buffer_get(false);
 	write_lock(&as->invalidate_lock);
@@ -71,12 +139,23 @@ void file_change_begin(struct file_change *c, struct address_space *as)
 	c->old_size = atomic_load(&as->size);
 }
 
+static void end_hosted(struct file_change *c, uint64_t off, uint64_t len)
+{
+	if (c->held && !hosted_change_end(&c->pair, off, len) && c->pair.call.out[0] > c->old_size)
+		mm_clear_poison();
+	sigguard_leave(c->guard);
+}
+
 /* What lies between the old end of the file and the change reads as zeros now, whatever a mapping had stored there. */
 void file_change_end(struct file_change *c, uint64_t off, uint64_t len)
 {
 	struct address_space *as = c->as;
 	uint64_t size;
 
+	if (as_is_hosted(as)) {
+		end_hosted(c, off, len);
+		return;
+	}
 	address_space_stat(as);
 	size = atomic_load(&as->size);
 	if (size != c->old_size)

@@ -9,13 +9,21 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include "cache/address_space.h"
 #include "cache/buffer.h"
+#include "host/channel.h"
 
-/* The mapped file behind fd, with a reference, or NULL: not a mapped file. Cheap while nothing is mapped. */
+/*
+ * The mapped file behind fd, or that st is of, with a reference; NULL: not a mapped file. Also one that only other processes have mapped,
+ * by the host that this one has joined: then there is a name for it and nothing else (file_io_is_foreign). Cheap while nothing is mapped.
+ */
 struct address_space *file_io_lookup(int fd);
+struct address_space *file_io_find(const struct stat *st);
+bool file_io_any(void);
+bool file_io_is_foreign(const struct address_space *as);
 void file_io_put(struct address_space *as);
 
 /* Stores of the program in [off, off + len) are in the file. 0, or the error of the write-back. */
@@ -27,6 +35,8 @@ struct file_change {
 	struct sigguard guard;
 	struct buffer buf;
 	uint64_t old_size;
+	struct channel_pair pair; /* with a host */
+	bool held;                /* which keeps off meanwhile */
 };
 void file_change_begin(struct file_change *c, struct address_space *as);
 /* [off, off + len) is what changed; the size is looked up. len may be 0. */

@@ -9,6 +9,7 @@
 #include "cache/policy.h"
 #include "engine.h"
 #include "engine_lock.h"
+#include "host/channel.h"
 #include "mm/soft.h"
 #include "mmu/sigbus.h"
 #include "util/compiler.h"
@@ -26,12 +27,14 @@ void engine_fork_prepare(void)
 	guard = g;
 	if (engine_started())
 		mm_fork_prepare();
+	channel_fork_prepare(engine_started());
 }
 
 void engine_fork_parent(void)
 {
 	struct sigguard g = guard;
 
+	channel_fork_parent();
 	if (engine_started())
 		mm_fork_parent();
 	mutex_unlock(&engine_lock);
@@ -53,8 +56,9 @@ static int make_whole(void)
 	buffer_fork_child();
 	io_fork_child();
 	err = address_space_fork_child(&pages);
-	budget_set_used(budget_fixed_pages() + (buffer_bytes() >> FL_PAGE_SHIFT) +
-			((page_table_bytes() + policy_bytes()) >> FL_PAGE_SHIFT) + pages + kept + mm_fork_pages());
+	if (!err)
+		err = budget_set_used(budget_fixed_pages() + (buffer_bytes() >> FL_PAGE_SHIFT) +
+				      ((page_table_bytes() + policy_bytes()) >> FL_PAGE_SHIFT) + pages + kept + mm_fork_pages());
 	return err ? err : mm_fork_child();
 }
 
@@ -62,8 +66,10 @@ static int make_whole(void)
 void engine_fork_child(void)
 {
 	struct sigguard g = guard;
-	int err = engine_started() ? make_whole() : 0;
+	int err = channel_fork_child(engine_started());
 
+	if (!err && engine_started())
+		err = make_whole();
 	if (err) {
 		fl_log(LOG_ERROR, "fork: the child's mappings cannot be set up (error %d); it ends here", -err);
 		abort();

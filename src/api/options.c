@@ -74,8 +74,11 @@ int engine_options_from_env(struct engine_options *o, const char **what)
 	    read_word(*what = "FAULTLINE_IO", io, &o->io) || read_word(*what = "FAULTLINE_LOG", levels, &o->log_level) ||
 	    read_text(*what = "FAULTLINE_SWAP", o->swap_directory, sizeof o->swap_directory) ||
 	    read_text(*what = "FAULTLINE_REPORT", o->report_directory, sizeof o->report_directory) ||
+	    read_text(*what = "FAULTLINE_HOST", o->host, sizeof o->host) ||
 	    read_text(*what = "FAULTLINE_INJECT", o->inject, sizeof o->inject))
 		return -EINVAL;
+	if (!strcmp(o->host, "auto") || !strcmp(o->host, "none")) /* for `faultline run` */
+		o->host[0] = 0;
 	o->threads = threads;
 	o->direct = direct;
 	o->pool = !shmem;

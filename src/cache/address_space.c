@@ -14,6 +14,7 @@
 
 #include "budget.h"
 #include "frames.h"
+#include "hosted.h"
 #include "io.h"
 #include "ram.h"
 #include "truncate.h"
@@ -62,6 +63,11 @@ bool as_is_anon(const struct address_space *as)
 bool as_is_pool(const struct address_space *as)
 {
 	return atomic_load_explicit(&as->frames, memory_order_relaxed) == &pool_frames;
+}
+
+bool as_is_hosted(const struct address_space *as)
+{
+	return atomic_load_explicit(&as->frames, memory_order_relaxed) == &hosted_frames;
 }
 
 bool as_lives_mapped(const struct address_space *as)
@@ -247,6 +253,19 @@ static struct report_file *report_slot(const struct address_space *as, const cha
 	return as->scratch ? report_file_get(0, 1, "(shared anonymous memory)") : report_file_get(as->file.dev, as->file.ino, path);
 }
 
+/* What the host has left to the kernel, as every process of the run does. */
+static int open_hosted(struct address_space *as, int fd)
+{
+	int err = hosted_open(as, fd);
+
+	if (err != -EOPNOTSUPP)
+		return err;
+	atomic_store(&as->frames, &shmem_frames);
+	as->kernels = true;
+	atomic_store(&as->handed, true);
+	return 0;
+}
+
 static int open_frames(struct address_space *as, int fd)
 {
 	char path[4096];
@@ -255,6 +274,8 @@ static int open_frames(struct address_space *as, int fd)
 	as->report = report_slot(as, path);
 	if (as->kernels)
 		return 0;
+	if (as_is_hosted(as))
+		return open_hosted(as, fd);
 	if (as_is_pool(as) || as_is_ram(as))
 		return address_space_stat(as);
 	as->memfd = shmem_frames_create(as->scratch ? "anonymous" : base_name(path));
@@ -307,11 +328,15 @@ static int look_at_file_system(struct address_space *as, int fd, mode_t mode, bo
 	as->append_only = is_append_only(fd);
 	as->kernels = !soft && is_kernels(&fs, mode);
 	atomic_store(&as->handed, as->kernels);
+	if (!soft && !as->kernels && hosted_wanted())
+		atomic_store(&as->frames, &hosted_frames);
 	return S_ISREG(mode) ? try_to_map(fd) : 0;
 }
 
 static void free_file(struct address_space *as)
 {
+	if (as_is_hosted(as) && as->memfd >= 0)
+		hosted_close(as);
 	if (as->memfd >= 0)
 		fd_close(as->memfd);
 	if (as->store)
@@ -321,6 +346,8 @@ static void free_file(struct address_space *as)
 
 static const struct frame_ops *first_frames(bool scratch, bool soft)
 {
+	if (scratch && !soft && hosted_wanted())
+		return &hosted_frames;
 	return soft ? &ram_frames : use_pool && !scratch ? &pool_frames : &shmem_frames;
 }
 
@@ -359,8 +386,11 @@ static struct address_space *lookup(struct file_id file)
 
 static int get_known(int fd, bool soft, struct address_space *as, struct address_space **out)
 {
+	bool writable = as->store->writable;
 	int err = as_is_ram(as) == soft ? file_store_widen(as->store, fd) : -EBUSY;
 
+	if (!err && as_is_hosted(as) && as->store->writable != writable)
+		err = hosted_widen(as, fd);
 	if (err)
 		return err;
 	as->refs++;
@@ -515,6 +545,12 @@ int address_space_put(struct address_space *as)
 	}
 	if (--as->refs > 0 || has_stores(as)) {
 		mutex_unlock(&files_lock);
+		return err;
+	}
+	if (as_is_hosted(as)) {
+		unlink_file(as);
+		mutex_unlock(&files_lock);
+		free_file(as);
 		return err;
 	}
 	write_lock(&as->invalidate_lock); /* who still works on a page of it has it for reading */
@@ -704,6 +740,8 @@ static int fork_file(struct address_space *as)
 	as->report = report_slot(as, path);
 	if (as->kernels || as_is_pool(as))
 		return 0;
+	if (as_is_hosted(as))
+		return hosted_open(as, file_store_fd(as->store));
 	as->memfd = shmem_frames_create(base_name(path));
 	if (as->memfd < 0)
 		return as->memfd;

@@ -6,8 +6,8 @@
  * Frames come in kinds behind frame_ops. `shmem`: the pages of a file live in a memfd as long as any file can be,
  * offset for offset, which every mapping of the file maps. `pool`: each page of a file lives in the one place where it is
  * mapped, in anonymous memory, which is cheaper to fill and to give back; a file starts so, and turns to shmem when a page
- * could be mapped twice (mm/convert.c). `anon`: a private page lives only where it is mapped. `ram` and `slots`: those of soft spaces,
- * see ram.h.
+ * could be mapped twice (mm/convert.c). `anon`: a private page lives only where it is mapped. `hosted`: in another process's memfd, and all
+ * that is known of them is there too (hosted.h). `ram` and `slots`: those of soft spaces, see ram.h.
  */
 #ifndef FL_CACHE_ADDRESS_SPACE_H
 #define FL_CACHE_ADDRESS_SPACE_H
@@ -86,6 +86,9 @@ struct address_space {
 	struct store *store;                    /* constant; swap for anon, NULL when there is none */
 	int memfd;                              /* changes with frames; -1 where there is none */
 	struct mmu *pool_mmu;                   /* pool frames: of the one space that maps it; rmap_lock */
+	_Atomic uint32_t host_file;             /* hosted: its handle; changes when it is opened for writing too, and over a fork */
+	uint32_t host_file_before;              /* hosted: the handle from before that; 0: none */
+	_Atomic uint32_t host_shrunk;           /* hosted: what channel_shrunk() said when it was last looked at */
 	const char *label;                      /* constant: of a store that is no file, its name; NULL for files */
 	bool device;                            /* constant: a store that shows memory of its own; no pages here */
 	bool zero;                              /* constant: what private anonymous memory maps; no pages of its own, no store */
@@ -220,6 +223,8 @@ int frame_truncate(struct address_space *as, uint64_t index);
 bool as_is_anon(const struct address_space *as);
 /* Whether it is a file on pool frames. */
 bool as_is_pool(const struct address_space *as);
+/* Whether its pages are with a host, see hosted.h. */
+bool as_is_hosted(const struct address_space *as);
 /* Pool frames, or private pages: a page lives where it is mapped, and nowhere else. */
 bool as_lives_mapped(const struct address_space *as);
 /* Whether files start on pool frames. Before the first is mapped. */

@@ -13,14 +13,63 @@ static _Atomic uint64_t spare;    /* reserved for metadata, not used yet */
 static _Atomic uint64_t metadata; /* charged by budget_charge_metadata() */
 static uint64_t limit;
 
+/*
+ * Lent to us: at least what is used, once a reservation has succeeded. Who makes it smaller does so before he looks at what is used, who uses
+ * more before he looks at what is lent: one of them sees the other.
+ */
+static _Atomic uint64_t lent;
+static bool (*borrow)(uint64_t pages);
+static void (*give_back)(uint64_t pages);
+
+#define LOAN 64      /* pages at a time */
+#define IDLE_LOAN 256 /* given back when so much more is lent than used */
+
+void budget_set_lender(bool (*borrow_fn)(uint64_t pages), void (*give_back_fn)(uint64_t pages))
+{
+	borrow = borrow_fn;
+	give_back = give_back_fn;
+	atomic_store(&lent, 0);
+}
+
+/* So much is lent that `now` pages can be in use. */
+static bool borrow_for(uint64_t now)
+{
+	uint64_t have;
+
+	if (!borrow)
+		return true;
+	while ((have = atomic_load(&lent)) < now) {
+		uint64_t more = max_u64(now - have, LOAN);
+
+		if (!borrow(more) && (more == now - have || !borrow(more = now - have)))
+			return false;
+		atomic_fetch_add(&lent, more);
+	}
+	return true;
+}
+
+static void return_idle(void)
+{
+	uint64_t have = atomic_load(&lent), more = have - atomic_load(&used);
+
+	if (!give_back || have < atomic_load(&used) || more < IDLE_LOAN)
+		return;
+	more -= IDLE_LOAN / 2;
+	if (!atomic_compare_exchange_strong(&lent, &have, have - more))
+		return;
+	if (atomic_load(&used) <= have - more)
+		give_back(more);
+	else
+		atomic_fetch_add(&lent, more);
+}
+
 int budget_init(uint64_t bytes)
 {
 	if (bytes < BUDGET_MIN)
 		return -EINVAL;
 	limit = bytes >> FL_PAGE_SHIFT;
 	atomic_store(&metadata, 0);
-	budget_set_used(budget_fixed_pages());
-	return 0;
+	return budget_set_used(budget_fixed_pages());
 }
 
 uint64_t budget_fixed_pages(void)
@@ -44,6 +93,10 @@ bool budget_try_reserve(uint64_t pages)
 		if (pages > limit || u > limit - pages)
 			return false;
 	} while (!atomic_compare_exchange_weak(&used, &u, u + pages));
+	if (!borrow_for(u + pages)) {
+		atomic_fetch_sub(&used, pages);
+		return false;
+	}
 	note_peak(u + pages);
 	return true;
 }
@@ -53,6 +106,8 @@ void budget_release(uint64_t pages)
 	uint64_t was = pages ? atomic_fetch_sub(&used, pages) : 0;
 
 	fl_assert(was >= pages);
+	if (unlikely(give_back))
+		return_idle();
 }
 
 void *budget_map(uint64_t bytes)
@@ -78,11 +133,13 @@ void budget_unmap(void *memory, uint64_t bytes)
 	budget_release(bytes >> FL_PAGE_SHIFT);
 }
 
-void budget_set_used(uint64_t pages)
+int budget_set_used(uint64_t pages)
 {
 	atomic_store(&spare, 0);
 	atomic_store(&used, pages);
 	atomic_store(&peak, pages);
+	atomic_store(&lent, 0);
+	return borrow_for(pages) ? 0 : -ENOMEM;
 }
 
 uint64_t budget_limit(void)

@@ -32,8 +32,14 @@ void budget_release(uint64_t pages);
 void *budget_map(uint64_t bytes);
 void budget_unmap(void *memory, uint64_t bytes);
 
+/*
+ * What is used is borrowed of somebody who has more, in pieces, and given back when much of it lies idle; both functions may be called with any
+ * lock held. NULL: the budget is ours alone. Before budget_init(); it stays over a fork, and what the child uses it borrows itself.
+ */
+void budget_set_lender(bool (*borrow)(uint64_t pages), void (*give_back)(uint64_t pages));
+
 /* In a forked child: what is in use there. */
-void budget_set_used(uint64_t pages);
+int budget_set_used(uint64_t pages);
 
 /*
  * Metadata is paid for under locks, where nothing may be reclaimed for it: from a few pages set aside before

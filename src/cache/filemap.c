@@ -24,6 +24,7 @@
 #include "budget.h"
 #include "buffer.h"
 #include "fill.h"
+#include "hosted.h"
 #include "io.h"
 #include "policy.h"
 #include "ram.h"
@@ -527,11 +528,24 @@ static int cow_from_cache(struct fault *f, pfn_t file_page, struct buffer buf)
 	return err ? err : copy_in(f, buf.data, 0);
 }
 
+/* What is mapped, if anything, is the file's page: who accesses it now waits for the private page's lock. */
+static int cow_hosted(struct fault *f, struct buffer buf)
+{
+	int err = hosted_read(f->as, f->index, buf.data);
+
+	if (!err && f->present)
+		err = f->mmu->ops->zap(f->mmu, f->addr, FL_PAGE_SIZE);
+	return err ? err : copy_in(f, buf.data, 0);
+}
+
 static int cow(struct fault *f, struct buffer buf)
 {
-	pfn_t file_page = page_find_lock(file_key(f));
+	pfn_t file_page;
 	int err;
 
+	if (as_is_hosted(f->as))
+		return cow_hosted(f, buf);
+	file_page = page_find_lock(file_key(f));
 	if (file_page != PFN_NONE) {
 		err = cow_from_cache(f, file_page, buf);
 		page_unlock(file_page);
@@ -615,6 +629,39 @@ static int anon_miss(struct fault *f, pfn_t *locked)
 	return err;
 }
 
+/* Nothing of it is looked up here. */
+static int fault_hosted(struct fault *f, bool pin)
+{
+	if (f->write)
+		report_add(&f->as->report->faults_write, 1);
+	return hosted_fault(f, pin);
+}
+
+/*
+ * A page of the file in a private mapping. While its place in the table is taken, no copy of it is made, nor does one come back from
+ * swap: else the file's page could be mapped over it.
+ */
+static int show_hosted(struct fault *f, bool pin)
+{
+	uint32_t got;
+	pfn_t pfn;
+	int err = reserve_frames(1, &got);
+
+	if (err)
+		return err;
+	pfn = page_insert(anon_key(f));
+	err = -EAGAIN;
+	if (pfn != PFN_NONE) {
+		as_count_page(anon_of(f), 1);
+		if (!anon_is_swapped(anon_of(f), f->anon_index))
+			err = fault_hosted(f, pin);
+		as_count_page(anon_of(f), -1);
+		page_remove(pfn);
+	}
+	budget_release(1);
+	return err;
+}
+
 static int fault_private(struct fault *f, pfn_t *locked)
 {
 	for (;;) {
@@ -630,7 +677,9 @@ static int fault_private(struct fault *f, pfn_t *locked)
 				page_unlock(pfn);
 			return err;
 		}
-		if (!fault_needs_anon(f) && !(anon && anon_is_swapped(anon, f->anon_index)))
+		if (as_is_hosted(f->as) && !f->write && !anon_is_swapped(anon, f->anon_index))
+			err = show_hosted(f, locked);
+		else if (!fault_needs_anon(f) && !(anon && anon_is_swapped(anon, f->anon_index)))
 			err = fault_file(f, locked);
 		else
 			err = anon_miss(f, locked);
@@ -639,8 +688,11 @@ static int fault_private(struct fault *f, pfn_t *locked)
 	}
 }
 
+/* With `locked`: the page, to be pinned; PFN_NONE where the host has pinned it. */
 static int fault_page(struct fault *f, pfn_t *locked)
 {
+	if (as_is_hosted(f->as) && !f->anon)
+		return fault_hosted(f, locked);
 	return f->anon ? fault_private(f, locked) : fault_file(f, locked);
 }
 
@@ -653,7 +705,7 @@ int filemap_get_page(struct fault *f, pfn_t *locked)
 int filemap_fault(struct fault *f)
 {
 	report_add(&f->as->report->faults, 1);
-	if (f->write && !f->anon)
+	if (f->write && !f->anon && !as_is_hosted(f->as))
 		writeback_balance(f->as); /* before, so that it does not protect the page again */
 	return fault_page(f, NULL);
 }
@@ -678,14 +730,14 @@ void filemap_uncharge_locked(uint64_t pages)
 
 int filemap_pin(struct fault *f)
 {
-	pfn_t pfn;
+	pfn_t pfn = PFN_NONE;
 	int err;
 
 	if (!filemap_charge_locked(1))
 		return -ENOMEM;
 	report_add(&f->as->report->faults, 1);
 	err = fault_page(f, &pfn);
-	if (!err) {
+	if (!err && pfn != PFN_NONE) {
 		if (!page_pin(pfn))
 			err = -ENOMEM;
 		page_unlock(pfn);
@@ -708,10 +760,17 @@ static bool unpin_key(struct page_key key)
 	return was;
 }
 
+static bool unpin_file(const struct fault *f)
+{
+	if (as_is_hosted(f->as))
+		return hosted_unpin(f->as, f->index);
+	return !f->as->zero && unpin_key(file_key(f));
+}
+
 /* A pin made for reading lies on the file's page, also when the program has made a private copy since. */
 void filemap_unpin(struct fault *f)
 {
-	if ((anon_of(f) && unpin_key(anon_key(f))) || (!f->as->zero && unpin_key(file_key(f))))
+	if ((anon_of(f) && unpin_key(anon_key(f))) || unpin_file(f))
 		atomic_fetch_sub(&pinned_pages, 1);
 }
 
@@ -765,6 +824,8 @@ uint64_t filemap_readahead(struct fault *f, uint64_t pages)
 {
 	uint64_t size = page_align_up(atomic_load(&f->as->size)) >> FL_PAGE_SHIFT, in_file = size > f->index ? size - f->index : 0;
 
+	if (as_is_hosted(f->as))
+		return hosted_prefetch(f->as, f->index, pages) ? 0 : pages;
 	if (!io_can(f->as))
 		return read_range(f, pages);
 	io_poll();
@@ -773,9 +834,14 @@ uint64_t filemap_readahead(struct fault *f, uint64_t pages)
 
 bool filemap_resident(const struct fault *f)
 {
-	pfn_t pfn = f->as->zero ? PFN_NONE : page_find(file_key(f));
+	pfn_t pfn = f->as->zero || as_is_hosted(f->as) ? PFN_NONE : page_find(file_key(f));
+	unsigned char there = 0;
 
 	if (anon_of(f) && page_find(anon_key(f)) != PFN_NONE)
+		return true;
+	if (as_is_hosted(f->as))
+		hosted_resident(f->as, f->index, 1, &there);
+	if (there)
 		return true;
 	return pfn != PFN_NONE && !io_is_coming(pfn);
 }

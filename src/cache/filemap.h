@@ -24,12 +24,13 @@ struct fault {
 	bool missed;         /* out: the page was not in memory */
 	bool touched;        /* it was in flight */
 	bool forward;        /* read as part of a forward stream */
+	bool alone;          /* hosted, private: its neighbours may be copies of the program's own */
 };
 
 /* Whether serving it takes a private page: *anon must be there. */
 static inline bool fault_needs_anon(const struct fault *f)
 {
-	return f->anon && (f->write || f->as->zero);
+	return f->anon && (f->write || f->as->zero || as_is_hosted(f->as));
 }
 
 /*

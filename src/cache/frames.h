@@ -8,6 +8,7 @@
 extern const struct frame_ops shmem_frames;
 extern const struct frame_ops pool_frames;
 extern const struct frame_ops anon_frames;
+extern const struct frame_ops hosted_frames;
 
 /* Whether pages can be copied out of mappings here: a sandbox may forbid it. */
 bool pool_frames_work(void);

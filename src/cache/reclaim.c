@@ -14,6 +14,7 @@
 #include "address_space.h"
 #include "budget.h"
 #include "evict.h"
+#include "hosted.h"
 #include "io.h"
 #include "mmu/soft.h"
 #include "policy.h"
@@ -292,6 +293,10 @@ void reclaim_range(struct address_space *as, uint64_t first, uint64_t last, bool
 {
 	pfn_t high = page_table_high();
 
+	if (as_is_hosted(as)) {
+		hosted_cool(as, first, last, out);
+		return;
+	}
 	if (out)
 		writeback_range(as, first, last);
 	for (pfn_t p = 0; p < high; p++)

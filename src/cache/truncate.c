@@ -178,7 +178,7 @@ static struct address_space *next_private(struct address_space *as, uint64_t end
  * Private copies of pages beyond the end go too, as on the kernel. (What lies behind them in the same object belongs to
  * later parts of the same mmap call, so to the file beyond its end as well.)
  */
-static void truncate_private(struct address_space *as, uint64_t end)
+void truncate_private(struct address_space *as, uint64_t end)
 {
 	static _Atomic uint32_t turns;
 	uint32_t turn = atomic_fetch_add(&turns, 1) + 1;
@@ -221,6 +221,11 @@ int truncate_setsize(struct address_space *as, uint64_t old_size, uint64_t new_s
 	uint64_t end = page_align_up(new_size) >> FL_PAGE_SHIFT;
 
 	atomic_store(&as->size, new_size);
+	if (as_is_hosted(as)) { /* the rest is the host's work */
+		if (new_size < old_size)
+			truncate_private(as, end);
+		return 0;
+	}
 	if (new_size >= old_size) {
 		if (as_is_ram(as)) /* a page of 16 or 64 KiB may have gone on past the end */
 			truncate_pages(as, page_align_up(old_size) >> FL_PAGE_SHIFT, PAGE_INDEX_MAX);

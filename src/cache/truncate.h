@@ -16,6 +16,8 @@ void forget_zapped_pages(struct address_space *as, uint64_t first, uint64_t last
  * The file has a new size: pages beyond it go, private copies too; the rest of the last page reads as zeros.
  */
 int truncate_setsize(struct address_space *as, uint64_t old_size, uint64_t new_size);
+/* Private copies of pages from `end` on go, in every private mapping of the file. */
+void truncate_private(struct address_space *as, uint64_t end);
 /*
  * Somebody else may have changed the file: pages that hold no stores of ours go, and come back from the file. Pinned
  * ones stay as they are.

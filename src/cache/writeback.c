@@ -21,6 +21,7 @@
 
 #include "budget.h"
 #include "buffer.h"
+#include "hosted.h"
 #include "io.h"
 #include "reclaim.h"
 #include "util/compiler.h"
@@ -388,12 +389,12 @@ static int write_back(struct address_space *as, uint64_t first, uint64_t last, b
 
 int writeback_range(struct address_space *as, uint64_t first, uint64_t last)
 {
-	return write_back(as, first, last, true);
+	return as_is_hosted(as) ? hosted_sync(as, first, last, true) : write_back(as, first, last, true);
 }
 
 int writeback_start(struct address_space *as, uint64_t first, uint64_t last)
 {
-	return write_back(as, first, last, false);
+	return as_is_hosted(as) ? hosted_sync(as, first, last, false) : write_back(as, first, last, false);
 }
 
 int writeback_all(struct address_space *as)

@@ -40,7 +40,8 @@ enum wire_op {
 	WIRE_NOTHING,
 	/*
 	 * A fault. arg: index of the page, address, pages from there to the end of the mapping, pages from its start to there, advice (enum
-	 * ra_advice), mmu. flags: WIRE_WRITE, WIRE_PRESENT, WIRE_ALONE, WIRE_PIN. Answers as filemap_fault(); with WIRE_PIN as filemap_pin().
+	 * ra_advice), mmu. flags: WIRE_WRITE, WIRE_PRESENT, WIRE_PRIVATE, WIRE_ALONE, WIRE_PIN. Answers as filemap_fault(); with WIRE_PIN as
+	 * filemap_pin().
 	 */
 	WIRE_FAULT,
 	WIRE_UNPIN,    /* arg: index. Takes one pin of this client's away */
@@ -50,7 +51,7 @@ enum wire_op {
 	WIRE_READ,     /* arg: index. The page's bytes as they are now, in the slot's page; out: bytes within the file */
 	WIRE_SYNC,     /* arg: first, last page; flags: WIRE_WAIT (else started), WIRE_DURABLE. By handle. out: wb_err of the file */
 	WIRE_SYNC_ID,  /* the same by dev, ino in arg[2], arg[3]; 0 when the host does not have the file */
-	WIRE_CHANGE,   /* arg: dev, ino. -ENOENT: the host does not have the file. First out: size of the file. On RESUME arg: offset, length */
+	WIRE_CHANGE,   /* arg: dev, ino. -ENOENT: the host does not have the file. On RESUME arg: offset, length. out: size of the file, both times */
 	WIRE_PREFETCH, /* arg: index, pages */
 	WIRE_RESIDENT, /* arg: index, pages (FL_PAGE_SIZE at most): a byte for each in the slot's page */
 	WIRE_COOL,     /* arg: first, last; flags: WIRE_WRITE for MADV_PAGEOUT, else MADV_COLD */
@@ -59,17 +60,19 @@ enum wire_op {
 	WIRE_BORROW,   /* arg: pages of memory of the client's own. All or -ENOMEM */
 	WIRE_RETURN,   /* arg: pages */
 	WIRE_SHRUNK,   /* file. out: where the file ended at its shortest since this was last asked, in bytes; UINT64_MAX: it has not shrunk */
+	WIRE_LEAVE,    /* arg: dev, ino: the kernel maps the file for good. -EBUSY: the host has it, and the client is to map it by the host as well */
 	WIRE_OPS
 };
 
 enum wire_flag {
 	WIRE_WRITE = 1,
 	WIRE_PRESENT = 2,
-	WIRE_ALONE = 4, /* map this page only, write-protected: the mapping is a private one, whose neighbours may be copies of its own */
+	WIRE_ALONE = 4, /* map this page only: in a private mapping, its neighbours may be copies of the client's own */
 	WIRE_PIN = 8,
 	WIRE_LOCKED = 16,
 	WIRE_WAIT = 32,
 	WIRE_DURABLE = 64,
+	WIRE_PRIVATE = 128, /* the mapping is a private one: what is mapped is write-protected */
 };
 
 enum wire_state {
@@ -100,8 +103,9 @@ struct wire_area {
 struct wire_board {
 	_Atomic uint32_t bell; /* futex */
 	_Atomic uint32_t sleepers;
+	_Atomic uint32_t files;  /* how many the host has */
 	_Atomic uint32_t shrunk; /* counts files that became shorter: who has private mappings asks (WIRE_SHRUNK) */
-	uint32_t pad[13];
+	uint32_t pad[12];
 	_Atomic uint32_t filter[WIRE_FILTER]; /* files the host has, by wire_filter(): 0 says there is none */
 };
 
@@ -117,8 +121,8 @@ enum wire_message_kind {
 	WIRE_ADD_MMU,   /* with a userfaultfd. Answer: value: its number */
 	WIRE_DROP_MMU,  /* value: its number. What is mapped by it is not any more */
 	/*
-	 * With a descriptor of the file, by which the host reads and writes it. flags: WIRE_OPEN_*. Answer: file: handle; value: size of the file; wb_err;
-	 * and the memfd that holds its pages. -EOPNOTSUPP and what file_store_open() answers.
+	 * With a descriptor of the file, by which the host reads and writes it. flags: WIRE_OPEN_*. Answer: file: handle, never 0; value: size of the file; wb_err;
+	 * and the memfd that holds its pages. -EOPNOTSUPP: the kernel's, or left to it (WIRE_LEAVE); and what file_store_open() answers.
 	 */
 	WIRE_OPEN,
 };

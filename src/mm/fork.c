@@ -3,6 +3,7 @@
  * fork. The kernel copies the address space but not the registration: in the child, a page that is not in memory would
  * read as zeros, and the frames are the parent's memfd. So, before any code of the program runs in the child:
  *
+ *   with a host         its frames are mapped in place again, and the host told so, in the child's name: both see one cache
  *   shared, read-only   the child's own frames are mapped in place, empty: pages come from the file again
  *   shared, writable    was handed to the kernel in both, before the fork: one page cache that both see
  *   private             the child's own frames, and the private pages the kernel has copied are moved across
@@ -17,6 +18,7 @@
 #include <sys/mman.h>
 
 #include "cache/filemap.h"
+#include "cache/hosted.h"
 #include "cache/io.h"
 #include "cache/truncate.h"
 #include "cache/writeback.h"
@@ -49,7 +51,7 @@ static bool any_inherited(const struct address_space *as)
 static int hand_over_writable(struct address_space *as, void *arg)
 {
 	(void)arg;
-	if (!as->store->writable || as->kernels)
+	if (!as->store->writable || as->kernels || as_is_hosted(as)) /* the host has its pages for both */
 		return 0;
 	if (any_inherited(as))
 		mm_hand_over(as, as->scratch ? NULL : WHY, false);
@@ -181,8 +183,17 @@ static int remap_private(struct vma *v)
 	return err;
 }
 
+static int remap_hosted(struct vma *v)
+{
+	int err = remap_in_place(v);
+
+	return err ? err : hosted_map(v->as, v->mm->mmu, v->start, v->pgoff, vma_pages(v), false);
+}
+
 static int remap_frames(struct vma *v)
 {
+	if (vma_is_at_host(v))
+		return remap_hosted(v);
 	if ((v->flags & (VM_SHARED | VM_MAYWRITE)) == (VM_SHARED | VM_MAYWRITE))
 		return remap_kernel(v);
 	return v->flags & VM_SHARED ? remap_in_place(v) : remap_private(v);
@@ -243,6 +254,8 @@ static int fork_space(struct mm *mm)
 {
 	int err = mm->mmu->ops->fork_child(mm->mmu);
 
+	if (!err && hosted_wanted())
+		err = mm_join_host(mm);
 	mm->def_flags = 0;
 	for (struct vma *v = vma_find(&mm->index, 0), *next; v && !err; v = next) {
 		next = vma_find(&mm->index, v->end);

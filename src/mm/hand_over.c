@@ -244,11 +244,12 @@ static void note(const struct address_space *as, const char *why)
 	report_note(text);
 }
 
+/* What a host has, it has for others too: the kernel's mapping begins with what was stored until now. */
 int mm_hand_over(struct address_space *as, const char *why, bool ends)
 {
 	int err = writeback_all(as); /* most of it, while the program still runs on */
 
-	if (!err)
+	if (!err && !as_is_hosted(as))
 		err = hand_over(as, ends);
 	if (!err && why)
 		note(as, why);

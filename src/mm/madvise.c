@@ -10,6 +10,7 @@
 #include "arch.h"
 #include "cache/budget.h"
 #include "cache/filemap.h"
+#include "cache/hosted.h"
 #include "cache/io.h"
 #include "cache/reclaim.h"
 #include "cache/truncate.h"
@@ -180,6 +181,8 @@ static int remove_part(const struct vma_part *p)
 		return -EINVAL;
 	if (p->as->label)
 		return -EOPNOTSUPP;
+	if (as_is_hosted(p->as))
+		return hosted_remove(p->as, p->first, p->last);
 	write_lock(&p->as->invalidate_lock);
 	io_drain(p->as);
 	err = sys_fallocate(file_store_fd(p->as->store), 3 /* PUNCH_HOLE | KEEP_SIZE */, (off_t)off, (off_t)len);

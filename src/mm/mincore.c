@@ -2,12 +2,17 @@
 #include <errno.h>
 
 #include "arch.h"
+#include "cache/hosted.h"
 #include "mm.h"
 #include "util/compiler.h"
 #include "util/sys.h"
 
 static void mincore_vma(struct vma *v, uint64_t from, uint64_t to, unsigned char *vec)
 {
+	if (vma_is_at_host(v)) {
+		hosted_resident(v->as, vma_index_of(v, from), (to - from) >> FL_PAGE_SHIFT, vec);
+		return;
+	}
 	for (uint64_t at = from; at < to; at += v->mm->page_mask + 1)
 		*vec++ = v->mm->arch->resident(v, at);
 }

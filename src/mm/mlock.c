@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 
 #include "cache/filemap.h"
+#include "cache/hosted.h"
 #include "cache/reclaim.h"
 #include "mm.h"
 #include "util/compiler.h"
@@ -63,6 +64,8 @@ static void set_flags(struct mm *mm, struct vma *v, unsigned flags)
 		mm_uncharge_locked(v, v->end - v->start);
 	v->flags = (v->flags & ~(unsigned)VM_LOCK_FLAGS) | flags;
 	vma_link_rmap(v);
+	if (vma_is_at_host(v))
+		hosted_lock(mm->mmu, v->start, vma_pages(v), flags & VM_LOCKED);
 	mm_count(mm, v, 1);
 	write_unlock(&rmap_lock);
 	vma_unlock_write(v);

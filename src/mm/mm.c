@@ -2,11 +2,14 @@
 #include "mm.h"
 
 #include <errno.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include "arch.h"
 #include "cache/budget.h"
 #include "cache/filemap.h"
+#include "cache/hosted.h"
+#include "cache/truncate.h"
 #include "madvise.h"
 #include "util/compiler.h"
 #include "util/sys.h"
@@ -48,8 +51,15 @@ void mm_destroy(struct mm *mm)
 	mm->arch->destroy(mm);
 }
 
+int mm_join_host(struct mm *mm)
+{
+	return hosted_add_mmu(mm->mmu, mm->mmu->ops->descriptor(mm->mmu));
+}
+
 void native_destroy(struct mm *mm)
 {
+	if (hosted_wanted())
+		hosted_drop_mmu(mm->mmu);
 	atomic_fetch_and(&in_use, ~(1u << (mm - spaces)));
 	mm->mmu->ops->destroy(mm->mmu);
 }
@@ -143,6 +153,14 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+/* Whether pages of a private mapping may be copies of its own, or become so while its VMA is locked for reading. */
+static bool may_have_copies(const struct vma *v)
+{
+	const struct address_space *anon = atomic_load(&v->anon);
+
+	return (v->prot & PROT_WRITE) || (anon && (atomic_load(&anon->nr_pages) || atomic_load(&anon->nr_swapped)));
+}
+
 void vma_describe(struct vma *v, uint64_t addr, struct fault *f)
 {
 	uint64_t page = page_align_down(addr);
@@ -158,13 +176,26 @@ void vma_describe(struct vma *v, uint64_t addr, struct fault *f)
 		.before = (page - v->start) >> FL_PAGE_SHIFT,
 		.advice = v->advice,
 	};
+	f->alone = as_is_hosted(v->as) && f->anon && may_have_copies(v);
+}
+
+/* Private copies of what has been cut off the file, by whoever did that, went with it. */
+static void follow_shrinking(struct address_space *as)
+{
+	uint64_t size;
+
+	if (hosted_shrunk(as, &size))
+		truncate_private(as, page_align_up(size) >> FL_PAGE_SHIFT);
 }
 
 int vma_fault(struct vma *v, uint64_t addr, bool write, bool present, struct fault *f)
 {
-	bool takes_private = !(v->flags & VM_SHARED) && (write || vma_is_anonymous(v));
+	bool hosted = as_is_hosted(v->as);
+	bool takes_private = !(v->flags & VM_SHARED) && (write || hosted || vma_is_anonymous(v));
 	int err = takes_private ? vma_prepare_anon(v) : 0; /* which says where in the object the page is */
 
+	if (takes_private && hosted)
+		follow_shrinking(v->as);
 	vma_describe(v, addr, f);
 	f->write = write;
 	f->present = present;

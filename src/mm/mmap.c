@@ -19,6 +19,7 @@
 
 #include "arch.h"
 #include "cache/filemap.h"
+#include "cache/hosted.h"
 #include "cache/reclaim.h"
 #include "mm.h"
 #include "util/compiler.h"
@@ -365,6 +366,11 @@ static int place(struct mm *mm, struct mapping *m)
 		err = -ESTALE;
 	if (addr != NOWHERE) /* the kernel's mapping was made, so what was there is gone, whatever came after */
 		m->replaced = vma_detach_range(mm, addr, addr + m->len);
+	if (!err && vma_is_at_host(v)) {
+		err = hosted_map(v->as, mm->mmu, addr, v->pgoff, m->len >> FL_PAGE_SHIFT, v->flags & VM_LOCKED);
+		if (err)
+			sys_munmap((void *)addr, m->len);
+	}
 	if (!err) {
 		if (m->rq->flags & MAP_ANONYMOUS && vma_is_anonymous(v))
 			v->pgoff = addr >> FL_PAGE_SHIFT;

@@ -17,6 +17,7 @@
 
 #include "arch.h"
 #include "cache/filemap.h"
+#include "cache/hosted.h"
 #include "cache/reclaim.h"
 #include "madvise.h"
 #include "mm.h"
@@ -232,6 +233,22 @@ static void advise_run(struct mm *mm, const struct remap *r, uint64_t addr)
 		mm_advise_again(r->fresh, addr + r->old_len, r->new_len - r->old_len);
 }
 
+/* The mapping, of v and what follows it, is at addr too now. */
+static int tell_host(struct mm *mm, const struct remap *r, const struct vma *v, uint64_t addr)
+{
+	return hosted_map(v->as, mm->mmu, addr, vma_index_of(v, r->old), r->new_len >> FL_PAGE_SHIFT, v->flags & VM_LOCKED);
+}
+
+static int grow_at_host(struct mm *mm, const struct remap *r, const struct vma *v)
+{
+	uint64_t end = r->old + r->old_len, more = r->new_len - r->old_len;
+	int err = hosted_map(v->as, mm->mmu, end, vma_index_of(v, end), more >> FL_PAGE_SHIFT, v->flags & VM_LOCKED);
+
+	if (err)
+		sys_munmap((void *)end, more);
+	return err;
+}
+
 /* The kernel's mapping of the frames once more, registered. */
 static int map_again(struct mm *mm, const struct remap *r, const struct vma *v, uint64_t *addr)
 {
@@ -243,6 +260,8 @@ static int map_again(struct mm *mm, const struct remap *r, const struct vma *v, 
 	if (sys_is_err(p))
 		return sys_err(p);
 	err = mm_attach(mm, v, (uint64_t)p, r->new_len);
+	if (!err && vma_is_at_host(v))
+		err = tell_host(mm, r, v, (uint64_t)p);
 	if (err)
 		sys_munmap(p, r->new_len);
 	else
@@ -259,12 +278,15 @@ static int place_shared(struct mm *mm, const struct remap *r, const struct vma *
 		return kernel_mremap(r, r->flags, addr);
 	if (!(r->flags & REMAP_PLACED) && r->old_len && !kernel_mremap(r, 0, addr)) { /* grown where it is */
 		attach_again(mm, v, *addr, r->new_len);
-		return 0;
+		return vma_is_at_host(v) ? grow_at_host(mm, r, v) : 0;
 	}
 	if (r->flags & MREMAP_MAYMOVE)
 		err = map_again(mm, r, v, addr);
-	if (!err && r->old_len && !(r->flags & MREMAP_DONTUNMAP))
+	if (!err && r->old_len && !(r->flags & MREMAP_DONTUNMAP)) {
 		sys_munmap((void *)r->old, r->old_len);
+		if (vma_is_at_host(v))
+			hosted_unmap(mm->mmu, r->old, r->old_len >> FL_PAGE_SHIFT);
+	}
 	return err;
 }
 
@@ -330,6 +352,24 @@ static void reprotect(struct mm *mm, struct address_space *as, uint64_t pgoff, u
 	}
 }
 
+/* All but private copies. */
+static void drop_shown(struct mm *mm, const struct vma *v, uint64_t addr, uint64_t len)
+{
+	uint64_t from = addr;
+
+	for (uint64_t at = addr; at < addr + len; at += FL_PAGE_SIZE) {
+		struct page_key k = {.as = v->anon ? v->anon->id : 0, .index = v->anon_pgoff + ((at - addr) >> FL_PAGE_SHIFT)};
+
+		if (!v->anon || page_find(k) == PFN_NONE)
+			continue;
+		if (at > from)
+			mm->mmu->ops->zap(mm->mmu, from, at - from);
+		from = at + FL_PAGE_SIZE;
+	}
+	if (addr + len > from)
+		mm->mmu->ops->zap(mm->mmu, from, addr + len - from);
+}
+
 /*
  * What moved to `addr`: the file's pages, and the private ones too. A private page that is CLEAN, or being written to swap,
  * must not be stored to without a fault; one that is DIRTY costs a fault more. Anonymous memory is protected in one call:
@@ -344,7 +384,10 @@ static void reprotect_all(struct mm *mm, const struct remap *r, uint64_t addr)
 			mm->mmu->ops->protect(mm->mmu, to, len);
 			continue;
 		}
-		reprotect(mm, v->as, v->pgoff, to, len);
+		if (as_is_hosted(v->as)) /* what of it may be written unseen is left out of the mapping, and comes back protected */
+			drop_shown(mm, v, to, len);
+		else
+			reprotect(mm, v->as, v->pgoff, to, len);
 		if (v->anon)
 			reprotect(mm, v->anon, v->anon_pgoff, to, len);
 	}

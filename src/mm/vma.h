@@ -159,6 +159,12 @@ static inline bool vma_maps_anonymous(const struct vma *v)
 	return v->as->zero || as_is_pool(v->as);
 }
 
+/* Whether a host maps pages into it, and is to be told of it: shared mappings of what it has. */
+static inline bool vma_is_at_host(const struct vma *v)
+{
+	return (v->flags & (VM_SHARED | VM_HANDED)) == VM_SHARED && as_is_hosted(v->as);
+}
+
 static inline uint64_t vma_index_of(const struct vma *v, uint64_t addr)
 {
 	return v->pgoff + ((addr - v->start) >> FL_PAGE_SHIFT);

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "arch.h"
+#include "cache/hosted.h"
 #include "cache/reclaim.h"
 #include "cache/truncate.h"
 #include "mm.h"
@@ -241,6 +242,8 @@ void vma_unlock_range(struct mm *mm, uint64_t start, uint64_t end)
 /* The part of the anon object that the VMA had is kept in anon_rmap, which is off its list, for dispose_anon(). */
 static void detach(struct mm *mm, struct vma *v)
 {
+	if (vma_is_at_host(v))
+		hosted_unmap(mm->mmu, v->start, vma_pages(v));
 	vma_index_erase(&mm->index, v);
 	vma_unlink_rmap(v);
 	v->anon_rmap.pgoff = v->anon_pgoff;

@@ -53,6 +53,8 @@ struct mmu_ops {
 	int (*poison)(struct mmu *m, uint64_t addr);
 	/* A thread that faulted there looks again (nothing to do for inline faults). */
 	void (*wake)(struct mmu *m, uint64_t addr, uint64_t len);
+	/* The userfaultfd; NULL where there is none. */
+	int (*descriptor)(struct mmu *m);
 	/* Gives up the context. Mappings attached must be gone. */
 	void (*destroy)(struct mmu *m);
 	/* In a forked child: a context of its own in place of the parent's. */
@@ -62,6 +64,7 @@ struct mmu_ops {
 struct mmu {
 	const struct mmu_ops *ops;
 	bool map_can_wp; /* map() obeys MMU_WP; else the caller treats what it maps writable as dirty */
+	uint64_t host_number; /* what the host calls it, in one of its clients */
 };
 
 /*

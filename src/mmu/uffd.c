@@ -98,6 +98,11 @@ static int fd_of(struct mmu *m)
 	return container_of(m, struct uffd_mmu, mmu)->fd;
 }
 
+int uffd_descriptor(struct mmu *m)
+{
+	return fd_of(m);
+}
+
 int uffd_attach(struct mmu *m, uint64_t addr, uint64_t len, unsigned flags)
 {
 	struct uffdio_register r = {.range = {.start = addr, .len = len}};

@@ -41,6 +41,7 @@ int uffd_unprotect(struct mmu *m, uint64_t addr, uint64_t len);
 int uffd_break_cow(struct mmu *m, uint64_t addr);
 int uffd_zap(struct mmu *m, uint64_t addr, uint64_t len);
 void uffd_zap_many(struct mmu *m, const struct mmu_range *ranges, uint32_t n);
+int uffd_descriptor(struct mmu *m);
 void uffd_wake(struct mmu *m, uint64_t addr, uint64_t len);
 
 #endif

@@ -50,6 +50,7 @@ static const struct mmu_ops inline_ops = {
 	.zap = uffd_zap,
 	.zap_many = uffd_zap_many,
 	.wake = inline_wake,
+	.descriptor = uffd_descriptor,
 	.destroy = inline_destroy,
 	.fork_child = inline_fork_child,
 };

@@ -158,6 +158,7 @@ static const struct mmu_ops thread_ops = {
 	.zap_many = uffd_zap_many,
 	.poison = uffd_poison,
 	.wake = uffd_wake,
+	.descriptor = uffd_descriptor,
 	.destroy = thread_destroy,
 	.fork_child = thread_fork_child,
 };

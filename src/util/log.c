@@ -40,6 +40,21 @@ void fl_log(enum log_level level, const char *fmt, ...)
 	sys_write(atomic_load(&log_fd), line, (size_t)n);
 }
 
+void fl_say(const char *text)
+{
+	char line[256];
+	size_t head = sizeof "faultline: " - 1, n = strlen(text);
+
+	if (atomic_load(&level_now) < LOG_ERROR)
+		return;
+	if (n > sizeof line - head - 1)
+		n = sizeof line - head - 1;
+	memcpy(line, "faultline: ", head);
+	memcpy(line + head, text, n);
+	line[head + n] = '\n';
+	sys_write(atomic_load(&log_fd), line, head + n + 1);
+}
+
 static void put(const char *s)
 {
 	sys_write(2, s, strlen(s));

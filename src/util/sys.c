@@ -170,6 +170,16 @@ void sys_futex_wake(const void *word, int how_many)
 	CALL3(SYS_futex, word, FUTEX_WAKE_PRIVATE, how_many);
 }
 
+int sys_futex_wait_shared(const void *word, uint32_t expected, const struct timespec *timeout)
+{
+	return (int)CALL4(SYS_futex, word, FUTEX_WAIT, expected, timeout);
+}
+
+void sys_futex_wake_shared(const void *word, int how_many)
+{
+	CALL3(SYS_futex, word, FUTEX_WAKE, how_many);
+}
+
 uint64_t sys_sigmask(int how, uint64_t mask)
 {
 	uint64_t old = 0;

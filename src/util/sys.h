@@ -46,10 +46,13 @@ int sys_gettid(void);
 void sys_yield(void);
 void sys_nanosleep(uint64_t ns);
 
-/* futex(2): wait while *word == expected; wake everyone. `shared` words are seen by several processes. */
+/* futex(2): wait while *word == expected; wake so many. */
 int sys_futex_wait(const void *word, uint32_t expected);
 int sys_futex_wait_timeout(const void *word, uint32_t expected, const struct timespec *timeout);
 void sys_futex_wake(const void *word, int how_many);
+/* The same for words that several processes see; timeout may be NULL. */
+int sys_futex_wait_shared(const void *word, uint32_t expected, const struct timespec *timeout);
+void sys_futex_wake_shared(const void *word, int how_many);
 
 /* rt_sigaction(2) with a return trampoline of our own: sigaction() of libc may be the shim's. */
 int sys_sigaction(int sig, const struct sigaction *act, struct sigaction *old);

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hosted.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "frames.h"
+#include "host/channel.h"
+#include "util/compiler.h"
+#include "util/fd.h"
+
+bool hosted_wanted(void)
+{
+	return channel_joined();
+}
+
+/* ---- Files ---- */
+
+static int open_there(const struct address_space *as, int fd, struct wire_message *m, int *memfd)
+{
+	int err;
+
+	*m = (struct wire_message){.kind = WIRE_OPEN, .flags = as->scratch ? WIRE_OPEN_SCRATCH : 0};
+	err = channel_message(m, fd, memfd);
+	return err ? err : *memfd < 0 ? -EMFILE : 0;
+}
+
+int hosted_open(struct address_space *as, int fd)
+{
+	struct wire_message m;
+	int memfd, err = open_there(as, fd, &m, &memfd);
+
+	if (err)
+		return err;
+	if (as->memfd >= 0)
+		fd_close(as->memfd);
+	as->memfd = memfd;
+	as->host_file_before = 0;
+	atomic_store(&as->host_file, m.file);
+	atomic_store(&as->size, m.value);
+	atomic_store(&as->wb_err, m.wb_err);
+	return 0;
+}
+
+int hosted_widen(struct address_space *as, int fd)
+{
+	struct wire_message m;
+	int memfd, err = open_there(as, fd, &m, &memfd);
+
+	if (err)
+		return err;
+	fd_close(memfd); /* the one that we have */
+	as->host_file_before = atomic_exchange(&as->host_file, m.file);
+	return 0;
+}
+
+static void close_one(uint32_t file)
+{
+	struct channel_call c = {.op = WIRE_CLOSE, .file = file};
+
+	if (file)
+		channel_call(&c);
+}
+
+void hosted_close(struct address_space *as)
+{
+	close_one(as->host_file_before);
+	close_one(as->host_file);
+}
+
+/* ---- Mappings ---- */
+
+int hosted_add_mmu(struct mmu *mmu, int fd)
+{
+	struct wire_message m = {.kind = WIRE_ADD_MMU};
+	int err = mmu->map_can_wp ? channel_message(&m, fd, NULL) : -ENOSYS;
+
+	if (!err)
+		mmu->host_number = m.value;
+	return err;
+}
+
+void hosted_drop_mmu(struct mmu *mmu)
+{
+	struct wire_message m = {.kind = WIRE_DROP_MMU, .value = mmu->host_number};
+
+	channel_message(&m, -1, NULL);
+}
+
+int hosted_map(struct address_space *as, const struct mmu *mmu, uint64_t addr, uint64_t pgoff, uint64_t pages, bool locked)
+{
+	struct channel_call c = {
+		.op = WIRE_MAP, .file = as->host_file, .flags = locked ? WIRE_LOCKED : 0, .arg = {addr, pgoff, pages, mmu->host_number}};
+
+	return channel_call(&c);
+}
+
+void hosted_unmap(const struct mmu *mmu, uint64_t addr, uint64_t pages)
+{
+	struct channel_call c = {.op = WIRE_UNMAP, .arg = {addr, pages, mmu->host_number}};
+
+	channel_call(&c);
+}
+
+void hosted_lock(const struct mmu *mmu, uint64_t addr, uint64_t pages, bool locked)
+{
+	struct channel_call c = {.op = WIRE_LOCK, .flags = locked ? WIRE_LOCKED : 0, .arg = {addr, pages, mmu->host_number}};
+
+	channel_call(&c);
+}
+
+/* ---- Pages ---- */
+
+int hosted_fault(const struct fault *f, bool pin)
+{
+	struct channel_call c = {.op = WIRE_FAULT,
+				 .file = f->as->host_file,
+				 .arg = {f->index, f->addr, f->room, f->before, f->advice, f->mmu->host_number}};
+
+	c.flags = (f->write ? WIRE_WRITE : 0) | (f->present ? WIRE_PRESENT : 0) | (pin ? WIRE_PIN : 0);
+	c.flags |= (f->anon ? WIRE_PRIVATE : 0) | (f->alone ? WIRE_ALONE : 0);
+	return channel_call(&c);
+}
+
+bool hosted_unpin(struct address_space *as, uint64_t index)
+{
+	struct channel_call c = {.op = WIRE_UNPIN, .file = as->host_file, .arg = {index}};
+
+	return !channel_call(&c);
+}
+
+int hosted_read(struct address_space *as, uint64_t index, void *page)
+{
+	struct channel_call c = {.op = WIRE_READ, .file = as->host_file, .arg = {index}, .page = page, .in_page = FL_PAGE_SIZE};
+
+	return channel_call(&c);
+}
+
+int hosted_prefetch(struct address_space *as, uint64_t index, uint64_t pages)
+{
+	struct channel_call c = {.op = WIRE_PREFETCH, .file = as->host_file, .arg = {index, pages}};
+
+	return channel_call(&c);
+}
+
+void hosted_resident(struct address_space *as, uint64_t index, uint64_t pages, unsigned char *vec)
+{
+	for (uint64_t n, done = 0; done < pages; done += n) {
+		n = min_u64(pages - done, FL_PAGE_SIZE);
+
+		struct channel_call c = {.op = WIRE_RESIDENT, .file = as->host_file, .arg = {index + done, n}, .page = vec + done};
+
+		c.in_page = (uint32_t)n;
+		if (channel_call(&c))
+			memset(vec + done, 0, n);
+	}
+}
+
+int hosted_sync(struct address_space *as, uint64_t first, uint64_t last, bool wait)
+{
+	struct channel_call c = {.op = WIRE_SYNC, .file = as->host_file, .flags = wait ? WIRE_WAIT : 0, .arg = {first, last}};
+	int err = channel_call(&c);
+
+	if (err != -EHOSTDOWN)
+		atomic_store(&as->wb_err, (uint32_t)c.out[0]);
+	return err;
+}
+
+void hosted_cool(struct address_space *as, uint64_t first, uint64_t last, bool out)
+{
+	struct channel_call c = {.op = WIRE_COOL, .file = as->host_file, .flags = out ? WIRE_WRITE : 0, .arg = {first, last}};
+
+	channel_call(&c);
+}
+
+int hosted_remove(struct address_space *as, uint64_t first, uint64_t last)
+{
+	struct channel_call c = {.op = WIRE_REMOVE, .file = as->host_file, .arg = {first, last}};
+
+	return channel_call(&c);
+}
+
+/* ---- Changes ---- */
+
+int hosted_change_begin(struct channel_pair *p, struct file_id file, uint64_t *size, bool *held)
+{
+	int err = -ENOENT;
+
+	*p = (struct channel_pair){.call = {.op = WIRE_CHANGE, .arg = {file.dev, file.ino}}};
+	if (channel_has(file.dev, file.ino))
+		err = channel_begin(p);
+	*held = !err;
+	*size = p->call.out[0];
+	return err == -ENOENT ? 0 : err;
+}
+
+int hosted_change_end(struct channel_pair *p, uint64_t off, uint64_t len)
+{
+	p->call.arg[0] = off;
+	p->call.arg[1] = len;
+	return channel_end(p);
+}
+
+int hosted_sync_id(struct file_id file, uint64_t first, uint64_t last)
+{
+	struct channel_call c = {.op = WIRE_SYNC_ID, .flags = WIRE_WAIT, .arg = {first, last, file.dev, file.ino}};
+
+	return channel_has(file.dev, file.ino) ? channel_call(&c) : 0;
+}
+
+int hosted_leave(struct file_id file)
+{
+	struct channel_call c = {.op = WIRE_LEAVE, .arg = {file.dev, file.ino}};
+
+	return channel_call(&c);
+}
+
+bool hosted_shrunk(struct address_space *as, uint64_t *size)
+{
+	uint32_t now = channel_shrunk();
+	struct channel_call c = {.op = WIRE_SHRUNK, .file = as->host_file};
+
+	if (likely(now == atomic_load_explicit(&as->host_shrunk, memory_order_relaxed)))
+		return false;
+	if (channel_call(&c))
+		return false;
+	atomic_store(&as->host_shrunk, now);
+	*size = c.out[0];
+	return *size != UINT64_MAX;
+}
+
+/* ---- Memory ---- */
+
+bool hosted_borrow(uint64_t pages)
+{
+	struct channel_call c = {.op = WIRE_BORROW, .arg = {pages}};
+
+	return !channel_call(&c);
+}
+
+void hosted_return(uint64_t pages)
+{
+	struct channel_call c = {.op = WIRE_RETURN, .arg = {pages}};
+
+	channel_call(&c);
+}
+
+const struct frame_ops hosted_frames = {.name = "hosted"};

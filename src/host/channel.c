@@ -1,0 +1,456 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "channel.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <time.h>
+
+#include "util/fd.h"
+#include "util/lock.h"
+#include "util/log.h"
+#include "util/sys.h"
+
+#define PATIENCE_NS 1000000000 /* after this a caller looks whether the host is still there */
+#define NAME_MAX_BYTES sizeof(((struct sockaddr_un *)0)->sun_path)
+
+struct channel {
+	int sock;
+	struct wire_area *area;
+	struct wire_board *board;
+	_Atomic uint64_t used; /* slots that a caller has */
+	uint64_t budget;
+};
+
+static struct channel channel = {.sock = -1}, child = {.sock = -1}; /* constant while joined; child: from before a fork to after */
+static _Atomic bool joined, down;
+static _Atomic bool inherited; /* over a fork: of the channel only the board is ours */
+static char host_name[NAME_MAX_BYTES];
+static struct mutex socket_lock = MUTEX_INIT(RANK_LEAF); /* one message at a time. Held across the host's answer */
+
+bool channel_joined(void)
+{
+	return atomic_load_explicit(&joined, memory_order_acquire);
+}
+
+uint64_t channel_budget(void)
+{
+	return channel.budget;
+}
+
+bool channel_has_any(void)
+{
+	return channel_joined() && atomic_load_explicit(&channel.board->files, memory_order_relaxed);
+}
+
+bool channel_has(uint64_t dev, uint64_t ino)
+{
+	return channel_joined() && atomic_load_explicit(&channel.board->filter[wire_filter(dev, ino)], memory_order_relaxed);
+}
+
+uint32_t channel_shrunk(void)
+{
+	return atomic_load(&channel.board->shrunk);
+}
+
+/* ---- The socket ---- */
+
+#define FDS_MAX 2
+
+struct envelope {
+	struct iovec iov;
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(FDS_MAX * sizeof(int))];
+	} control;
+	struct msghdr msg;
+};
+
+static struct msghdr *address(struct envelope *e, struct wire_message *m, size_t control)
+{
+	memset(e, 0, sizeof *e);
+	e->iov = (struct iovec){.iov_base = m, .iov_len = sizeof *m};
+	e->msg = (struct msghdr){.msg_iov = &e->iov, .msg_iovlen = 1, .msg_control = control ? e->control.bytes : NULL, .msg_controllen = control};
+	return &e->msg;
+}
+
+static int send_message(int sock, struct wire_message *m, int fd)
+{
+	struct envelope e;
+	struct msghdr *msg = address(&e, m, fd < 0 ? 0 : CMSG_SPACE(sizeof fd));
+	long n;
+
+	if (fd >= 0) {
+		struct cmsghdr *c = CMSG_FIRSTHDR(msg);
+
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof fd);
+		memcpy(CMSG_DATA(c), &fd, sizeof fd);
+	}
+	do
+		n = sys_call(SYS_sendmsg, sock, (long)msg, MSG_NOSIGNAL, 0, 0, 0);
+	while (n == -EINTR);
+	return n == (long)sizeof *m ? 0 : -EHOSTDOWN;
+}
+
+static void take_fds(struct msghdr *msg, int fds[FDS_MAX])
+{
+	struct cmsghdr *c = CMSG_FIRSTHDR(msg);
+
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len <= CMSG_LEN(FDS_MAX * sizeof(int)))
+		memcpy(fds, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
+	for (int i = 0; i < FDS_MAX; i++)
+		if (fds[i] >= 0)
+			fds[i] = fd_move_high(fds[i]);
+}
+
+static int receive(int sock, struct wire_message *m, int fds[FDS_MAX])
+{
+	struct envelope e;
+	struct msghdr *msg = address(&e, m, sizeof e.control.bytes);
+	long n;
+
+	for (int i = 0; i < FDS_MAX; i++)
+		fds[i] = -1;
+	do
+		n = sys_call(SYS_recvmsg, sock, (long)msg, MSG_CMSG_CLOEXEC, 0, 0, 0);
+	while (n == -EINTR);
+	if (n != (long)sizeof *m)
+		return -EHOSTDOWN;
+	take_fds(msg, fds);
+	return m->result;
+}
+
+static int own_channel(void);
+
+/* Said once; nothing is asked any more. */
+static void note_end(void)
+{
+	if (!atomic_exchange(&down, true))
+		fl_say("the host has gone: files that it had cannot be reached by their mappings any more, and what was not synced is lost");
+}
+
+int channel_message(struct wire_message *m, int fd, int *got)
+{
+	int fds[FDS_MAX], err = own_channel();
+
+	mutex_lock(&socket_lock);
+	if (!err)
+		err = atomic_load(&down) ? -EHOSTDOWN : send_message(channel.sock, m, fd);
+	if (!err)
+		err = receive(channel.sock, m, fds);
+	if (err == -EHOSTDOWN)
+		note_end();
+	mutex_unlock(&socket_lock);
+	if (got)
+		*got = err ? -1 : fds[0];
+	return err;
+}
+
+/* ---- Joining ---- */
+
+static int dial(const char *name)
+{
+	struct sockaddr_un to = {.sun_family = AF_UNIX};
+	size_t len = strlen(name);
+	int sock;
+	long err;
+
+	if (!len || len >= sizeof to.sun_path)
+		return -EINVAL;
+	memcpy(to.sun_path, name, len + 1);
+	if (name[0] == '@') /* not in the file system */
+		to.sun_path[0] = 0;
+	else
+		len++;
+	sock = (int)sys_call(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, 0, 0, 0);
+	if (sock < 0)
+		return sock;
+	do
+		err = sys_call(SYS_connect, sock, (long)&to, (long)(offsetof(struct sockaddr_un, sun_path) + len), 0, 0, 0);
+	while (err == -EINTR);
+	if (err) {
+		sys_close(sock);
+		return (int)err;
+	}
+	return fd_move_high(sock);
+}
+
+static void *map_shared(int fd, size_t len)
+{
+	void *p = fd < 0 ? NULL : sys_mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (fd >= 0)
+		fd_close(fd);
+	return p && !sys_is_err(p) ? p : NULL;
+}
+
+static void hang_up(struct channel *c)
+{
+	if (c->area)
+		sys_munmap(c->area, sizeof *c->area);
+	if (c->board)
+		sys_munmap(c->board, sizeof *c->board);
+	if (c->sock >= 0)
+		fd_close(c->sock);
+	*c = (struct channel){.sock = -1};
+}
+
+static int greet(struct channel *c)
+{
+	struct wire_message m = {.kind = WIRE_HELLO, .value = WIRE_VERSION};
+	int fds[FDS_MAX], err = send_message(c->sock, &m, -1);
+
+	if (!err)
+		err = receive(c->sock, &m, fds);
+	if (err)
+		return err == -EHOSTDOWN ? -EPERM : err; /* it hung up on us */
+	c->area = map_shared(fds[0], sizeof *c->area);
+	c->board = map_shared(fds[1], sizeof *c->board);
+	c->budget = m.value;
+	return c->area && c->board ? 0 : -ENOMEM;
+}
+
+static int call_host(struct channel *c)
+{
+	int err;
+
+	*c = (struct channel){.sock = dial(host_name)};
+	if (c->sock < 0) {
+		err = c->sock;
+		c->sock = -1;
+		return err;
+	}
+	err = greet(c);
+	if (err)
+		hang_up(c);
+	return err;
+}
+
+int channel_join(const char *name)
+{
+	int err;
+
+	if (channel_joined())
+		return 0;
+	if (strlen(name) >= sizeof host_name)
+		return -ENAMETOOLONG;
+	memcpy(host_name, name, strlen(name) + 1);
+	err = call_host(&channel);
+	if (!err) {
+		atomic_store(&down, false);
+		atomic_store_explicit(&joined, true, memory_order_release);
+	}
+	return err;
+}
+
+void channel_leave(void)
+{
+	if (!channel_joined())
+		return;
+	atomic_store(&joined, false);
+	atomic_store(&inherited, false);
+	hang_up(&channel);
+}
+
+/* The board stays where it is: others are looking at it. */
+static int call_again(void)
+{
+	struct channel own;
+	int err = call_host(&own);
+
+	if (err) {
+		note_end();
+		return -EHOSTDOWN;
+	}
+	sys_munmap(own.board, sizeof *own.board);
+	own.board = channel.board;
+	channel = own;
+	atomic_store(&inherited, false);
+	return 0;
+}
+
+static int own_channel(void)
+{
+	int err = 0;
+
+	if (likely(!atomic_load_explicit(&inherited, memory_order_acquire)))
+		return 0;
+	mutex_lock(&socket_lock);
+	if (atomic_load(&inherited))
+		err = atomic_load(&down) ? -EHOSTDOWN : call_again();
+	mutex_unlock(&socket_lock);
+	return err;
+}
+
+/* ---- Slots ---- */
+
+static int take_slot(void)
+{
+	uint64_t used = atomic_load(&channel.used);
+
+	for (unsigned turn = 0;;) {
+		int i;
+
+		if (used == UINT64_MAX) { /* more threads than slots: one of them will be done soon */
+			cpu_relax(turn++);
+			used = atomic_load(&channel.used);
+			continue;
+		}
+		i = __builtin_ctzll(~used);
+		if (atomic_compare_exchange_weak(&channel.used, &used, used | 1ULL << i))
+			return i;
+	}
+}
+
+static void give_slot(int i)
+{
+	atomic_store(&channel.area->slot[i].state, WIRE_FREE);
+	atomic_fetch_and(&channel.used, ~(1ULL << i));
+}
+
+static bool host_has_gone(void)
+{
+	struct pollfd p = {.fd = channel.sock};
+	struct timespec now = {0};
+
+	if (sys_call(SYS_ppoll, (long)&p, 1, (long)&now, 0, 8, 0) > 0)
+		note_end();
+	return atomic_load(&down);
+}
+
+/* The answer, or -EHOSTDOWN: the host's end ends the socket, which is looked at when the answer takes long. */
+static int wait_for_answer(struct wire_slot *s)
+{
+	const struct timespec patience = {.tv_sec = PATIENCE_NS / 1000000000};
+	uint32_t state;
+
+	while ((state = atomic_load_explicit(&s->state, memory_order_acquire)) != WIRE_DONE)
+		if (sys_futex_wait_shared(&s->state, state, &patience) == -ETIMEDOUT && host_has_gone())
+			return -EHOSTDOWN;
+	return s->result;
+}
+
+static void ring(int slot)
+{
+	struct wire_board *b = channel.board;
+
+	atomic_fetch_or(&channel.area->pending, 1ULL << slot);
+	atomic_fetch_add(&b->bell, 1);
+	if (atomic_load(&b->sleepers))
+		sys_futex_wake_shared(&b->bell, 1);
+}
+
+static void fill(struct wire_slot *s, const struct channel_call *c)
+{
+	s->op = c->op;
+	s->flags = c->flags;
+	s->file = c->file;
+	memcpy(s->arg, c->arg, sizeof s->arg);
+}
+
+static int take_answer(int slot, struct channel_call *c)
+{
+	struct wire_slot *s = &channel.area->slot[slot];
+	int err = wait_for_answer(s);
+
+	memcpy(c->out, s->out, sizeof c->out);
+	if (c->page && err >= 0)
+		memcpy(c->page, channel.area->page[slot], c->in_page);
+	return err;
+}
+
+static int post(struct channel_call *c, int *slot)
+{
+	if (own_channel() || atomic_load_explicit(&down, memory_order_relaxed))
+		return -EHOSTDOWN;
+	*slot = take_slot();
+	fill(&channel.area->slot[*slot], c);
+	atomic_store_explicit(&channel.area->slot[*slot].state, WIRE_POSTED, memory_order_release);
+	ring(*slot);
+	return take_answer(*slot, c);
+}
+
+int channel_call(struct channel_call *c)
+{
+	int slot = -1, err = post(c, &slot);
+
+	if (slot >= 0)
+		give_slot(slot);
+	return err;
+}
+
+int channel_begin(struct channel_pair *p)
+{
+	int err;
+
+	p->slot = -1;
+	err = post(&p->call, &p->slot);
+	if (err && p->slot >= 0)
+		give_slot(p->slot);
+	return err;
+}
+
+int channel_end(struct channel_pair *p)
+{
+	struct wire_slot *s = &channel.area->slot[p->slot];
+	int err;
+
+	fill(s, &p->call);
+	atomic_store_explicit(&s->state, WIRE_RESUME, memory_order_release);
+	sys_futex_wake_shared(&s->state, 1);
+	err = take_answer(p->slot, &p->call);
+	give_slot(p->slot);
+	return err;
+}
+
+/* ---- fork ---- */
+
+void channel_fork_prepare(bool needed)
+{
+	if (needed && channel_joined())
+		call_host(&child);
+	mutex_lock(&socket_lock);
+}
+
+void channel_fork_parent(void)
+{
+	mutex_unlock(&socket_lock);
+	hang_up(&child);
+}
+
+/* The parent's end is the end of its socket: no copy of that may outlive it here. */
+static void keep_board(void)
+{
+	struct wire_board *board = channel.board;
+
+	channel.board = NULL;
+	hang_up(&channel);
+	channel.board = board;
+	atomic_store(&inherited, true);
+}
+
+int channel_fork_child(bool needed)
+{
+	mutex_unlock(&socket_lock);
+	if (!channel_joined())
+		return 0;
+	if (needed && child.sock < 0)
+		return -EHOSTDOWN;
+	if (!needed) {
+		keep_board();
+		return 0;
+	}
+	hang_up(&channel);
+	channel = child;
+	child = (struct channel){.sock = -1};
+	atomic_store(&inherited, false);
+	return 0;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A client's side of what wire.h describes: the one host that this process has joined, or none. Below the cache: knows nothing of pages.
+ *
+ * Calls by slot may be made in the SIGBUS handler and with any lock held, since the host never waits for a client. They are answered
+ * by the host alone: when it has gone, -EHOSTDOWN.
+ */
+#ifndef FL_HOST_CHANNEL_H
+#define FL_HOST_CHANNEL_H
+
+#include <stdbool.h>
+
+#include "wire.h"
+
+/*
+ * Joins the host at `name`: the path of a socket, or '@' and the name of an abstract one. 0, when joined already too; -ENOENT,
+ * -ECONNREFUSED: no host there; -EPERM: another user's; -EPROTO: of another version.
+ */
+int channel_join(const char *name);
+bool channel_joined(void);
+void channel_leave(void);
+/* The host's budget in bytes. */
+uint64_t channel_budget(void);
+
+struct channel_call {
+	uint32_t op, flags, file;
+	uint64_t arg[6];
+	uint64_t out[2];
+	void *page;       /* where the slot's page is copied to after; NULL: it is not wanted */
+	uint32_t in_page; /* so many bytes of it */
+};
+int channel_call(struct channel_call *c);
+
+/* A call in two steps (WIRE_CHANGE). After a begin that answered 0 comes the end, from any thread; out and result are those of each. */
+struct channel_pair {
+	struct channel_call call;
+	int slot;
+};
+int channel_begin(struct channel_pair *p);
+int channel_end(struct channel_pair *p);
+
+/* By socket. A descriptor goes along with the message, or none (-1); *got is what came with the answer, which is written over the message. */
+int channel_message(struct wire_message *m, int fd, int *got);
+
+/* Cheap: whether the host may have this file; whether it has any. */
+bool channel_has(uint64_t dev, uint64_t ino);
+bool channel_has_any(void);
+/* Changes when some file has become shorter. */
+uint32_t channel_shrunk(void);
+
+/*
+ * fork. With `needed`, a channel for the child is made before, since it may not be able to later; -EHOSTDOWN in the child: that failed. Else
+ * the child makes its own when it first calls.
+ */
+void channel_fork_prepare(bool needed);
+void channel_fork_parent(void);
+int channel_fork_child(bool needed);
+
+#endif
