@@ -24,7 +24,6 @@
 #include "writeback.h"
 
 #define IDS 65536
-#define FILTER_SIZE 1024
 #define ARENA_RESERVE (1UL << 30)
 
 struct rwlock rmap_lock = RWLOCK_INIT(RANK_RMAP);
@@ -32,12 +31,14 @@ struct rwlock rmap_lock = RWLOCK_INIT(RANK_RMAP);
 static struct mutex files_lock = MUTEX_INIT(RANK_FILES);
 static struct address_space *files; /* files_lock; objects with a file, not anon */
 static _Atomic uint64_t nr_files;
-static _Atomic uint32_t filter[FILTER_SIZE]; /* files in `files` by a hash of their inode: 0 says there is none */
-static struct address_space **by_id;         /* entry set before its pages are in the table; files_lock to change */
-static uint32_t next_id;                     /* files_lock */
+static _Atomic uint32_t own_filter[ADDRESS_SPACE_FILTER];
+static _Atomic uint32_t *filter = own_filter; /* files in `files` by a hash of their inode: 0 says there is none */
+static struct address_space **by_id;          /* entry set before its pages are in the table; files_lock to change */
+static uint32_t next_id;                      /* files_lock */
 static struct arena arena;
 static struct address_space *free_objects; /* files_lock; linked by next. Not given back: see invalidate_lock */
-static bool use_direct, use_pool;
+static bool use_direct, use_pool, serves_others;
+static _Atomic uint32_t *files_shown; /* to whom files are kept for; NULL: nobody */
 static struct address_space zero = {.zero = true, .memfd = -1};
 
 /* Also in a forked child, whose report is a new one. */
@@ -101,6 +102,8 @@ int address_space_init(bool direct)
 	by_id = p;
 	next_id = 0;
 	use_direct = direct;
+	serves_others = false;
+	files_shown = NULL;
 	init_zero();
 	return 0;
 }
@@ -116,9 +119,17 @@ void address_space_exit(void)
 	by_id = NULL;
 	files = free_objects = NULL;
 	atomic_store(&nr_files, 0);
-	memset((void *)filter, 0, sizeof filter);
+	filter = own_filter;
+	memset((void *)own_filter, 0, sizeof own_filter);
 	budget_release_metadata(arena_used(&arena) >> FL_PAGE_SHIFT);
 	arena_exit(&arena);
+}
+
+void address_space_serve_others(_Atomic uint32_t *shared, _Atomic uint32_t *count)
+{
+	filter = shared;
+	files_shown = count;
+	serves_others = true;
 }
 
 struct arena *address_space_arena(void)
@@ -133,7 +144,14 @@ struct address_space *address_space_of(struct page_key key)
 
 static _Atomic uint32_t *filter_of(struct file_id file)
 {
-	return &filter[(file.ino ^ file.dev * 31) * 0x9e3779b97f4a7c15ull >> 54];
+	return &filter[address_space_hash(file)];
+}
+
+static void show_file(struct file_id file, int n)
+{
+	atomic_fetch_add(filter_of(file), (uint32_t)n);
+	if (files_shown)
+		atomic_fetch_add(files_shown, (uint32_t)n);
 }
 
 bool address_space_maybe(struct file_id file)
@@ -415,7 +433,7 @@ static int get_or_add(int fd, bool soft, struct file_id file, struct address_spa
 	fresh->next = files;
 	files = fresh;
 	atomic_fetch_add(&nr_files, 1);
-	atomic_fetch_add(filter_of(file), 1);
+	show_file(file, 1);
 	*out = fresh;
 	return 0;
 }
@@ -465,14 +483,28 @@ static int add_new(int fd, const struct stat *st, bool scratch, bool soft, struc
 	return err;
 }
 
-int address_space_get(int fd, const struct stat *st, bool soft, struct address_space **out)
+int address_space_get_known(int fd, const struct stat *st, bool soft, struct address_space **out)
 {
 	int err;
 
 	mutex_lock(&files_lock);
 	err = get_or_add(fd, soft, (struct file_id){.dev = st->st_dev, .ino = st->st_ino}, NULL, out);
 	mutex_unlock(&files_lock);
+	return err;
+}
+
+int address_space_get(int fd, const struct stat *st, bool soft, struct address_space **out)
+{
+	int err = address_space_get_known(fd, st, soft, out);
+
 	return err == -ENOENT ? add_new(fd, st, false, soft, out) : err;
+}
+
+int address_space_get_scratch(int fd, const struct stat *st, bool soft, struct address_space **out)
+{
+	int err = address_space_get_known(fd, st, soft, out);
+
+	return err == -ENOENT ? add_new(fd, st, true, soft, out) : err;
 }
 
 int address_space_new_scratch(uint64_t bytes, bool soft, struct address_space **out)
@@ -516,7 +548,7 @@ static void unlink_file(struct address_space *as)
 		link = &(*link)->next;
 	*link = as->next;
 	atomic_fetch_sub(&nr_files, 1);
-	atomic_fetch_sub(filter_of(as->file), 1);
+	show_file(as->file, -1);
 	__atomic_store_n(&by_id[as->id], NULL, __ATOMIC_RELEASE);
 }
 
@@ -679,6 +711,12 @@ int address_space_for_each(int (*fn)(struct address_space *as, void *arg), void 
 	return err;
 }
 
+void address_space_wait_change(struct address_space *as)
+{
+	read_lock(&as->invalidate_lock);
+	read_unlock(&as->invalidate_lock);
+}
+
 int address_space_stat(struct address_space *as)
 {
 	uint64_t size;
@@ -783,7 +821,7 @@ static void forget_soft(void)
 		}
 		*link = as->next;
 		atomic_fetch_sub(&nr_files, 1);
-		atomic_fetch_sub(filter_of(as->file), 1);
+		show_file(as->file, -1);
 		by_id[as->id] = NULL;
 	}
 	for (uint32_t id = 0; id < IDS; id++)
@@ -894,8 +932,10 @@ bool rmap_is_locked(struct address_space *as, uint64_t index)
 
 bool rmap_can_unmap(struct address_space *as, uint64_t index)
 {
-	bool yes = true;
+	bool yes = !serves_others;
 
+	if (!yes)
+		return false;
 	read_lock(&rmap_lock);
 	for (struct rmap *r = as->rmaps; r && yes; r = r->next)
 		yes = index < r->pgoff || index - r->pgoff >= r->pages || rmap_shows_file(r);

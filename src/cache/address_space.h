@@ -36,10 +36,13 @@ struct rmap {
 	uint32_t visited; /* by the truncate of that number; written under rmap_lock (read) by that one only */
 };
 
-/* Whether it has no pages but the file's. Caller holds rmap_lock. (Before Linux 6.4 the kernel makes private copies unasked.) */
+/*
+ * Whether it has no pages but the file's, and they can be taken out of it. Caller holds rmap_lock. (Before Linux 6.4 the kernel makes
+ * private copies unasked.)
+ */
 static inline bool rmap_shows_file(const struct rmap *r)
 {
-	return r->shared || (!r->anon && r->mmu->map_can_wp);
+	return !r->mmu->remote && (r->shared || (!r->anon && r->mmu->map_can_wp));
 }
 
 struct frame_ops {
@@ -127,6 +130,17 @@ extern struct rwlock rmap_lock;
 struct arena;
 
 int address_space_init(bool direct);
+/*
+ * Files are kept for other processes as well: not all that maps them is in the reverse map. `filter`, of ADDRESS_SPACE_FILTER counters that are
+ * 0, says for each hash of an inode (address_space_hash) how many files there are; it changes before a file can be had, and after it was written
+ * back and is gone; `count` how many in all. Before the first file.
+ */
+#define ADDRESS_SPACE_FILTER 1024
+static inline uint32_t address_space_hash(struct file_id file)
+{
+	return (uint32_t)((file.ino ^ file.dev * 31) * 0x9e3779b97f4a7c15ull >> 54);
+}
+void address_space_serve_others(_Atomic uint32_t *filter, _Atomic uint32_t *count);
 void address_space_exit(void);
 struct arena *address_space_arena(void);
 
@@ -141,7 +155,11 @@ int address_space_get(int fd, const struct stat *st, bool soft, struct address_s
 int address_space_new_scratch(uint64_t bytes, bool soft, struct address_space **out);
 /* The object of a store that is no file, for soft spaces; the store is closed with it. */
 int address_space_new_store(struct store *store, struct address_space **out);
-/* The same as address_space_get() only when the file is mapped already: NULL otherwise. */
+/* The same for an object made elsewhere, by its file, which nobody is to see after its last mapping has gone. */
+int address_space_get_scratch(int fd, const struct stat *st, bool soft, struct address_space **out);
+/* The same as address_space_get() for a file that is here already: -ENOENT otherwise. */
+int address_space_get_known(int fd, const struct stat *st, bool soft, struct address_space **out);
+/* The same without its descriptor: NULL when it is not here. */
 struct address_space *address_space_find(struct file_id file);
 /* Cheap: whether any file is mapped at all. */
 bool address_space_any(void);
@@ -239,6 +257,11 @@ void anon_clear_swapped(struct address_space *as, uint64_t index, uint64_t n);
 /* Gives up a reference; the last frees the object, whose pages are gone by then (truncate_pages). */
 void address_space_put_anon(struct address_space *as);
 
+/*
+ * Waits until nobody changes the store by other means. That may take as long as another process wants, so who needs buffers and frames and finds
+ * invalidate_lock taken gives them back, waits so, and starts again.
+ */
+void address_space_wait_change(struct address_space *as);
 /* Refreshes size from the store. */
 int address_space_stat(struct address_space *as);
 

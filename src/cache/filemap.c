@@ -107,11 +107,11 @@ static int map_page(struct fault *f, pfn_t pfn)
 	bool wp = !f->write || f->anon;
 	int err;
 
-	if (wp && !f->mmu->map_can_wp && !f->anon && f->as->store->writable)
+	if (wp && !f->mmu->map_can_wp && !f->anon && !f->view && f->as->store->writable)
 		mark_dirty(f->as, pfn);
 	if (f->anon && has_private(f, 0))
 		return -EAGAIN; /* in swap by now: the file's page must not show in its place */
-	err = f->mmu->ops->map(f->mmu, f->addr, FL_PAGE_SIZE, wp && (f->anon || !is_dirty(pfn)) ? MMU_WP : 0);
+	err = f->mmu->ops->map(f->mmu, f->addr, FL_PAGE_SIZE, wp && (f->anon || f->view || !is_dirty(pfn)) ? MMU_WP : 0);
 	return err == -EEXIST ? (f->write && !f->anon ? f->mmu->ops->unprotect(f->mmu, f->addr, FL_PAGE_SIZE) : 0) : err;
 }
 
@@ -167,7 +167,7 @@ static void map_around(struct fault *f)
 {
 	uint64_t max = f->touched ? RUN_MAX : FAULT_AROUND;
 
-	if (!f->mmu->map_can_wp)
+	if (!f->mmu->map_can_wp || f->alone)
 		return;
 	map_side(f, 1, (uint32_t)min_u64(f->room - 1, max));
 	map_side(f, -1, (uint32_t)min_u64(f->before, max));
@@ -181,7 +181,7 @@ static int hit(struct fault *f, pfn_t pfn)
 	count_hit(f);
 	if (f->write)
 		mark_dirty(f->as, pfn);
-	if (as_is_ram(f->as))
+	if (as_is_ram(f->as) || !f->addr)
 		return 0;
 	if (!f->present && !as_is_pool(f->as)) { /* a page on a pool frame that is in memory is mapped: another fault was faster */
 		int err = map_page(f, pfn);
@@ -265,6 +265,35 @@ static uint32_t install_private(struct fault *f, struct fill *fl, int *err)
 	return fl->n;
 }
 
+/*
+ * The same for a mapping of another process. It may die, or not have mapped there what it said: the frames hold the pages whatever comes of
+ * mapping them, as others will look for them there.
+ */
+static uint32_t install_remote(struct fault *f, struct fill *fl, int *err)
+{
+	uint64_t more = f->alone ? 0 : fl->n - 1;
+
+	*err = frame_write(fl->as, fl->index << FL_PAGE_SHIFT, fl->buf.data, (uint64_t)fl->n << FL_PAGE_SHIFT);
+	if (*err) {
+		fl->as->frames->discard(fl->as, fl->index, fl->n);
+		return 0;
+	}
+	*err = f->mmu->ops->map(f->mmu, f->addr, FL_PAGE_SIZE, f->write ? 0 : MMU_WP);
+	if (*err == -EEXIST)
+		*err = f->write ? f->mmu->ops->unprotect(f->mmu, f->addr, FL_PAGE_SIZE) : 0;
+	if (!*err && more)
+		f->mmu->ops->map(f->mmu, f->addr + FL_PAGE_SIZE, more << FL_PAGE_SHIFT, MMU_WP);
+	return fl->n;
+}
+
+/* How many pages were installed. */
+static uint32_t install(struct fault *f, struct fill *fl, int *err)
+{
+	if (f->anon || !f->addr)
+		return install_private(f, fl, err);
+	return f->mmu->remote ? install_remote(f, fl, err) : install_shared(f, fl, err);
+}
+
 static void publish(struct fault *f, struct fill *fl)
 {
 	fill_publish(fl, f->write);
@@ -292,7 +321,7 @@ static int fill_locked(struct fault *f, struct fill *fl, uint32_t want)
 	}
 	if (f->write) /* before it is mapped: another thread may store to it at once, and msync */
 		as_count_dirty(fl->as, 1);
-	kept = f->anon || !f->addr ? install_private(f, fl, &err) : install_shared(f, fl, &err);
+	kept = install(f, fl, &err);
 	if (f->write && !kept)
 		as_count_dirty(fl->as, -1);
 	fill_drop(fl, kept);
@@ -305,17 +334,22 @@ static int fill(struct fault *f, uint32_t want)
 {
 	struct fill fl = {.as = f->as, .index = f->index};
 	int err = reserve_frames(want, &want);
+	bool locked;
 
 	if (err)
 		return err;
 	fl.reserved = want;
 	fl.buf = buffer_get(want > 1);
-	read_lock(&f->as->invalidate_lock);
-	err = fill_locked(f, &fl, (uint32_t)min_u64(min_u64(want, fl.buf.pages), RUN_MAX));
-	read_unlock(&f->as->invalidate_lock);
+	locked = read_trylock(&f->as->invalidate_lock);
+	if (locked) {
+		err = fill_locked(f, &fl, (uint32_t)min_u64(min_u64(want, fl.buf.pages), RUN_MAX));
+		read_unlock(&f->as->invalidate_lock);
+	}
 	buffer_put(fl.buf);
 	budget_release(fl.reserved);
-	return err;
+	if (!locked)
+		address_space_wait_change(f->as);
+	return locked ? err : -EAGAIN;
 }
 
 /* ---- Ahead of the program ---- */
@@ -812,7 +846,13 @@ static uint64_t read_range(struct fault *f, uint64_t pages)
 	uint64_t end = f->index + pages;
 
 	while (ahead.index < end) {
-		if (!is_in_table(ahead.as, ahead.index) && fill(&ahead, (uint32_t)min_u64(end - ahead.index, buffer_large_pages())) < 0)
+		int err = 0;
+
+		if (!is_in_table(ahead.as, ahead.index))
+			err = fill(&ahead, (uint32_t)min_u64(end - ahead.index, buffer_large_pages()));
+		if (err == -EAGAIN)
+			continue;
+		if (err)
 			return 0;
 		ahead.index++; /* what else came in is stepped over */
 		ahead.addr += ahead.addr ? FL_PAGE_SIZE : 0;

@@ -21,10 +21,11 @@ struct fault {
 	uint32_t tail;         /* pages that a page of the space has, less one: so far past the end of the file there may be zeros */
 	enum ra_advice advice;
 	bool write, present; /* what the access was; whether the page is mapped, only protected */
-	bool missed;         /* out: the page was not in memory */
-	bool touched;        /* it was in flight */
-	bool forward;        /* read as part of a forward stream */
-	bool alone;          /* hosted, private: its neighbours may be copies of the program's own */
+	bool view;  /* a private mapping of another process: what is mapped is protected. Never with write */
+	bool alone; /* the page alone is mapped: its neighbours may be private copies, of which only that process knows */
+	bool missed;  /* out: the page was not in memory */
+	bool touched; /* it was in flight */
+	bool forward; /* read as part of a forward stream */
 };
 
 /* Whether serving it takes a private page: *anon must be there. */
@@ -48,7 +49,8 @@ int filemap_pin(struct fault *f);
 void filemap_unpin(struct fault *f);
 
 /*
- * For soft spaces, whose entries the caller makes: the page of a file, in memory and locked; DIRTY when f->write. As filemap_fault().
+ * The page of a file, in memory and locked; DIRTY when f->write. For soft spaces, whose entries the caller makes, and without a mapping
+ * (f->addr is 0). As filemap_fault().
  */
 int filemap_get_page(struct fault *f, pfn_t *locked);
 

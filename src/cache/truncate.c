@@ -239,20 +239,50 @@ int truncate_setsize(struct address_space *as, uint64_t old_size, uint64_t new_s
 	return frame_truncate(as, end);
 }
 
+/* Caller holds the page lock. */
+static int refresh_locked(struct address_space *as, uint64_t from, uint64_t to, void *page)
+{
+	ssize_t n = as->store->ops->peek(as->store, page, to - from, from);
+
+	return n <= 0 ? (int)n : frame_write(as, from, page, (uint64_t)n);
+}
+
 /* The part of [off, end) that lies in the page at `index`, read again from the store. */
 static int refresh_page(struct address_space *as, uint64_t index, uint64_t off, uint64_t end, void *page)
 {
 	uint64_t from = max_u64(off, index << FL_PAGE_SHIFT), to = min_u64(end, (index + 1) << FL_PAGE_SHIFT);
 	pfn_t pfn = page_find_lock((struct page_key){.as = as->id, .index = index});
-	ssize_t n;
 	int err;
 
 	if (pfn == PFN_NONE)
 		return 0;
-	n = as->store->ops->peek(as->store, page, to - from, from);
-	err = n <= 0 ? (int)n : frame_write(as, from, page, (uint64_t)n);
+	err = refresh_locked(as, from, to, page);
 	page_unlock(pfn);
 	return err;
+}
+
+static void refresh_if_clean(struct address_space *as, struct page_key key, void *page)
+{
+	pfn_t pfn = page_find_lock(key);
+
+	if (pfn == PFN_NONE)
+		return;
+	if (page_state_of(page_word(pfn)) == PAGE_CLEAN)
+		refresh_locked(as, key.index << FL_PAGE_SHIFT, (key.index + 1) << FL_PAGE_SHIFT, page);
+	page_unlock(pfn);
+}
+
+void refresh_clean_pages(struct address_space *as, void *page)
+{
+	pfn_t high = page_table_high();
+
+	invalidate_clean_pages(as);
+	for (pfn_t p = 0; p < high && atomic_load(&as->nr_pages); p++) {
+		struct page_key key;
+
+		if (page_state_of(page_word(p)) == PAGE_CLEAN && in_range(p, as, 0, PAGE_INDEX_MAX, &key))
+			refresh_if_clean(as, key, page);
+	}
 }
 
 int refresh_range(struct address_space *as, uint64_t off, uint64_t len, void *page)

@@ -23,6 +23,8 @@ void truncate_private(struct address_space *as, uint64_t end);
  * ones stay as they are.
  */
 void invalidate_clean_pages(struct address_space *as);
+/* The same, with pinned ones brought up to date. What cannot be read stays as it is. `page` is scratch memory of one page. */
+void refresh_clean_pages(struct address_space *as, void *page);
 /* Bytes [off, off + len) of the store are new: brings pages in memory up to date. `page` is scratch memory of one page. */
 int refresh_range(struct address_space *as, uint64_t off, uint64_t len, void *page);
 

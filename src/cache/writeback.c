@@ -234,6 +234,19 @@ static void put_cluster_buffer(struct buffer b)
 		buffer_put(b);
 }
 
+/* The invalidate_lock (read), and a buffer. */
+static struct buffer lock_with_buffer(struct address_space *as)
+{
+	for (;;) {
+		struct buffer b = cluster_buffer(as);
+
+		if (read_trylock(&as->invalidate_lock))
+			return b;
+		put_cluster_buffer(b);
+		address_space_wait_change(as);
+	}
+}
+
 static bool in_write(uint32_t word)
 {
 	return page_state_of(word) == PAGE_WRITEBACK || page_state_of(word) == PAGE_REDIRTY;
@@ -377,8 +390,7 @@ static int write_back(struct address_space *as, uint64_t first, uint64_t last, b
 
 	if (!atomic_load(&as->nr_dirty))
 		return 0;
-	c.buf = cluster_buffer(as);
-	read_lock(&as->invalidate_lock);
+	c.buf = lock_with_buffer(as);
 	err = write_range(&c, first, last);
 	if (async && wait)
 		later = complete_range(&c, first, last, seen);

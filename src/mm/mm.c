@@ -252,7 +252,9 @@ static void unpoison(struct mm *mm, uint64_t addr)
 		return;
 	vma_lock_write(v);
 	vma_describe(v, addr, &f);
-	if (!filemap_resident(&f) && !ops->copy(mm->mmu, addr, zeros, FL_PAGE_SIZE, MMU_WP, &done)) {
+	if (vma_is_at_host(v)) /* others see what is put into its frames; what is taken out of the mapping comes back */
+		ops->zap(mm->mmu, addr, FL_PAGE_SIZE);
+	else if (!filemap_resident(&f) && !ops->copy(mm->mmu, addr, zeros, FL_PAGE_SIZE, MMU_WP, &done)) {
 		ops->zap(mm->mmu, addr, FL_PAGE_SIZE);
 		if (!as_lives_mapped(v->as) && (v->flags & VM_SHARED))
 			v->as->frames->discard(v->as, f.index, 1);

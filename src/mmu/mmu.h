@@ -64,6 +64,7 @@ struct mmu_ops {
 struct mmu {
 	const struct mmu_ops *ops;
 	bool map_can_wp; /* map() obeys MMU_WP; else the caller treats what it maps writable as dirty */
+	bool remote;     /* constant: of another process, whose pages cannot be taken out of its mappings by address */
 	uint64_t host_number; /* what the host calls it, in one of its clients */
 };
 

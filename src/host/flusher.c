@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "flusher.h"
+
+#include <errno.h>
+#include <pthread.h>
+
+#include "cache/io.h"
+#include "cache/writeback.h"
+#include "futex.h"
+
+#define EVERY_NS 5000000000ull
+#define STACK_BYTES (256UL << 10)
+
+static pthread_t thread;
+static bool running;
+static _Atomic bool stopping, now;
+static _Atomic uint32_t calls; /* futex */
+
+/* A file that is being changed would keep the others waiting: it is written the next time. */
+static int flush_one(struct address_space *as, void *arg)
+{
+	const bool *wait = arg;
+
+	if (as->scratch || !atomic_load(&as->nr_dirty) || !as->store->writable)
+		return atomic_load(&stopping);
+	if (*wait) {
+		writeback_all(as);
+	} else if (read_trylock(&as->invalidate_lock)) {
+		read_unlock(&as->invalidate_lock);
+		writeback_start(as, 0, PAGE_INDEX_MAX);
+	}
+	return atomic_load(&stopping);
+}
+
+static void *flush(void *unused)
+{
+	while (!atomic_load(&stopping)) {
+		uint32_t seen = atomic_load(&calls);
+		bool wait = atomic_exchange(&now, false);
+
+		address_space_for_each(flush_one, &wait);
+		io_poll();
+		if (!atomic_load(&stopping))
+			shared_futex_wait(&calls, seen, EVERY_NS);
+	}
+	return unused;
+}
+
+static void call(void)
+{
+	atomic_fetch_add(&calls, 1);
+	shared_futex_wake(&calls, 1);
+}
+
+void flusher_flush(void)
+{
+	atomic_store(&now, true);
+	call();
+}
+
+int flusher_start(void)
+{
+	pthread_attr_t attr;
+	int err;
+
+	atomic_store(&stopping, false);
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK_BYTES);
+	err = pthread_create(&thread, &attr, flush, NULL);
+	pthread_attr_destroy(&attr);
+	running = !err;
+	return -err;
+}
+
+void flusher_stop(void)
+{
+	if (!running)
+		return;
+	atomic_store(&stopping, true);
+	call();
+	pthread_join(thread, NULL);
+	running = false;
+}

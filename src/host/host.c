@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One thread waits: for clients, for what they say by socket, for signals, and for the end of who holds the host. It does nothing that could
+ * take long; what does is queued for the workers. A socket is armed for one event; who has served it arms it again.
+ */
+#include "host.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "change.h"
+#include "flusher.h"
+#include "message.h"
+#include "shared.h"
+#include "util/compiler.h"
+#include "util/lock.h"
+#include "util/log.h"
+#include "workers.h"
+
+#define END_LOOK_MS 50 /* how often a host that is about to end counts its clients */
+#define EVENTS 64
+
+static struct host {
+	int epoll_fd, listen_fd, hold_fd, signal_fd, board_fd;
+	struct wire_board *board;
+	unsigned signals;
+	bool held; /* somebody keeps it alive */
+} host;
+
+/* ---- Clients ---- */
+
+/* One that has gone stays in memory for as long as it is worked on. */
+static void let_go(struct session *s)
+{
+	session_end(s);
+	session_unlist(s);
+	session_put(s);
+}
+
+static int arm(struct session *s, int op)
+{
+	struct epoll_event e = {.events = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT, .data.ptr = s};
+
+	return epoll_ctl(host.epoll_fd, op, s->sock, &e);
+}
+
+static void message_done(struct session *s, bool alive)
+{
+	if (!alive || arm(s, EPOLL_CTL_MOD))
+		let_go(s);
+}
+
+static void client_event(struct session *s, uint32_t events)
+{
+	if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+		session_end(s); /* at once: somebody may be waiting for it */
+	workers_queue(s);
+}
+
+/* Files that this process can open should not be shown to others than who could. */
+static bool may_connect(int sock, pid_t *pid)
+{
+	struct ucred peer;
+	socklen_t len = sizeof peer;
+
+	if (getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &len))
+		return false;
+	*pid = peer.pid;
+	if (peer.uid == geteuid() || peer.uid == 0)
+		return true;
+	fl_log(LOG_WARN, "process %d of user %u wants to be a client: refused", (int)peer.pid, peer.uid);
+	return false;
+}
+
+static void add_client(int sock)
+{
+	pid_t pid;
+	struct session *s = may_connect(sock, &pid) ? session_create(sock, pid) : NULL;
+
+	if (!s)
+		sys_close(sock);
+	else if (arm(s, EPOLL_CTL_ADD))
+		let_go(s);
+}
+
+static void accept_clients(void)
+{
+	int sock;
+
+	while ((sock = accept4(host.listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0)
+		add_client(sock);
+	if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
+		fl_log(LOG_ERROR, "no descriptor or memory for another client (error %d)", errno);
+		sys_nanosleep(100000000);
+	}
+}
+
+/* ---- The end ---- */
+
+static void stop_accepting(void)
+{
+	if (host.listen_fd < 0)
+		return;
+	epoll_ctl(host.epoll_fd, EPOLL_CTL_DEL, host.listen_fd, NULL);
+	sys_close(host.listen_fd);
+	host.listen_fd = -1;
+}
+
+/* Each is seen to hang up, as if it had. */
+static void drop_clients(void)
+{
+	struct session *s;
+
+	stop_accepting();
+	for (uint32_t i = 0; (s = session_at(i)); i++) {
+		shutdown(s->sock, SHUT_RDWR);
+		session_put(s);
+	}
+}
+
+static void signal_event(void)
+{
+	struct signalfd_siginfo info;
+
+	while (sys_read(host.signal_fd, &info, sizeof info) == sizeof info) {
+		if (host.hold_fd >= 0 && info.ssi_signo == SIGINT)
+			continue; /* from a terminal: it is for the programs, which need the host to end well */
+		host.signals++;
+		fl_log(LOG_INFO, "the host is to end");
+	}
+	if (host.signals)
+		flusher_flush();
+	if (host.signals && host.hold_fd < 0) {
+		host.held = false;
+		stop_accepting();
+	}
+	if (host.signals > 1) {
+		host.held = false;
+		drop_clients();
+	}
+}
+
+static void hold_event(void)
+{
+	char bytes[256];
+	ssize_t n = sys_read(host.hold_fd, bytes, sizeof bytes);
+
+	if (n > 0 || n == -EAGAIN || n == -EINTR)
+		return;
+	host.held = false;
+	epoll_ctl(host.epoll_fd, EPOLL_CTL_DEL, host.hold_fd, NULL);
+	if (!session_any_alive())
+		return;
+	fl_log(LOG_INFO, "the host stays for processes that are still there");
+	if (send(host.hold_fd, "c", 1, MSG_NOSIGNAL) < 0) /* who held it is told not to wait */
+		fl_log(LOG_DEBUG, "nobody to be told so (error %d)", errno);
+}
+
+/* ---- The loop ---- */
+
+static void on_event(const struct epoll_event *e)
+{
+	if (e->data.ptr == &host.listen_fd)
+		accept_clients();
+	else if (e->data.ptr == &host.signal_fd)
+		signal_event();
+	else if (e->data.ptr == &host.hold_fd)
+		hold_event();
+	else
+		client_event(e->data.ptr, e->events);
+}
+
+/* A client that has connected and was not accepted yet is one: the last look at the socket is after the hold has ended. */
+static bool is_over(void)
+{
+	return !host.held && !session_count();
+}
+
+static void serve_until_end(void)
+{
+	struct epoll_event events[EVENTS];
+	bool seen_over = false;
+
+	while (!seen_over || !is_over()) {
+		seen_over = is_over();
+		int n = epoll_wait(host.epoll_fd, events, EVENTS, host.held ? -1 : seen_over ? 0 : END_LOOK_MS);
+
+		for (int i = 0; i < n; i++)
+			on_event(&events[i]);
+	}
+}
+
+/* ---- Start ---- */
+
+static int watch(int *fd)
+{
+	struct epoll_event e = {.events = EPOLLIN, .data.ptr = fd};
+
+	return *fd < 0 || !epoll_ctl(host.epoll_fd, EPOLL_CTL_ADD, *fd, &e) ? 0 : -errno;
+}
+
+/* A file needs up to five descriptors, and frames a file size without limit. */
+static void raise_limits(void)
+{
+	static const int which[] = {RLIMIT_NOFILE, RLIMIT_FSIZE};
+	struct rlimit rl;
+
+	for (size_t i = 0; i < ARRAY_SIZE(which); i++) {
+		if (getrlimit((__rlimit_resource_t)which[i], &rl))
+			continue;
+		rl.rlim_cur = rl.rlim_max;
+		setrlimit((__rlimit_resource_t)which[i], &rl);
+	}
+}
+
+static int open_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static int open_all(const struct host_options *o)
+{
+	void *memory;
+	int err = 0;
+
+	host = (struct host){.listen_fd = o->listen_fd, .hold_fd = o->hold_fd, .held = true, .signal_fd = -1, .board_fd = -1};
+	host.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (host.epoll_fd < 0)
+		return -errno;
+	host.signal_fd = open_signals();
+	if (host.signal_fd < 0)
+		return -errno;
+	host.board_fd = shared_create("faultline:board", sizeof *host.board, &memory);
+	if (host.board_fd < 0)
+		return host.board_fd;
+	host.board = memory;
+	err = sys_fcntl(host.listen_fd, F_SETFL, sys_fcntl(host.listen_fd, F_GETFL, 0) | O_NONBLOCK);
+	if (!err)
+		err = watch(&host.listen_fd);
+	if (!err)
+		err = watch(&host.signal_fd);
+	return err ? err : watch(&host.hold_fd);
+}
+
+static void close_all(void)
+{
+	stop_accepting();
+	if (host.board)
+		sys_munmap(host.board, page_align_up(sizeof *host.board));
+	if (host.board_fd >= 0)
+		sys_close(host.board_fd);
+	if (host.signal_fd >= 0)
+		sys_close(host.signal_fd);
+	if (host.epoll_fd >= 0)
+		sys_close(host.epoll_fd);
+}
+
+static int start_engine(const struct host_options *o)
+{
+	struct engine_options e = o->engine;
+	int err;
+
+	e.no_native = true;
+	e.soft = true;
+	e.pool = false;
+	err = engine_start(&e);
+	if (err)
+		return err;
+	address_space_serve_others(host.board->filter, &host.board->files);
+	message_set_board(host.board_fd);
+	change_set_counter(&host.board->shrunk);
+	return 0;
+}
+
+/* Workers write what the last references leave; what could not be written then is tried once more by engine_stop(). */
+static int run(void)
+{
+	int err = workers_start(host.board, message_done);
+
+	if (!err)
+		err = flusher_start();
+	if (!err)
+		serve_until_end();
+	flusher_stop();
+	workers_stop();
+	return err;
+}
+
+int host_run(const struct host_options *o)
+{
+	uint64_t mask = sys_sigmask(SIG_SETMASK, ~0ULL);
+	int err, stop_err;
+
+	raise_limits();
+	err = open_all(o);
+	if (!err)
+		err = start_engine(o);
+	if (!err) {
+		err = run();
+		stop_err = engine_stop();
+		err = err ? err : stop_err;
+	}
+	close_all();
+	sys_sigmask(SIG_SETMASK, mask);
+	return err;
+}

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "message.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+#include "cache/budget.h"
+#include "cache/reclaim.h"
+#include "leave.h"
+#include "shared.h"
+#include "util/compiler.h"
+#include "util/log.h"
+
+#define FDS 2 /* that go with a message */
+
+static int board_fd = -1;
+
+void message_set_board(int fd)
+{
+	board_fd = fd;
+}
+
+/* A message and its descriptors, in either direction. */
+struct packet {
+	struct wire_message m;
+	int fd[FDS], nfds;
+};
+
+union control {
+	struct cmsghdr align;
+	char bytes[CMSG_SPACE(FDS * sizeof(int))];
+};
+
+/* ---- The socket ---- */
+
+static void take_descriptors(struct msghdr *h, struct packet *p)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(h); c; c = CMSG_NXTHDR(h, c)) {
+		size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t i = 0; i < n && p->nfds < FDS; i++)
+			memcpy(&p->fd[p->nfds++], CMSG_DATA(c) + i * sizeof(int), sizeof(int));
+	}
+}
+
+static void close_descriptors(struct packet *p)
+{
+	while (p->nfds)
+		sys_close(p->fd[--p->nfds]);
+}
+
+/* 0; -EAGAIN when there is none, -ECONNRESET at the end, -EPROTO for what is no message. */
+static int receive(int sock, struct packet *p)
+{
+	struct iovec iov = {.iov_base = &p->m, .iov_len = sizeof p->m};
+	union control control;
+	struct msghdr h = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+	ssize_t n;
+
+	p->nfds = 0;
+	do
+		n = recvmsg(sock, &h, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n <= 0)
+		return n == 0 ? -ECONNRESET : errno == EAGAIN ? -EAGAIN : -ECONNRESET;
+	take_descriptors(&h, p);
+	if (n == sizeof p->m && !(h.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
+		return 0;
+	close_descriptors(p);
+	return -EPROTO;
+}
+
+/* Without waiting: a client that does not read its answers is none. */
+static bool answer(int sock, const struct packet *p)
+{
+	struct iovec iov = {.iov_base = (void *)&p->m, .iov_len = sizeof p->m};
+	union control control = {.bytes = {0}};
+	struct msghdr h = {.msg_iov = &iov, .msg_iovlen = 1};
+	ssize_t n;
+
+	if (p->nfds) {
+		h.msg_control = &control;
+		h.msg_controllen = CMSG_SPACE((size_t)p->nfds * sizeof(int));
+		control.align.cmsg_level = SOL_SOCKET;
+		control.align.cmsg_type = SCM_RIGHTS;
+		control.align.cmsg_len = CMSG_LEN((size_t)p->nfds * sizeof(int));
+		memcpy(CMSG_DATA(CMSG_FIRSTHDR(&h)), p->fd, (size_t)p->nfds * sizeof(int));
+	}
+	do
+		n = sendmsg(sock, &h, MSG_DONTWAIT | MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	return n == sizeof p->m;
+}
+
+/* ---- What is asked for; `out` is the answer, whose result they return ---- */
+
+static int create_area(struct session *s)
+{
+	void *memory;
+	int fd;
+
+	metadata_refill();
+	if (!budget_charge_metadata(AREA_PAGES))
+		return -ENOMEM;
+	fd = shared_create("faultline:client", sizeof(struct wire_area), &memory);
+	if (fd < 0)
+		budget_release_metadata(AREA_PAGES);
+	else
+		s->area = memory;
+	return fd;
+}
+
+/* The area is looked at from before the answer on: the client may be quick. */
+static int greet(struct session *s, const struct packet *in, struct packet *out)
+{
+	int fd;
+
+	if (in->m.value != WIRE_VERSION)
+		return -EPROTONOSUPPORT;
+	fd = create_area(s);
+	if (fd < 0)
+		return fd;
+	atomic_store(&s->greeted, true);
+	out->m.value = budget_limit() << FL_PAGE_SHIFT;
+	out->fd[0] = fd;
+	out->fd[1] = board_fd;
+	out->nfds = 2;
+	return 0;
+}
+
+static int add_mmu(struct session *s, struct packet *in, struct packet *out)
+{
+	uint32_t number;
+	int err;
+
+	if (in->nfds != 1)
+		return -EINVAL;
+	in->nfds = 0;
+	err = session_add_mmu(s, in->fd[0], &number);
+	out->m.value = number;
+	return err;
+}
+
+/* How the file may be used follows from the descriptor: the client could open it so. */
+static int check_mode(int fd, const struct stat *st, bool *writable)
+{
+	int flags = sys_fcntl(fd, F_GETFL, 0);
+
+	if (flags < 0 || (flags & O_PATH))
+		return -EBADF;
+	if ((flags & O_ACCMODE) == O_WRONLY)
+		return -EACCES;
+	*writable = (flags & O_ACCMODE) == O_RDWR;
+	return S_ISREG(st->st_mode) ? 0 : -EOPNOTSUPP;
+}
+
+/* Nobody leaves it to the kernel meanwhile. */
+static int find_or_add(int fd, const struct stat *st, struct address_space **as)
+{
+	int err;
+
+	leave_begin();
+	if (leave_has((struct file_id){.dev = st->st_dev, .ino = st->st_ino}))
+		err = -EOPNOTSUPP;
+	else
+		err = address_space_get(fd, st, false, as);
+	leave_end();
+	return err;
+}
+
+static int find_file(int fd, const struct stat *st, uint32_t flags, struct address_space **as)
+{
+	int err;
+
+	metadata_refill();
+	if (flags & WIRE_OPEN_KNOWN)
+		err = address_space_get_known(fd, st, false, as);
+	else if (flags & WIRE_OPEN_SCRATCH)
+		err = address_space_get_scratch(fd, st, false, as);
+	else
+		err = find_or_add(fd, st, as);
+	if (!err && (*as)->kernels) {
+		address_space_put(*as);
+		err = -EOPNOTSUPP;
+	}
+	return err;
+}
+
+/* The size is read when the handle is there: it is told of every change that comes after. */
+static void describe(struct session *s, uint32_t number, struct packet *out)
+{
+	struct handle *h = session_file(s, number);
+
+	if (!h)
+		return; /* closed again, by a client that cannot know its number */
+	out->m.file = number;
+	out->m.value = atomic_load(&h->as->size);
+	out->m.wb_err = wb_err_sample(h->as);
+	out->fd[0] = sys_fcntl(h->as->memfd, F_DUPFD_CLOEXEC, 3);
+	out->nfds = out->fd[0] >= 0;
+	handle_put(h);
+}
+
+static int open_file(struct session *s, const struct packet *in, struct packet *out)
+{
+	struct address_space *as;
+	uint32_t number;
+	struct stat st;
+	bool writable;
+	int err;
+
+	if (in->nfds != 1)
+		return -EINVAL;
+	err = sys_fstat(in->fd[0], &st);
+	if (!err)
+		err = check_mode(in->fd[0], &st, &writable);
+	if (!err)
+		err = find_file(in->fd[0], &st, in->m.flags, &as);
+	if (err)
+		return err;
+	err = session_add_file(s, as, writable, &number);
+	if (err) {
+		address_space_put(as);
+		return err;
+	}
+	describe(s, number, out);
+	if (out->nfds)
+		return 0;
+	session_close_file(s, number);
+	return -EMFILE;
+}
+
+static int serve(struct session *s, struct packet *in, struct packet *out)
+{
+	if ((in->m.kind == WIRE_HELLO) == atomic_load(&s->greeted))
+		return -EINVAL; /* once, and first */
+	switch (in->m.kind) {
+	case WIRE_HELLO:
+		return greet(s, in, out);
+	case WIRE_ADD_MMU:
+		return add_mmu(s, in, out);
+	case WIRE_DROP_MMU:
+		return session_drop_mmu(s, in->m.value);
+	case WIRE_OPEN:
+		return open_file(s, in, out);
+	default:
+		return -EINVAL;
+	}
+}
+
+static void close_answered(struct packet *out)
+{
+	for (int i = 0; i < out->nfds; i++)
+		if (out->fd[i] != board_fd)
+			sys_close(out->fd[i]);
+}
+
+bool message_serve(struct session *s)
+{
+	struct packet in = {.nfds = 0}, out = {.nfds = 0};
+	int err = receive(s->sock, &in);
+	bool ok;
+
+	if (err == -EAGAIN)
+		return true;
+	if (err == -EPROTO)
+		fl_log(LOG_WARN, "process %d does not speak as clients do: it is let go", (int)s->pid);
+	if (err)
+		return false;
+	out.m.kind = in.m.kind;
+	out.m.result = serve(s, &in, &out);
+	ok = answer(s->sock, &out) && !(in.m.kind == WIRE_HELLO && out.m.result);
+	close_descriptors(&in);
+	close_answered(&out);
+	return ok;
+}

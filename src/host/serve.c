@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Requests. Each is copied out of its slot before it is looked at; nothing that it says is believed. What it asks for is a call of the cache,
+ * with the client's mmu where pages are to be mapped.
+ */
+#include "serve.h"
+
+#include <errno.h>
+#include <limits.h>
+
+#include "borrow.h"
+#include "cache/budget.h"
+#include "cache/filemap.h"
+#include "cache/io.h"
+#include "cache/reclaim.h"
+#include "cache/truncate.h"
+#include "cache/writeback.h"
+#include "change.h"
+#include "futex.h"
+#include "leave.h"
+#include "mappings.h"
+#include "pins.h"
+#include "util/compiler.h"
+
+#define PAGES (PAGE_INDEX_MAX + 1) /* that a file can have */
+
+/* ---- What clients say ---- */
+
+/* Pages [first, last] of a file; a last one beyond all is the last. */
+static bool get_pages(const struct request *r, uint64_t *first, uint64_t *last)
+{
+	*first = r->arg[0];
+	*last = min_u64(r->arg[1], PAGE_INDEX_MAX);
+	return *first <= *last;
+}
+
+static bool is_range(uint64_t addr, uint64_t pages)
+{
+	return !(addr & FL_PAGE_MASK) && addr >= REMOTE_ADDRESS_MIN && addr < REMOTE_ADDRESS_END && pages &&
+	       pages <= (REMOTE_ADDRESS_END - addr) >> FL_PAGE_SHIFT;
+}
+
+static bool get_range(uint64_t addr, uint64_t pages, uint64_t mmu, struct client_range *range)
+{
+	*range = (struct client_range){.addr = addr, .pages = pages, .mmu = (uint32_t)mmu};
+	return is_range(addr, pages) && mmu < SESSION_MMUS;
+}
+
+/* ---- Faults ---- */
+
+static bool get_fault(const struct request *r, struct fault *f)
+{
+	*f = (struct fault){
+		.as = r->file->as,
+		.index = r->arg[0],
+		.addr = r->arg[1],
+		.room = r->arg[2],
+		.before = r->arg[3],
+		.advice = (enum ra_advice)r->arg[4],
+		.write = r->flags & WIRE_WRITE,
+		.present = r->flags & WIRE_PRESENT,
+		.view = r->flags & WIRE_PRIVATE,
+		.alone = r->flags & WIRE_ALONE,
+	};
+	return f->index <= PAGE_INDEX_MAX && is_range(f->addr, f->room) && f->before <= f->index &&
+	       f->before <= (f->addr - REMOTE_ADDRESS_MIN) >> FL_PAGE_SHIFT && r->arg[4] <= RA_SEQUENTIAL && !(f->write && f->view);
+}
+
+/* A page that can be stored to must be found by who writes it back: a shared mapping is one that the client has told of. */
+static bool is_mapped(const struct request *r, struct fault *f)
+{
+	uint64_t room, before;
+
+	if (f->view)
+		return true;
+	if (!mappings_find(r->s, r->file, (uint32_t)r->arg[5], f->addr, f->index, &room, &before))
+		return false;
+	f->room = min_u64(f->room, room);
+	f->before = min_u64(f->before, before);
+	return true;
+}
+
+static int serve_fault(struct request *r)
+{
+	struct client_mmu *m;
+	struct fault f;
+	int err;
+
+	if (!get_fault(r, &f))
+		return -EINVAL;
+	if (f.write && !r->file->writable)
+		return -EACCES;
+	m = session_mmu(r->s, r->arg[5]);
+	if (!m)
+		return -EINVAL;
+	f.mmu = &m->uffd.mmu;
+	if (!is_mapped(r, &f))
+		err = -EINVAL;
+	else
+		err = r->flags & WIRE_PIN ? pins_add(r->s, r->file, &f) : filemap_fault(&f);
+	mmu_put(m);
+	return err;
+}
+
+static int serve_unpin(struct request *r)
+{
+	return r->arg[0] <= PAGE_INDEX_MAX ? pins_drop(r->s, r->file, r->arg[0]) : -EINVAL;
+}
+
+/* ---- Mappings ---- */
+
+static int serve_map(struct request *r)
+{
+	struct client_range range;
+
+	if (!get_range(r->arg[0], r->arg[2], r->arg[3], &range) || r->arg[1] >= PAGES || range.pages > PAGES - r->arg[1])
+		return -EINVAL;
+	return mappings_add(r->s, r->file, &range, r->arg[1], r->flags & WIRE_LOCKED);
+}
+
+static int serve_unmap(struct request *r)
+{
+	struct client_range range;
+
+	return get_range(r->arg[0], r->arg[1], r->arg[2], &range) ? mappings_remove(r->s, &range) : -EINVAL;
+}
+
+static int serve_lock(struct request *r)
+{
+	struct client_range range;
+
+	return get_range(r->arg[0], r->arg[1], r->arg[2], &range) ? mappings_lock(r->s, &range, r->flags & WIRE_LOCKED) : -EINVAL;
+}
+
+/* ---- Bytes ---- */
+
+static int copy_out(struct request *r, pfn_t locked)
+{
+	struct address_space *as = r->file->as;
+	uint64_t off = r->arg[0] << FL_PAGE_SHIFT, size = atomic_load(&as->size);
+	int err = off < size ? frame_read(as, off, r->s->area->page[r->slot], FL_PAGE_SIZE) : -ENXIO;
+
+	page_unlock(locked);
+	r->out[0] = err ? 0 : min_u64(size - off, FL_PAGE_SIZE);
+	return err;
+}
+
+static int serve_read(struct request *r)
+{
+	struct fault f = {.as = r->file->as, .index = r->arg[0]};
+	pfn_t locked;
+	int err;
+
+	if (f.index > PAGE_INDEX_MAX)
+		return -EINVAL;
+	f.room = PAGES - f.index;
+	err = session_pay_page(r->s, r->slot);
+	if (!err)
+		err = filemap_get_page(&f, &locked);
+	return err ? err : copy_out(r, locked);
+}
+
+static int sync_file(struct request *r, struct address_space *as, uint64_t first, uint64_t last)
+{
+	int err = 0;
+
+	if (!as->scratch && as->store->writable) {
+		err = r->flags & WIRE_WAIT ? writeback_range(as, first, last) : writeback_start(as, first, last);
+		if (!err && (r->flags & WIRE_DURABLE)) {
+			err = as->store->ops->sync(as->store);
+			if (err)
+				wb_err_set(as, err); /* who else has it open is told too */
+		}
+	}
+	r->out[0] = wb_err_sample(as);
+	return err;
+}
+
+static int serve_sync(struct request *r)
+{
+	uint64_t first, last;
+
+	return get_pages(r, &first, &last) ? sync_file(r, r->file->as, first, last) : -EINVAL;
+}
+
+static int serve_sync_id(struct request *r)
+{
+	struct address_space *as;
+	uint64_t first, last;
+	int err;
+
+	if (!get_pages(r, &first, &last))
+		return -EINVAL;
+	as = address_space_find((struct file_id){.dev = r->arg[2], .ino = r->arg[3]});
+	if (!as)
+		return 0;
+	err = as->kernels ? 0 : sync_file(r, as, first, last);
+	address_space_put(as);
+	return err;
+}
+
+/* ---- Advice ---- */
+
+static int serve_prefetch(struct request *r)
+{
+	struct fault f = {.as = r->file->as, .index = r->arg[0]};
+
+	if (f.index > PAGE_INDEX_MAX)
+		return -EINVAL;
+	filemap_readahead(&f, min_u64(min_u64(r->arg[1], budget_limit() / 4), PAGES - f.index));
+	return 0;
+}
+
+static int serve_resident(struct request *r)
+{
+	unsigned char *page = r->s->area->page[r->slot];
+	uint64_t first = r->arg[0], n = r->arg[1];
+	int err;
+
+	if (n > FL_PAGE_SIZE || first >= PAGES || n > PAGES - first)
+		return -EINVAL;
+	err = session_pay_page(r->s, r->slot);
+	for (uint64_t i = 0; i < n && !err; i++) {
+		struct fault f = {.as = r->file->as, .index = first + i};
+
+		page[i] = filemap_resident(&f);
+	}
+	return err;
+}
+
+static int serve_cool(struct request *r)
+{
+	uint64_t first, last;
+
+	if (!get_pages(r, &first, &last))
+		return -EINVAL;
+	reclaim_range(r->file->as, first, last, r->flags & WIRE_WRITE);
+	return 0;
+}
+
+/* A hole in the file, as fallocate(2) makes it. */
+static int serve_remove(struct request *r)
+{
+	struct address_space *as = r->file->as;
+	uint64_t first, last;
+	int err;
+
+	if (!get_pages(r, &first, &last))
+		return -EINVAL;
+	if (!r->file->writable)
+		return -EACCES;
+	write_lock(&as->invalidate_lock);
+	io_drain(as);
+	err = sys_fallocate(file_store_fd(as->store), 3 /* PUNCH_HOLE | KEEP_SIZE */, (off_t)(first << FL_PAGE_SHIFT),
+			    (off_t)((last - first + 1) << FL_PAGE_SHIFT));
+	if (!err)
+		truncate_pages(as, first, last);
+	write_unlock(&as->invalidate_lock);
+	return err;
+}
+
+/* ---- Others ---- */
+
+static int serve_close(struct request *r)
+{
+	return session_close_file(r->s, r->number);
+}
+
+static int serve_borrow(struct request *r)
+{
+	return borrow_take(r->s, r->arg[0]);
+}
+
+static int serve_return(struct request *r)
+{
+	return borrow_return(r->s, r->arg[0]);
+}
+
+static int serve_leave(struct request *r)
+{
+	return leave_to_kernel((struct file_id){.dev = r->arg[0], .ino = r->arg[1]});
+}
+
+static int serve_shrunk(struct request *r)
+{
+	r->out[0] = change_lowest(r->file);
+	return 0;
+}
+
+static const struct {
+	int (*serve)(struct request *r);
+	bool has_file;
+} operations[WIRE_OPS] = {
+	[WIRE_FAULT] = {serve_fault, true},       [WIRE_UNPIN] = {serve_unpin, true},       [WIRE_MAP] = {serve_map, true},
+	[WIRE_UNMAP] = {serve_unmap, false},      [WIRE_LOCK] = {serve_lock, false},        [WIRE_READ] = {serve_read, true},
+	[WIRE_SYNC] = {serve_sync, true},         [WIRE_SYNC_ID] = {serve_sync_id, false},  [WIRE_CHANGE] = {change_file, false},
+	[WIRE_PREFETCH] = {serve_prefetch, true}, [WIRE_RESIDENT] = {serve_resident, true}, [WIRE_COOL] = {serve_cool, true},
+	[WIRE_REMOVE] = {serve_remove, true},     [WIRE_CLOSE] = {serve_close, false},      [WIRE_BORROW] = {serve_borrow, false},
+	[WIRE_RETURN] = {serve_return, false},    [WIRE_SHRUNK] = {serve_shrunk, true},
+	[WIRE_LEAVE] = {serve_leave, false},
+};
+
+static int serve(struct request *r)
+{
+	int err;
+
+	if (r->op >= WIRE_OPS || !operations[r->op].serve)
+		return -EINVAL;
+	if (!operations[r->op].has_file)
+		return operations[r->op].serve(r);
+	r->file = session_file(r->s, r->number);
+	if (!r->file)
+		return -EINVAL;
+	err = operations[r->op].serve(r);
+	handle_put(r->file);
+	return err;
+}
+
+void serve_answer(struct request *r, int result)
+{
+	struct wire_slot *slot = &r->s->area->slot[r->slot];
+
+	slot->out[0] = r->out[0];
+	slot->out[1] = r->out[1];
+	slot->result = result;
+	atomic_store(&slot->state, WIRE_DONE);
+	shared_futex_wake(&slot->state, INT_MAX);
+}
+
+/* The client's memory is read once: as if by one that it writes to meanwhile. */
+static void copy_in(struct request *r)
+{
+	const volatile struct wire_slot *slot = &r->s->area->slot[r->slot];
+
+	r->op = slot->op;
+	r->flags = slot->flags;
+	r->number = slot->file;
+	for (int i = 0; i < 6; i++)
+		r->arg[i] = slot->arg[i];
+}
+
+void serve_slot(struct session *s, uint32_t slot)
+{
+	struct request r = {.s = s, .slot = slot};
+	uint32_t posted = WIRE_POSTED;
+	int result;
+
+	if (!atomic_compare_exchange_strong(&s->area->slot[slot].state, &posted, WIRE_TAKEN))
+		return; /* a bit without a request */
+	copy_in(&r);
+	result = serve(&r);
+	if (!r.answered)
+		serve_answer(&r, result);
+}

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Workers look for messages in the queue, and for requests in the areas of all clients, and sleep at the bell when there is nothing.
+ *
+ * No ring is lost. Who wants something makes it known (a bit in area.pending, the queue), rings (adds to bell), and then looks at sleepers. A
+ * worker reads bell, looks for work, adds itself to sleepers, and has the kernel compare bell with what it has read as it goes to sleep. Take a wish
+ * that the worker's look has missed: it was made known after the look, so its ring comes after the worker's reading of bell. Either the ring
+ * comes before the comparison, which fails: the worker looks again. Or it comes after; then so does the look at sleepers, which finds the worker
+ * counted, and wakes it, or another who sleeps and will look. All of these are sequentially consistent, or the kernel's under its lock of the
+ * futex. A sleep that ends by time has not used up a wake-up, so a worker may leave then. What a client writes over the board's words can
+ * delay others for as long as a sleep lasts.
+ *
+ * Somebody always looks: `idle` counts workers that serve nothing. The one that makes it 0 starts another before it serves, since it may be
+ * blocked for long; and nobody leaves who would make it less than a few.
+ */
+#include "workers.h"
+
+#include <errno.h>
+#include <pthread.h>
+
+#include "cache/io.h"
+#include "futex.h"
+#include "message.h"
+#include "serve.h"
+#include "util/compiler.h"
+#include "util/log.h"
+
+#define WORKERS_MAX 1024
+#define WORKERS_IDLE 4
+#define SLEEP_NS 5000000000ull
+#define STACK_BYTES (256UL << 10)
+
+static struct wire_board *board;
+static void (*when_done)(struct session *s, bool alive);
+static _Atomic uint32_t total, idle; /* total: futex of workers_stop() */
+static _Atomic bool stopping;
+
+static struct mutex queue_lock = MUTEX_INIT(RANK_LEAF);
+static struct session *queue_head, **queue_end = &queue_head; /* queue_lock */
+static _Atomic uint32_t queued;
+
+static void ring(int how_many)
+{
+	atomic_fetch_add(&board->bell, 1);
+	if (atomic_load(&board->sleepers))
+		shared_futex_wake(&board->bell, how_many);
+}
+
+/* ---- The queue ---- */
+
+void workers_queue(struct session *s)
+{
+	mutex_lock(&queue_lock);
+	if (!s->queued) {
+		s->queued = true;
+		s->next_work = NULL;
+		*queue_end = s;
+		queue_end = &s->next_work;
+		atomic_fetch_add(&queued, 1);
+	}
+	mutex_unlock(&queue_lock);
+	ring(1);
+}
+
+static struct session *take_queued(void)
+{
+	struct session *s;
+
+	if (!atomic_load(&queued))
+		return NULL;
+	mutex_lock(&queue_lock);
+	s = queue_head;
+	if (s) {
+		queue_head = s->next_work;
+		if (!queue_head)
+			queue_end = &queue_head;
+		s->queued = false;
+		atomic_fetch_sub(&queued, 1);
+	}
+	mutex_unlock(&queue_lock);
+	return s;
+}
+
+/* ---- Workers ---- */
+
+static void *work(void *unused);
+
+/* The caller has counted it. All signals are blocked in threads that start threads, and so in these. */
+static int create_thread(void)
+{
+	pthread_attr_t attr;
+	pthread_t t;
+	int err;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	pthread_attr_setstacksize(&attr, STACK_BYTES);
+	err = pthread_create(&t, &attr, work, NULL);
+	pthread_attr_destroy(&attr);
+	return -err;
+}
+
+static void count_out(void)
+{
+	if (atomic_fetch_sub(&total, 1) == 1)
+		shared_futex_wake(&total, INT_MAX);
+}
+
+static int start_one(void)
+{
+	int err = -EAGAIN;
+
+	atomic_fetch_add(&idle, 1);
+	if (atomic_fetch_add(&total, 1) < WORKERS_MAX)
+		err = create_thread();
+	if (err) {
+		atomic_fetch_sub(&idle, 1);
+		count_out();
+	}
+	return err;
+}
+
+/* Serves something: false when there was nothing. */
+static bool serve_one(void)
+{
+	struct session *s = take_queued();
+	bool by_message = s;
+	uint32_t slot = 0;
+
+	if (!s)
+		s = session_find_request(&slot);
+	if (!s)
+		return false;
+	if (atomic_fetch_sub(&idle, 1) == 1)
+		start_one();
+	if (by_message) {
+		when_done(s, !atomic_load(&s->ended) && message_serve(s));
+	} else {
+		serve_slot(s, slot);
+		session_put(s);
+	}
+	atomic_fetch_add(&idle, 1);
+	return true;
+}
+
+static bool may_leave(void)
+{
+	uint32_t n = atomic_load(&idle);
+
+	while (n > WORKERS_IDLE)
+		if (atomic_compare_exchange_weak(&idle, &n, n - 1))
+			return true;
+	return false;
+}
+
+/* Whether it was for long, and nothing has come. */
+static bool sleep_at_bell(uint32_t seen)
+{
+	int err;
+
+	atomic_fetch_add(&board->sleepers, 1);
+	err = atomic_load(&stopping) ? 0 : shared_futex_wait(&board->bell, seen, SLEEP_NS);
+	atomic_fetch_sub(&board->sleepers, 1);
+	return err == -ETIMEDOUT;
+}
+
+static void *work(void *unused)
+{
+	bool left = false;
+
+	while (!left) {
+		uint32_t seen = atomic_load(&board->bell);
+
+		if (serve_one())
+			continue;
+		if (atomic_load(&stopping))
+			break;
+		io_poll(); /* what has been written is clean, also when nobody asks for anything */
+		left = sleep_at_bell(seen) && may_leave();
+	}
+	if (!left)
+		atomic_fetch_sub(&idle, 1);
+	count_out();
+	return unused;
+}
+
+int workers_start(struct wire_board *b, void (*done)(struct session *s, bool alive))
+{
+	board = b;
+	when_done = done;
+	atomic_store(&stopping, false);
+	return start_one();
+}
+
+void workers_stop(void)
+{
+	uint32_t n;
+
+	atomic_store(&stopping, true);
+	while ((n = atomic_load(&total))) {
+		atomic_fetch_add(&board->bell, 1);
+		shared_futex_wake(&board->bell, INT_MAX);
+		shared_futex_wait(&total, n, 100000000ull);
+	}
+}
