@@ -14,6 +14,7 @@
 #include "cache/io.h"
 #include "cache/truncate.h"
 #include "futex.h"
+#include "shared.h"
 #include "util/compiler.h"
 
 #define LOOK_NS 200000000ull /* how often the client's socket is looked at */
@@ -61,7 +62,8 @@ static bool has_hung_up(const struct session *s)
 {
 	struct pollfd p = {.fd = s->sock, .events = POLLRDHUP};
 
-	return atomic_load(&s->ended) || (poll(&p, 1, 0) == 1 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR)));
+	return atomic_load(&s->ended) ||
+	       (sys_call(SYS_poll, (long)&p, 1, 0, 0, 0, 0) == 1 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR)));
 }
 
 /* False when the client has gone instead. */
@@ -83,7 +85,7 @@ static bool wait_for_resume(const struct request *r)
 static void refresh_changed(struct request *r, struct address_space *as, void *page)
 {
 	const struct wire_slot *slot = &r->s->area->slot[r->slot];
-	uint64_t off = *(const volatile uint64_t *)&slot->arg[0], len = *(const volatile uint64_t *)&slot->arg[1];
+	uint64_t off = shared_load(&slot->arg[0]), len = shared_load(&slot->arg[1]);
 
 	if (off < FILE_END)
 		refresh_range(as, off, min_u64(len, FILE_END - off), page);

@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "change.h"
@@ -47,7 +48,7 @@ static int arm(struct session *s, int op)
 {
 	struct epoll_event e = {.events = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT, .data.ptr = s};
 
-	return epoll_ctl(host.epoll_fd, op, s->sock, &e);
+	return (int)sys_call(SYS_epoll_ctl, host.epoll_fd, op, s->sock, (long)&e, 0, 0);
 }
 
 static void message_done(struct session *s, bool alive)
@@ -93,10 +94,10 @@ static void accept_clients(void)
 {
 	int sock;
 
-	while ((sock = accept4(host.listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0)
+	while ((sock = (int)sys_call(SYS_accept4, host.listen_fd, 0, 0, SOCK_CLOEXEC | SOCK_NONBLOCK, 0, 0)) >= 0)
 		add_client(sock);
-	if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
-		fl_log(LOG_ERROR, "no descriptor or memory for another client (error %d)", errno);
+	if (sock == -EMFILE || sock == -ENFILE || sock == -ENOMEM || sock == -ENOBUFS) {
+		fl_log(LOG_ERROR, "no descriptor or memory for another client (error %d)", -sock);
 		sys_nanosleep(100000000);
 	}
 }

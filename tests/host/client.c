@@ -51,7 +51,7 @@ static void run_host(int listen_fd, int hold_fd)
 	_exit(host_run(&o) ? 1 : 0);
 }
 
-void host_start(struct test_host *h)
+static void start(struct test_host *h, bool held)
 {
 	static unsigned number;
 	int hold[2], sock;
@@ -64,10 +64,20 @@ void host_start(struct test_host *h)
 	assert_true(h->pid >= 0);
 	if (!h->pid) {
 		close(hold[1]);
-		run_host(sock, hold[0]);
+		run_host(sock, held ? hold[0] : -1);
 	}
 	close(hold[0]);
 	close(sock);
+}
+
+void host_start(struct test_host *h)
+{
+	start(h, true);
+}
+
+void host_start_unheld(struct test_host *h)
+{
+	start(h, false);
 }
 
 bool host_lives(struct test_host *h)

@@ -32,6 +32,7 @@ struct test_host {
 };
 
 void host_start(struct test_host *h);
+void host_start_unheld(struct test_host *h);
 /* Closes the hold, waits for its end, and answers its exit status; fails when it does not end. */
 int host_end(struct test_host *h);
 bool host_lives(struct test_host *h);

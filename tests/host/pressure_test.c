@@ -85,20 +85,20 @@ static void check(bool ok, const char *what, uint64_t word, uint64_t value)
 	_exit(3);
 }
 
-static void store_word(volatile uint64_t *p, uint64_t word)
+static void store_word(_Atomic uint64_t *p, uint64_t word)
 {
 	uint32_t n = atomic_load(&model->count[word]);
 
-	check(*p == word_value(word, n), "own", word, *p);
-	*p = word_value(word, n + 1);
+	check(atomic_load(p) == word_value(word, n), "own", word, atomic_load(p));
+	atomic_store(p, word_value(word, n + 1));
 	atomic_store(&model->count[word], n + 1);
 	atomic_fetch_add_explicit(&model->stores, 1, memory_order_relaxed);
 }
 
-static void load_word(volatile uint64_t *p, uint64_t word)
+static void load_word(_Atomic uint64_t *p, uint64_t word)
 {
 	uint32_t least = atomic_load(&model->count[word]), most;
-	uint64_t value = *p;
+	uint64_t value = atomic_load(p);
 
 	most = atomic_load(&model->count[word]) + 1;
 	check(value >> 32 == word && (uint32_t)value >= least && (uint32_t)value <= most, "other's", word, value);
@@ -116,7 +116,7 @@ static uint64_t some_word(uint64_t *seed)
 static void access_word(struct writer *w, uint64_t *seed)
 {
 	uint64_t word = some_word(seed), page = word / WORDS_A_PAGE;
-	volatile uint64_t *p = (uint64_t *)(w->map->addr + offset_of(word));
+	_Atomic uint64_t *p = (_Atomic uint64_t *)(w->map->addr + offset_of(word));
 	struct wire_slot unpin = {.op = WIRE_UNPIN, .file = file.number, .arg = {page}};
 	bool pin = next(seed) % 16 == 0, mine = word % WRITERS == w->number;
 

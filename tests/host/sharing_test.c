@@ -213,6 +213,8 @@ static void shared_memory_without_a_name_is_found_by_its_file(void **state)
 	struct file again = x->file;
 	struct map a, b;
 
+	assert_int_equal(client_open(&x->a, &x->file, WIRE_OPEN_SCRATCH, true), -EINVAL); /* it has a name */
+	assert_int_equal(unlink(x->file.path), 0);
 	assert_int_equal(client_open(&x->a, &x->file, WIRE_OPEN_SCRATCH, true), 0);
 	assert_int_equal(client_open(&x->b, &again, WIRE_OPEN_SCRATCH, true), 0);
 	client_map(&x->a, &x->file, 0, PAGES, false, &a);
@@ -523,6 +525,21 @@ static void the_host_writes_everything_back_when_it_is_told_to(void **state)
 	eventually_word(&x->file, 1, 11);
 }
 
+static void a_host_without_a_hold_ends_with_its_last_client(void **state)
+{
+	struct test_host host;
+	struct client c;
+
+	(void)state;
+	host_start_unheld(&host);
+	client_attach(&c, &host);
+	assert_int_equal(kill(host.pid, SIGTERM), 0);
+	usleep(200000);
+	assert_true(host_lives(&host));
+	client_detach(&c);
+	assert_int_equal(host_end(&host), 0);
+}
+
 #define with(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -545,6 +562,7 @@ int main(void)
 		with(what_was_borrowed_comes_back),
 		with(a_client_that_only_hangs_up_cannot_store_unseen),
 		with(the_host_writes_everything_back_when_it_is_told_to),
+		cmocka_unit_test(a_host_without_a_hold_ends_with_its_last_client),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
