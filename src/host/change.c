@@ -4,7 +4,8 @@
  * holds nothing else meanwhile: no frames, no buffer, no page lock. Others that want the file wait without either (address_space_wait_change).
  *
  * A client that dies between may have changed anything, and may not have begun. Clean pages come back from the file. Dirty ones stay as they
- * are: they hold stores that others have made, which must not be lost; what a write(2) put in their place in the file is, as that call has not returned.
+ * are: they hold stores that others have made, which must not be lost. What a write(2) has put in their place in the file is lost, as that call
+ * has not returned.
  */
 #include "change.h"
 
