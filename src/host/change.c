@@ -4,7 +4,8 @@
  * holds nothing else meanwhile: no frames, no buffer, no page lock. Others that want the file wait without either (address_space_wait_change).
  *
  * A client that dies between may have changed anything, and may not have begun. Clean pages come back from the file. Dirty ones stay as they
- * are: they hold stores that others have made, which must not be lost; what a write(2) put in their place in the file is, as that call has not returned.
+ * are: they hold stores that others have made, which must not be lost. What a write(2) has put in their place in the file is lost, as that call
+ * has not returned.
  */
 #include "change.h"
 
@@ -13,6 +14,7 @@
 #include "cache/io.h"
 #include "cache/truncate.h"
 #include "futex.h"
+#include "shared.h"
 #include "util/compiler.h"
 
 #define LOOK_NS 200000000ull /* how often the client's socket is looked at */
@@ -74,7 +76,7 @@ static bool wait_for_resume(const struct request *r)
 static void refresh_changed(struct request *r, struct address_space *as, void *page)
 {
 	const struct wire_slot *slot = &r->s->area->slot[r->slot];
-	uint64_t off = *(const volatile uint64_t *)&slot->arg[0], len = *(const volatile uint64_t *)&slot->arg[1];
+	uint64_t off = shared_load(&slot->arg[0]), len = shared_load(&slot->arg[1]);
 
 	if (off < FILE_END)
 		refresh_range(as, off, min_u64(len, FILE_END - off), page);

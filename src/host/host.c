@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "change.h"
@@ -47,7 +48,7 @@ static int arm(struct session *s, int op)
 {
 	struct epoll_event e = {.events = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT, .data.ptr = s};
 
-	return epoll_ctl(host.epoll_fd, op, s->sock, &e);
+	return (int)sys_call(SYS_epoll_ctl, host.epoll_fd, op, s->sock, (long)&e, 0, 0);
 }
 
 static void message_done(struct session *s, bool alive)
@@ -93,10 +94,10 @@ static void accept_clients(void)
 {
 	int sock;
 
-	while ((sock = accept4(host.listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0)
+	while ((sock = (int)sys_call(SYS_accept4, host.listen_fd, 0, 0, SOCK_CLOEXEC | SOCK_NONBLOCK, 0, 0)) >= 0)
 		add_client(sock);
-	if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
-		fl_log(LOG_ERROR, "no descriptor or memory for another client (error %d)", errno);
+	if (sock == -EMFILE || sock == -ENFILE || sock == -ENOMEM || sock == -ENOBUFS) {
+		fl_log(LOG_ERROR, "no descriptor or memory for another client (error %d)", -sock);
 		sys_nanosleep(100000000);
 	}
 }
@@ -158,8 +159,8 @@ static void hold_event(void)
 	if (!session_any_alive())
 		return;
 	fl_log(LOG_INFO, "the host stays for processes that are still there");
-	if (send(host.hold_fd, "c", 1, MSG_NOSIGNAL) < 0) /* who held it is told not to wait */
-		fl_log(LOG_DEBUG, "nobody to be told so (error %d)", errno);
+	if (sys_call(SYS_sendto, host.hold_fd, (long)"c", 1, MSG_NOSIGNAL, 0, 0) < 0) /* who held it is told not to wait */
+		fl_log(LOG_DEBUG, "nobody is there to be told so");
 }
 
 /* ---- The loop ---- */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 
 #include "cache/budget.h"
 #include "cache/reclaim.h"
@@ -64,10 +65,10 @@ static int receive(int sock, struct packet *p)
 
 	p->nfds = 0;
 	do
-		n = recvmsg(sock, &h, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
+		n = sys_call(SYS_recvmsg, sock, (long)&h, MSG_DONTWAIT | MSG_CMSG_CLOEXEC, 0, 0, 0);
+	while (n == -EINTR);
 	if (n <= 0)
-		return n == 0 ? -ECONNRESET : errno == EAGAIN ? -EAGAIN : -ECONNRESET;
+		return n == -EAGAIN ? -EAGAIN : -ECONNRESET;
 	take_descriptors(&h, p);
 	if (n == sizeof p->m && !(h.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
 		return 0;
@@ -92,8 +93,8 @@ static bool answer(int sock, const struct packet *p)
 		memcpy(CMSG_DATA(CMSG_FIRSTHDR(&h)), p->fd, (size_t)p->nfds * sizeof(int));
 	}
 	do
-		n = sendmsg(sock, &h, MSG_DONTWAIT | MSG_NOSIGNAL);
-	while (n < 0 && errno == EINTR);
+		n = sys_call(SYS_sendmsg, sock, (long)&h, MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0, 0);
+	while (n == -EINTR);
 	return n == sizeof p->m;
 }
 
@@ -177,6 +178,8 @@ static int find_file(int fd, const struct stat *st, uint32_t flags, struct addre
 {
 	int err;
 
+	if ((flags & WIRE_OPEN_SCRATCH) && st->st_nlink)
+		return -EINVAL; /* what others find by its name is not to be thrown away */
 	metadata_refill();
 	if (flags & WIRE_OPEN_KNOWN)
 		err = address_space_get_known(fd, st, false, as);

@@ -52,7 +52,10 @@ static int continue_range(int fd, uint64_t addr, uint64_t len, uint64_t mode)
 	return err;
 }
 
-/* Page by page where the kernel's mappings are smaller than the client's. What the client has not made as it should is no reason to do without MMU_WP. */
+/*
+ * Page by page where the kernel's mappings are smaller than the client's. What the client has not made as it should is no reason to do without
+ * MMU_WP.
+ */
 static int remote_map(struct mmu *m, uint64_t addr, uint64_t len, unsigned flags)
 {
 	int fd = container_of(m, struct uffd_mmu, mmu)->fd;

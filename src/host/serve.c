@@ -20,6 +20,7 @@
 #include "leave.h"
 #include "mappings.h"
 #include "pins.h"
+#include "shared.h"
 #include "util/compiler.h"
 
 #define PAGES (PAGE_INDEX_MAX + 1) /* that a file can have */
@@ -223,7 +224,7 @@ static int serve_resident(struct request *r)
 	for (uint64_t i = 0; i < n && !err; i++) {
 		struct fault f = {.as = r->file->as, .index = first + i};
 
-		page[i] = filemap_resident(&f);
+		shared_store(&page[i], filemap_resident(&f));
 	}
 	return err;
 }
@@ -320,9 +321,9 @@ void serve_answer(struct request *r, int result)
 {
 	struct wire_slot *slot = &r->s->area->slot[r->slot];
 
-	slot->out[0] = r->out[0];
-	slot->out[1] = r->out[1];
-	slot->result = result;
+	shared_store(&slot->out[0], r->out[0]);
+	shared_store(&slot->out[1], r->out[1]);
+	shared_store(&slot->result, result);
 	atomic_store(&slot->state, WIRE_DONE);
 	shared_futex_wake(&slot->state, INT_MAX);
 }
@@ -330,13 +331,13 @@ void serve_answer(struct request *r, int result)
 /* The client's memory is read once: as if by one that it writes to meanwhile. */
 static void copy_in(struct request *r)
 {
-	const volatile struct wire_slot *slot = &r->s->area->slot[r->slot];
+	const struct wire_slot *slot = &r->s->area->slot[r->slot];
 
-	r->op = slot->op;
-	r->flags = slot->flags;
-	r->number = slot->file;
+	r->op = shared_load(&slot->op);
+	r->flags = shared_load(&slot->flags);
+	r->number = shared_load(&slot->file);
 	for (int i = 0; i < 6; i++)
-		r->arg[i] = slot->arg[i];
+		r->arg[i] = shared_load(&slot->arg[i]);
 }
 
 void serve_slot(struct session *s, uint32_t slot)

@@ -79,7 +79,7 @@ bool session_has_hung_up(const struct session *s)
 {
 	struct pollfd p = {.fd = s->sock, .events = POLLRDHUP};
 
-	return atomic_load(&s->ended) || (poll(&p, 1, 0) == 1 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR)));
+	return atomic_load(&s->ended) || (sys_call(SYS_poll, (long)&p, 1, 0, 0, 0, 0) == 1 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR)));
 }
 
 struct session *session_at(uint32_t i)

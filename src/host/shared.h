@@ -5,6 +5,10 @@
 
 #include <stdint.h>
 
+/* Words that others may write to at any time, also who should not. */
+#define shared_load(word) __atomic_load_n(word, __ATOMIC_RELAXED)
+#define shared_store(word, value) __atomic_store_n(word, value, __ATOMIC_RELAXED)
+
 /* A descriptor to pass on, and where it is mapped here; -errno. */
 int shared_create(const char *name, uint64_t bytes, void **memory);
 

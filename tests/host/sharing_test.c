@@ -1,0 +1,569 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What clients of a host do with files, and what becomes of it when they die. */
+#include "client.h"
+
+#define PAGES 64
+
+struct fixture {
+	struct test_host host;
+	struct file file;
+	struct client a, b;
+};
+
+static int setup(void **state)
+{
+	struct fixture *x = calloc(1, sizeof *x);
+
+	host_start(&x->host);
+	file_create(&x->file, PAGES);
+	client_attach(&x->a, &x->host);
+	client_attach(&x->b, &x->host);
+	*state = x;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *x = *state;
+
+	client_detach(&x->a);
+	client_detach(&x->b);
+	assert_int_equal(host_end(&x->host), 0);
+	file_remove(&x->file);
+	free(x);
+	return 0;
+}
+
+static void store(struct map *m, uint64_t page, uint64_t value)
+{
+	assert_int_equal(map_fault(m, page, WIRE_WRITE), 0);
+	*(volatile uint64_t *)map_word(m, page) = value;
+}
+
+static uint64_t load(struct map *m, uint64_t page)
+{
+	assert_int_equal(map_fault(m, page, 0), 0);
+	return *(volatile uint64_t *)map_word(m, page);
+}
+
+static void sync_all(struct client *c, struct file *f)
+{
+	struct wire_slot r = {.op = WIRE_SYNC, .flags = WIRE_WAIT | WIRE_DURABLE, .file = f->number, .arg = {0, UINT64_MAX}};
+
+	assert_int_equal(client_ask(c, &r), 0);
+	assert_int_equal(r.out[0], 0);
+}
+
+/* The host sees the end of a client a moment after. */
+static void eventually_word(struct file *f, uint64_t page, uint64_t value)
+{
+	for (int i = 0; i < 500 && file_word(f, page) != value; i++)
+		usleep(10000);
+	assert_int_equal(file_word(f, page), value);
+}
+
+/* A client in a process of its own, which is killed when `act` has returned. */
+static void in_a_client_that_is_killed(struct fixture *x, void (*act)(struct fixture *x, struct client *c, struct file *f))
+{
+	int done[2];
+	char byte;
+	pid_t pid;
+
+	assert_int_equal(pipe(done), 0);
+	pid = fork();
+	if (!pid) {
+		struct file f = x->file;
+		struct client c;
+
+		close(x->a.sock); /* they end when the test ends them */
+		close(x->b.sock);
+		f.memfd = -1;
+		client_attach(&c, &x->host);
+		if (client_open(&c, &f, 0, true))
+			_exit(1);
+		act(x, &c, &f);
+		if (write(done[1], "x", 1) == 1)
+			pause();
+		_exit(1);
+	}
+	close(done[1]);
+	assert_int_equal(read(done[0], &byte, 1), 1);
+	close(done[0]);
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+/* ---- Bytes ---- */
+
+static void a_file_is_read_written_and_synced(void **state)
+{
+	struct fixture *x = *state;
+	struct map m;
+
+	assert_int_equal(client_open(&x->a, &x->file, 0, true), 0);
+	assert_int_equal(x->file.size, PAGES * FL_PAGE_SIZE);
+	client_map(&x->a, &x->file, 0, PAGES, false, &m);
+	for (uint64_t i = 0; i < PAGES; i++)
+		assert_int_equal(load(&m, i), i + 1);
+	store(&m, 5, 500);
+	assert_int_equal(file_word(&x->file, 5), 6);
+	sync_all(&x->a, &x->file);
+	assert_int_equal(file_word(&x->file, 5), 500);
+	store(&m, 5, 501); /* protected by now */
+	client_unmap(&m);
+	sync_all(&x->a, &x->file);
+	assert_int_equal(file_word(&x->file, 5), 501);
+}
+
+static void clients_see_each_others_stores_at_once(void **state)
+{
+	struct fixture *x = *state;
+	struct file again = x->file;
+	struct wire_slot r = {.op = WIRE_READ, .arg = {3}};
+	struct map a, b;
+
+	assert_int_equal(client_open(&x->a, &x->file, 0, true), 0);
+	assert_int_equal(client_open(&x->b, &again, WIRE_OPEN_KNOWN, false), 0);
+	client_map(&x->a, &x->file, 0, PAGES, false, &a);
+	client_map(&x->b, &again, 0, PAGES, false, &b);
+	assert_int_equal(load(&b, 3), 4);
+	for (uint64_t i = 0; i < 100; i++) {
+		store(&a, 3, i);
+		assert_int_equal(*(volatile uint64_t *)map_word(&b, 3), i);
+	}
+	r.file = again.number;
+	assert_int_equal(client_ask(&x->b, &r), 0);
+	assert_int_equal(r.out[0], FL_PAGE_SIZE);
+	assert_int_equal(*(uint64_t *)x->b.area->page[0], 99);
+	assert_int_equal(map_fault(&b, 3, WIRE_WRITE), -EACCES);
+	close(again.memfd);
+}
+
+static void what_the_host_does_not_have_is_not_known(void **state)
+{
+	struct fixture *x = *state;
+
+	assert_int_equal(client_open(&x->a, &x->file, WIRE_OPEN_KNOWN, true), -ENOENT);
+	assert_int_equal(client_open(&x->a, &x->file, 0, true), 0);
+	assert_int_equal(client_open(&x->b, &x->file, WIRE_OPEN_KNOWN, true), 0);
+}
+
+static void faults_beyond_the_end_fail(void **state)
+{
+	struct fixture *x = *state;
+	struct wire_slot r = {.op = WIRE_READ, .arg = {PAGES}};
+	struct map m;
+
+	assert_int_equal(client_open(&x->a, &x->file, 0, true), 0);
+	client_map(&x->a, &x->file, 0, PAGES + 2, false, &m);
+	assert_int_equal(map_fault(&m, PAGES, 0), -ENXIO);
+	r.file = x->file.number;
+	assert_int_equal(client_ask(&x->a, &r), -ENXIO);
+}
+
+static bool is_mapped(struct map *m, uint64_t page)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY);
+	uint64_t entry;
+
+	assert_true(fd >= 0);
+	assert_int_equal(pread(fd, &entry, sizeof entry, (off_t)((uintptr_t)map_word(m, page) / FL_PAGE_SIZE * sizeof entry)),
+			 sizeof entry);
+	close(fd);
+	return entry >> 63;
+}
+
+static void a_private_mapping_gets_the_page_alone(void **state)
+{
+	struct fixture *x = *state;
+	struct map m;
+
+	assert_int_equal(client_open(&x->a, &x->file, 0, false), 0);
+	client_map(&x->a, &x->file, 0, PAGES, true, &m);
+	for (uint64_t i = 0; i < PAGES - 1; i++) { /* from the file, and what was read ahead */
+		assert_int_equal(load(&m, i), i + 1);
+		assert_false(is_mapped(&m, i + 1));
+	}
+	assert_int_equal(load(&m, 7), 8); /* mapped already */
+	assert_int_equal(map_fault(&m, 6, WIRE_WRITE), -EINVAL);
+	munmap(m.addr, PAGES * FL_PAGE_SIZE);
+}
+
+static void stores_of_others_show_in_a_private_mapping(void **state)
+{
+	struct fixture *x = *state;
+	struct file again = x->file;
+	struct map a, b;
+
+	assert_int_equal(client_open(&x->a, &x->file, 0, true), 0);
+	assert_int_equal(client_open(&x->b, &again, 0, false), 0);
+	client_map(&x->a, &x->file, 0, PAGES, false, &a);
+	client_map(&x->b, &again, 0, PAGES, true, &b);
+	store(&a, 7, 70);
+	assert_int_equal(load(&b, 7), 70);
+	store(&a, 7, 71);
+	assert_int_equal(*(volatile uint64_t *)map_word(&b, 7), 71);
+	munmap(b.addr, PAGES * FL_PAGE_SIZE);
+	close(again.memfd);
+}
+
+static void shared_memory_without_a_name_is_found_by_its_file(void **state)
+{
+	struct fixture *x = *state;
+	struct file again = x->file;
+	struct map a, b;
+
+	assert_int_equal(client_open(&x->a, &x->file, WIRE_OPEN_SCRATCH, true), -EINVAL); /* it has a name */
+	assert_int_equal(unlink(x->file.path), 0);
+	assert_int_equal(client_open(&x->a, &x->file, WIRE_OPEN_SCRATCH, true), 0);
+	assert_int_equal(client_open(&x->b, &again, WIRE_OPEN_SCRATCH, true), 0);
+	client_map(&x->a, &x->file, 0, PAGES, false, &a);
+	client_map(&x->b, &again, 0, PAGES, false, &b);
+	store(&a, 1, 11);
+	assert_int_equal(load(&b, 1), 11);
+	client_unmap(&a);
+	client_unmap(&b);
+	close(again.memfd);
+}
+
+/* ---- Mappings ---- */
+
+static void parts_of_a_mapping_are_unmapped(void **state)
+{
+	struct fixture *x = *state;
+	struct wire_slot r = {.op = WIRE_UNMAP};
+	struct map m;
+
+	assert_int_equal(client_open(&x->a, &x->file, 0, true), 0);
+	client_map(&x->a, &x->file, 0, PAGES, false, &m);
+	store(&m, 10, 100);
+	r.arg[0] = (uintptr_t)m.addr + 10 * FL_PAGE_SIZE;
+	r.arg[1] = 5;
+	r.arg[2] = x->a.mmu;
+	assert_int_equal(client_ask(&x->a, &r), 0);
+	assert_int_equal(map_fault(&m, 12, 0), -EINVAL);
+	store(&m, 9, 90);
+	store(&m, 15, 150);
+	sync_all(&x->a, &x->file);
+	assert_int_equal(file_word(&x->file, 9), 90);
+	assert_int_equal(file_word(&x->file, 10), 100);
+	assert_int_equal(file_word(&x->file, 15), 150);
+}
+
+static void half_of_the_budget_can_be_locked(void **state)
+{
+	struct fixture *x = *state;
+	struct file big;
+	struct wire_slot r = {.op = WIRE_LOCK, .flags = WIRE_LOCKED};
+	uint64_t half = TEST_BUDGET / FL_PAGE_SIZE / 2;
+	struct map m;
+
+	file_create(&big, half + 8);
+	assert_int_equal(client_open(&x->a, &big, 0, true), 0);
+	client_map(&x->a, &big, 0, half + 8, false, &m);
+	r.arg[0] = (uintptr_t)m.addr;
+	r.arg[1] = half + 1;
+	r.arg[2] = x->a.mmu;
+	assert_int_equal(client_ask(&x->a, &r), -ENOMEM);
+	r.arg[1] = half;
+	assert_int_equal(client_ask(&x->a, &r), 0);
+	assert_int_equal(client_ask(&x->a, &r), 0); /* nothing more */
+	r.flags = 0;
+	r.arg[0] += 8 * FL_PAGE_SIZE;
+	r.arg[1] = 4;
+	assert_int_equal(client_ask(&x->a, &r), 0);
+	r.flags = WIRE_LOCKED;
+	r.arg[0] = (uintptr_t)m.addr + half * FL_PAGE_SIZE;
+	assert_int_equal(client_ask(&x->a, &r), 0);
+	client_unmap(&m);
+	client_map(&x->a, &big, 0, half + 8, false, &m);
+	r.arg[0] = (uintptr_t)m.addr;
+	r.arg[1] = half;
+	assert_int_equal(client_ask(&x->a, &r), 0);
+	client_unmap(&m);
+	file_remove(&big);
+}
+
+/* ---- Changes ---- */
+
+static struct wire_slot change_of(const struct file *f)
+{
+	struct stat st;
+
+	assert_int_equal(fstat(f->fd, &st), 0);
+	return (struct wire_slot){.op = WIRE_CHANGE, .arg = {st.st_dev, st.st_ino}};
+}
+
+static void write_word(struct file *f, uint64_t page, uint64_t word)
+{
+	assert_int_equal(pwrite(f->fd, &word, sizeof word, (off_t)(page * FL_PAGE_SIZE)), sizeof word);
+}
+
+static void a_change_is_seen_in_mappings(void **state)
+{
+	struct fixture *x = *state;
+	struct wire_slot r = change_of(&x->file), nothing = {0};
+	struct map m;
+
+	assert_int_equal(client_ask(&x->b, &r), -ENOENT);
+	assert_int_equal(client_open(&x->a, &x->file, 0, true), 0);
+	client_map(&x->a, &x->file, 0, PAGES, false, &m);
+	store(&m, 2, 20);
+	assert_int_equal(load(&m, 3), 4);
+	client_post(&x->b, 0, &r);
+	assert_int_equal(client_wait(&x->b, 0, &r), 0);
+	assert_int_equal(r.out[0], PAGES * FL_PAGE_SIZE);
+	write_word(&x->file, 3, 30);
+	client_resume(&x->b, 0, 3 * FL_PAGE_SIZE, 8);
+	assert_int_equal(client_wait(&x->b, 0, &nothing), 0);
+	assert_int_equal(load(&m, 3), 30);
+	assert_int_equal(load(&m, 2), 20);
+	sync_all(&x->a, &x->file);
+	assert_int_equal(file_word(&x->file, 2), 20);
+}
+
+static void all_are_told_that_a_file_has_shrunk(void **state)
+{
+	struct fixture *x = *state;
+	struct wire_slot r = change_of(&x->file), shrunk = {.op = WIRE_SHRUNK}, nothing = {0};
+	uint32_t before = atomic_load(&x->a.board->shrunk);
+	struct map m;
+
+	assert_int_equal(client_open(&x->a, &x->file, 0, true), 0);
+	client_map(&x->a, &x->file, 0, PAGES, false, &m);
+	shrunk.file = x->file.number;
+	assert_int_equal(client_ask(&x->a, &shrunk), 0);
+	assert_true(shrunk.out[0] == UINT64_MAX);
+	assert_int_equal(load(&m, 20), 21);
+	client_post(&x->b, 0, &r);
+	assert_int_equal(client_wait(&x->b, 0, &r), 0);
+	assert_int_equal(ftruncate(x->file.fd, 10 * FL_PAGE_SIZE + 4), 0);
+	client_resume(&x->b, 0, 0, 0);
+	assert_int_equal(client_wait(&x->b, 0, &nothing), 0);
+	assert_int_equal(atomic_load(&x->a.board->shrunk), before + 1);
+	assert_int_equal(client_ask(&x->a, &shrunk), 0);
+	assert_int_equal(shrunk.out[0], 10 * FL_PAGE_SIZE + 4);
+	assert_int_equal(client_ask(&x->a, &shrunk), 0);
+	assert_true(shrunk.out[0] == UINT64_MAX);
+	assert_int_equal(map_fault(&m, 20, 0), -ENXIO);
+	assert_int_equal(load(&m, 10), 11);
+}
+
+/* ---- Death ---- */
+
+static void store_some(struct fixture *x, struct client *c, struct file *f)
+{
+	struct map m;
+
+	(void)x;
+	client_map(c, f, 0, PAGES, false, &m);
+	for (uint64_t i = 0; i < PAGES; i += 2)
+		store(&m, i, 1000 + i);
+}
+
+static void stores_of_a_client_that_is_killed_are_in_the_file(void **state)
+{
+	struct fixture *x = *state;
+
+	in_a_client_that_is_killed(x, store_some);
+	for (uint64_t i = 0; i < PAGES; i += 2)
+		eventually_word(&x->file, i, 1000 + i);
+	assert_int_equal(file_word(&x->file, 1), 2);
+}
+
+static void begin_a_change(struct fixture *x, struct client *c, struct file *f)
+{
+	struct wire_slot r = change_of(f);
+
+	(void)x;
+	client_post(c, 0, &r);
+	if (client_wait(c, 0, &r))
+		_exit(1);
+	write_word(f, 4, 40);
+	write_word(f, 6, 60);
+}
+
+static void a_client_that_is_killed_in_a_change_does_not_stop_others(void **state)
+{
+	struct fixture *x = *state;
+	struct map m;
+
+	assert_int_equal(client_open(&x->a, &x->file, 0, true), 0);
+	client_map(&x->a, &x->file, 0, PAGES, false, &m);
+	assert_int_equal(load(&m, 4), 5);
+	store(&m, 6, 66);
+	in_a_client_that_is_killed(x, begin_a_change);
+	for (uint64_t i = 0; i < PAGES; i++)
+		load(&m, i);
+	assert_int_equal(load(&m, 4), 40);
+	assert_int_equal(load(&m, 6), 66); /* a store that was made is not lost for a write that has not returned */
+	sync_all(&x->a, &x->file);
+	assert_int_equal(file_word(&x->file, 6), 66);
+}
+
+#define HALF (TEST_BUDGET / FL_PAGE_SIZE / 2)
+
+static struct file big;
+
+static void pin_half(struct fixture *x, struct client *c, struct file *f)
+{
+	struct map m;
+
+	(void)x, (void)f;
+	big.memfd = -1;
+	if (client_open(c, &big, 0, true))
+		_exit(1);
+	client_map(c, &big, 0, HALF, false, &m);
+	for (uint64_t i = 0; i < HALF; i++)
+		if (map_fault(&m, i, WIRE_PIN))
+			_exit(1);
+	if (map_fault(&m, 0, WIRE_PIN) != -ENOMEM)
+		_exit(1);
+}
+
+static void pins_go_with_their_client(void **state)
+{
+	struct fixture *x = *state;
+	struct wire_slot unpin = {.op = WIRE_UNPIN, .arg = {0}};
+	struct map m;
+	int err = -ENOMEM;
+
+	file_create(&big, HALF);
+	assert_int_equal(client_open(&x->a, &big, 0, true), 0);
+	client_map(&x->a, &big, 0, HALF, false, &m);
+	in_a_client_that_is_killed(x, pin_half);
+	for (int i = 0; i < 500 && err == -ENOMEM; i++, usleep(10000))
+		err = map_fault(&m, 0, WIRE_PIN | WIRE_WRITE);
+	assert_int_equal(err, 0);
+	unpin.file = big.number;
+	assert_int_equal(client_ask(&x->a, &unpin), 0);
+	assert_int_equal(client_ask(&x->a, &unpin), -EINVAL);
+	file_remove(&big);
+}
+
+static void borrow(struct fixture *x, struct client *c, struct file *f)
+{
+	struct wire_slot r = {.op = WIRE_BORROW, .arg = {HALF}};
+
+	(void)x, (void)f;
+	if (client_ask(c, &r))
+		_exit(1);
+}
+
+static void what_was_borrowed_comes_back(void **state)
+{
+	struct fixture *x = *state;
+	struct wire_slot r = {.op = WIRE_BORROW, .arg = {HALF + 1}}, back = {.op = WIRE_RETURN, .arg = {HALF}};
+	int err = -ENOMEM;
+
+	assert_int_equal(client_ask(&x->a, &r), -ENOMEM);
+	in_a_client_that_is_killed(x, borrow);
+	for (int i = 0; i < 500 && err == -ENOMEM; i++, usleep(10000)) {
+		r.arg[0] = HALF;
+		err = client_ask(&x->a, &r);
+	}
+	assert_int_equal(err, 0);
+	r.arg[0] = HALF;
+	assert_int_equal(client_ask(&x->b, &r), -ENOMEM); /* three quarters for all */
+	assert_int_equal(client_ask(&x->a, &back), 0);
+	back.arg[0] = HALF;
+	assert_int_equal(client_ask(&x->a, &back), -EINVAL);
+}
+
+static sigjmp_buf failed;
+
+static void on_bus(int sig)
+{
+	(void)sig;
+	siglongjmp(failed, 1);
+}
+
+/* A fault, that is, which nobody serves. */
+static bool store_raises_sigbus(volatile uint64_t *word)
+{
+	bool raised = true;
+
+	signal(SIGBUS, on_bus);
+	if (!sigsetjmp(failed, 1)) {
+		*word = 1;
+		raised = false;
+	}
+	signal(SIGBUS, SIG_DFL);
+	return raised;
+}
+
+static void a_client_that_only_hangs_up_cannot_store_unseen(void **state)
+{
+	struct fixture *x = *state;
+	struct client c;
+	struct map m;
+
+	client_attach(&c, &x->host);
+	assert_int_equal(client_open(&c, &x->file, 0, true), 0);
+	client_map(&c, &x->file, 0, PAGES, false, &m);
+	store(&m, 8, 80);
+	close(c.sock);
+	eventually_word(&x->file, 8, 80);
+	assert_true(store_raises_sigbus(map_word(&m, 8)));
+	munmap(m.addr, PAGES * FL_PAGE_SIZE);
+}
+
+/* ---- The host's end ---- */
+
+static void the_host_writes_everything_back_when_it_is_told_to(void **state)
+{
+	struct fixture *x = *state;
+	struct map m;
+
+	assert_int_equal(client_open(&x->a, &x->file, 0, true), 0);
+	client_map(&x->a, &x->file, 0, PAGES, false, &m);
+	store(&m, 1, 10);
+	assert_int_equal(kill(x->host.pid, SIGTERM), 0);
+	eventually_word(&x->file, 1, 10);
+	store(&m, 1, 11);
+	assert_int_equal(kill(x->host.pid, SIGTERM), 0);
+	eventually_word(&x->file, 1, 11);
+}
+
+static void a_host_without_a_hold_ends_with_its_last_client(void **state)
+{
+	struct test_host host;
+	struct client c;
+
+	(void)state;
+	host_start_unheld(&host);
+	client_attach(&c, &host);
+	assert_int_equal(kill(host.pid, SIGTERM), 0);
+	usleep(200000);
+	assert_true(host_lives(&host));
+	client_detach(&c);
+	assert_int_equal(host_end(&host), 0);
+}
+
+#define with(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		with(a_file_is_read_written_and_synced),
+		with(clients_see_each_others_stores_at_once),
+		with(what_the_host_does_not_have_is_not_known),
+		with(faults_beyond_the_end_fail),
+		with(a_private_mapping_gets_the_page_alone),
+		with(stores_of_others_show_in_a_private_mapping),
+		with(shared_memory_without_a_name_is_found_by_its_file),
+		with(parts_of_a_mapping_are_unmapped),
+		with(half_of_the_budget_can_be_locked),
+		with(a_change_is_seen_in_mappings),
+		with(all_are_told_that_a_file_has_shrunk),
+		with(stores_of_a_client_that_is_killed_are_in_the_file),
+		with(a_client_that_is_killed_in_a_change_does_not_stop_others),
+		with(pins_go_with_their_client),
+		with(what_was_borrowed_comes_back),
+		with(a_client_that_only_hangs_up_cannot_store_unseen),
+		with(the_host_writes_everything_back_when_it_is_told_to),
+		cmocka_unit_test(a_host_without_a_hold_ends_with_its_last_client),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
