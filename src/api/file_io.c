@@ -113,7 +113,7 @@ int file_io_sync(struct address_space *as, uint64_t off, uint64_t len)
 	uint64_t first = off >> FL_PAGE_SHIFT, last;
 	int err;
 
-	if (!len || !(atomic_load(&as->nr_dirty) || as_is_hosted(as)))
+	if (!len || first > PAGE_INDEX_MAX || !(atomic_load(&as->nr_dirty) || as_is_hosted(as)))
 		return 0;
 	last = min_u64((end - 1) >> FL_PAGE_SHIFT, PAGE_INDEX_MAX);
 	g = sigguard_enter();
@@ -141,8 +141,14 @@ void file_change_begin(struct file_change *c, struct address_space *as)
 
 static void end_hosted(struct file_change *c, uint64_t off, uint64_t len)
 {
-	if (c->held && !hosted_change_end(&c->pair, off, len) && c->pair.call.out[0] > c->old_size)
+	uint64_t size = c->old_size;
+
+	if (c->held && !hosted_change_end(&c->pair, off, len))
+		size = c->pair.call.out[0];
+	if (size > c->old_size)
 		mm_clear_poison();
+	if (size < c->old_size && !file_io_is_foreign(c->as))
+		mm_follow_shrinking(c->as);
 	sigguard_leave(c->guard);
 }
 

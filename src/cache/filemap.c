@@ -696,6 +696,42 @@ static int show_hosted(struct fault *f, bool pin)
 	return err;
 }
 
+/*
+ * The same while the mapping has no private pages, and so no place in the table that could be taken: who makes the first waits for those
+ * who are here (wait_for_blind). False: there is somewhere for private pages by now.
+ */
+static bool show_blindly(struct fault *f, bool pin, int *err)
+{
+	bool blind;
+
+	atomic_fetch_add(f->blind, 1);
+	blind = !anon_of(f);
+	if (blind)
+		*err = fault_hosted(f, pin);
+	atomic_fetch_sub(f->blind, 1);
+	return blind;
+}
+
+static void wait_for_blind(const struct fault *f)
+{
+	for (unsigned turn = 0; atomic_load(f->blind); turn++)
+		cpu_relax(turn);
+}
+
+/* As long as it takes: -EAGAIN is for the caller to look again. */
+static int private_hosted(struct fault *f, pfn_t *locked)
+{
+	struct address_space *anon = anon_of(f);
+	int err;
+
+	if (!anon)
+		return show_blindly(f, locked, &err) ? err : -EAGAIN;
+	if (!f->write && !anon_is_swapped(anon, f->anon_index))
+		return show_hosted(f, locked);
+	wait_for_blind(f);
+	return anon_miss(f, locked);
+}
+
 static int fault_private(struct fault *f, pfn_t *locked)
 {
 	for (;;) {
@@ -711,8 +747,8 @@ static int fault_private(struct fault *f, pfn_t *locked)
 				page_unlock(pfn);
 			return err;
 		}
-		if (as_is_hosted(f->as) && !f->write && !anon_is_swapped(anon, f->anon_index))
-			err = show_hosted(f, locked);
+		if (as_is_hosted(f->as))
+			err = private_hosted(f, locked);
 		else if (!fault_needs_anon(f) && !(anon && anon_is_swapped(anon, f->anon_index)))
 			err = fault_file(f, locked);
 		else

@@ -108,7 +108,7 @@ static void change_locked(struct request *r, struct address_space *as, uint64_t 
 	serve_answer(r, 0);
 	resumed = wait_for_resume(r);
 	finish(r, as, *old_size, resumed);
-	*size = atomic_load(&as->size);
+	*size = r->out[0] = atomic_load(&as->size);
 	r->answered = !resumed;
 }
 

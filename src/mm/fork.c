@@ -51,6 +51,7 @@ static bool any_inherited(const struct address_space *as)
 static int hand_over_writable(struct address_space *as, void *arg)
 {
 	(void)arg;
+	mm_follow_shrinking(as);
 	if (!as->store->writable || as->kernels || as_is_hosted(as)) /* the host has its pages for both */
 		return 0;
 	if (any_inherited(as))

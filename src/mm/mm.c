@@ -158,7 +158,7 @@ static bool may_have_copies(const struct vma *v)
 {
 	const struct address_space *anon = atomic_load(&v->anon);
 
-	return (v->prot & PROT_WRITE) || (anon && (atomic_load(&anon->nr_pages) || atomic_load(&anon->nr_swapped)));
+	return anon && ((v->prot & PROT_WRITE) || atomic_load(&anon->nr_pages) || atomic_load(&anon->nr_swapped));
 }
 
 void vma_describe(struct vma *v, uint64_t addr, struct fault *f)
@@ -176,26 +176,27 @@ void vma_describe(struct vma *v, uint64_t addr, struct fault *f)
 		.before = (page - v->start) >> FL_PAGE_SHIFT,
 		.advice = v->advice,
 	};
-	f->alone = as_is_hosted(v->as) && f->anon && may_have_copies(v);
+	if (as_is_hosted(v->as) && f->anon) {
+		f->alone = may_have_copies(v);
+		f->blind = &v->blind;
+	}
 }
 
-/* Private copies of what has been cut off the file, by whoever did that, went with it. */
-static void follow_shrinking(struct address_space *as)
+void mm_follow_shrinking(struct address_space *as)
 {
 	uint64_t size;
 
-	if (hosted_shrunk(as, &size))
+	if (as_is_hosted(as) && hosted_shrunk(as, &size))
 		truncate_private(as, page_align_up(size) >> FL_PAGE_SHIFT);
 }
 
 int vma_fault(struct vma *v, uint64_t addr, bool write, bool present, struct fault *f)
 {
-	bool hosted = as_is_hosted(v->as);
-	bool takes_private = !(v->flags & VM_SHARED) && (write || hosted || vma_is_anonymous(v));
+	bool takes_private = !(v->flags & VM_SHARED) && (write || vma_is_anonymous(v));
 	int err = takes_private ? vma_prepare_anon(v) : 0; /* which says where in the object the page is */
 
-	if (takes_private && hosted)
-		follow_shrinking(v->as);
+	if (atomic_load_explicit(&v->anon, memory_order_relaxed))
+		mm_follow_shrinking(v->as);
 	vma_describe(v, addr, f);
 	f->write = write;
 	f->present = present;

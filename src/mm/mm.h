@@ -178,6 +178,8 @@ void vma_unlink_rmap(struct vma *v);
 void vma_insert(struct mm *mm, struct vma *v, uint64_t start, uint64_t end);
 /* Whether addr is ours now: the kernel has grown a mapping with MAP_GROWSDOWN down to it. */
 bool mm_grow_down(struct mm *mm, uint64_t addr);
+/* Private copies of what has been cut off a file at a host, by whoever did that, went with it. */
+void mm_follow_shrinking(struct address_space *as);
 /* Has the faults in the range come to us, for a mapping as v is. */
 int mm_attach(struct mm *mm, const struct vma *v, uint64_t addr, uint64_t len);
 /* munmap of a range whose ends are split, with mmap_lock held; *gone is for vma_dispose(). */

@@ -59,6 +59,7 @@ struct vma {
 	 * lock for reading, under rmap_lock (vma_prepare_anon).
 	 */
 	struct address_space *_Atomic anon;
+	_Atomic uint32_t blind; /* of files at a host: see show_blindly() in filemap.c */
 	uint64_t anon_pgoff;         /* the same as pgoff: page of the anon object at start; 0 while there is none */
 	uint32_t lineage;            /* the same; in soft spaces: by which VMA of the parent the private pages came, see vma_merge.c */
 	uint32_t wb_seen;            /* mmap_lock: errors of write-back reported so far */
