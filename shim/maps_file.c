@@ -15,6 +15,7 @@
 #include <sys/statfs.h>
 #include <sys/syscall.h>
 
+#include "host/channel.h"
 #include "memory.h"
 #include "mm/maps.h"
 #include "proc_lines.h"
@@ -111,7 +112,7 @@ static bool is_hidden(const struct work *w)
 {
 	const struct source *k = &w->kernel;
 
-	return is_mapped_by_us((void *)k->start, k->end - k->start) || k->start == (uintptr_t)w;
+	return is_mapped_by_us((void *)k->start, k->end - k->start) || k->start == (uintptr_t)w || channel_is_at(k->start);
 }
 
 static void merge(struct work *w)

@@ -115,9 +115,21 @@ static int map_page(struct fault *f, pfn_t pfn)
 	return err == -EEXIST ? (f->write && !f->anon ? f->mmu->ops->unprotect(f->mmu, f->addr, FL_PAGE_SIZE) : 0) : err;
 }
 
+/* Faults of other processes are counted there. */
+static bool is_counted(const struct fault *f)
+{
+	return f->mmu && !f->mmu->remote;
+}
+
+static void count_fault(const struct fault *f)
+{
+	if (is_counted(f))
+		report_add(&f->as->report->faults, 1);
+}
+
 static void count_hit(const struct fault *f)
 {
-	if (!f->missed)
+	if (!f->missed && is_counted(f))
 		report_add(&f->as->report->faults_hit, 1);
 }
 
@@ -190,7 +202,7 @@ static int hit(struct fault *f, pfn_t pfn)
 			map_around(f);
 		return err;
 	}
-	if (f->write)
+	if (f->write && is_counted(f))
 		report_add(&f->as->report->faults_write, 1);
 	return f->write ? f->mmu->ops->unprotect(f->mmu, f->addr, FL_PAGE_SIZE) : 0;
 }
@@ -666,9 +678,14 @@ static int anon_miss(struct fault *f, pfn_t *locked)
 /* Nothing of it is looked up here. */
 static int fault_hosted(struct fault *f, bool pin)
 {
-	if (f->write)
+	int err = hosted_fault(f, pin);
+
+	if (err)
+		return err;
+	count_hit(f);
+	if (f->write && f->present && !f->missed)
 		report_add(&f->as->report->faults_write, 1);
-	return hosted_fault(f, pin);
+	return 0;
 }
 
 /*
@@ -768,13 +785,13 @@ static int fault_page(struct fault *f, pfn_t *locked)
 
 int filemap_get_page(struct fault *f, pfn_t *locked)
 {
-	report_add(&f->as->report->faults, 1);
+	count_fault(f);
 	return fault_file(f, locked);
 }
 
 int filemap_fault(struct fault *f)
 {
-	report_add(&f->as->report->faults, 1);
+	count_fault(f);
 	if (f->write && !f->anon && !as_is_hosted(f->as))
 		writeback_balance(f->as); /* before, so that it does not protect the page again */
 	return fault_page(f, NULL);
@@ -805,7 +822,7 @@ int filemap_pin(struct fault *f)
 
 	if (!filemap_charge_locked(1))
 		return -ENOMEM;
-	report_add(&f->as->report->faults, 1);
+	count_fault(f);
 	err = fault_page(f, &pfn);
 	if (!err && pfn != PFN_NONE) {
 		if (!page_pin(pfn))
@@ -920,6 +937,13 @@ bool filemap_resident(const struct fault *f)
 	if (there)
 		return true;
 	return pfn != PFN_NONE && !io_is_coming(pfn);
+}
+
+bool filemap_is_dirty(const struct fault *f)
+{
+	pfn_t pfn = page_find(file_key(f));
+
+	return pfn != PFN_NONE && is_dirty(pfn);
 }
 
 bool filemap_swapped(const struct fault *f)

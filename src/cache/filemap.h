@@ -74,6 +74,8 @@ uint64_t filemap_readahead(struct fault *f, uint64_t pages);
 void filemap_free_lazily(struct address_space *anon, uint64_t first, uint64_t last);
 /* Whether a page is in memory. */
 bool filemap_resident(const struct fault *f);
+/* Whether the file's page is in memory and has stores that are not written back. */
+bool filemap_is_dirty(const struct fault *f);
 /* Whether it is a private page in swap. */
 bool filemap_swapped(const struct fault *f);
 void filemap_init(void);

@@ -111,15 +111,18 @@ void hosted_lock(const struct mmu *mmu, uint64_t addr, uint64_t pages, bool lock
 
 /* ---- Pages ---- */
 
-int hosted_fault(const struct fault *f, bool pin)
+int hosted_fault(struct fault *f, bool pin)
 {
 	struct channel_call c = {.op = WIRE_FAULT,
 				 .file = f->as->host_file,
 				 .arg = {f->index, f->addr, f->room, f->before, f->advice, f->mmu->host_number}};
+	int err;
 
 	c.flags = (f->write ? WIRE_WRITE : 0) | (f->present ? WIRE_PRESENT : 0) | (pin ? WIRE_PIN : 0);
 	c.flags |= (f->anon ? WIRE_PRIVATE : 0) | (f->alone ? WIRE_ALONE : 0);
-	return channel_call(&c);
+	err = channel_call(&c);
+	f->missed |= c.out[0] & WIRE_MISSED;
+	return err;
 }
 
 bool hosted_unpin(struct address_space *as, uint64_t index)

@@ -28,7 +28,7 @@ int hosted_add_mmu(struct mmu *mmu, int fd);
 void hosted_drop_mmu(struct mmu *mmu);
 
 /* As filemap_fault(), for the file's page; `pin`: as filemap_pin(). */
-int hosted_fault(const struct fault *f, bool pin);
+int hosted_fault(struct fault *f, bool pin);
 /* Whether there was a pin of ours. */
 bool hosted_unpin(struct address_space *as, uint64_t index);
 /* The page's bytes as they are now. -ENXIO beyond the end of the file. */

@@ -54,6 +54,11 @@ bool channel_has(uint64_t dev, uint64_t ino)
 	return channel_joined() && atomic_load_explicit(&channel.board->filter[wire_filter(dev, ino)], memory_order_relaxed);
 }
 
+bool channel_is_at(uint64_t addr)
+{
+	return channel_joined() && (addr == (uintptr_t)channel.area || addr == (uintptr_t)channel.board);
+}
+
 uint32_t channel_shrunk(void)
 {
 	return atomic_load(&channel.board->shrunk);

@@ -45,6 +45,8 @@ int channel_message(struct wire_message *m, int fd, int *got);
 /* Cheap: whether the host may have this file; whether it has any. */
 bool channel_has(uint64_t dev, uint64_t ino);
 bool channel_has_any(void);
+/* Whether what is mapped there is the channel's own. */
+bool channel_is_at(uint64_t addr);
 /* Changes when some file has become shorter. */
 uint32_t channel_shrunk(void);
 

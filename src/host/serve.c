@@ -99,6 +99,7 @@ static int serve_fault(struct request *r)
 		err = -EINVAL;
 	else
 		err = r->flags & WIRE_PIN ? pins_add(r->s, r->file, &f) : filemap_fault(&f);
+	r->out[0] = f.missed ? WIRE_MISSED : 0;
 	mmu_put(m);
 	return err;
 }
@@ -224,7 +225,7 @@ static int serve_resident(struct request *r)
 	for (uint64_t i = 0; i < n && !err; i++) {
 		struct fault f = {.as = r->file->as, .index = first + i};
 
-		shared_store(&page[i], filemap_resident(&f));
+		shared_store(&page[i], filemap_is_dirty(&f) ? WIRE_DIRTY : filemap_resident(&f) ? WIRE_IN_MEMORY : 0);
 	}
 	return err;
 }

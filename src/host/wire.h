@@ -41,7 +41,7 @@ enum wire_op {
 	/*
 	 * A fault. arg: index of the page, address, pages from there to the end of the mapping, pages from its start to there, advice (enum
 	 * ra_advice), mmu. flags: WIRE_WRITE, WIRE_PRESENT, WIRE_PRIVATE, WIRE_ALONE, WIRE_PIN. Answers as filemap_fault(); with WIRE_PIN as
-	 * filemap_pin().
+	 * filemap_pin(). out: WIRE_MISSED when the page was not in memory.
 	 */
 	WIRE_FAULT,
 	WIRE_UNPIN,    /* arg: index. Takes one pin of this client's away */
@@ -53,7 +53,7 @@ enum wire_op {
 	WIRE_SYNC_ID,  /* the same by dev, ino in arg[2], arg[3]; 0 when the host does not have the file */
 	WIRE_CHANGE,   /* arg: dev, ino. -ENOENT: the host does not have the file. On RESUME arg: offset, length. out: size of the file, both times */
 	WIRE_PREFETCH, /* arg: index, pages */
-	WIRE_RESIDENT, /* arg: index, pages (FL_PAGE_SIZE at most): a byte for each in the slot's page */
+	WIRE_RESIDENT, /* arg: index, pages (FL_PAGE_SIZE at most): a byte for each in the slot's page: WIRE_IN_MEMORY, WIRE_DIRTY or 0 */
 	WIRE_COOL,     /* arg: first, last; flags: WIRE_WRITE for MADV_PAGEOUT, else MADV_COLD */
 	WIRE_REMOVE,   /* arg: first, last: a hole in the file, as MADV_REMOVE. -EACCES when the file was not opened for writing */
 	WIRE_CLOSE,    /* file */
@@ -74,6 +74,8 @@ enum wire_flag {
 	WIRE_DURABLE = 64,
 	WIRE_PRIVATE = 128, /* the mapping is a private one: what is mapped is write-protected */
 };
+
+enum { WIRE_MISSED = 1, WIRE_IN_MEMORY = 1, WIRE_DIRTY = 3 };
 
 enum wire_state {
 	WIRE_FREE,

@@ -11,6 +11,8 @@ static void mincore_vma(struct vma *v, uint64_t from, uint64_t to, unsigned char
 {
 	if (vma_is_at_host(v)) {
 		hosted_resident(v->as, vma_index_of(v, from), (to - from) >> FL_PAGE_SHIFT, vec);
+		for (uint64_t i = 0; i < (to - from) >> FL_PAGE_SHIFT; i++)
+			vec[i] &= 1;
 		return;
 	}
 	for (uint64_t at = from; at < to; at += v->mm->page_mask + 1)

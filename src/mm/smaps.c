@@ -10,6 +10,8 @@
 #include <string.h>
 
 #include "arch.h"
+#include "cache/hosted.h"
+#include "host/wire.h"
 #include "util/compiler.h"
 #include "util/sys.h"
 
@@ -89,14 +91,17 @@ static void for_pages(const struct count *c, struct address_space *as, uint64_t 
 	}
 }
 
-static void add_page(struct smaps *s, uint32_t word, uint32_t mappings)
+static void add_one(struct smaps *s, bool dirty, uint32_t mappings)
 {
-	bool dirty = page_state_of(word) != PAGE_CLEAN;
-
 	s->sum[SMAPS_RSS] += ONE_PAGE;
 	s->sum[SMAPS_PSS] += ONE_PAGE / mappings;
 	s->sum[SMAPS_PSS_DIRTY] += dirty ? ONE_PAGE / mappings : 0;
 	s->sum[(mappings > 1 ? SMAPS_SHARED_CLEAN : SMAPS_PRIVATE_CLEAN) + dirty] += ONE_PAGE;
+}
+
+static void add_page(struct smaps *s, uint32_t word, uint32_t mappings)
+{
+	add_one(s, page_state_of(word) != PAGE_CLEAN, mappings);
 	s->sum[SMAPS_REFERENCED] += word & PG_REFERENCED ? ONE_PAGE : 0;
 }
 
@@ -127,6 +132,24 @@ static uint32_t mappings_of(const struct vma *v, uint64_t index)
 			n += covers(r, index) && !has_private(r, index);
 	read_unlock(&rmap_lock);
 	return n;
+}
+
+/* What a host has in memory; of mappings in other processes nothing is known here. */
+static void count_hosted(const struct count *c)
+{
+	uint64_t pages = vma_pages(c->v), n;
+	unsigned char vec[1024];
+
+	for (uint64_t done = 0; done < pages; done += n) {
+		n = min_u64(pages - done, sizeof vec);
+		hosted_resident(c->v->as, c->v->pgoff + done, n, vec);
+		for (uint64_t i = 0; i < n; i++) {
+			uint32_t mappings = vec[i] ? mappings_of(c->v, c->v->pgoff + done + i) : 0;
+
+			if (mappings)
+				add_one(c->s, vec[i] == WIRE_DIRTY, mappings);
+		}
+	}
 }
 
 static void count_file_page(const struct count *c, uint64_t index, uint32_t word)
@@ -170,7 +193,9 @@ void native_count(struct smaps *s, const struct vma *v)
 {
 	struct count c = {.s = s, .v = v, .anon = atomic_load(&v->anon)};
 
-	if (!vma_is_anonymous(v))
+	if (as_is_hosted(v->as))
+		count_hosted(&c);
+	else if (!vma_is_anonymous(v))
 		for_pages(&c, v->as, v->pgoff, vma_pages(v), count_file_page);
 	if (c.anon)
 		count_private(&c);

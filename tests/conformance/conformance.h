@@ -71,6 +71,8 @@ enum feature {
 bool has_feature(const struct calls *c, enum feature feature);
 /* Whether the thread that faults serves the fault, in its SIGBUS handler: what Faultline does unless it is told otherwise. */
 bool faults_inline(const struct calls *c);
+/* Whether a host has the files: their pages outlive the process, and the budget is the host's. */
+bool at_host(const struct calls *c);
 /* MAJOR * 100 + MINOR of the kernel that runs. */
 int linux_version(void);
 

@@ -112,6 +112,11 @@ bool has_feature(const struct calls *c, enum feature feature)
 	return linux_version() >= since[feature] && (feature != LIBRARY || c->faultline || !is_preloaded());
 }
 
+bool at_host(const struct calls *c)
+{
+	return c->faultline && getenv("FAULTLINE_HOST");
+}
+
 bool faults_inline(const struct calls *c)
 {
 	const char *faults = getenv("FAULTLINE_FAULTS");

@@ -1,0 +1,100 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Several processes and one page cache: coherence, kills, forks; a host that programs join; the end of a host.
+. "$(dirname "$0")/common.sh"
+processes=$BUILD/tests/processes
+unset FAULTLINE_HOST
+
+# One run, 4 processes, a file of twice the budget; then with kills; then O_DIRECT.
+"$FAULTLINE" run --budget 16M --report=json --report-file p.json -- "$processes" file 4 2 1 >out 2>&1 || { cat out; fail "four processes"; }
+served p '/file$'
+"$FAULTLINE" run --budget 16M -- "$processes" file 4 3 2 kill >out 2>&1 || { cat out; fail "four processes with kills"; }
+"$FAULTLINE" run --budget 16M --direct -- "$processes" file 3 2 3 kill >out 2>&1 || { cat out; fail "O_DIRECT, with kills"; }
+
+# What was stored is in the file when the run is over, whoever reads it.
+"$processes" file 4 0 4 >out 2>&1 || { cat out; fail "the kernel alone"; }
+
+# A host that programs join, one after the other and at once; it ends when it is told to.
+FAULTLINE_BUDGET=16M "$FAULTLINE" host --socket "$WORK/socket" 2>host.err &
+host=$!
+tries=0
+until [ -S socket ]; do
+	tries=$((tries + 1))
+	[ $tries -lt 100 ] || fail "no socket: $(cat host.err)"
+	sleep 0.05
+done
+"$FAULTLINE" host --socket "$WORK/socket" 2>err && fail "two hosts at one socket"
+grep -q 'listens there already' err || fail "not told why there cannot be two: $(cat err)"
+head -c 4194304 /dev/zero >a
+cp a b
+cat >store.py <<'EOF'
+import mmap, os, sys
+f = open(sys.argv[1], "r+b")
+m = mmap.mmap(f.fileno(), 0)
+if sys.argv[2] == "store":
+    m[3000000:3000005] = b"hello"
+    os.kill(os.getpid(), 9)
+print(m[3000000:3000005])
+os.write(1, os.pread(f.fileno(), 5, 3000000) + b"\n")
+EOF
+"$FAULTLINE" run --host="$WORK/socket" -- python3 store.py a load >out &
+other=$!
+"$FAULTLINE" run --host="$WORK/socket" -- python3 store.py b store
+[ $? -eq 137 ] || fail "the program was not killed"
+"$FAULTLINE" run --host="$WORK/socket" -- python3 store.py b load >out2
+wait $other
+printf "b'hello'\nhello\n" | cmp - out2 || fail "a store of a process that was killed is gone"
+kill -TERM $host
+wait $host || fail "the host ended with an error: $(cat host.err)"
+[ -e socket ] && fail "the socket is left behind"
+[ "$(tail -c +3000001 b | head -c 5)" = hello ] || fail "the store is not in the file"
+
+# A host that is killed: a line that says so, and SIGBUS; programs that start later go on by themselves.
+FAULTLINE_BUDGET=16M "$FAULTLINE" host --socket "$WORK/socket" 2>host.err &
+host=$!
+tries=0
+until [ -S socket ]; do
+	tries=$((tries + 1))
+	[ $tries -lt 100 ] || fail "no socket: $(cat host.err)"
+	sleep 0.05
+done
+cat >later.py <<'EOF'
+import mmap, os, signal, sys
+f = open("a", "r+b")
+m = mmap.mmap(f.fileno(), 0)
+m[0] = 1
+m.flush()
+os.kill(int(sys.argv[1]), signal.SIGKILL)
+m[2000000]
+EOF
+"$FAULTLINE" run --host="$WORK/socket" -- python3 later.py $host >out 2>err
+[ $? -eq 135 ] || fail "an access that the host would have served does not end in SIGBUS"
+grep -q 'the host has gone' err || fail "nobody says that the host has gone: $(cat err)"
+wait $host
+[ "$(od -An -tu1 -N1 a | tr -d ' ')" = 1 ] || fail "what was synced is not in the file"
+"$FAULTLINE" run --host="$WORK/socket" -- python3 store.py a load >out 2>err || fail "no program starts without the host"
+grep -q 'no host at' err || fail "nobody says that there is no host: $(cat err)"
+
+# A process that stays when the program has ended keeps its host, and the run does not wait for it.
+cat >stay.py <<'EOF'
+import mmap, os, time
+f = open("a", "r+b")
+m = mmap.mmap(f.fileno(), 0)
+if os.fork() == 0:
+    os.setsid()
+    null = os.open("/dev/null", os.O_RDWR)
+    for fd in range(3):
+        os.dup2(null, fd)
+    time.sleep(1.5)
+    m[3500000:3500004] = b"late"
+    os._exit(0)
+EOF
+start=$(date +%s)
+"$FAULTLINE" run --budget 16M -- python3 stay.py 2>err || fail "the program that leaves a process behind"
+[ $(($(date +%s) - start)) -lt 2 ] || fail "the run waits for a process that stays"
+tries=0
+until [ "$(tail -c +3500001 a | head -c 4)" = late ]; do
+	tries=$((tries + 1))
+	[ $tries -lt 100 ] || fail "what the process that stayed has stored is not in the file"
+	sleep 0.1
+done
