@@ -59,11 +59,11 @@ static int init_frames(void)
 
 #define CLIENT_BUFFERS (1UL << 20) /* a client's budget counts for no more where buffers are made: its files are read by the host */
 
-/* The budget is the host's: what of it is used here is borrowed page by page, up to a quarter. */
+/* The budget is the host's: what of it is used here is borrowed page by page, up to half. */
 static uint64_t budget_of_client(void)
 {
 	budget_set_lender(hosted_borrow, hosted_return);
-	return max_u64(channel_budget() / 4, BUDGET_MIN);
+	return max_u64(channel_budget() / 2, BUDGET_MIN);
 }
 
 static int init_cache(const struct engine_options *o)
@@ -92,6 +92,7 @@ static void exit_cache(void)
 	buffer_exit();
 	swap_exit();
 	report_exit();
+	budget_exit();
 }
 
 static int create_space(bool threads, const struct mm_limits *limits, struct mm **out)

@@ -56,9 +56,8 @@ static int make_whole(void)
 	buffer_fork_child();
 	io_fork_child();
 	err = address_space_fork_child(&pages);
-	if (!err)
-		err = budget_set_used(budget_fixed_pages() + (buffer_bytes() >> FL_PAGE_SHIFT) +
-				      ((page_table_bytes() + policy_bytes()) >> FL_PAGE_SHIFT) + pages + kept + mm_fork_pages());
+	budget_set_used(budget_fixed_pages() + (buffer_bytes() >> FL_PAGE_SHIFT) +
+			((page_table_bytes() + policy_bytes()) >> FL_PAGE_SHIFT) + pages + kept + mm_fork_pages());
 	return err ? err : mm_fork_child();
 }
 

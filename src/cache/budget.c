@@ -48,6 +48,16 @@ static bool borrow_for(uint64_t now)
 	return true;
 }
 
+void budget_exit(void)
+{
+	uint64_t have = atomic_exchange(&lent, 0);
+
+	if (have)
+		give_back(have);
+	borrow = NULL;
+	give_back = NULL;
+}
+
 static void return_idle(void)
 {
 	uint64_t have = atomic_load(&lent), more = have - atomic_load(&used);
@@ -69,7 +79,8 @@ int budget_init(uint64_t bytes)
 		return -EINVAL;
 	limit = bytes >> FL_PAGE_SHIFT;
 	atomic_store(&metadata, 0);
-	return budget_set_used(budget_fixed_pages());
+	budget_set_used(budget_fixed_pages());
+	return 0;
 }
 
 uint64_t budget_fixed_pages(void)
@@ -133,13 +144,15 @@ void budget_unmap(void *memory, uint64_t bytes)
 	budget_release(bytes >> FL_PAGE_SHIFT);
 }
 
-int budget_set_used(uint64_t pages)
+/* What it has beyond what can be borrowed leaves when somebody next wants a page: no reservation succeeds before. */
+void budget_set_used(uint64_t pages)
 {
 	atomic_store(&spare, 0);
 	atomic_store(&used, pages);
 	atomic_store(&peak, pages);
 	atomic_store(&lent, 0);
-	return borrow_for(pages) ? 0 : -ENOMEM;
+	for (uint64_t part = pages; part && borrow && !borrow_for(part); part /= 2)
+		;
 }
 
 uint64_t budget_limit(void)

@@ -38,8 +38,14 @@ void budget_unmap(void *memory, uint64_t bytes);
  */
 void budget_set_lender(bool (*borrow)(uint64_t pages), void (*give_back)(uint64_t pages));
 
-/* In a forked child: what is in use there. */
-int budget_set_used(uint64_t pages);
+/* Nothing is used any more: what was borrowed goes back. */
+void budget_exit(void);
+
+/*
+ * In a forked child: what is in use there. It may be more than can be borrowed: private pages that it has from its parent, which it shares with
+ * it until one of them writes.
+ */
+void budget_set_used(uint64_t pages);
 
 /*
  * Metadata is paid for under locks, where nothing may be reclaimed for it: from a few pages set aside before

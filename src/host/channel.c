@@ -422,12 +422,10 @@ void channel_fork_prepare(bool needed)
 {
 	if (needed && channel_joined())
 		call_host(&child);
-	mutex_lock(&socket_lock);
 }
 
 void channel_fork_parent(void)
 {
-	mutex_unlock(&socket_lock);
 	hang_up(&child);
 }
 
@@ -442,9 +440,10 @@ static void keep_board(void)
 	atomic_store(&inherited, true);
 }
 
+/* Of a channel that another thread was about to change, each part is as before or as after: all of it is given up. */
 int channel_fork_child(bool needed)
 {
-	mutex_unlock(&socket_lock);
+	mutex_init(&socket_lock, RANK_LEAF);
 	if (!channel_joined())
 		return 0;
 	if (needed && child.sock < 0)

@@ -334,7 +334,7 @@ static int stores_and(struct world *w, void (*end)(void))
 		end();
 	}
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
-	assert_int_equal(pread(w->fd, &byte, 1, 77), 1);
+	assert_int_equal(w->c->pread(w->fd, &byte, 1, 77), 1);
 	return byte;
 }
 
