@@ -74,6 +74,12 @@ struct fl_options {
 	enum fl_direct direct;
 	const char *swap_directory; /* for dirty private pages; NULL: FAULTLINE_SWAP, $TMPDIR, /var/tmp, /tmp */
 	enum fl_handlers handlers;
+	/*
+	 * The socket of a host (`faultline host`) that keeps the pages of files for this process and others: a path, or '@' and the name of an
+	 * abstract socket; "" for none, NULL: FAULTLINE_HOST, else none. Shared mappings are then coherent with those of other clients, stores
+	 * outlive this process however it ends, a fork keeps shared mappings, and memory is of the host's budget: `budget` does not count.
+	 */
+	const char *host;
 };
 
 /*
@@ -82,9 +88,11 @@ struct fl_options {
  *
  * 0, or -1 with errno:
  *   EBUSY   started already
+ *   EPROTONOSUPPORT  the host is of another version of Faultline
  *   EINVAL  a budget under 1 MiB or over physical memory, an option or a FAULTLINE_* variable that makes no sense
  *   ENOSYS  the kernel has no userfaultfd, or lacks a feature that is needed (Linux 5.19 and later have them)
- *   EPERM   userfaultfd is refused here, or FL_FAULTS_THREAD without the privilege for it
+ *   EPERM   userfaultfd is refused here, or FL_FAULTS_THREAD without the privilege for it, or the host is another user's. (That nobody
+ *           listens at the host's socket is no error: the process goes on by itself, and a line in the log says so.)
  *   ENOMEM  no memory
  *   EMFILE, ENFILE, EAGAIN  no descriptor, or no thread, left
  *   ENOENT, EACCES, EOPNOTSUPP, ...  swap_directory cannot hold a temporary file (open(2), O_TMPFILE)

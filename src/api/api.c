@@ -47,6 +47,10 @@ static int apply(const struct fl_options *in, struct engine_options *o)
 		o->direct = f.direct == FL_DIRECT_ON;
 	if (f.swap_directory && strlen(f.swap_directory) >= sizeof o->swap_directory)
 		return -EINVAL;
+	if (f.host && strlen(f.host) >= sizeof o->host)
+		return -EINVAL;
+	if (f.host)
+		snprintf(o->host, sizeof o->host, "%s", f.host);
 	if (f.swap_directory)
 		snprintf(o->swap_directory, sizeof o->swap_directory, "%s", f.swap_directory);
 	return 0;
