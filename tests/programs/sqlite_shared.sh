@@ -6,8 +6,8 @@
 . "$(dirname "$0")/common.sh"
 need /usr/bin/python3
 BUDGET=$(sized 64M 16M)
-rows=$(sized 300000 60000)
-transactions=$(sized 600 60)
+rows=$(sized 800000 150000)
+transactions=$(sized 1500 150)
 
 cat >job.py <<'EOF2'
 """job.py WHAT ROWS SEED COUNT: rows whose amounts add up to 0, always. A transaction moves amounts between rows."""
