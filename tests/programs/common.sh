@@ -21,11 +21,14 @@ mkdir "$REPORTS" || exit 1
 unset FAULTLINE_IO FAULTLINE_FRAMES FAULTLINE_SWAP FAULTLINE_LOG
 PATH=$PATH:/usr/sbin
 SIDE=plain
+AS=
 RUNNING=
+working=
 
-# What was started in the background ends with the script, however that ends.
+# What was started in the background ends with the script, however that ends. Work that fails says so into its own files.
 stop_all()
 {
+	[ -z "$working" ] || tail -n 20 "$WORK/$SIDE.err" >&2
 	for pid in $RUNNING; do
 		kill "$pid" 2>/dev/null
 	done
@@ -44,13 +47,14 @@ sized()
 	esac
 }
 
-# run COMMAND...: on the plain side as it is, on the other under Faultline within $BUDGET.
+# run COMMAND...: on the plain side as it is, on the other under Faultline within $BUDGET. $AS, a list, is for another user.
+# shellcheck disable=SC2086
 run()
 {
 	if [ "$SIDE" = plain ]; then
-		"$@"
+		$AS "$@"
 	else
-		"$FAULTLINE" run --budget "$BUDGET" --report=json --report-file "$(mktemp "$REPORTS/XXXXXX")" -- "$@"
+		$AS "$FAULTLINE" run --budget "$BUDGET" --report=json --report-file "$(mktemp -u "$REPORTS/XXXXXX")" -- "$@"
 	fi
 }
 
@@ -82,8 +86,10 @@ side()
 	mkdir "$SIDE" && cd "$SIDE" || exit 1
 	prepare || fail "$SIDE: cannot prepare"
 	start=$(now)
+	working=yes
 	work >"../$SIDE.out" 2>"../$SIDE.err" </dev/null
 	echo "exit status $?" >>"../$SIDE.out"
+	working=
 	took=$(($(now) - start))
 	cd "$WORK" || exit 1
 }
