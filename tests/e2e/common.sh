@@ -1,28 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-# For the end-to-end tests: a scratch folder with room, the command under test, and a way to fail.
+# shellcheck shell=sh
+# For the end-to-end tests: what all shell tests share, and comparisons with the same command without Faultline.
 # Sourced, with BUILD set to the build folder.
-
-set -u
-FAULTLINE=$BUILD/cli/faultline
-WORK=$(mktemp -d "${TMPDIR:-/var/tmp}/faultline-e2e.XXXXXX") || exit 1
-trap 'rm -rf "$WORK"' EXIT
-cd "$WORK" || exit 1
-unset FAULTLINE_BUDGET FAULTLINE_FAULTS FAULTLINE_DIRECT FAULTLINE_REPORT FAULTLINE_INJECT FAULTLINE_MIN_MAP FAULTLINE_ANON
-export LC_ALL=C
-
-fail()
-{
-	echo "FAIL: $*" >&2
-	exit 1
-}
-
-# need PROGRAM...: skips the test when one is missing.
-need()
-{
-	for program; do
-		command -v "$program" >/dev/null || { echo "no $program here"; exit 77; }
-	done
-}
+. "$(dirname "$0")/../common.sh"
 
 # same NAME COMMAND...: the command prints and leaves behind the same with and without Faultline.
 # The budget is in $BUDGET. The report goes to NAME.json.
