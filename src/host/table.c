@@ -56,6 +56,8 @@ void table_insert(struct table *t, uint32_t i, void *p)
 void table_remove(struct table *t, uint32_t i, uint32_t n)
 {
 	fl_assert(n <= t->n && i <= t->n - n);
+	if (!n)
+		return;
 	memmove(t->at + i, t->at + i + n, (t->n - i - n) * sizeof *t->at);
 	t->n -= n;
 }
