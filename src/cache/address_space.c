@@ -132,6 +132,11 @@ void address_space_serve_others(_Atomic uint32_t *shared, _Atomic uint32_t *coun
 	serves_others = true;
 }
 
+bool address_space_serves_others(void)
+{
+	return serves_others;
+}
+
 struct arena *address_space_arena(void)
 {
 	return &arena;
@@ -932,10 +937,10 @@ bool rmap_is_locked(struct address_space *as, uint64_t index)
 
 bool rmap_can_unmap(struct address_space *as, uint64_t index)
 {
-	bool yes = !serves_others;
+	bool yes = true;
 
-	if (!yes)
-		return false;
+	if (serves_others)
+		return true; /* see frames_zap_add_mapped() */
 	read_lock(&rmap_lock);
 	for (struct rmap *r = as->rmaps; r && yes; r = r->next)
 		yes = index < r->pgoff || index - r->pgoff >= r->pages || rmap_shows_file(r);

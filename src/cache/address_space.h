@@ -141,6 +141,7 @@ static inline uint32_t address_space_hash(struct file_id file)
 	return (uint32_t)((file.ino ^ file.dev * 31) * 0x9e3779b97f4a7c15ull >> 54);
 }
 void address_space_serve_others(_Atomic uint32_t *filter, _Atomic uint32_t *count);
+bool address_space_serves_others(void);
 void address_space_exit(void);
 struct arena *address_space_arena(void);
 
@@ -227,7 +228,10 @@ struct frames_zap {
 };
 void frames_zap_begin(struct frames_zap *z);
 void frames_zap_add(struct frames_zap *z, struct address_space *as, uint64_t index, uint64_t n);
-/* The same for what lives elsewhere: out of every mapping that rmap_can_unmap() allows. */
+/*
+ * The same for what lives elsewhere: out of every mapping that rmap_can_unmap() allows. Where they are other processes' the pages are CLEAN:
+ * they are taken out of the frames, which takes them out of all mappings, and put back.
+ */
 void frames_zap_add_mapped(struct frames_zap *z, struct address_space *as, uint64_t index, uint64_t n);
 void frames_zap_end(struct frames_zap *z);
 

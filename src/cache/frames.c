@@ -369,9 +369,40 @@ void frames_zap_add(struct frames_zap *z, struct address_space *as, uint64_t ind
 	}
 }
 
+#define UNMAP_PAGES 8 /* lie on the stack */
+
+/*
+ * Nobody can store to them, being CLEAN; who accesses them in between faults, and waits for the page lock.
+ */
+static bool take_out_and_put_back(struct address_space *as, uint64_t index, uint64_t n)
+{
+	char bytes[UNMAP_PAGES << FL_PAGE_SHIFT];
+	uint64_t off = index << FL_PAGE_SHIFT, len = n << FL_PAGE_SHIFT;
+
+	if (frame_read(as, off, bytes, len))
+		return false;
+	punch(as, index, n);
+	while (frame_write(as, off, bytes, len)) /* its memory was just given back */
+		sys_nanosleep(1000000);
+	return true;
+}
+
+static void unmap_everywhere(struct address_space *as, uint64_t index, uint64_t n)
+{
+	for (uint64_t k, done = 0; done < n; done += k) {
+		k = min_u64(n - done, UNMAP_PAGES);
+		if (!take_out_and_put_back(as, index + done, k))
+			return;
+	}
+}
+
 /* Caller holds the page locks. A mapping that has private pages by now is left alone. */
 void frames_zap_add_mapped(struct frames_zap *z, struct address_space *as, uint64_t index, uint64_t n)
 {
+	if (address_space_serves_others()) {
+		unmap_everywhere(as, index, n);
+		return;
+	}
 	for (struct rmap *r = as->rmaps; r; r = r->next) {
 		uint64_t first = max_u64(index, r->pgoff), end = min_u64(index + n, r->pgoff + r->pages);
 

@@ -69,6 +69,8 @@ static enum policy_sight sight_of(pfn_t pfn)
 
 	if (as_is_ram(as) || as_is_slots(as))
 		return POLICY_ACCESSED;
+	if (address_space_serves_others() && page_state_of(page_word(pfn)) != PAGE_CLEAN)
+		return POLICY_BLIND;
 	return !as_lives_mapped(as) && rmap_can_unmap(as, key.index) ? POLICY_SOFT_FAULT : POLICY_BLIND;
 }
 
