@@ -418,10 +418,25 @@ int channel_end(struct channel_pair *p)
 
 /* ---- fork ---- */
 
+/* By the parent's word, so that it does not matter who and where the child is. */
+static int call_for_child(void)
+{
+	struct wire_message m = {.kind = WIRE_CHILD};
+	int sock, err = channel_message(&m, -1, &sock);
+
+	if (err)
+		return err;
+	child = (struct channel){.sock = sock};
+	err = sock < 0 ? -EMFILE : greet(&child);
+	if (err)
+		hang_up(&child);
+	return err;
+}
+
 void channel_fork_prepare(bool needed)
 {
 	if (needed && channel_joined())
-		call_host(&child);
+		call_for_child();
 }
 
 void channel_fork_parent(void)

@@ -81,10 +81,9 @@ static bool may_connect(int sock, pid_t *pid)
 	return false;
 }
 
-static void add_client(int sock)
+static void add_client(int sock, pid_t pid)
 {
-	pid_t pid;
-	struct session *s = may_connect(sock, &pid) ? session_create(sock, pid) : NULL;
+	struct session *s = session_create(sock, pid);
 
 	if (!s)
 		sys_close(sock);
@@ -95,9 +94,14 @@ static void add_client(int sock)
 static void accept_clients(void)
 {
 	int sock;
+	pid_t pid;
 
-	while ((sock = (int)sys_call(SYS_accept4, host.listen_fd, 0, 0, SOCK_CLOEXEC | SOCK_NONBLOCK, 0, 0)) >= 0)
-		add_client(sock);
+	while ((sock = (int)sys_call(SYS_accept4, host.listen_fd, 0, 0, SOCK_CLOEXEC | SOCK_NONBLOCK, 0, 0)) >= 0) {
+		if (may_connect(sock, &pid))
+			add_client(sock, pid);
+		else
+			sys_close(sock);
+	}
 	if (sock == -EMFILE || sock == -ENFILE || sock == -ENOMEM || sock == -ENOBUFS) {
 		fl_log(LOG_ERROR, "no descriptor or memory for another client (error %d)", -sock);
 		sys_nanosleep(100000000);
@@ -282,6 +286,7 @@ static int start_engine(const struct host_options *o)
 		return err;
 	address_space_serve_others(host.board->filter, &host.board->files);
 	message_set_board(host.board_fd);
+	message_set_adopt(add_client);
 	change_set_counter(&host.board->shrunk);
 	return 0;
 }

@@ -19,6 +19,13 @@
 
 static int board_fd = -1;
 
+static void (*adopt_client)(int sock, pid_t pid);
+
+void message_set_adopt(void (*adopt)(int sock, pid_t pid))
+{
+	adopt_client = adopt;
+}
+
 void message_set_board(int fd)
 {
 	board_fd = fd;
@@ -238,6 +245,21 @@ static int open_file(struct session *s, const struct packet *in, struct packet *
 	return -EMFILE;
 }
 
+/* Its parent vouches for it: it is named by that one in messages. */
+static int add_child(const struct session *s, struct packet *out)
+{
+	int pair[2];
+	long err = sys_call(SYS_socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, (long)pair, 0, 0);
+
+	if (err)
+		return (int)err;
+	sys_fcntl(pair[0], F_SETFL, O_RDWR | O_NONBLOCK);
+	adopt_client(pair[0], s->pid);
+	out->fd[0] = pair[1];
+	out->nfds = 1;
+	return 0;
+}
+
 static int serve(struct session *s, struct packet *in, struct packet *out)
 {
 	if ((in->m.kind == WIRE_HELLO) == atomic_load(&s->greeted))
@@ -251,6 +273,8 @@ static int serve(struct session *s, struct packet *in, struct packet *out)
 		return session_drop_mmu(s, in->m.value);
 	case WIRE_OPEN:
 		return open_file(s, in, out);
+	case WIRE_CHILD:
+		return add_child(s, out);
 	default:
 		return -EINVAL;
 	}

@@ -127,6 +127,11 @@ enum wire_message_kind {
 	 * and the memfd that holds its pages. -EOPNOTSUPP: the kernel's, or left to it (WIRE_LEAVE); and what file_store_open() answers.
 	 */
 	WIRE_OPEN,
+	/*
+	 * A child is to come, which may not be able to connect: with another user, root or descriptors than its parent. Answer: a socket for it, as
+	 * if it had connected.
+	 */
+	WIRE_CHILD,
 };
 
 enum wire_open_flag {
