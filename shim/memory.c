@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 
 #include "api/engine.h"
+#include "futexes.h"
 #include "gaps.h"
 #include "locked.h"
 #include "mapped.h"
@@ -107,6 +108,7 @@ WRAPPER int munmap(void *addr, size_t len)
 
 	if (likely(!is_mapped_by_us(addr, len)))
 		return REAL(munmap)(addr, len);
+	futexes_unmapped(addr, len);
 	g = sigguard_enter();
 	err = mm_munmap(engine_space(), (uintptr_t)addr, len, true);
 	sigguard_leave(g);

@@ -15,6 +15,7 @@
 
 #include "api/engine.h"
 #include "api/file_io.h"
+#include "futexes.h"
 #include "locked.h"
 #include "mapped.h"
 #include "real.h"
@@ -38,6 +39,7 @@ static void after_fork_child(void)
 {
 	atomic_store(&own_pid, current_pid());
 	locked_fork_child();
+	futexes_fork_child();
 	after_fork_parent();
 }
 

@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdarg.h>
@@ -93,6 +94,14 @@ int __poll_chk(struct pollfd *fds, nfds_t n, int timeout, size_t room);
 int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *set, size_t room);
 int mseal(void *addr, size_t len, unsigned long flags);
 
+#define REAL_FUTEXES(X)                                                                                                              \
+	X(pthread_mutex_lock)                                                                                                        \
+	X(pthread_mutex_timedlock)                                                                                                   \
+	X(pthread_mutex_clocklock)                                                                                                   \
+	X(pthread_rwlock_rdlock)                                                                                                     \
+	X(pthread_rwlock_wrlock)                                                                                                     \
+	X(pthread_rwlock_timedrdlock)                                                                                                \
+	X(pthread_rwlock_timedwrlock) X(pthread_cond_clockwait) X(sem_wait) X(sem_timedwait) X(sem_clockwait) X(pthread_barrier_wait)
 #define REAL_MEMORY(X)   \
 	X(mmap)          \
 	X(mmap64)        \
@@ -236,6 +245,7 @@ int mseal(void *addr, size_t len, unsigned long flags);
 	REAL_POLLS(X)      \
 	REAL_ADDRESSES(X)  \
 	REAL_STRUCTS(X)    \
+	REAL_FUTEXES(X)    \
 	REAL_PROCESS(X)
 
 /* Functions that libc lacks are NULL: wrappers of those that came after glibc 2.28 check. */

@@ -11,6 +11,15 @@ served p '/file$'
 "$FAULTLINE" run --budget 16M -- "$processes" file 4 3 2 kill >out 2>&1 || { cat out; fail "four processes with kills"; }
 "$FAULTLINE" run --budget 16M --direct -- "$processes" file 3 2 3 kill >out 2>&1 || { cat out; fail "O_DIRECT, with kills"; }
 
+# Locks in a mapping, which libc has the kernel look at; a process that becomes another user elsewhere and forks.
+for how in inline thread; do
+	"$FAULTLINE" run --budget 16M --faults=$how -- "$BUILD/tests/locks" >out 2>&1 || { cat out; fail "locks, faults served $how"; }
+done
+if [ "$(id -u)" -eq 0 ]; then
+	"$BUILD/tests/drops" || fail "drops fails on the kernel itself"
+	"$FAULTLINE" run --budget 16M -- "$BUILD/tests/drops" >out 2>&1 || { cat out; fail "drops"; }
+fi
+
 # What was stored is in the file when the run is over, whoever reads it.
 "$processes" file 4 0 4 >out 2>&1 || { cat out; fail "the kernel alone"; }
 
