@@ -79,7 +79,7 @@ static int init_cache(const struct engine_options *o)
 		err = address_space_init(o->direct);
 	address_space_use_pool(o->pool);
 	filemap_init();
-	io_init((enum io_mode)o->io);
+	io_init(o->io == IO_AIO && !o->direct ? IO_SYNC : (enum io_mode)o->io); /* what it costs at the end is for who uses it */
 	return err;
 }
 

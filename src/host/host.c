@@ -24,7 +24,7 @@
 #include "util/log.h"
 #include "workers.h"
 
-#define END_LOOK_MS 50 /* how often a host that is about to end counts its clients */
+#define END_LOOK_MS 2 /* how often a host that is about to end counts its clients */
 #define EVENTS 64
 
 static struct host {
