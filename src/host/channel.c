@@ -15,6 +15,7 @@
 #include "util/fd.h"
 #include "util/lock.h"
 #include "util/log.h"
+#include "util/spin.h"
 #include "util/sys.h"
 
 #define PATIENCE_NS 1000000000 /* after this a caller looks whether the host is still there */
@@ -335,10 +336,11 @@ static bool host_has_gone(void)
 static int wait_for_answer(struct wire_slot *s)
 {
 	const struct timespec patience = {.tv_sec = PATIENCE_NS / 1000000000};
+	static struct spin spin;
 	uint32_t state;
 
 	while ((state = atomic_load_explicit(&s->state, memory_order_acquire)) != WIRE_DONE)
-		if (sys_futex_wait_shared(&s->state, state, &patience) == -ETIMEDOUT && host_has_gone())
+		if (!spin_while(&s->state, state, &spin) && sys_futex_wait_shared(&s->state, state, &patience) == -ETIMEDOUT && host_has_gone())
 			return -EHOSTDOWN;
 	return s->result;
 }

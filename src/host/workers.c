@@ -24,6 +24,7 @@
 #include "serve.h"
 #include "util/compiler.h"
 #include "util/log.h"
+#include "util/spin.h"
 
 #define WORKERS_MAX 1024
 #define WORKERS_IDLE 4
@@ -164,6 +165,20 @@ static bool sleep_at_bell(uint32_t seen)
 	return err == -ETIMEDOUT;
 }
 
+/* One at a time: the next request is for whoever looks. True when it has rung. */
+static bool look_at_bell(uint32_t seen)
+{
+	static struct spin spin;
+	static _Atomic bool looking;
+	bool rung;
+
+	if (atomic_exchange(&looking, true))
+		return false;
+	rung = spin_while(&board->bell, seen, &spin);
+	atomic_store(&looking, false);
+	return rung;
+}
+
 static void *work(void *unused)
 {
 	bool left = false;
@@ -176,6 +191,8 @@ static void *work(void *unused)
 		if (atomic_load(&stopping))
 			break;
 		io_poll(); /* what has been written is clean, also when nobody asks for anything */
+		if (look_at_bell(seen))
+			continue;
 		left = sleep_at_bell(seen) && may_leave();
 	}
 	if (!left)
