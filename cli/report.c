@@ -145,10 +145,10 @@ static void end_string(char *s, size_t size)
 	s[size - 1] = 0;
 }
 
-/* A slot is made before the mapping, which may then be refused. */
+/* A slot is made before the mapping, which may then be refused. A host has not mapped what it reads and writes for others. */
 static bool was_mapped(const struct report_file *f)
 {
-	return f->used && (f->mappings || f->mapped_peak);
+	return f->used && (f->mappings || f->mapped_peak || f->reads || f->writes || f->pages_peak);
 }
 
 static uint64_t take_files(struct run_report *r, struct report *region)

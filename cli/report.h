@@ -34,6 +34,7 @@ struct report_process {
 struct run_report {
 	char **argv;
 	uint64_t budget_bytes;
+	bool one_budget; /* for all processes: there was a host */
 	struct child_end end;
 	struct report_total *files; /* most faults first */
 	size_t nfiles;

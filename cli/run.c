@@ -146,7 +146,7 @@ static void clear_up(struct run *r)
 
 static int run_program(struct run *r)
 {
-	struct run_report report = {.argv = r->options.program, .budget_bytes = r->options.budget};
+	struct run_report report = {.argv = r->options.program, .budget_bytes = r->options.budget, .one_budget = r->host.hold >= 0};
 	struct child_end *end = &report.end;
 	int error = child_run(r->path, r->options.program, end), status = 0;
 

@@ -67,7 +67,8 @@ static void *do_mmap(const struct map_call *c)
 	void *out;
 
 	if (serve_mmap(c, &out)) {
-		locked_ours(out, c->len);
+		if (out != MAP_FAILED)
+			locked_ours(out, c->len);
 		return out;
 	}
 	out = replaces_ours(c) ? replace_ours(c) : REAL(mmap)(c->addr, c->len, c->prot, c->flags, c->fd, c->off);

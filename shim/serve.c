@@ -69,6 +69,8 @@ static bool start_engine(void)
 		left_report_early();
 		return true;
 	}
+	if (err == -ENOMEM && channel_joined()) /* the host has lent all that it can: some of it may come back */
+		return false;
 	if (atomic_exchange(&state, OFF) != OFF)
 		fl_log(LOG_ERROR, "cannot start (error %d); mappings are left to the kernel", -err);
 	return false;
@@ -309,6 +311,16 @@ static void kernel_maps_too(const struct map_call *c)
 	file_io_put(as);
 }
 
+/* Nobody serves it, and the kernel must not map it beside processes of the run that have it by the host: the call fails. */
+static bool refuse_beside_host(const struct map_call *c, const struct stat *st, void **out)
+{
+	if (!is_shared(c) || leave_for_all(st))
+		return false;
+	errno = ENOMEM;
+	*out = MAP_FAILED;
+	return true;
+}
+
 static bool serve_memory(const struct map_call *c, void **out)
 {
 	const char *why;
@@ -329,16 +341,21 @@ static bool serve_file(const struct map_call *c, void **out)
 	struct stat st;
 	int err;
 
-	if (!ready() || sys_fstat(c->fd, &st) || !S_ISREG(st.st_mode) || !wanted(c, &st) || !start_engine())
+	if (!ready() || sys_fstat(c->fd, &st) || !S_ISREG(st.st_mode) || !wanted(c, &st))
 		return false;
+	if (!start_engine())
+		return refuse_beside_host(c, &st, out);
 	err = engine_mmap(c, out);
 	if (!err) {
 		revalidate_remember(c->fd);
 		return true;
 	}
 	why = error_reason(err);
-	if (why)
-		leave(c, &st, why);
+	if (!why)
+		return false;
+	if (refuse_beside_host(c, &st, out))
+		return true;
+	leave(c, &st, why);
 	return false;
 }
 

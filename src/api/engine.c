@@ -5,7 +5,9 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/utsname.h>
 
 #include "cache/budget.h"
 #include "cache/buffer.h"
@@ -130,17 +132,41 @@ static void register_atfork(void)
 		pthread_atfork(engine_fork_prepare, engine_fork_parent, engine_fork_child);
 }
 
+/* A host maps pages write-protected, which UFFDIO_CONTINUE can since Linux 6.4. */
+static bool can_be_client(void)
+{
+	struct utsname u;
+	int major = 0, minor = 0;
+
+	return !uname(&u) && sscanf(u.release, "%d.%d", &major, &minor) == 2 && (major > 6 || (major == 6 && minor >= 4));
+}
+
+static void say_alone(const char *why, const char *name)
+{
+	static _Atomic bool said;
+
+	if (!atomic_exchange(&said, true))
+		fl_log(LOG_WARN, "%s %s: mappings are not shared with other processes", why, name);
+}
+
 /* A host that has gone is no reason not to go on alone. */
 static int join(const char *name)
 {
-	int err = name[0] ? channel_join(name) : 0;
+	int err = 0;
 
-	if (err == -ECONNREFUSED || err == -ENOENT) {
-		fl_log(LOG_WARN, "no host at %s: mappings are not shared with other processes", name);
-		err = 0;
-	}
-	return err;
+	if (!name[0] || channel_joined())
+		return 0;
+	if (!can_be_client())
+		say_alone("before Linux 6.4 there can be no host; not joined:", name);
+	else
+		err = channel_join(name);
+	if (err != -ECONNREFUSED && err != -ENOENT)
+		return err;
+	say_alone("no host at", name);
+	return 0;
 }
+
+static bool joined_for_good; /* not by the start of the engine: its end does not leave the host */
 
 int engine_join_host(void)
 {
@@ -151,6 +177,7 @@ int engine_join_host(void)
 	if (err || !o.host[0])
 		return err;
 	register_atfork();
+	joined_for_good = true;
 	return join(o.host);
 }
 
@@ -344,6 +371,8 @@ int engine_stop(void)
 	note_end();
 	exit_cache();
 	sigguard_off = false;
+	if (!joined_for_good)
+		channel_leave();
 	mutex_unlock(&engine_lock);
 	sigguard_leave(g);
 	return err;

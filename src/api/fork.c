@@ -25,9 +25,9 @@ void engine_fork_prepare(void)
 
 	mutex_lock(&engine_lock);
 	guard = g;
+	channel_fork_prepare(engine_started());
 	if (engine_started())
 		mm_fork_prepare();
-	channel_fork_prepare(engine_started());
 }
 
 void engine_fork_parent(void)
@@ -65,9 +65,10 @@ static int make_whole(void)
 void engine_fork_child(void)
 {
 	struct sigguard g = guard;
-	int err = channel_fork_child(engine_started());
+	int err = 0;
 
-	if (!err && engine_started())
+	channel_fork_child(engine_started());
+	if (engine_started())
 		err = make_whole();
 	if (err) {
 		fl_log(LOG_ERROR, "fork: the child's mappings cannot be set up (error %d); it ends here", -err);

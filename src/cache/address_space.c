@@ -784,7 +784,7 @@ static int fork_file(struct address_space *as)
 	if (as->kernels || as_is_pool(as))
 		return 0;
 	if (as_is_hosted(as))
-		return hosted_open(as, file_store_fd(as->store));
+		return hosted_open_again(as, file_store_fd(as->store));
 	as->memfd = shmem_frames_create(base_name(path));
 	if (as->memfd < 0)
 		return as->memfd;

@@ -21,7 +21,8 @@ static _Atomic uint64_t lent;
 static bool (*borrow)(uint64_t pages);
 static void (*give_back)(uint64_t pages);
 
-#define LOAN 64      /* pages at a time */
+#define LOAN 64           /* pages at a time */
+#define BORROWER_SLACK 16 /* pages: what an observer sees in between is the lender's, mostly */
 #define IDLE_LOAN 256 /* given back when so much more is lent than used */
 
 void budget_set_lender(bool (*borrow_fn)(uint64_t pages), void (*give_back_fn)(uint64_t pages))
@@ -46,6 +47,11 @@ static bool borrow_for(uint64_t now)
 		atomic_fetch_add(&lent, more);
 	}
 	return true;
+}
+
+bool budget_is_borrowed(void)
+{
+	return borrow;
 }
 
 void budget_exit(void)
@@ -85,7 +91,7 @@ int budget_init(uint64_t bytes)
 
 uint64_t budget_fixed_pages(void)
 {
-	return BUDGET_FIXED_PAGES + limit / 64;
+	return BUDGET_FIXED_PAGES + (borrow ? min_u64(limit / 64, BORROWER_SLACK) : limit / 64);
 }
 
 static void note_peak(uint64_t now)

@@ -57,6 +57,8 @@ bool budget_charge_metadata(uint64_t pages);
 /* The same for what could wait: from what is free. The pages set aside are there for what is needed now. */
 bool budget_charge_ahead(uint64_t pages);
 void budget_release_metadata(uint64_t pages);
+/* Whether it is borrowed of somebody. */
+bool budget_is_borrowed(void);
 bool budget_metadata_low(void);
 uint64_t budget_spare(void);
 uint64_t budget_metadata(void); /* charged now */

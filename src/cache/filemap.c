@@ -801,7 +801,7 @@ int filemap_fault(struct fault *f)
 
 bool filemap_charge_locked(uint64_t pages)
 {
-	uint64_t max = budget_limit() / 2, n = atomic_load(&pinned_pages);
+	uint64_t max = budget_is_borrowed() ? budget_limit() : budget_limit() / 2, n = atomic_load(&pinned_pages);
 
 	do
 		if (pages > max || n > max - pages)

@@ -42,6 +42,13 @@ int hosted_open(struct address_space *as, int fd)
 	return 0;
 }
 
+int hosted_open_again(struct address_space *as, int fd)
+{
+	int err = hosted_open(as, fd);
+
+	return err == -EHOSTDOWN ? 0 : err;
+}
+
 int hosted_widen(struct address_space *as, int fd)
 {
 	struct wire_message m;
@@ -102,11 +109,11 @@ void hosted_unmap(const struct mmu *mmu, uint64_t addr, uint64_t pages)
 	channel_call(&c);
 }
 
-void hosted_lock(const struct mmu *mmu, uint64_t addr, uint64_t pages, bool locked)
+int hosted_lock(const struct mmu *mmu, uint64_t addr, uint64_t pages, bool locked)
 {
 	struct channel_call c = {.op = WIRE_LOCK, .flags = locked ? WIRE_LOCKED : 0, .arg = {addr, pages, mmu->host_number}};
 
-	channel_call(&c);
+	return channel_call(&c);
 }
 
 /* ---- Pages ---- */
@@ -238,7 +245,9 @@ bool hosted_borrow(uint64_t pages)
 {
 	struct channel_call c = {.op = WIRE_BORROW, .arg = {pages}};
 
-	return !channel_call(&c);
+	int err = channel_call(&c);
+
+	return !err || err == -EHOSTDOWN; /* nobody else has any, then */
 }
 
 void hosted_return(uint64_t pages)

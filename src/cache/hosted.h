@@ -13,8 +13,10 @@
 
 /* Whether files are with a host from now on. */
 bool hosted_wanted(void);
-/* An object that is new, or inherited over a fork, gets its file there, by fd, and its memfd. -EOPNOTSUPP: the kernel maps it. */
+/* A new object gets its file there, by fd, and its memfd. -EOPNOTSUPP: the kernel maps it. */
 int hosted_open(struct address_space *as, int fd);
+/* The same for one that is inherited over a fork: of a host that has gone there are the frames still, which nobody maps pages of. */
+int hosted_open_again(struct address_space *as, int fd);
 /* It may be written from now on: fd is open for that. Calls under way use the handle that they have. */
 int hosted_widen(struct address_space *as, int fd);
 void hosted_close(struct address_space *as);
@@ -22,7 +24,8 @@ void hosted_close(struct address_space *as);
 /* A mapping of `pages` pages from pgoff on is at addr, with nothing in it yet; or none is any more. */
 int hosted_map(struct address_space *as, const struct mmu *mmu, uint64_t addr, uint64_t pgoff, uint64_t pages, bool locked);
 void hosted_unmap(const struct mmu *mmu, uint64_t addr, uint64_t pages);
-void hosted_lock(const struct mmu *mmu, uint64_t addr, uint64_t pages, bool locked);
+/* -ENOMEM: the host cannot lock as much. */
+int hosted_lock(const struct mmu *mmu, uint64_t addr, uint64_t pages, bool locked);
 /* The host is to map pages by this userfaultfd. */
 int hosted_add_mmu(struct mmu *mmu, int fd);
 void hosted_drop_mmu(struct mmu *mmu);

@@ -47,12 +47,12 @@ uint64_t channel_budget(void)
 
 bool channel_has_any(void)
 {
-	return channel_joined() && atomic_load_explicit(&channel.board->files, memory_order_relaxed);
+	return channel_joined() && !atomic_load_explicit(&down, memory_order_relaxed) && atomic_load_explicit(&channel.board->files, memory_order_relaxed);
 }
 
 bool channel_has(uint64_t dev, uint64_t ino)
 {
-	return channel_joined() && atomic_load_explicit(&channel.board->filter[wire_filter(dev, ino)], memory_order_relaxed);
+	return channel_joined() && !atomic_load_explicit(&down, memory_order_relaxed) && atomic_load_explicit(&channel.board->filter[wire_filter(dev, ino)], memory_order_relaxed);
 }
 
 bool channel_is_at(uint64_t addr)
@@ -458,20 +458,19 @@ static void keep_board(void)
 }
 
 /* Of a channel that another thread was about to change, each part is as before or as after: all of it is given up. */
-int channel_fork_child(bool needed)
+void channel_fork_child(bool needed)
 {
 	mutex_init(&socket_lock, RANK_LEAF);
 	if (!channel_joined())
-		return 0;
-	if (needed && child.sock < 0)
-		return -EHOSTDOWN;
-	if (!needed) {
+		return;
+	if (!needed || child.sock < 0) {
 		keep_board();
-		return 0;
+		if (needed) /* and so it has for the child: what it had mapped is where it was, and out of reach */
+			atomic_store(&down, true);
+		return;
 	}
 	hang_up(&channel);
 	channel = child;
 	child = (struct channel){.sock = -1};
 	atomic_store(&inherited, false);
-	return 0;
 }

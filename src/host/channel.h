@@ -51,11 +51,11 @@ bool channel_is_at(uint64_t addr);
 uint32_t channel_shrunk(void);
 
 /*
- * fork. With `needed`, a channel for the child is made before, since it may not be able to later; -EHOSTDOWN in the child: that failed. Else
- * the child makes its own when it first calls.
+ * fork. With `needed`, a channel for the child is made before, since it may not be able to later; where that fails, the host has gone for the
+ * child. Else the child makes its own when it first calls.
  */
 void channel_fork_prepare(bool needed);
 void channel_fork_parent(void);
-int channel_fork_child(bool needed);
+void channel_fork_child(bool needed);
 
 #endif

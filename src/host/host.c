@@ -153,6 +153,17 @@ static void signal_event(void)
 	}
 }
 
+/* Who reads what the run says is not to wait for the end of this process. */
+static void let_go_of_stderr(void)
+{
+	int null = sys_openat(AT_FDCWD, "/dev/null", O_WRONLY | O_CLOEXEC, 0);
+
+	if (null < 0)
+		return;
+	sys_call(SYS_dup2, null, 2, 0, 0, 0, 0);
+	sys_close(null);
+}
+
 static void hold_event(void)
 {
 	char bytes[256];
@@ -167,6 +178,7 @@ static void hold_event(void)
 	fl_log(LOG_INFO, "the host stays for processes that are still there");
 	if (sys_call(SYS_sendto, host.hold_fd, (long)"c", 1, MSG_NOSIGNAL, 0, 0) < 0) /* who held it is told not to wait */
 		fl_log(LOG_DEBUG, "nobody is there to be told so");
+	let_go_of_stderr();
 }
 
 /* ---- The loop ---- */

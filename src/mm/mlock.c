@@ -112,6 +112,22 @@ void mm_unlock_range(struct mm *mm, uint64_t start, uint64_t end)
 	}
 }
 
+/* What of [start, end) a host has, and is not locked yet: for all of it, or none. Caller holds mmap_lock. */
+static int ask_host(struct mm *mm, uint64_t start, uint64_t end, bool lock)
+{
+	int err = 0;
+
+	for (struct vma *v = vma_find(&mm->index, start); v && v->start < end && !err; v = vma_find(&mm->index, v->end)) {
+		uint64_t from = max_u64(v->start, start), to = min_u64(v->end, end);
+
+		if (vma_is_at_host(v) && !(v->flags & VM_LOCKED))
+			err = hosted_lock(mm->mmu, from, (to - from) >> FL_PAGE_SHIFT, lock);
+		if (err && lock)
+			ask_host(mm, start, from, false);
+	}
+	return lock ? err : 0;
+}
+
 static int lock_locked(struct mm *mm, struct lock_range *r, unsigned flags, bool whole)
 {
 	int err, handed;
@@ -123,6 +139,11 @@ static int lock_locked(struct mm *mm, struct lock_range *r, unsigned flags, bool
 		return -ENOMEM;
 	if (r->to == r->start)
 		return 0;
+	err = ask_host(mm, r->start, r->to, true);
+	if (err) {
+		filemap_uncharge_locked(r->ours >> FL_PAGE_SHIFT);
+		return err;
+	}
 	err = apply(mm, r->start, r->to, flags, &handed);
 	if (err) /* it was not divided, so nothing was locked */
 		filemap_uncharge_locked(r->ours >> FL_PAGE_SHIFT);
@@ -247,7 +268,7 @@ int mm_mlockall(struct mm *mm, int flags)
 		if (!mlock_limit_ok(mm, atomic_load(&mm->mapped) - atomic_load(&mm->locked)) ||
 		    !filemap_charge_locked(r.ours >> FL_PAGE_SHIFT))
 			err = -ENOMEM;
-		else
+		else if (!(err = ask_host(mm, r.start, r.end, true)))
 			err = apply(mm, r.start, r.end, vm, &handed); /* what cannot be brought in is no reason */
 	}
 	if (!err)
