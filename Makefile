@@ -7,9 +7,9 @@ SOURCES = $(shell find include src shim cli tests bench examples -name '*.[ch]' 
 # What `faultline bench` has of bench/.
 SHARED = $(addprefix bench/,contender%.c data.c latency.c memcg.c page_cache.c undo.c util.c worker.c workload%.c zipf.c)
 COMPILED = $(filter src/%.c shim/%.c cli/%.c examples/%.c $(SHARED),$(SOURCES))
-SCRIPTS = tools/setup tools/demo .ci/run $(wildcard tests/e2e/*.sh)
+SCRIPTS = tools/setup tools/demo .ci/run $(wildcard tests/*.sh tests/e2e/*.sh tests/programs/*.sh)
 
-.PHONY: build check demo install sanitize stress diff bench format lint clean help
+.PHONY: build check demo install sanitize stress programs soak diff bench format lint clean help
 
 build: ## build the library, the shim and the command in build/ (the default)
 	@tools/setup build
@@ -17,7 +17,7 @@ build: ## build the library, the shim and the command in build/ (the default)
 	@ninja -C build
 
 check: ## every test in every build: plain, with checks, AddressSanitizer, ThreadSanitizer
-	@tools/setup build test
+	@tools/setup build test programs
 	@tools/check
 
 demo: build ## sqlite3 over a database nine times the memory budget
@@ -35,6 +35,14 @@ sanitize: ## the tests that run under AddressSanitizer, UndefinedBehaviorSanitiz
 
 stress: build ## the stress tests for MINUTES (5) each
 	@FAULTLINE_STRESS_SECONDS=$$((60 * $(MINUTES))) meson test -C build --no-rebuild --suite stress --timeout-multiplier 0 --verbose
+
+programs: build ## real programs, with data a few times the budget, beside the same without Faultline: a table; NAMES='git fio' runs some
+	@tools/setup programs
+	@tools/programs $(NAMES)
+
+soak: build ## real programs at random in pairs, some of them killed, for MINUTES (5), from SEED
+	@tools/setup programs
+	@tools/soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 diff: build ## random operations on the kernel and on Faultline for MINUTES (5), from SEED: alone, in threads, faults by threads, on soft spaces
 	@for how in '' '--threads 4 --operations 800' '--faults thread' --soft '--soft --borders' --soft-twice; do \

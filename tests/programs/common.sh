@@ -24,6 +24,7 @@ SIDE=plain
 AS=
 RUNNING=
 working=
+killed=0
 
 # What was started in the background ends with the script, however that ends. Work that fails says so into its own files.
 stop_all()
@@ -169,5 +170,5 @@ kill_victim()
 	wait "$started"
 	killed_status=$?
 	[ $killed_status -eq 137 ] || { cat victim.err >&2; fail "$1: status $killed_status, not of a kill"; }
-	killed=$((${killed:-0} + 1))
+	killed=$((killed + 1))
 }
