@@ -3,7 +3,7 @@
 """terminal.py SECONDS COMMAND...: runs a program at a terminal of its own and types the lines of standard input to it.
 
 Lines are typed one after the other; <Escape> is that key, and a line that begins with : or / is ended by return. After each it waits
-until the program has shown nothing new for a while and is not busy. The exit status is that of the program.
+until the program has shown nothing new for a while and has done nothing. The exit status is that of the program.
 """
 import fcntl
 import os
@@ -17,17 +17,21 @@ import time
 QUIET = 0.15
 
 
-def busy(pid):
-    """Whether the process is running or waits for the disk."""
+def activity(pid):
+    """What the process has done so far: it also sleeps where a host serves its faults. None while it runs or waits for the disk."""
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
-            return stat.read().rpartition(")")[2].split()[0] in "RD"
+            if stat.read().rpartition(")")[2].split()[0] in "RD":
+                return None
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:
+            return [line for line in status if "ctxt_switches" in line]
     except OSError:
-        return False
+        return []
 
 
 def settle(terminal, pid, end):
     """Reads what the program shows until it waits for keys."""
+    before = None
     while time.monotonic() < end:
         ready, _, _ = select.select([terminal], [], [], QUIET)
         if ready:
@@ -36,8 +40,10 @@ def settle(terminal, pid, end):
                     return
             except OSError:
                 return
-        elif not busy(pid):
+        now = activity(pid)
+        if not ready and now is not None and now == before:
             return
+        before = now
     sys.exit("terminal.py: the program does not come to rest")
 
 
