@@ -222,7 +222,8 @@ static const struct argp host_argp = {
 	.options = host_options,
 	.parser = parse,
 	.doc = "Keeps the page caches of files for all programs that join it, within one budget.\v"
-	       "Programs join with `faultline run --host=PATH`, or with FAULTLINE_HOST=PATH in their environment where they use the library. "
+	       "Programs join with `faultline run --host=PATH`, or with FAULTLINE_HOST=PATH in their environment where they use the "
+	       "library. "
 	       "FAULTLINE_BUDGET, FAULTLINE_DIRECT, FAULTLINE_SWAP and FAULTLINE_LOG hold as for run.\n\n"
 	       "SIGTERM writes everything back and ends it once the last program has left; a second one ends it at once.",
 };

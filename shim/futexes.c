@@ -76,9 +76,9 @@ static void keep(const void *object, size_t size)
 	errno = saved;
 }
 
-#define KEEP(object)                                \
-	do {                                        \
-		if (!NOTHING_MAPPED)                \
+#define KEEP(object)                                    \
+	do {                                            \
+		if (!NOTHING_MAPPED)                    \
 			keep(object, sizeof *(object)); \
 	} while (0)
 

@@ -23,7 +23,7 @@ static void (*give_back)(uint64_t pages);
 
 #define LOAN 64           /* pages at a time */
 #define BORROWER_SLACK 16 /* pages: what an observer sees in between is the lender's, mostly */
-#define IDLE_LOAN 256 /* given back when so much more is lent than used */
+#define IDLE_LOAN 256     /* given back when so much more is lent than used */
 
 void budget_set_lender(bool (*borrow_fn)(uint64_t pages), void (*give_back_fn)(uint64_t pages))
 {
@@ -52,6 +52,11 @@ static bool borrow_for(uint64_t now)
 bool budget_is_borrowed(void)
 {
 	return borrow;
+}
+
+bool budget_overdrawn(void)
+{
+	return borrow && atomic_load(&used) > atomic_load(&lent);
 }
 
 void budget_exit(void)

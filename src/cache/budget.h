@@ -59,6 +59,8 @@ bool budget_charge_ahead(uint64_t pages);
 void budget_release_metadata(uint64_t pages);
 /* Whether it is borrowed of somebody. */
 bool budget_is_borrowed(void);
+/* Whether more is used than could be borrowed, see budget_set_used(). */
+bool budget_overdrawn(void);
 bool budget_metadata_low(void);
 uint64_t budget_spare(void);
 uint64_t budget_metadata(void); /* charged now */

@@ -20,13 +20,13 @@ struct fault {
 	uint64_t room, before; /* pages from addr to the end of the mapping; from its start to addr */
 	uint32_t tail;         /* pages that a page of the space has, less one: so far past the end of the file there may be zeros */
 	enum ra_advice advice;
-	bool write, present; /* what the access was; whether the page is mapped, only protected */
+	bool write, present;     /* what the access was; whether the page is mapped, only protected */
 	_Atomic uint32_t *blind; /* hosted, private: faults that map pages of the file while the mapping has no private ones */
-	bool view;  /* a private mapping of another process: what is mapped is protected. Never with write */
-	bool alone; /* the page alone is mapped: its neighbours may be private copies, of which only that process knows */
-	bool missed;  /* out: the page was not in memory */
-	bool touched; /* it was in flight */
-	bool forward; /* read as part of a forward stream */
+	bool view;               /* a private mapping of another process: what is mapped is protected. Never with write */
+	bool alone;              /* the page alone is mapped: its neighbours may be private copies, of which only that process knows */
+	bool missed;             /* out: the page was not in memory */
+	bool touched;            /* it was in flight */
+	bool forward;            /* read as part of a forward stream */
 };
 
 /* Whether serving it takes a private page: *anon must be there. */

@@ -392,6 +392,8 @@ int reserve_frames(uint32_t want, uint32_t *got)
 /* A page for metadata; gives up where a fault would wait, since a budget full of mappings has nothing to reclaim. */
 static bool reserve_quickly(void)
 {
+	while (budget_overdrawn() && reclaim_pages(batch_size(1)))
+		;
 	for (int turn = 0; turn < 4; turn++) {
 		if (budget_try_reserve(1))
 			return true;

@@ -47,12 +47,14 @@ uint64_t channel_budget(void)
 
 bool channel_has_any(void)
 {
-	return channel_joined() && !atomic_load_explicit(&down, memory_order_relaxed) && atomic_load_explicit(&channel.board->files, memory_order_relaxed);
+	return channel_joined() && !atomic_load_explicit(&down, memory_order_relaxed) &&
+	       atomic_load_explicit(&channel.board->files, memory_order_relaxed);
 }
 
 bool channel_has(uint64_t dev, uint64_t ino)
 {
-	return channel_joined() && !atomic_load_explicit(&down, memory_order_relaxed) && atomic_load_explicit(&channel.board->filter[wire_filter(dev, ino)], memory_order_relaxed);
+	return channel_joined() && !atomic_load_explicit(&down, memory_order_relaxed) &&
+	       atomic_load_explicit(&channel.board->filter[wire_filter(dev, ino)], memory_order_relaxed);
 }
 
 bool channel_is_at(uint64_t addr)
@@ -82,7 +84,8 @@ static struct msghdr *address(struct envelope *e, struct wire_message *m, size_t
 {
 	memset(e, 0, sizeof *e);
 	e->iov = (struct iovec){.iov_base = m, .iov_len = sizeof *m};
-	e->msg = (struct msghdr){.msg_iov = &e->iov, .msg_iovlen = 1, .msg_control = control ? e->control.bytes : NULL, .msg_controllen = control};
+	e->msg = (struct msghdr){
+		.msg_iov = &e->iov, .msg_iovlen = 1, .msg_control = control ? e->control.bytes : NULL, .msg_controllen = control};
 	return &e->msg;
 }
 
@@ -140,7 +143,8 @@ static int own_channel(void);
 static void note_end(void)
 {
 	if (!atomic_exchange(&down, true))
-		fl_say("the host has gone: files that it had cannot be reached by their mappings any more, and what was not synced is lost");
+		fl_say("the host has gone: files that it had cannot be reached by their mappings any more, and what was not synced is "
+		       "lost");
 }
 
 int channel_message(struct wire_message *m, int fd, int *got)
@@ -340,7 +344,8 @@ static int wait_for_answer(struct wire_slot *s)
 	uint32_t state;
 
 	while ((state = atomic_load_explicit(&s->state, memory_order_acquire)) != WIRE_DONE)
-		if (!spin_while(&s->state, state, &spin) && sys_futex_wait_shared(&s->state, state, &patience) == -ETIMEDOUT && host_has_gone())
+		if (!spin_while(&s->state, state, &spin) && sys_futex_wait_shared(&s->state, state, &patience) == -ETIMEDOUT &&
+		    host_has_gone())
 			return -EHOSTDOWN;
 	return s->result;
 }

@@ -298,8 +298,7 @@ static const struct {
 	[WIRE_SYNC] = {serve_sync, true},         [WIRE_SYNC_ID] = {serve_sync_id, false},  [WIRE_CHANGE] = {change_file, false},
 	[WIRE_PREFETCH] = {serve_prefetch, true}, [WIRE_RESIDENT] = {serve_resident, true}, [WIRE_COOL] = {serve_cool, true},
 	[WIRE_REMOVE] = {serve_remove, true},     [WIRE_CLOSE] = {serve_close, false},      [WIRE_BORROW] = {serve_borrow, false},
-	[WIRE_RETURN] = {serve_return, false},    [WIRE_SHRUNK] = {serve_shrunk, true},
-	[WIRE_LEAVE] = {serve_leave, false},
+	[WIRE_RETURN] = {serve_return, false},    [WIRE_SHRUNK] = {serve_shrunk, true},     [WIRE_LEAVE] = {serve_leave, false},
 };
 
 static int serve(struct request *r)

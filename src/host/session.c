@@ -2,8 +2,8 @@
 #include "session.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -79,7 +79,8 @@ bool session_has_hung_up(const struct session *s)
 {
 	struct pollfd p = {.fd = s->sock, .events = POLLRDHUP};
 
-	return atomic_load(&s->ended) || (sys_call(SYS_poll, (long)&p, 1, 0, 0, 0, 0) == 1 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR)));
+	return atomic_load(&s->ended) ||
+	       (sys_call(SYS_poll, (long)&p, 1, 0, 0, 0, 0) == 1 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR)));
 }
 
 struct session *session_at(uint32_t i)

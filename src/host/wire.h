@@ -44,14 +44,14 @@ enum wire_op {
 	 * filemap_pin(). out: WIRE_MISSED when the page was not in memory.
 	 */
 	WIRE_FAULT,
-	WIRE_UNPIN,    /* arg: index. Takes one pin of this client's away */
-	WIRE_MAP,      /* arg: address, pgoff, pages, mmu: a shared mapping is there from now on. Nothing is mapped in it yet. flags: WIRE_LOCKED */
-	WIRE_UNMAP,    /* arg: address, pages, mmu: what was mapped there (of any file) is not any more. file is not used */
-	WIRE_LOCK,     /* arg: address, pages, mmu; flags: WIRE_LOCKED or not. -ENOMEM: over the host's limit */
-	WIRE_READ,     /* arg: index. The page's bytes as they are now, in the slot's page; out: bytes within the file */
-	WIRE_SYNC,     /* arg: first, last page; flags: WIRE_WAIT (else started), WIRE_DURABLE. By handle. out: wb_err of the file */
-	WIRE_SYNC_ID,  /* the same by dev, ino in arg[2], arg[3]; 0 when the host does not have the file */
-	WIRE_CHANGE,   /* arg: dev, ino. -ENOENT: the host does not have the file. On RESUME arg: offset, length. out: size of the file, both times */
+	WIRE_UNPIN, /* arg: index. Takes one pin of this client's away */
+	WIRE_MAP, /* arg: address, pgoff, pages, mmu: a shared mapping is there from now on. Nothing is mapped in it yet. flags: WIRE_LOCKED */
+	WIRE_UNMAP,   /* arg: address, pages, mmu: what was mapped there (of any file) is not any more. file is not used */
+	WIRE_LOCK,    /* arg: address, pages, mmu; flags: WIRE_LOCKED or not. -ENOMEM: over the host's limit */
+	WIRE_READ,    /* arg: index. The page's bytes as they are now, in the slot's page; out: bytes within the file */
+	WIRE_SYNC,    /* arg: first, last page; flags: WIRE_WAIT (else started), WIRE_DURABLE. By handle. out: wb_err of the file */
+	WIRE_SYNC_ID, /* the same by dev, ino in arg[2], arg[3]; 0 when the host does not have the file */
+	WIRE_CHANGE, /* arg: dev, ino. -ENOENT: the host does not have the file. On RESUME arg: offset, length. out: size of the file, both times */
 	WIRE_PREFETCH, /* arg: index, pages */
 	WIRE_RESIDENT, /* arg: index, pages (FL_PAGE_SIZE at most): a byte for each in the slot's page: WIRE_IN_MEMORY, WIRE_DIRTY or 0 */
 	WIRE_COOL,     /* arg: first, last; flags: WIRE_WRITE for MADV_PAGEOUT, else MADV_COLD */
@@ -59,8 +59,8 @@ enum wire_op {
 	WIRE_CLOSE,    /* file */
 	WIRE_BORROW,   /* arg: pages of memory of the client's own. All or -ENOMEM */
 	WIRE_RETURN,   /* arg: pages */
-	WIRE_SHRUNK,   /* file. out: where the file ended at its shortest since this was last asked, in bytes; UINT64_MAX: it has not shrunk */
-	WIRE_LEAVE,    /* arg: dev, ino: the kernel maps the file for good. -EBUSY: the host has it, and the client is to map it by the host as well */
+	WIRE_SHRUNK, /* file. out: where the file ended at its shortest since this was last asked, in bytes; UINT64_MAX: it has not shrunk */
+	WIRE_LEAVE, /* arg: dev, ino: the kernel maps the file for good. -EBUSY: the host has it, and the client is to map it by the host as well */
 	WIRE_OPS
 };
 

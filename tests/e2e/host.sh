@@ -74,6 +74,11 @@ m = mmap.mmap(f.fileno(), 0)
 m[0] = 1
 m.flush()
 os.kill(int(sys.argv[1]), signal.SIGKILL)
+os.read(os.open("a", os.O_RDONLY), 4096)
+pid = os.fork()
+if pid == 0:
+    os._exit(7)
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
 m[2000000]
 EOF
 "$FAULTLINE" run --host="$WORK/socket" -- python3 later.py $host >out 2>err
@@ -83,6 +88,30 @@ wait $host
 [ "$(od -An -tu1 -N1 a | tr -d ' ')" = 1 ] || fail "what was synced is not in the file"
 "$FAULTLINE" run --host="$WORK/socket" -- python3 store.py a load >out 2>err || fail "no program starts without the host"
 grep -q 'no host at' err || fail "nobody says that there is no host: $(cat err)"
+
+# More processes than a small budget has room for: those that are in see each other's stores, the others are told that they are not.
+cat >many.py <<'EOF'
+import mmap, os, time
+f = open("many", "w+b")
+f.truncate(8 << 20)
+pids = []
+for i in range(90):
+    pid = os.fork()
+    if pid == 0:
+        try:
+            m = mmap.mmap(os.open("many", os.O_RDWR), 8 << 20)
+        except OSError:
+            os._exit(0)
+        m[4096 * i] = i + 1
+        marks = os.open("marks", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.write(marks, bytes([i]))
+        time.sleep(3)
+        os._exit(0 if all(m[4096 * j] == j + 1 for j in open("marks", "rb").read()) else 1)
+    pids.append(pid)
+assert all(os.waitstatus_to_exitcode(os.waitpid(p, 0)[1]) == 0 for p in pids)
+EOF
+"$FAULTLINE" run --budget 16M -- python3 many.py >out 2>&1 || { cat out; fail "many processes"; }
+[ "$(stat -c %s marks)" -ge 20 ] || fail "room for few processes"
 
 # A process that stays when the program has ended keeps its host, and the run does not wait for it.
 cat >stay.py <<'EOF'

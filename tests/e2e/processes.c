@@ -282,8 +282,6 @@ static void run_with_kills(double seconds, uint64_t seed)
 
 		usleep(20000 + next_random() % 100000);
 		CHECK(!kill(pid[i], SIGKILL) && wait_for(pid[i]) == SIGKILL);
-		for (uint64_t word = (uint64_t)i; word < WORDS; word += (uint64_t)processes)
-			atomic_store(&model->word[word].next, atomic_load(&model->word[word].next)); /* stays what may be there */
 		pid[i] = start(i, end + 60, seed + ++kills * 31);
 	}
 	for (int i = 0; i < processes; i++) {
