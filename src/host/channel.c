@@ -33,7 +33,7 @@ static struct channel channel = {.sock = -1}, child = {.sock = -1}; /* constant 
 static _Atomic bool joined, down;
 static _Atomic bool inherited; /* over a fork: of the channel only the board is ours */
 static char host_name[NAME_MAX_BYTES];
-static struct mutex socket_lock = MUTEX_INIT(RANK_LEAF); /* one message at a time. Held across the host's answer */
+static struct mutex socket_lock = MUTEX_INIT(RANK_CHANNEL); /* one message at a time. Held across the host's answer */
 
 bool channel_joined(void)
 {
@@ -465,7 +465,7 @@ static void keep_board(void)
 /* Of a channel that another thread was about to change, each part is as before or as after: all of it is given up. */
 void channel_fork_child(bool needed)
 {
-	mutex_init(&socket_lock, RANK_LEAF);
+	mutex_init(&socket_lock, RANK_CHANNEL);
 	if (!channel_joined())
 		return;
 	if (!needed || child.sock < 0) {

@@ -26,6 +26,7 @@ enum lock_rank {
 	RANK_INVALIDATE, /* address_space.invalidate_lock */
 	RANK_RMAP,       /* which VMAs map which file */
 	RANK_ARENA,      /* internal allocator */
+	RANK_CHANNEL,    /* the socket of a host's client, until the host has answered */
 	RANK_LEAF,       /* short sections that take nothing else */
 };
 
