@@ -54,6 +54,9 @@ static void race(struct world *w, void *(*fn)(void *), size_t threads)
 		assert_int_equal(pthread_create(&t[i], NULL, fn, &r[i]), 0);
 	}
 	sleep_ms(MILLISECONDS);
+	for (size_t i = 0; i < threads; i++) /* on a busy machine one may not have had its turn */
+		for (int n = 0; n < 3000 && !__atomic_load_n(&r[i].calls, __ATOMIC_RELAXED); n++)
+			sleep_ms(10);
 	atomic_store(&stop, true);
 	for (size_t i = 0; i < threads; i++) {
 		pthread_join(t[i], NULL);
