@@ -47,9 +47,10 @@ static void let_go(struct session *s)
 static int arm(struct session *s, int op)
 {
 	struct epoll_event e = {.events = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT, .data.ptr = s};
+	int sock = s->sock; /* the last look at it: once it is armed, another worker may have it, and give it up */
 
 	atomic_fetch_add(&s->turns, 1); /* the kernel orders the two sides as well, which checkers of races do not see */
-	return (int)sys_call(SYS_epoll_ctl, host.epoll_fd, op, s->sock, (long)&e, 0, 0);
+	return (int)sys_call(SYS_epoll_ctl, host.epoll_fd, op, sock, (long)&e, 0, 0);
 }
 
 static void message_done(struct session *s, bool alive)
