@@ -11,6 +11,7 @@
 #include "held.h"
 #include "memory.h"
 #include "real.h"
+#include "util/own.h"
 #include "util/sys.h"
 
 /* Shared memory, and a file's, must stay what it is. */
@@ -36,7 +37,7 @@ static void give_to_kernel(void *stack, size_t size)
 
 	if (!stack || !is_mapped_by_us((void *)start, end - start) || !is_private(start, end))
 		return;
-	copy = sys_mmap(NULL, end - start, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+	copy = own_map(end - start, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1);
 	if (sys_is_err(copy))
 		return;
 	memcpy(copy, (void *)start, end - start);

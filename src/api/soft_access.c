@@ -12,6 +12,7 @@
 #include "cache/reclaim.h"
 #include "soft.h"
 #include "util/compiler.h"
+#include "util/own.h"
 
 #define CHUNK 1024
 
@@ -32,7 +33,7 @@ static struct soft_cpu *new_cpu(struct mm *mm)
 	budget_drop_spare();
 	if (!charged)
 		return NULL;
-	c = sys_mmap(NULL, SOFT_CPU_PAGES << FL_PAGE_SHIFT, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	c = own_map(SOFT_CPU_PAGES << FL_PAGE_SHIFT, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	if (sys_is_err(c)) {
 		budget_release_metadata(SOFT_CPU_PAGES);
 		return NULL;

@@ -21,6 +21,7 @@
 #include "util/arena.h"
 #include "util/compiler.h"
 #include "util/fd.h"
+#include "util/own.h"
 #include "writeback.h"
 
 #define IDS 65536
@@ -89,7 +90,7 @@ void address_space_set_shmem(struct address_space *as, int memfd)
 
 int address_space_init(bool direct)
 {
-	void *p = sys_mmap(NULL, IDS * sizeof *by_id, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *p = own_reserve(IDS * sizeof *by_id);
 	int err;
 
 	if (sys_is_err(p))

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "util/compiler.h"
+#include "util/own.h"
 #include "util/sys.h"
 
 static _Atomic uint64_t used, peak;
@@ -138,7 +139,7 @@ void *budget_map(uint64_t bytes)
 
 	if (!budget_try_reserve(bytes >> FL_PAGE_SHIFT))
 		return NULL;
-	p = sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	p = own_reserve(bytes);
 	if (sys_is_err(p)) {
 		budget_release(bytes >> FL_PAGE_SHIFT);
 		return NULL;

@@ -14,6 +14,7 @@
 #include "ram.h"
 #include "util/compiler.h"
 #include "util/fd.h"
+#include "util/own.h"
 
 /* As long as any file: what is past the file's end is a hole, and an access there faults and comes to us. */
 #define MEMFD_SIZE (1LL << 62)
@@ -173,7 +174,7 @@ int anon_swap_init(struct address_space *as)
 
 	if (!budget_try_reserve(list_pages(as->anon_pages)))
 		return -ENOMEM;
-	p = sys_mmap(NULL, bitmap_bytes(as->anon_pages), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	p = own_reserve(bitmap_bytes(as->anon_pages));
 	if (sys_is_err(p)) {
 		budget_release(list_pages(as->anon_pages));
 		return sys_err(p);

@@ -21,6 +21,7 @@
 #include "mmu/soft.h"
 #include "util/arena.h"
 #include "util/compiler.h"
+#include "util/own.h"
 #include "util/sys.h"
 
 #define SLOTS_MAX (1u << 26)
@@ -49,7 +50,7 @@ static struct {
 
 static void *reserve(uint64_t bytes)
 {
-	void *p = sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *p = own_reserve(bytes);
 
 	if (sys_is_err(p))
 		return NULL;

@@ -15,6 +15,7 @@
 #include "util/fd.h"
 #include "util/lock.h"
 #include "util/log.h"
+#include "util/own.h"
 #include "util/spin.h"
 #include "util/sys.h"
 
@@ -195,7 +196,7 @@ static int dial(const char *name)
 
 static void *map_shared(int fd, size_t len)
 {
-	void *p = fd < 0 ? NULL : sys_mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	void *p = fd < 0 ? NULL : own_map(len, MAP_SHARED, fd);
 
 	if (fd >= 0)
 		fd_close(fd);

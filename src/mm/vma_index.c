@@ -34,6 +34,7 @@
 #include "cache/budget.h"
 #include "util/arena.h"
 #include "util/compiler.h"
+#include "util/own.h"
 #include "vma.h"
 
 #define FAN 16 /* starts of two cache lines */
@@ -155,7 +156,7 @@ static uint64_t all_bytes(uint32_t chunks)
 int vma_index_init(struct vma_index *x)
 {
 	uint64_t bytes = all_bytes(TOP_MAX);
-	char *p = sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	char *p = own_reserve(bytes);
 
 	if (sys_is_err(p))
 		return sys_err(p);

@@ -13,6 +13,7 @@
 
 #include "soft.h"
 #include "util/compiler.h"
+#include "util/own.h"
 #include "util/sys.h"
 
 #define KEEP_FREE 64 /* tables that are free and still paid for */
@@ -39,8 +40,8 @@ static pte_slot *table(uint32_t number)
 int pt_init(uint64_t max, bool (*charge)(uint64_t pages), void (*release)(uint64_t pages))
 {
 	uint64_t n = min_u64(max + 1, 1u << 24);
-	void *p = sys_mmap(NULL, n << 12, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	void *l = sys_mmap(NULL, n * sizeof *pt.links, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *p = own_reserve(n << 12);
+	void *l = own_reserve(n * sizeof *pt.links);
 
 	if (sys_is_err(p) || sys_is_err(l))
 		return -ENOMEM;

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include "compiler.h"
+#include "own.h"
 
 /* Size classes: two to each power of two, so that at most a third of an object is waste. */
 static const uint16_t class_size[ARENA_CLASSES] = {32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048, 4096};
@@ -22,7 +23,7 @@ static int class_of(size_t size)
 /* Address space that begins on a block's boundary; or an error. */
 static char *reserve_blocks(size_t len)
 {
-	char *p = sys_mmap(NULL, len + ARENA_BLOCK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	char *p = own_reserve(len + ARENA_BLOCK);
 	size_t before = -(uintptr_t)p & (ARENA_BLOCK - 1);
 
 	if (sys_is_err(p))

@@ -11,6 +11,7 @@
 
 #include "compiler.h"
 #include "lock.h"
+#include "own.h"
 #include "sys.h"
 
 static struct report *region;
@@ -29,14 +30,14 @@ static void *map_file(void)
 	fd = sys_openat(AT_FDCWD, path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return NULL;
-	p = sys_ftruncate(fd, sizeof *region) ? NULL : sys_mmap(NULL, sizeof *region, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	p = sys_ftruncate(fd, sizeof *region) ? NULL : own_map(sizeof *region, MAP_SHARED, fd);
 	sys_close(fd);
 	return sys_is_err(p) ? NULL : p;
 }
 
 static void *map_private(void)
 {
-	void *p = sys_mmap(NULL, sizeof *region, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *p = own_reserve(sizeof *region);
 
 	return sys_is_err(p) ? NULL : p;
 }

@@ -10,3 +10,8 @@ for program in buffers maps mixed raw streams; do
 	"$FAULTLINE" run --budget 32M --anon 64K -- "$BUILD/tests/$program" || fail "$program, with anonymous memory"
 	"$FAULTLINE" run --budget 32M --faults=thread -- "$BUILD/tests/$program" || fail "$program, faults served by threads"
 done
+
+"$BUILD/tests/hole" || fail "hole fails on the kernel itself"
+for host in none auto; do
+	"$FAULTLINE" run --budget 16M --host=$host -- "$BUILD/tests/hole" || fail "hole, --host=$host"
+done
