@@ -155,7 +155,8 @@ __attribute__((unused)) static uint64_t *map_file(struct fixture *f, int prot, i
 {
 	void *p = fl_mmap(NULL, PATTERN_BYTES, prot, flags, f->fd, 0);
 
-	assert_ptr_not_equal(p, MAP_FAILED);
+	if (p == MAP_FAILED)
+		fail_msg("fl_mmap: %s", strerror(errno));
 	return p;
 }
 
