@@ -14,6 +14,7 @@
 
 #include "budget.h"
 #include "frames.h"
+#include "host/wire.h"
 #include "hosted.h"
 #include "io.h"
 #include "ram.h"
@@ -32,7 +33,7 @@ struct rwlock rmap_lock = RWLOCK_INIT(RANK_RMAP);
 static struct mutex files_lock = MUTEX_INIT(RANK_FILES);
 static struct address_space *files; /* files_lock; objects with a file, not anon */
 static _Atomic uint64_t nr_files;
-static _Atomic uint32_t own_filter[ADDRESS_SPACE_FILTER];
+static _Atomic uint32_t own_filter[WIRE_FILTER];
 static _Atomic uint32_t *filter = own_filter; /* files in `files` by a hash of their inode: 0 says there is none */
 static struct address_space **by_id;          /* entry set before its pages are in the table; files_lock to change */
 static uint32_t next_id;                      /* files_lock */
@@ -150,7 +151,7 @@ struct address_space *address_space_of(struct page_key key)
 
 static _Atomic uint32_t *filter_of(struct file_id file)
 {
-	return &filter[address_space_hash(file)];
+	return &filter[wire_filter(file.dev, file.ino)];
 }
 
 static void show_file(struct file_id file, int n)
@@ -489,7 +490,8 @@ static int add_new(int fd, const struct stat *st, bool scratch, bool soft, struc
 	return err;
 }
 
-int address_space_get_known(int fd, const struct stat *st, bool soft, struct address_space **out)
+/* -ENOENT: it is not here yet. */
+static int get_if_here(int fd, const struct stat *st, bool soft, struct address_space **out)
 {
 	int err;
 
@@ -501,14 +503,14 @@ int address_space_get_known(int fd, const struct stat *st, bool soft, struct add
 
 int address_space_get(int fd, const struct stat *st, bool soft, struct address_space **out)
 {
-	int err = address_space_get_known(fd, st, soft, out);
+	int err = get_if_here(fd, st, soft, out);
 
 	return err == -ENOENT ? add_new(fd, st, false, soft, out) : err;
 }
 
 int address_space_get_scratch(int fd, const struct stat *st, bool soft, struct address_space **out)
 {
-	int err = address_space_get_known(fd, st, soft, out);
+	int err = get_if_here(fd, st, soft, out);
 
 	return err == -ENOENT ? add_new(fd, st, true, soft, out) : err;
 }

@@ -131,15 +131,10 @@ struct arena;
 
 int address_space_init(bool direct);
 /*
- * Files are kept for other processes as well: not all that maps them is in the reverse map. `filter`, of ADDRESS_SPACE_FILTER counters that are
- * 0, says for each hash of an inode (address_space_hash) how many files there are; it changes before a file can be had, and after it was written
+ * Files are kept for other processes as well: not all that maps them is in the reverse map. `filter`, of WIRE_FILTER counters that are 0, says
+ * for each hash of an inode (wire_filter) how many files there are; it changes before a file can be had, and after it was written
  * back and is gone; `count` how many in all. Before the first file.
  */
-#define ADDRESS_SPACE_FILTER 1024
-static inline uint32_t address_space_hash(struct file_id file)
-{
-	return (uint32_t)((file.ino ^ file.dev * 31) * 0x9e3779b97f4a7c15ull >> 54);
-}
 void address_space_serve_others(_Atomic uint32_t *filter, _Atomic uint32_t *count);
 bool address_space_serves_others(void);
 void address_space_exit(void);
@@ -158,9 +153,7 @@ int address_space_new_scratch(uint64_t bytes, bool soft, struct address_space **
 int address_space_new_store(struct store *store, struct address_space **out);
 /* The same for an object made elsewhere, by its file, which nobody is to see after its last mapping has gone. */
 int address_space_get_scratch(int fd, const struct stat *st, bool soft, struct address_space **out);
-/* The same as address_space_get() for a file that is here already: -ENOENT otherwise. */
-int address_space_get_known(int fd, const struct stat *st, bool soft, struct address_space **out);
-/* The same without its descriptor: NULL when it is not here. */
+/* A file that is here already, without its descriptor: NULL when it is not here. */
 struct address_space *address_space_find(struct file_id file);
 /* Cheap: whether any file is mapped at all. */
 bool address_space_any(void);

@@ -131,11 +131,17 @@ int hosted_fault(struct fault *f, bool pin)
 	return err;
 }
 
+static bool unpin(uint32_t file, uint64_t index)
+{
+	struct channel_call c = {.op = WIRE_UNPIN, .file = file, .arg = {index}};
+
+	return file && !channel_call(&c);
+}
+
+/* The pin may be of before the file was widened. */
 bool hosted_unpin(struct address_space *as, uint64_t index)
 {
-	struct channel_call c = {.op = WIRE_UNPIN, .file = as->host_file, .arg = {index}};
-
-	return !channel_call(&c);
+	return unpin(as->host_file, index) || unpin(as->host_file_before, index);
 }
 
 int hosted_read(struct address_space *as, uint64_t index, void *page)
@@ -165,9 +171,9 @@ void hosted_resident(struct address_space *as, uint64_t index, uint64_t pages, u
 	}
 }
 
-int hosted_sync(struct address_space *as, uint64_t first, uint64_t last, bool wait)
+int hosted_sync(struct address_space *as, uint64_t first, uint64_t last, uint32_t flags)
 {
-	struct channel_call c = {.op = WIRE_SYNC, .file = as->host_file, .flags = wait ? WIRE_WAIT : 0, .arg = {first, last}};
+	struct channel_call c = {.op = WIRE_SYNC, .file = as->host_file, .flags = flags, .arg = {first, last}};
 	int err = channel_call(&c);
 
 	if (err != -EHOSTDOWN)

@@ -39,7 +39,8 @@ int hosted_read(struct address_space *as, uint64_t index, void *page);
 int hosted_prefetch(struct address_space *as, uint64_t index, uint64_t pages);
 /* A byte for each of so many pages. */
 void hosted_resident(struct address_space *as, uint64_t index, uint64_t pages, unsigned char *vec);
-int hosted_sync(struct address_space *as, uint64_t first, uint64_t last, bool wait);
+/* flags: WIRE_WAIT, WIRE_DURABLE. */
+int hosted_sync(struct address_space *as, uint64_t first, uint64_t last, uint32_t flags);
 void hosted_cool(struct address_space *as, uint64_t first, uint64_t last, bool out);
 int hosted_remove(struct address_space *as, uint64_t first, uint64_t last);
 

@@ -2,9 +2,11 @@
 #include "truncate.h"
 
 #include <errno.h>
+#include <linux/falloc.h>
 
 #include "budget.h"
 #include "filemap.h"
+#include "hosted.h"
 #include "io.h"
 #include "mmu/soft.h"
 #include "ram.h"
@@ -100,6 +102,22 @@ void truncate_pages(struct address_space *as, uint64_t first, uint64_t last)
 	budget_release(n);
 	if (as_is_anon(as))
 		anon_clear_swapped(as, first, min_u64(last - first + 1, as->anon_pages - first));
+}
+
+int truncate_hole(struct address_space *as, uint64_t first, uint64_t last)
+{
+	uint64_t off = first << FL_PAGE_SHIFT, len = (last - first + 1) << FL_PAGE_SHIFT;
+	int err;
+
+	if (as_is_hosted(as))
+		return hosted_remove(as, first, last);
+	write_lock(&as->invalidate_lock);
+	io_drain(as);
+	err = sys_fallocate(file_store_fd(as->store), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)off, (off_t)len);
+	if (!err)
+		truncate_pages(as, first, last);
+	write_unlock(&as->invalidate_lock);
+	return err;
 }
 
 void forget_zapped_pages(struct address_space *as, uint64_t first, uint64_t last)

@@ -12,6 +12,8 @@
 void truncate_pages(struct address_space *as, uint64_t first, uint64_t last);
 /* The same for clean pages that are out of their mapping, where they lived, already. */
 void forget_zapped_pages(struct address_space *as, uint64_t first, uint64_t last);
+/* A hole in the file, as fallocate(2) makes it; of a host's file, there. The caller holds no lock of the cache. 0 or -errno. */
+int truncate_hole(struct address_space *as, uint64_t first, uint64_t last);
 /*
  * The file has a new size: pages beyond it go, private copies too; the rest of the last page reads as zeros.
  */

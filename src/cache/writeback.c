@@ -21,6 +21,7 @@
 
 #include "budget.h"
 #include "buffer.h"
+#include "host/wire.h"
 #include "hosted.h"
 #include "io.h"
 #include "reclaim.h"
@@ -401,12 +402,27 @@ static int write_back(struct address_space *as, uint64_t first, uint64_t last, b
 
 int writeback_range(struct address_space *as, uint64_t first, uint64_t last)
 {
-	return as_is_hosted(as) ? hosted_sync(as, first, last, true) : write_back(as, first, last, true);
+	return as_is_hosted(as) ? hosted_sync(as, first, last, WIRE_WAIT) : write_back(as, first, last, true);
 }
 
 int writeback_start(struct address_space *as, uint64_t first, uint64_t last)
 {
-	return as_is_hosted(as) ? hosted_sync(as, first, last, false) : write_back(as, first, last, false);
+	return as_is_hosted(as) ? hosted_sync(as, first, last, 0) : write_back(as, first, last, false);
+}
+
+int writeback_durably(struct address_space *as, uint64_t first, uint64_t last)
+{
+	int err;
+
+	if (as_is_hosted(as))
+		return hosted_sync(as, first, last, WIRE_WAIT | WIRE_DURABLE);
+	err = writeback_range(as, first, last);
+	if (err)
+		return err;
+	err = as->store->ops->sync(as->store);
+	if (err)
+		wb_err_set(as, err);
+	return err;
 }
 
 int writeback_all(struct address_space *as)

@@ -11,6 +11,8 @@
  */
 int writeback_range(struct address_space *as, uint64_t first, uint64_t last);
 int writeback_all(struct address_space *as);
+/* writeback_range(), and what was written is on the disk; an error of that is told to the other mappings of the file too. */
+int writeback_durably(struct address_space *as, uint64_t first, uint64_t last);
 /* Starts it where writes can be in flight, and does it where not. */
 int writeback_start(struct address_space *as, uint64_t first, uint64_t last);
 enum wb_outcome {

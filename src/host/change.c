@@ -13,9 +13,9 @@
 
 #include "cache/io.h"
 #include "cache/truncate.h"
-#include "futex.h"
 #include "shared.h"
 #include "util/compiler.h"
+#include "util/sys.h"
 
 #define LOOK_NS 200000000ull /* how often the client's socket is looked at */
 #define FILE_END ((PAGE_INDEX_MAX + 1) << FL_PAGE_SHIFT)
@@ -66,7 +66,7 @@ static bool wait_for_resume(const struct request *r)
 	while ((state = atomic_load(&slot->state)) != WIRE_RESUME) {
 		if (session_has_hung_up(r->s))
 			return false;
-		shared_futex_wait(&slot->state, state, LOOK_NS);
+		sys_futex_wait_shared(&slot->state, state, LOOK_NS);
 	}
 	atomic_store(&slot->state, WIRE_TAKEN);
 	return true;

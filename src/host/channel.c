@@ -340,12 +340,11 @@ static bool host_has_gone(void)
 /* The answer, or -EHOSTDOWN: the host's end ends the socket, which is looked at when the answer takes long. */
 static int wait_for_answer(struct wire_slot *s)
 {
-	const struct timespec patience = {.tv_sec = PATIENCE_NS / 1000000000};
 	static struct spin spin;
 	uint32_t state;
 
 	while ((state = atomic_load_explicit(&s->state, memory_order_acquire)) != WIRE_DONE)
-		if (!spin_while(&s->state, state, &spin) && sys_futex_wait_shared(&s->state, state, &patience) == -ETIMEDOUT &&
+		if (!spin_while(&s->state, state, &spin) && sys_futex_wait_shared(&s->state, state, PATIENCE_NS) == -ETIMEDOUT &&
 		    host_has_gone())
 			return -EHOSTDOWN;
 	return s->result;

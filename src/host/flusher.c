@@ -6,7 +6,7 @@
 
 #include "cache/io.h"
 #include "cache/writeback.h"
-#include "futex.h"
+#include "util/sys.h"
 
 #define EVERY_NS 5000000000ull
 #define STACK_BYTES (256UL << 10)
@@ -41,7 +41,7 @@ static void *flush(void *unused)
 		address_space_for_each(flush_one, &wait);
 		io_poll();
 		if (!atomic_load(&stopping))
-			shared_futex_wait(&calls, seen, EVERY_NS);
+			sys_futex_wait_shared(&calls, seen, EVERY_NS);
 	}
 	return unused;
 }
@@ -49,7 +49,7 @@ static void *flush(void *unused)
 static void call(void)
 {
 	atomic_fetch_add(&calls, 1);
-	shared_futex_wake(&calls, 1);
+	sys_futex_wake_shared(&calls, 1);
 }
 
 void flusher_flush(void)

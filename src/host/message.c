@@ -188,9 +188,7 @@ static int find_file(int fd, const struct stat *st, uint32_t flags, struct addre
 	if ((flags & WIRE_OPEN_SCRATCH) && st->st_nlink)
 		return -EINVAL; /* what others find by its name is not to be thrown away */
 	metadata_refill();
-	if (flags & WIRE_OPEN_KNOWN)
-		err = address_space_get_known(fd, st, false, as);
-	else if (flags & WIRE_OPEN_SCRATCH)
+	if (flags & WIRE_OPEN_SCRATCH)
 		err = address_space_get_scratch(fd, st, false, as);
 	else
 		err = find_or_add(fd, st, as);

@@ -11,17 +11,16 @@
 #include "borrow.h"
 #include "cache/budget.h"
 #include "cache/filemap.h"
-#include "cache/io.h"
 #include "cache/reclaim.h"
 #include "cache/truncate.h"
 #include "cache/writeback.h"
 #include "change.h"
-#include "futex.h"
 #include "leave.h"
 #include "mappings.h"
 #include "pins.h"
 #include "shared.h"
 #include "util/compiler.h"
+#include "util/sys.h"
 
 #define PAGES (PAGE_INDEX_MAX + 1) /* that a file can have */
 
@@ -167,12 +166,10 @@ static int sync_file(struct request *r, struct address_space *as, uint64_t first
 	int err = 0;
 
 	if (!as->scratch && as->store->writable) {
-		err = r->flags & WIRE_WAIT ? writeback_range(as, first, last) : writeback_start(as, first, last);
-		if (!err && (r->flags & WIRE_DURABLE)) {
-			err = as->store->ops->sync(as->store);
-			if (err)
-				wb_err_set(as, err); /* who else has it open is told too */
-		}
+		if (r->flags & WIRE_DURABLE)
+			err = writeback_durably(as, first, last);
+		else
+			err = r->flags & WIRE_WAIT ? writeback_range(as, first, last) : writeback_start(as, first, last);
 	}
 	r->out[0] = wb_err_sample(as);
 	return err;
@@ -240,25 +237,13 @@ static int serve_cool(struct request *r)
 	return 0;
 }
 
-/* A hole in the file, as fallocate(2) makes it. */
 static int serve_remove(struct request *r)
 {
-	struct address_space *as = r->file->as;
 	uint64_t first, last;
-	int err;
 
 	if (!get_pages(r, &first, &last))
 		return -EINVAL;
-	if (!r->file->writable)
-		return -EACCES;
-	write_lock(&as->invalidate_lock);
-	io_drain(as);
-	err = sys_fallocate(file_store_fd(as->store), 3 /* PUNCH_HOLE | KEEP_SIZE */, (off_t)(first << FL_PAGE_SHIFT),
-			    (off_t)((last - first + 1) << FL_PAGE_SHIFT));
-	if (!err)
-		truncate_pages(as, first, last);
-	write_unlock(&as->invalidate_lock);
-	return err;
+	return r->file->writable ? truncate_hole(r->file->as, first, last) : -EACCES;
 }
 
 /* ---- Others ---- */
@@ -325,7 +310,7 @@ void serve_answer(struct request *r, int result)
 	shared_store(&slot->out[1], r->out[1]);
 	shared_store(&slot->result, result);
 	atomic_store(&slot->state, WIRE_DONE);
-	shared_futex_wake(&slot->state, INT_MAX);
+	sys_futex_wake_shared(&slot->state, INT_MAX);
 }
 
 /* The client's memory is read once: as if by one that it writes to meanwhile. */

@@ -6,17 +6,18 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
 #include "borrow.h"
 #include "cache/budget.h"
 #include "cache/reclaim.h"
 #include "cache/writeback.h"
-#include "futex.h"
 #include "mappings.h"
 #include "pins.h"
 #include "util/arena.h"
 #include "util/compiler.h"
 #include "util/log.h"
+#include "util/sys.h"
 
 static struct rwlock list_lock = RWLOCK_INIT(RANK_SPACES);
 static struct session *sessions[SESSIONS_MAX]; /* list_lock; the first `count`, each with a reference */
@@ -344,7 +345,7 @@ void session_end(struct session *s)
 	if (!atomic_load(&s->greeted))
 		return;
 	for (uint32_t i = 0; i < WIRE_SLOTS; i++) /* who waits for the client to go on */
-		shared_futex_wake(&s->area->slot[i].state, INT_MAX);
+		sys_futex_wake_shared(&s->area->slot[i].state, INT_MAX);
 }
 
 static bool has_living_mmu(const struct session *s)

@@ -136,7 +136,6 @@ enum wire_message_kind {
 
 enum wire_open_flag {
 	WIRE_OPEN_SCRATCH = 1, /* shared anonymous memory: its bytes die with its last mapping */
-	WIRE_OPEN_KNOWN = 2,   /* only if the host has it: else -ENOENT */
 };
 
 struct wire_message {

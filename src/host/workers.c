@@ -16,15 +16,16 @@
 #include "workers.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 
 #include "cache/io.h"
-#include "futex.h"
 #include "message.h"
 #include "serve.h"
 #include "util/compiler.h"
 #include "util/log.h"
 #include "util/spin.h"
+#include "util/sys.h"
 
 #define WORKERS_MAX 1024
 #define WORKERS_IDLE 4
@@ -44,7 +45,7 @@ static void ring(int how_many)
 {
 	atomic_fetch_add(&board->bell, 1);
 	if (atomic_load(&board->sleepers))
-		shared_futex_wake(&board->bell, how_many);
+		sys_futex_wake_shared(&board->bell, how_many);
 }
 
 /* ---- The queue ---- */
@@ -104,7 +105,7 @@ static int create_thread(void)
 static void count_out(void)
 {
 	if (atomic_fetch_sub(&total, 1) == 1)
-		shared_futex_wake(&total, INT_MAX);
+		sys_futex_wake_shared(&total, INT_MAX);
 }
 
 static int start_one(void)
@@ -160,7 +161,7 @@ static bool sleep_at_bell(uint32_t seen)
 	int err;
 
 	atomic_fetch_add(&board->sleepers, 1);
-	err = atomic_load(&stopping) ? 0 : shared_futex_wait(&board->bell, seen, SLEEP_NS);
+	err = atomic_load(&stopping) ? 0 : sys_futex_wait_shared(&board->bell, seen, SLEEP_NS);
 	atomic_fetch_sub(&board->sleepers, 1);
 	return err == -ETIMEDOUT;
 }
@@ -216,7 +217,7 @@ void workers_stop(void)
 	atomic_store(&stopping, true);
 	while ((n = atomic_load(&total))) {
 		atomic_fetch_add(&board->bell, 1);
-		shared_futex_wake(&board->bell, INT_MAX);
-		shared_futex_wait(&total, n, 100000000ull);
+		sys_futex_wake_shared(&board->bell, INT_MAX);
+		sys_futex_wait_shared(&total, n, 100000000ull);
 	}
 }

@@ -10,8 +10,6 @@
 #include "arch.h"
 #include "cache/budget.h"
 #include "cache/filemap.h"
-#include "cache/hosted.h"
-#include "cache/io.h"
 #include "cache/reclaim.h"
 #include "cache/truncate.h"
 #include "madvise.h"
@@ -171,25 +169,11 @@ static bool may_remove(const struct vma_part *p)
 	return (p->flags & (VM_SHARED | VM_MAYWRITE)) == (VM_SHARED | VM_MAYWRITE);
 }
 
-/* A hole in the file, as fallocate(2) makes it. */
 static int remove_part(const struct vma_part *p)
 {
-	uint64_t off = p->first << FL_PAGE_SHIFT, len = (p->last - p->first + 1) << FL_PAGE_SHIFT;
-	int err;
-
 	if (p->as->zero)
 		return -EINVAL;
-	if (p->as->label)
-		return -EOPNOTSUPP;
-	if (as_is_hosted(p->as))
-		return hosted_remove(p->as, p->first, p->last);
-	write_lock(&p->as->invalidate_lock);
-	io_drain(p->as);
-	err = sys_fallocate(file_store_fd(p->as->store), 3 /* PUNCH_HOLE | KEEP_SIZE */, (off_t)off, (off_t)len);
-	if (!err)
-		truncate_pages(p->as, p->first, p->last);
-	write_unlock(&p->as->invalidate_lock);
-	return err;
+	return p->as->label ? -EOPNOTSUPP : truncate_hole(p->as, p->first, p->last);
 }
 
 /*

@@ -27,12 +27,7 @@ static int sync_part(struct mm *mm, struct vma_part *p, int flags)
 		return sys_msync((void *)p->start, p->end - p->start, flags);
 	if (!(p->flags & VM_SHARED) || p->as->scratch || !p->as->store->writable)
 		return 0;
-	err = flags & MS_SYNC ? writeback_range(p->as, p->first, p->last) : writeback_start(p->as, p->first, p->last);
-	if (!err && (flags & MS_SYNC)) {
-		err = p->as->store->ops->sync(p->as->store);
-		if (err)
-			wb_err_set(p->as, err); /* the other mappings of the file are told too */
-	}
+	err = flags & MS_SYNC ? writeback_durably(p->as, p->first, p->last) : writeback_start(p->as, p->first, p->last);
 	earlier = wb_err_check(p->as, &seen);
 	if (seen != p->wb_seen)
 		note_seen(mm, p, seen);

@@ -170,9 +170,11 @@ void sys_futex_wake(const void *word, int how_many)
 	CALL3(SYS_futex, word, FUTEX_WAKE_PRIVATE, how_many);
 }
 
-int sys_futex_wait_shared(const void *word, uint32_t expected, const struct timespec *timeout)
+int sys_futex_wait_shared(const void *word, uint32_t expected, uint64_t ns)
 {
-	return (int)CALL4(SYS_futex, word, FUTEX_WAIT, expected, timeout);
+	struct timespec t = {.tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u)};
+
+	return (int)CALL4(SYS_futex, word, FUTEX_WAIT, expected, &t);
 }
 
 void sys_futex_wake_shared(const void *word, int how_many)

@@ -123,7 +123,7 @@ static void clients_see_each_others_stores_at_once(void **state)
 	struct map a, b;
 
 	assert_int_equal(client_open(&x->a, &x->file, 0, true), 0);
-	assert_int_equal(client_open(&x->b, &again, WIRE_OPEN_KNOWN, false), 0);
+	assert_int_equal(client_open(&x->b, &again, 0, false), 0);
 	client_map(&x->a, &x->file, 0, PAGES, false, &a);
 	client_map(&x->b, &again, 0, PAGES, false, &b);
 	assert_int_equal(load(&b, 3), 4);
@@ -139,13 +139,36 @@ static void clients_see_each_others_stores_at_once(void **state)
 	close(again.memfd);
 }
 
-static void what_the_host_does_not_have_is_not_known(void **state)
+static uint32_t files_on_the_board(const struct client *c, const struct file *f)
+{
+	struct stat st;
+
+	assert_int_equal(fstat(f->fd, &st), 0);
+	return atomic_load(&c->board->filter[wire_filter(st.st_dev, st.st_ino)]);
+}
+
+static void close_there(struct client *c, const struct file *f)
+{
+	struct wire_slot r = {.op = WIRE_CLOSE, .file = f->number};
+
+	assert_int_equal(client_ask(c, &r), 0);
+}
+
+static void the_board_names_what_the_host_has(void **state)
 {
 	struct fixture *x = *state;
+	struct file again = x->file;
 
-	assert_int_equal(client_open(&x->a, &x->file, WIRE_OPEN_KNOWN, true), -ENOENT);
+	assert_int_equal(files_on_the_board(&x->b, &x->file), 0);
 	assert_int_equal(client_open(&x->a, &x->file, 0, true), 0);
-	assert_int_equal(client_open(&x->b, &x->file, WIRE_OPEN_KNOWN, true), 0);
+	assert_int_equal(files_on_the_board(&x->b, &x->file), 1);
+	assert_int_equal(client_open(&x->b, &again, 0, true), 0);
+	assert_int_equal(files_on_the_board(&x->b, &x->file), 1);
+	close_there(&x->a, &x->file);
+	assert_int_equal(files_on_the_board(&x->b, &x->file), 1);
+	close_there(&x->b, &again);
+	assert_int_equal(files_on_the_board(&x->a, &x->file), 0);
+	close(again.memfd);
 }
 
 static void faults_beyond_the_end_fail(void **state)
@@ -547,7 +570,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		with(a_file_is_read_written_and_synced),
 		with(clients_see_each_others_stores_at_once),
-		with(what_the_host_does_not_have_is_not_known),
+		with(the_board_names_what_the_host_has),
 		with(faults_beyond_the_end_fail),
 		with(a_private_mapping_gets_the_page_alone),
 		with(stores_of_others_show_in_a_private_mapping),
