@@ -83,8 +83,11 @@ char *report_directory_make(void)
 		char *name = place ? text_format("%s/faultline-XXXXXX", place) : NULL;
 
 		free(place);
-		if (name && mkdtemp(name))
+		if (name && mkdtemp(name)) {
+			if (geteuid() == 0) /* a server's processes become another user, before they make theirs */
+				chmod(name, 01733);
 			return name;
+		}
 		free(name);
 	}
 	complain("--report: no directory for the counters can be made in /dev/shm, $TMPDIR or /tmp: %s", strerror(errno));

@@ -15,7 +15,6 @@ PATH_WRAPPER(int, mknod, (const char *path, mode_t mode, dev_t dev), (path, mode
 PATH_WRAPPER(int, mknodat, (int dir, const char *path, mode_t mode, dev_t dev), (dir, path, mode, dev))
 PATH_WRAPPER(int, mkfifo, (const char *path, mode_t mode), (path, mode))
 PATH_WRAPPER(int, mkfifoat, (int dir, const char *path, mode_t mode), (dir, path, mode))
-PATH_WRAPPER(int, chroot, (const char *path), (path))
 PATH_WRAPPER(int, euidaccess, (const char *path, int mode), (path, mode))
 PATH_WRAPPER(int, eaccess, (const char *path, int mode), (path, mode))
 PATH_WRAPPER(long, pathconf, (const char *path, int name), (path, name))

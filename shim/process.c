@@ -50,9 +50,14 @@ __attribute__((constructor)) static void at_start(void)
 	pthread_atfork(NULL, after_fork_parent, after_fork_child);
 }
 
+bool process_is_own(void)
+{
+	return current_pid() == atomic_load(&own_pid);
+}
+
 static bool concerns_us(void)
 {
-	return engine_started() && anything_mapped() && current_pid() == atomic_load(&own_pid);
+	return engine_started() && anything_mapped() && process_is_own();
 }
 
 static void flush(bool final)

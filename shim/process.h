@@ -3,7 +3,11 @@
 #ifndef FL_SHIM_PROCESS_H
 #define FL_SHIM_PROCESS_H
 
+#include <stdbool.h>
+
 /* Before the end of the process without exit(): stores reach their files. */
 void process_ends(void);
+/* Not a child of vfork(2), on the memory of its parent. */
+bool process_is_own(void);
 
 #endif

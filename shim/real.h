@@ -229,6 +229,7 @@ int mseal(void *addr, size_t len, unsigned long flags);
 	X(getrusage) X(getrlimit) X(getrlimit64) X(setrlimit64) X(prlimit) X(prlimit64) X(setrlimit) X(getgroups) X(sched_getaffinity) \
 		X(sched_setaffinity) X(wait4) X(waitpid) X(wait) X(waitid)
 #define REAL_PROCESS(X) X(_exit) X(_Exit) X(quick_exit) X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) X(execveat) X(syscall)
+#define REAL_USERS(X) X(setuid) X(seteuid) X(setreuid) X(setresuid) X(unshare) X(setns)
 #define REAL_ALL(X)        \
 	REAL_MEMORY(X)     \
 	REAL_IO(X)         \
@@ -246,7 +247,8 @@ int mseal(void *addr, size_t len, unsigned long flags);
 	REAL_ADDRESSES(X)  \
 	REAL_STRUCTS(X)    \
 	REAL_FUTEXES(X)    \
-	REAL_PROCESS(X)
+	REAL_PROCESS(X)    \
+	REAL_USERS(X)
 
 /* Functions that libc lacks are NULL: wrappers of those that came after glibc 2.28 check. */
 struct real_functions {

@@ -10,6 +10,7 @@
 #include "process.h"
 #include "raw_signals.h"
 #include "real.h"
+#include "users.h"
 #include "util/sys.h"
 
 #ifndef SYS_mseal
@@ -104,6 +105,9 @@ struct args {
 	X(SYS_uname, uname(P(0)))
 
 #define PROCESS_CALLS(X)                                               \
+	X(SYS_chroot, chroot(P(0)))                                    \
+	X(SYS_unshare, unshare(I(0)))                                  \
+	X(SYS_setns, setns(I(0), I(1)))                                \
 	X(SYS_futex, futex_call(a))                                    \
 	X(SYS_execve, execve(P(0), P(1), P(2)))                        \
 	X(SYS_execveat, execveat(I(0), P(1), P(2), P(3), I(4)))        \
@@ -139,6 +143,12 @@ static bool wrapped_call(long nr, const struct args *a, long *out)
 	}
 }
 
+/* By number they are for the calling thread alone; the functions of libc are for all. */
+static bool changes_user(long nr)
+{
+	return nr == SYS_setuid || nr == SYS_setreuid || nr == SYS_setresuid;
+}
+
 WRAPPER long syscall(long nr, ...)
 {
 	struct args a;
@@ -151,6 +161,8 @@ WRAPPER long syscall(long nr, ...)
 	va_end(ap);
 	if (wrapped_call(nr, &a, &out))
 		return out;
+	if (changes_user(nr))
+		users_change();
 	if (nr == SYS_exit_group)
 		process_ends();
 	return REAL(syscall)(nr, a.v[0], a.v[1], a.v[2], a.v[3], a.v[4], a.v[5]);

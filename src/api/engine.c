@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
 
@@ -172,13 +173,33 @@ int engine_join_host(void)
 {
 	struct engine_options o;
 	const char *what;
-	int err = engine_options_from_env(&o, &what);
+	int err;
 
+	if (!getenv("FAULTLINE_HOST")) /* most programs: they map nothing, and need not read the rest */
+		return 0;
+	err = engine_options_from_env(&o, &what);
 	if (err || !o.host[0])
 		return err;
 	register_atfork();
 	joined_for_good = true;
 	return join(o.host);
+}
+
+void engine_keep_host(void)
+{
+	struct sigguard g;
+
+	if (!channel_joined())
+		return;
+	g = sigguard_enter();
+	channel_keep();
+	sigguard_leave(g);
+}
+
+static void leave_host(void)
+{
+	if (!joined_for_good)
+		channel_leave();
 }
 
 static int start_locked(const struct engine_options *o)
@@ -205,6 +226,7 @@ static int start_locked(const struct engine_options *o)
 		err = native_error;
 	if (err) {
 		exit_cache();
+		leave_host();
 		return err;
 	}
 	sigguard_off = o->quiet_handlers;
@@ -371,8 +393,7 @@ int engine_stop(void)
 	note_end();
 	exit_cache();
 	sigguard_off = false;
-	if (!joined_for_good)
-		channel_leave();
+	leave_host();
 	mutex_unlock(&engine_lock);
 	sigguard_leave(g);
 	return err;

@@ -389,16 +389,21 @@ int reserve_frames(uint32_t want, uint32_t *got)
 	return -ENOMEM;
 }
 
-/* A page for metadata; gives up where a fault would wait, since a budget full of mappings has nothing to reclaim. */
+/*
+ * A page for metadata; gives up where a fault would wait, since a budget full of mappings has nothing to reclaim. What others take while they
+ * fault, and writes that are not done yet, are no sign of that.
+ */
 static bool reserve_quickly(void)
 {
 	while (budget_overdrawn() && reclaim_pages(batch_size(1)))
 		;
-	for (int turn = 0; turn < 4; turn++) {
+	for (int turn = 0, idle = 0; idle < 4 && turn < PATIENCE; turn++) {
 		if (budget_try_reserve(1))
 			return true;
-		if (!reclaim_pages(batch_size(1)))
+		if (!reclaim_pages(batch_size(1)) && !io_help()) {
+			idle++;
 			sys_yield();
+		}
 	}
 	return false;
 }

@@ -33,6 +33,7 @@ struct channel {
 static struct channel channel = {.sock = -1}, child = {.sock = -1}; /* constant while joined; child: from before a fork to after */
 static _Atomic bool joined, down;
 static _Atomic bool inherited; /* over a fork: of the channel only the board is ours */
+static _Atomic bool kept;      /* channel_keep(): children cannot connect by themselves */
 static char host_name[NAME_MAX_BYTES];
 static struct mutex socket_lock = MUTEX_INIT(RANK_CHANNEL); /* one message at a time. Held across the host's answer */
 
@@ -140,12 +141,15 @@ static int receive(int sock, struct wire_message *m, int fds[FDS_MAX])
 
 static int own_channel(void);
 
+#define GONE "the host has gone: files that it had cannot be reached by their mappings any more, and what was not synced is lost"
+#define NOT_OURS "the host serves another user than this process has become: what it maps is not served, and not in the budget"
+#define NO_ROOM "no room at the host for one more process: what it maps is not served, and not in the budget"
+
 /* Said once; nothing is asked any more. */
-static void note_end(void)
+static void note_end(const char *what)
 {
 	if (!atomic_exchange(&down, true))
-		fl_say("the host has gone: files that it had cannot be reached by their mappings any more, and what was not synced is "
-		       "lost");
+		fl_say(what);
 }
 
 int channel_message(struct wire_message *m, int fd, int *got)
@@ -158,7 +162,7 @@ int channel_message(struct wire_message *m, int fd, int *got)
 	if (!err)
 		err = receive(channel.sock, m, fds);
 	if (err == -EHOSTDOWN)
-		note_end();
+		note_end(GONE);
 	mutex_unlock(&socket_lock);
 	if (got)
 		*got = err ? -1 : fds[0];
@@ -278,7 +282,7 @@ static int call_again(void)
 	int err = call_host(&own);
 
 	if (err) {
-		note_end();
+		note_end(err == -EPERM || err == -EACCES ? NOT_OURS : err == -ENOENT || err == -ECONNREFUSED ? GONE : NO_ROOM);
 		return -EHOSTDOWN;
 	}
 	sys_munmap(own.board, sizeof *own.board);
@@ -299,6 +303,12 @@ static int own_channel(void)
 		err = atomic_load(&down) ? -EHOSTDOWN : call_again();
 	mutex_unlock(&socket_lock);
 	return err;
+}
+
+void channel_keep(void)
+{
+	atomic_store(&kept, true);
+	own_channel();
 }
 
 /* ---- Slots ---- */
@@ -333,7 +343,7 @@ static bool host_has_gone(void)
 	struct timespec now = {0};
 
 	if (sys_call(SYS_ppoll, (long)&p, 1, (long)&now, 0, 8, 0) > 0)
-		note_end();
+		note_end(GONE);
 	return atomic_load(&down);
 }
 
@@ -442,7 +452,7 @@ static int call_for_child(void)
 
 void channel_fork_prepare(bool needed)
 {
-	if (needed && channel_joined())
+	if ((needed || atomic_load(&kept)) && channel_joined())
 		call_for_child();
 }
 
@@ -468,6 +478,7 @@ void channel_fork_child(bool needed)
 	mutex_init(&socket_lock, RANK_CHANNEL);
 	if (!channel_joined())
 		return;
+	needed |= atomic_load(&kept);
 	if (!needed || child.sock < 0) {
 		keep_board();
 		if (needed) /* and so it has for the child: what it had mapped is where it was, and out of reach */

@@ -19,6 +19,11 @@
 int channel_join(const char *name);
 bool channel_joined(void);
 void channel_leave(void);
+/*
+ * Before the process becomes another user, or goes where the host is out of reach: connects now, if that was put off after a fork until the first
+ * call. What goes wrong is said. Its children are vouched for from now on.
+ */
+void channel_keep(void);
 /* The host's budget in bytes. */
 uint64_t channel_budget(void);
 
@@ -51,7 +56,7 @@ bool channel_is_at(uint64_t addr);
 uint32_t channel_shrunk(void);
 
 /*
- * fork. With `needed`, a channel for the child is made before, since it may not be able to later; where that fails, the host has gone for the
+ * fork. With `needed`, and after channel_keep(), a channel for the child is made before, since it may not be able to later; where that fails, the host has gone for the
  * child. Else the child makes its own when it first calls.
  */
 void channel_fork_prepare(bool needed);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 
@@ -17,6 +18,15 @@
 static struct report *region;
 static struct mutex slots_lock = MUTEX_INIT(RANK_LEAF); /* who fills a slot */
 static char directory[256];
+
+/* Where others may put files too, one that somebody else can make shorter is not to be mapped. */
+static bool is_own(int fd)
+{
+	struct stat st;
+
+	return !sys_fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_nlink == 1 &&
+	       st.st_uid == (uid_t)sys_call(SYS_geteuid, 0, 0, 0, 0, 0, 0) && !(st.st_mode & 0077);
+}
 
 static void *map_file(void)
 {
@@ -30,7 +40,7 @@ static void *map_file(void)
 	fd = sys_openat(AT_FDCWD, path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return NULL;
-	p = sys_ftruncate(fd, sizeof *region) ? NULL : own_map(sizeof *region, MAP_SHARED, fd);
+	p = !is_own(fd) || sys_ftruncate(fd, sizeof *region) ? NULL : own_map(sizeof *region, MAP_SHARED, fd);
 	sys_close(fd);
 	return sys_is_err(p) ? NULL : p;
 }

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A server's start: it maps a file, leaves its root and its user, closes all descriptors that it does not know, and forks. Needs root. */
+/*
+ * Servers' starts: one maps a file, leaves its root and its user, closes all descriptors that it does not know, and forks. Another maps nothing
+ * before its child, or its child's child, is another user. Needs root.
+ */
 #include <grp.h>
 #include <sys/wait.h>
 
@@ -7,18 +10,90 @@
 
 #define SIZE (8UL << 20)
 #define CHILDREN 3
+#define NOBODY 65534
 
-int main(void)
+static void wait_for(pid_t pid)
 {
-	int fd = pattern_file(SIZE), status;
+	int status;
+
+	CHECK(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0);
+}
+
+static void close_all_but(int fd)
+{
+	for (int i = 3; i < 1024; i++)
+		if (i != fd)
+			close(i);
+}
+
+static void become_nobody(void)
+{
+	CHECK(!setgroups(0, NULL) && !setgid(NOBODY) && !setuid(NOBODY));
+}
+
+static void store_one(int fd, int i)
+{
+	char *map = map_file(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED);
+
+	map[i * PAGE] = (char)(map[i * PAGE] + 1);
+}
+
+/* A child that becomes another user, and maps the file itself or has children that do. */
+static void in_a_child(int fd, int generations)
+{
+	pid_t pid = fork();
+
+	if (!pid) {
+		become_nobody();
+		close_all_but(fd);
+		for (int i = 0; i < CHILDREN && generations; i++) {
+			pid = fork();
+			if (!pid) {
+				store_one(fd, i);
+				_exit(0);
+			}
+			wait_for(pid);
+		}
+		if (!generations)
+			store_one(fd, 0);
+		_exit(0);
+	}
+	wait_for(pid);
+}
+
+static void check_word(int fd, int i, char expected)
+{
+	char byte;
+
+	CHECK(pread(fd, &byte, 1, (off_t)(i * PAGE)) == 1 && byte == expected);
+}
+
+static void maps_late(void)
+{
+	int fd = pattern_file(SIZE);
+	char before[CHILDREN];
+
+	for (int i = 0; i < CHILDREN; i++)
+		CHECK(pread(fd, &before[i], 1, (off_t)(i * PAGE)) == 1);
+	in_a_child(fd, 0);
+	check_word(fd, 0, (char)(before[0] + 1));
+	in_a_child(fd, 1);
+	check_word(fd, 0, (char)(before[0] + 2));
+	for (int i = 1; i < CHILDREN; i++)
+		check_word(fd, i, (char)(before[i] + 1));
+	close(fd);
+}
+
+static void maps_early(void)
+{
+	int fd = pattern_file(SIZE);
 	char *map = map_file(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED);
 
 	map[PAGE] = 1;
 	CHECK(!chroot("/proc") && !chdir("/"));
-	CHECK(!setgroups(0, NULL) && !setgid(65534) && !setuid(65534));
-	for (int i = 3; i < 1024; i++)
-		close(i);
-	for (char i = 0; i < CHILDREN; i++) {
+	become_nobody();
+	close_all_but(-1);
+	for (int i = 0; i < CHILDREN; i++) {
 		pid_t pid = fork();
 
 		CHECK(pid >= 0);
@@ -26,8 +101,14 @@ int main(void)
 			map[(2 + i) * PAGE] = (char)(map[PAGE] + i);
 			_exit(0);
 		}
-		CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+		wait_for(pid);
 		CHECK(map[(2 + i) * PAGE] == 1 + i);
 	}
+}
+
+int main(void)
+{
+	maps_late();
+	maps_early();
 	return 0;
 }

@@ -17,7 +17,13 @@ for how in inline thread; do
 done
 if [ "$(id -u)" -eq 0 ]; then
 	"$BUILD/tests/drops" || fail "drops fails on the kernel itself"
-	"$FAULTLINE" run --budget 16M -- "$BUILD/tests/drops" >out 2>&1 || { cat out; fail "drops"; }
+	for host in auto none; do
+		"$FAULTLINE" run --budget 16M --host=$host --report=json --report-file p.json -- "$BUILD/tests/drops" >out 2>&1 || { cat out; fail "drops"; }
+		[ ! -s out ] || fail "drops: says: $(cat out)"
+		served p .
+		[ "$(/usr/bin/python3 -c 'import json; print(sum(f["mappings"] for f in json.load(open("p.json"))["files"]))')" -ge 5 ] ||
+			fail "drops: the report, or the engine, has not seen all mappings: $(cat p.json)"
+	done
 fi
 
 # What was stored is in the file when the run is over, whoever reads it.

@@ -33,6 +33,8 @@ prepare()
 		LoadModule mime_module $modules/mod_mime.so
 		TypesConfig /dev/null
 		AddType text/html .html
+		${as_root}User #65534
+		${as_root}Group #65534
 		StartServers 4
 		MaxRequestWorkers 8
 		DocumentRoot $WORK/site

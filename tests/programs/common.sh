@@ -21,7 +21,6 @@ mkdir "$REPORTS" || exit 1
 unset FAULTLINE_IO FAULTLINE_FRAMES FAULTLINE_SWAP FAULTLINE_LOG
 PATH=$PATH:/usr/sbin
 SIDE=plain
-AS=
 RUNNING=
 working=
 killed=0
@@ -48,14 +47,13 @@ sized()
 	esac
 }
 
-# run COMMAND...: on the plain side as it is, on the other under Faultline within $BUDGET. $AS, a list, is for another user.
-# shellcheck disable=SC2086
+# run COMMAND...: on the plain side as it is, on the other under Faultline within $BUDGET.
 run()
 {
 	if [ "$SIDE" = plain ]; then
-		$AS "$@"
+		"$@"
 	else
-		$AS "$FAULTLINE" run --budget "$BUDGET" --report=json --report-file "$(mktemp -u "$REPORTS/XXXXXX")" -- "$@"
+		"$FAULTLINE" run --budget "$BUDGET" --report=json --report-file "$(mktemp -u "$REPORTS/XXXXXX")" -- "$@"
 	fi
 }
 

@@ -20,6 +20,8 @@ prepare()
 	cat >lighttpd.conf <<-END
 		server.document-root = "$WORK/site"
 		server.port = $port
+		${as_root}server.username = "nobody"
+		${as_root}server.groupname = "nogroup"
 		server.bind = "127.0.0.1"
 		server.pid-file = "$WORK/$SIDE/pid"
 		server.errorlog = "$WORK/$SIDE/log"

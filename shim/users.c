@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Calls after which the process could not reach its host, since it is another user, or elsewhere: a child of fork(2) that has put off
+ * connecting does so before. (A child of vfork(2) runs on its parent's memory, and leaves the parent's channel alone.)
+ */
+#include "users.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "api/engine.h"
+#include "paths.h"
+#include "process.h"
+#include "real.h"
+
+void users_change(void)
+{
+	int saved = errno;
+
+	if (process_is_own())
+		engine_keep_host();
+	errno = saved;
+}
+
+#define WRAPPER_BEFORE(name, parameters, arguments) \
+	WRAPPER int name parameters                 \
+	{                                           \
+		users_change();                     \
+		return REAL(name) arguments;        \
+	}
+
+WRAPPER_BEFORE(setuid, (uid_t user), (user))
+WRAPPER_BEFORE(seteuid, (uid_t user), (user))
+WRAPPER_BEFORE(setreuid, (uid_t real, uid_t effective), (real, effective))
+WRAPPER_BEFORE(setresuid, (uid_t real, uid_t effective, uid_t kept), (real, effective, kept))
+WRAPPER_BEFORE(unshare, (int flags), (flags))
+WRAPPER_BEFORE(setns, (int fd, int type), (fd, type))
+
+WRAPPER int chroot(const char *path)
+{
+	users_change();
+	RETURN_HOLDING(path, REAL(chroot)(path));
+}
