@@ -82,9 +82,12 @@ static void detach(int listening, int hold)
 
 static int serve(const struct host_options *o)
 {
-	int err = host_run(o);
+	bool served;
+	int err = host_run(o, &served);
 
-	if (err)
+	if (err && served)
+		complain("what programs have stored cannot be written back, and is lost: %s", strerror(-err));
+	else if (err)
 		complain("the host cannot start: %s", strerror(-err));
 	return err ? EXIT_FAULTLINE : 0;
 }
@@ -159,24 +162,35 @@ int host_start(const struct run_options *o, struct host *h)
 	return err ? EXIT_FAULTLINE : 0;
 }
 
+/* It has said why. */
+static int end_of(pid_t pid)
+{
+	int status;
+
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return 0;
+	if (WIFSIGNALED(status))
+		complain("the host was ended by signal %d (%s); what was stored since it last wrote is lost", WTERMSIG(status),
+			 strsignal(WTERMSIG(status)));
+	return status ? EXIT_FAULTLINE : 0;
+}
+
 /* It ends, or says that it cannot yet. */
-bool host_let_go(struct host *h)
+int host_let_go(struct host *h)
 {
 	char word;
 	ssize_t n;
 
 	if (h->hold < 0)
-		return true;
+		return 0;
 	shutdown(h->hold, SHUT_WR);
 	do
 		n = read(h->hold, &word, 1);
 	while (n < 0 && errno == EINTR);
 	close(h->hold);
 	h->hold = -1;
-	if (n > 0)
-		return false;
-	waitpid(h->pid, NULL, 0);
-	return true;
+	return n > 0 ? 0 : end_of(h->pid);
 }
 
 /* ---- faultline host ---- */

@@ -21,8 +21,11 @@ struct host {
  * Before anything else has threads.
  */
 int host_start(const struct run_options *o, struct host *h);
-/* The program has ended. Waits until all is written back; false: processes of the run are left, and the host stays for them. */
-bool host_let_go(struct host *h);
+/*
+ * The program has ended. Waits until all is written back, unless processes of the run are left, for which the host stays. 0, or the exit status to
+ * give, after a message: what was stored is lost.
+ */
+int host_let_go(struct host *h);
 
 /* `faultline host`. */
 int host_main(int argc, char **argv);

@@ -148,9 +148,8 @@ static int run_program(struct run *r)
 {
 	struct run_report report = {.argv = r->options.program, .budget_bytes = r->options.budget, .one_budget = r->host.hold >= 0};
 	struct child_end *end = &report.end;
-	int error = child_run(r->path, r->options.program, end), status = 0;
+	int error = child_run(r->path, r->options.program, end), status = host_let_go(&r->host), report_status;
 
-	host_let_go(&r->host);
 	if (r->directory)
 		report_collect(r->directory, &report);
 	clear_up(r);
@@ -161,7 +160,8 @@ static int run_program(struct run *r)
 	} else if (end->exec_error) {
 		status = say_exec_error(r->path, end->exec_error);
 	} else if (r->report) {
-		status = write_report(r, &report);
+		report_status = write_report(r, &report);
+		status = status ? status : report_status;
 	}
 	report_free(&report);
 	return end->exit_status && !end->exec_error ? end->exit_status : status;

@@ -318,7 +318,7 @@ static int run(void)
 	return err;
 }
 
-int host_run(const struct host_options *o)
+int host_run(const struct host_options *o, bool *served)
 {
 	uint64_t mask = sys_sigmask(SIG_SETMASK, ~0ULL);
 	int err, stop_err;
@@ -327,6 +327,7 @@ int host_run(const struct host_options *o)
 	err = open_all(o);
 	if (!err)
 		err = start_engine(o);
+	*served = !err;
 	if (!err) {
 		err = run();
 		stop_err = engine_stop();

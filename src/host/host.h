@@ -15,7 +15,10 @@ struct host_options {
 	int hold_fd;
 };
 
-/* Runs in a process of its own, before it has any other thread. 0 or -errno: it could not start, or something could not be written back. */
-int host_run(const struct host_options *o);
+/*
+ * Runs in a process of its own, before it has any other thread. 0 or -errno: it could not start, or, where *served, what was stored could not be
+ * written back.
+ */
+int host_run(const struct host_options *o, bool *served);
 
 #endif

@@ -29,15 +29,36 @@ fi
 # What was stored is in the file when the run is over, whoever reads it.
 "$processes" file 4 0 4 >out 2>&1 || { cat out; fail "the kernel alone"; }
 
-# A host that programs join, one after the other and at once; it ends when it is told to.
-FAULTLINE_BUDGET=16M "$FAULTLINE" host --socket "$WORK/socket" 2>host.err &
-host=$!
-tries=0
-until [ -S socket ]; do
-	tries=$((tries + 1))
-	[ $tries -lt 100 ] || fail "no socket: $(cat host.err)"
-	sleep 0.05
+# What the host cannot write back when the program has ended is an error of the run.
+cat >dirty.py <<'EOF'
+import mmap, sys
+f = open("dirty", "r+b")
+mmap.mmap(f.fileno(), 0)[4096] = 7
+sys.exit(int(sys.argv[1]))
+EOF
+head -c 4194304 /dev/zero >dirty
+for status in 0 3; do
+	FAULTLINE_INJECT=write:enospc:1:0 "$FAULTLINE" run --budget 16M -- python3 dirty.py $status 2>err
+	got=$?
+	[ $got -eq $([ $status -eq 0 ] && echo 125 || echo $status) ] || fail "stores are lost, and the run exits with $got"
+	grep -q 'lost: No space left on device' err || fail "nobody says that stores are lost: $(cat err)"
 done
+
+# start_host: one at $WORK/socket; $host is its process.
+start_host()
+{
+	FAULTLINE_BUDGET=16M "$FAULTLINE" host --socket "$WORK/socket" 2>host.err &
+	host=$!
+	tries=0
+	until [ -S socket ]; do
+		tries=$((tries + 1))
+		[ $tries -lt 100 ] || fail "no socket: $(cat host.err)"
+		sleep 0.05
+	done
+}
+
+# A host that programs join, one after the other and at once; it ends when it is told to.
+start_host
 "$FAULTLINE" host --socket "$WORK/socket" 2>err && fail "two hosts at one socket"
 grep -q 'listens there already' err || fail "not told why there cannot be two: $(cat err)"
 head -c 4194304 /dev/zero >a
@@ -65,14 +86,7 @@ wait $host || fail "the host ended with an error: $(cat host.err)"
 [ "$(tail -c +3000001 b | head -c 5)" = hello ] || fail "the store is not in the file"
 
 # A host that is killed: a line that says so, and SIGBUS; programs that start later go on by themselves.
-FAULTLINE_BUDGET=16M "$FAULTLINE" host --socket "$WORK/socket" 2>host.err &
-host=$!
-tries=0
-until [ -S socket ]; do
-	tries=$((tries + 1))
-	[ $tries -lt 100 ] || fail "no socket: $(cat host.err)"
-	sleep 0.05
-done
+start_host
 cat >later.py <<'EOF'
 import mmap, os, signal, sys
 f = open("a", "r+b")

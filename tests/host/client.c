@@ -43,12 +43,13 @@ static void run_host(int listen_fd, int hold_fd)
 {
 	struct host_options o = {.listen_fd = listen_fd, .hold_fd = hold_fd};
 	const char *what;
+	bool served;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (engine_options_from_env(&o.engine, &what))
 		_exit(99);
 	o.engine.budget = TEST_BUDGET;
-	_exit(host_run(&o) ? 1 : 0);
+	_exit(host_run(&o, &served) ? 1 : 0);
 }
 
 static void start(struct test_host *h, bool held)
