@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-/* [addr, addr + len) is to be unmapped or replaced: what is kept there need not be any more. */
+/* [addr, addr + len) is to be unmapped, moved or replaced: what is kept there is let go of, until it is used again. */
 void futexes_unmapped(const void *addr, size_t len);
 /* Nothing is kept in a forked child. */
 void futexes_fork_child(void);

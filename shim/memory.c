@@ -66,6 +66,8 @@ static void *do_mmap(const struct map_call *c)
 {
 	void *out;
 
+	if ((c->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) == MAP_FIXED)
+		futexes_unmapped(c->addr, c->len);
 	if (serve_mmap(c, &out)) {
 		if (out != MAP_FAILED)
 			locked_ours(out, c->len);

@@ -100,6 +100,11 @@ int mseal(void *addr, size_t len, unsigned long flags);
 	X(pthread_mutex_clocklock)                                                                                                   \
 	X(pthread_rwlock_rdlock)                                                                                                     \
 	X(pthread_rwlock_wrlock)                                                                                                     \
+	X(pthread_mutex_trylock)                                                                                                     \
+	X(pthread_rwlock_tryrdlock)                                                                                                  \
+	X(pthread_rwlock_trywrlock)                                                                                                  \
+	X(pthread_rwlock_clockrdlock)                                                                                                \
+	X(pthread_rwlock_clockwrlock)                                                                                                \
 	X(pthread_rwlock_timedrdlock)                                                                                                \
 	X(pthread_rwlock_timedwrlock) X(pthread_cond_clockwait) X(sem_wait) X(sem_timedwait) X(sem_clockwait) X(pthread_barrier_wait)
 #define REAL_MEMORY(X)   \

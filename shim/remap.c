@@ -4,6 +4,7 @@
 #include <stdarg.h>
 
 #include "api/engine.h"
+#include "futexes.h"
 #include "gaps.h"
 #include "locked.h"
 #include "mapped.h"
@@ -46,6 +47,9 @@ static void *remap_ours(void *old, size_t old_len, size_t new_len, int flags, vo
 
 	if (goes_beyond_ours(old, old_len, new_len, flags, to))
 		return pointer_result(-EFAULT, 0);
+	futexes_unmapped(old, old_len);
+	if (flags & MREMAP_FIXED)
+		futexes_unmapped(to, new_len);
 	g = sigguard_enter();
 	err = mm_mremap(engine_space(), (uintptr_t)old, old_len, new_len, flags, (uintptr_t)to, &addr);
 
@@ -77,6 +81,7 @@ static long move_in_two_steps(void *old, size_t old_len, size_t new_len, int fla
 		sys_munmap(between, new_len);
 		return sys_err(p);
 	}
+	futexes_unmapped(to, new_len);
 	err = clear_target(to, new_len);
 	if (!err)
 		return (long)sys_mremap(between, new_len, new_len, MREMAP_MAYMOVE | MREMAP_FIXED, to);

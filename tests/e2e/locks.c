@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Locks that processes share, in a file that is mapped and larger than memory: a mutex, a condition variable, a semaphore, a barrier and a
- * robust mutex, while the processes drive all pages out of memory that can leave it.
+ * Locks in a file that is mapped and larger than memory, while all pages are driven out of memory that can leave it. Of processes: a mutex, a
+ * condition variable, a semaphore, a barrier, a lock of readers and writers, a robust mutex, and more of them than are kept in memory. Of the
+ * threads of one process: mutexes that are not shared.
  */
 #include <pthread.h>
 #include <semaphore.h>
@@ -12,6 +13,10 @@
 #define SIZE (40UL << 20)
 #define PROCESSES 4
 #define ROUNDS 300
+#define FIRST_OF_MANY 10 /* pages, each with a lock at its end that goes on in the next */
+#define MANY 300
+#define THREADS 4
+#define THREAD_ROUNDS 2000
 
 struct shared {
 	pthread_mutex_t mutex, robust;
@@ -19,7 +24,7 @@ struct shared {
 	pthread_barrier_t barrier;
 	sem_t sem;
 	pthread_rwlock_t rwlock;
-	uint64_t counter, turn, deaths;
+	uint64_t by_mutex, by_sem, by_rwlock, turn;
 };
 
 static struct shared *s;
@@ -47,16 +52,36 @@ static void init(void)
 	pthread_rwlockattr_setpshared(&ra, PTHREAD_PROCESS_SHARED);
 	CHECK(!pthread_rwlock_init(&s->rwlock, &ra));
 	CHECK(!sem_init(&s->sem, 1, 1));
-	s->counter = s->turn = s->deaths = 0;
+	s->by_mutex = s->by_sem = s->by_rwlock = s->turn = 0;
 }
 
-static uint64_t walk(uint64_t from, int pages)
-{
-	uint64_t sum = 0;
+struct counted {
+	pthread_mutex_t mutex;
+	uint64_t count;
+};
 
+static struct counted *one_of_many(unsigned long i)
+{
+	return (struct counted *)(map + (FIRST_OF_MANY + i + 1) * PAGE - sizeof(pthread_mutex_t) / 2);
+}
+
+static void init_many(void)
+{
+	pthread_mutexattr_t ma;
+
+	pthread_mutexattr_init(&ma);
+	pthread_mutexattr_setpshared(&ma, PTHREAD_PROCESS_SHARED);
+	for (unsigned long i = 0; i < MANY; i++) {
+		CHECK(!pthread_mutex_init(&one_of_many(i)->mutex, &ma));
+		one_of_many(i)->count = 0;
+	}
+}
+
+/* Touches pages, so that others leave memory. */
+static void walk(uint64_t from, int pages)
+{
 	for (int i = 0; i < pages; i++)
-		sum += (uint64_t)map[(2UL << 20) + (from * 7919 + (uint64_t)i * 104729) * PAGE % (SIZE - (2UL << 20))];
-	return sum;
+		*(volatile char *)&map[(2UL << 20) + (from * 7919 + (uint64_t)i * 104729) * PAGE % (SIZE - (2UL << 20))];
 }
 
 static void in_turn(uint64_t self, uint64_t round)
@@ -70,18 +95,28 @@ static void in_turn(uint64_t self, uint64_t round)
 	CHECK(!pthread_mutex_unlock(&s->mutex));
 }
 
+static void count_one(struct counted *c, int pages)
+{
+	CHECK(!pthread_mutex_lock(&c->mutex));
+	c->count++;
+	walk(c->count, pages);
+	CHECK(!pthread_mutex_unlock(&c->mutex));
+}
+
 static void work(uint64_t self)
 {
 	for (uint64_t round = 0; round < ROUNDS; round++) {
 		walk(self * ROUNDS + round, 50);
 		CHECK(!pthread_mutex_lock(&s->mutex));
-		s->counter++;
+		s->by_mutex++;
 		CHECK(!pthread_mutex_unlock(&s->mutex));
 		CHECK(!sem_wait(&s->sem));
-		s->counter++;
+		s->by_sem++;
 		CHECK(!sem_post(&s->sem));
 		in_turn(self, round);
+		count_one(one_of_many((self + round) % MANY), 5);
 		CHECK(!pthread_rwlock_wrlock(&s->rwlock));
+		s->by_rwlock++;
 		CHECK(!pthread_rwlock_unlock(&s->rwlock));
 		if (round % 50 == 0)
 			pthread_barrier_wait(&s->barrier);
@@ -106,6 +141,48 @@ static void die_with_lock(void)
 	CHECK(!pthread_mutex_consistent(&s->robust) && !pthread_mutex_unlock(&s->robust));
 }
 
+/* ---- Threads of one process ---- */
+
+static struct counted *private_lock;
+
+static void *count_in_thread(void *unused)
+{
+	for (int i = 0; i < THREAD_ROUNDS; i++)
+		count_one(private_lock, i % 100 ? 0 : 200);
+	return unused;
+}
+
+static void in_threads(void)
+{
+	pthread_t thread[THREADS];
+
+	private_lock = one_of_many(0);
+	CHECK(!pthread_mutex_init(&private_lock->mutex, NULL));
+	private_lock->count = 0;
+	for (int i = 0; i < THREADS; i++)
+		CHECK(!pthread_create(&thread[i], NULL, count_in_thread, NULL));
+	for (int i = 0; i < THREADS; i++)
+		CHECK(!pthread_join(thread[i], NULL));
+	CHECK(private_lock->count == THREADS * THREAD_ROUNDS);
+}
+
+/* What was kept where the lock was is let go of, and the lock kept where it is. */
+static void move(int fd)
+{
+	void *to = mmap(NULL, SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	for (int i = 0; i < 4; i++) {
+		void *from = map;
+
+		CHECK(mremap(map, SIZE, SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, to) == to);
+		map = to;
+		to = from;
+		count_one(one_of_many(1), 1000);
+		CHECK(mmap(map, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == map);
+		count_one(one_of_many(1), 1000);
+	}
+}
+
 int main(void)
 {
 	int fd = pattern_file(SIZE), status;
@@ -114,6 +191,7 @@ int main(void)
 	map = map_file(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED);
 	s = (struct shared *)(map + PAGE * 3 - 64); /* across two pages */
 	init();
+	init_many();
 	for (uint64_t i = 0; i < PROCESSES; i++) {
 		pid[i] = fork();
 		CHECK(pid[i] >= 0);
@@ -122,9 +200,15 @@ int main(void)
 	}
 	for (uint64_t i = 0; i < PROCESSES; i++)
 		CHECK(waitpid(pid[i], &status, 0) == pid[i] && status == 0);
-	CHECK(s->turn == PROCESSES * ROUNDS);
+	CHECK(s->turn == PROCESSES * ROUNDS && s->by_mutex == s->turn && s->by_sem == s->turn && s->by_rwlock == s->turn);
+	uint64_t sum = 0;
+	for (unsigned long i = 0; i < MANY; i++)
+		sum += one_of_many(i)->count;
+	CHECK(sum == s->turn);
 	for (int i = 0; i < 10; i++)
 		die_with_lock();
+	in_threads();
+	move(fd);
 	CHECK(!munmap(map, SIZE));
 	return 0;
 }
