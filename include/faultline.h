@@ -125,6 +125,7 @@ int fl_exit(void);
  *   EFBIG      RLIMIT_FSIZE is set: it would apply to the memory that holds the pages of files mapped more than once
  *   EINVAL     length 0; offset or (MAP_FIXED) addr not a multiple of the page size; no or an impossible mapping type;
  *              MAP_GROWSDOWN of a file or of shared memory; MAP_HUGETLB of a file that is not on hugetlbfs
+ *   EHOSTDOWN  the host that this process has joined has gone
  *   EMFILE, ENFILE  no descriptor left: a mapped file needs up to two (three with O_DIRECT), shared anonymous memory too
  *   ENODEV     fd is a directory, a pipe, a socket
  *   ENOMEM     no address space; too many mappings; a limit of the space; no room in the budget for what must be kept of
@@ -170,7 +171,8 @@ void *fl_mremap(void *old_address, size_t old_size, size_t new_size, int flags, 
  *
  * 0, or -1 with errno: EBUSY (MS_INVALIDATE and part of the range is locked); EINVAL (flags, alignment); ENOMEM (part of
  * the range is not mapped: the rest was synced); EIO, ENOSPC, EDQUOT, ... (a write-back of the file failed, now or since
- * this mapping last asked; the pages stay dirty and in memory, and the next call tries again).
+ * this mapping last asked; the pages stay dirty and in memory, and the next call tries again); EHOSTDOWN (the
+ * host that has the file has gone: what was not synced is lost).
  */
 int fl_msync(void *addr, size_t length, int flags);
 

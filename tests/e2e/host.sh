@@ -8,6 +8,9 @@ unset FAULTLINE_HOST
 # One run, 4 processes, a file of twice the budget; then with kills; then O_DIRECT.
 "$FAULTLINE" run --budget 16M --report=json --report-file p.json -- "$processes" file 4 2 1 >out 2>&1 || { cat out; fail "four processes"; }
 served p '/file$'
+/usr/bin/python3 -c 'import json; f = [f for f in json.load(open("p.json"))["files"] if f["path"].endswith("/file")][0]
+assert f["reads"] and f["read_bytes"] and f["writes"] and f["evicted_pages"] and f["processes"] >= 5, f' ||
+	fail "the report does not have what the host has done"
 "$FAULTLINE" run --budget 16M -- "$processes" file 4 3 2 kill >out 2>&1 || { cat out; fail "four processes with kills"; }
 "$FAULTLINE" run --budget 16M --direct -- "$processes" file 3 2 3 kill >out 2>&1 || { cat out; fail "O_DIRECT, with kills"; }
 
