@@ -5,12 +5,7 @@
  *   in memory    lock the page; map it (write-protected unless DIRTY), or lift the protection after making it DIRTY
  *   not          reserve frames, get a buffer, put READING pages in the table, read, install, unlock (fill below)
  *
- * For a private mapping the page may have a private copy, in memory or in swap, which comes first; a write makes one:
- *
- *   private copy in memory           lift the write protection (it was being swapped)
- *   private copy in swap             read it back
- *   none, write, page mapped         the kernel's own copy-on-write, with the file's page locked against eviction
- *   none, write, page not mapped     copy from the cache, or straight from the store, into the mapping
+ * For a private mapping the page may have a private copy, which comes first, and a write makes one (private.c).
  *
  * Order: frames, buffer, invalidate_lock, page of the private copy, page of the file. Nothing that waits for frames or
  * buffers happens while a page is locked. Every phase may find that the world has changed and answers -EAGAIN: the
@@ -23,6 +18,7 @@
 
 #include "budget.h"
 #include "buffer.h"
+#include "fault.h"
 #include "fill.h"
 #include "hosted.h"
 #include "io.h"
@@ -35,46 +31,16 @@
 #define FAULT_AROUND 16 /* pages, as on the kernel */
 
 static _Atomic uint64_t pinned_pages;
-static const char zeros[FL_PAGE_SIZE];
 
 void filemap_init(void)
 {
 	atomic_store(&pinned_pages, 0);
 }
 
-static struct page_key file_key(const struct fault *f)
-{
-	return (struct page_key){.as = f->as->id, .index = f->index};
-}
-
-/* The private pages of the mapping, NULL while there are none. */
-static struct address_space *anon_of(const struct fault *f)
-{
-	return f->anon ? atomic_load(f->anon) : NULL;
-}
-
-static struct page_key anon_key(const struct fault *f)
-{
-	return (struct page_key){.as = anon_of(f)->id, .index = f->anon_index};
-}
-
-static bool beyond_eof(struct address_space *as, uint64_t index)
-{
-	return index << FL_PAGE_SHIFT >= atomic_load_explicit(&as->size, memory_order_relaxed);
-}
-
 /* The first 4 KiB of the page of the space in which f->index lies. */
 static uint64_t page_head(const struct fault *f)
 {
 	return f->index & ~(uint64_t)f->tail;
-}
-
-/* Caller holds the page lock. */
-static void mark_dirty(struct address_space *as, pfn_t pfn)
-{
-	if (page_state_of(page_word(pfn)) == PAGE_CLEAN)
-		as_count_dirty(as, 1);
-	page_make_dirty(pfn);
 }
 
 /* ---- The page is in memory ---- */
@@ -86,21 +52,6 @@ static bool is_dirty(pfn_t pfn)
 	return s == PAGE_DIRTY || s == PAGE_REDIRTY;
 }
 
-/*
- * Whether a private mapping has a copy of its own of the page i places from here. Caller holds the lock of the file's page:
- * none is made meanwhile, and one that leaves memory is marked as swapped before it leaves the table.
- */
-static bool has_private(const struct fault *f, int64_t i)
-{
-	struct address_space *anon = anon_of(f);
-	struct page_key key = {.index = f->anon_index + (uint64_t)i};
-
-	if (!anon)
-		return false;
-	key.as = anon->id;
-	return page_find(key) != PFN_NONE || anon_is_swapped(anon, key.index);
-}
-
 /* Maps a page of the frame memory; an mmu that cannot write-protect at once gets clean pages of shared mappings as dirty ones. */
 static int map_page(struct fault *f, pfn_t pfn)
 {
@@ -109,28 +60,16 @@ static int map_page(struct fault *f, pfn_t pfn)
 
 	if (wp && !f->mmu->map_can_wp && !f->anon && !f->view && f->as->store->writable)
 		mark_dirty(f->as, pfn);
-	if (f->anon && has_private(f, 0))
+	if (f->anon && private_has_copy(f, 0))
 		return -EAGAIN; /* in swap by now: the file's page must not show in its place */
 	err = f->mmu->ops->map(f->mmu, f->addr, FL_PAGE_SIZE, wp && (f->anon || f->view || !is_dirty(pfn)) ? MMU_WP : 0);
 	return err == -EEXIST ? (f->write && !f->anon ? f->mmu->ops->unprotect(f->mmu, f->addr, FL_PAGE_SIZE) : 0) : err;
-}
-
-/* Faults of other processes are counted there. */
-static bool is_counted(const struct fault *f)
-{
-	return f->mmu && !f->mmu->remote;
 }
 
 static void count_fault(const struct fault *f)
 {
 	if (is_counted(f))
 		report_add(&f->as->report->faults, 1);
-}
-
-static void count_hit(const struct fault *f)
-{
-	if (!f->missed && is_counted(f))
-		report_add(&f->as->report->faults_hit, 1);
 }
 
 /* Taken out of its mappings to see whether it is missed: a fault on another page does not tell. */
@@ -149,7 +88,7 @@ static pfn_t lock_neighbour(const struct fault *f, int i)
 		return PFN_NONE;
 	found = page_key(pfn);
 	if (found.as == key.as && found.index == key.index && page_state_of(page_word(pfn)) == PAGE_CLEAN && !is_probed(pfn) &&
-	    !(f->anon && has_private(f, i)))
+	    !(f->anon && private_has_copy(f, i)))
 		return pfn;
 	page_unlock(pfn);
 	return PFN_NONE;
@@ -267,7 +206,7 @@ static uint32_t install_private(struct fault *f, struct fill *fl, int *err)
 		fl->as->frames->discard(fl->as, fl->index, fl->n);
 		return 0;
 	}
-	while (f->addr && n < fl->n && !has_private(f, n))
+	while (f->addr && n < fl->n && !private_has_copy(f, n))
 		n++;
 	if (n) {
 		*err = f->mmu->ops->map(f->mmu, f->addr, (uint64_t)n << FL_PAGE_SHIFT, MMU_WP);
@@ -456,8 +395,7 @@ static int miss(struct fault *f)
 	return fill(f, (uint32_t)max_u64(want, 1));
 }
 
-/* A page of the file. On success and with `pinned`, the page stays locked for the caller to pin. */
-static int fault_file(struct fault *f, pfn_t *locked)
+int fault_file(struct fault *f, pfn_t *locked)
 {
 	for (;;) {
 		pfn_t pfn;
@@ -487,196 +425,10 @@ static int fault_file(struct fault *f, pfn_t *locked)
 	}
 }
 
-/* ---- Private copies ---- */
-
-/* The private page is locked and in memory, so it is mapped; protected only while it is being swapped. */
-static int anon_hit(struct fault *f, pfn_t pfn)
-{
-	page_set_flags(pfn, PG_REFERENCED);
-	count_hit(f);
-	if (!f->write)
-		return 0;
-	mark_dirty(anon_of(f), pfn);
-	report_add(&f->as->report->faults_write, 1);
-	return f->mmu->ops->unprotect(f->mmu, f->addr, FL_PAGE_SIZE);
-}
-
-static int copy_in(struct fault *f, const void *data, unsigned flags)
-{
-	uint64_t done;
-	int err = f->mmu->ops->copy(f->mmu, f->addr, data, FL_PAGE_SIZE, flags, &done);
-
-	return err;
-}
-
-static int swap_in(struct fault *f, struct buffer buf)
-{
-	struct store *swap = anon_of(f)->store;
-	ssize_t n = swap->ops->read(swap, buf.data, FL_PAGE_SIZE, f->anon_index << FL_PAGE_SHIFT);
-	int err;
-
-	if (n < 0)
-		return (int)n;
-	f->missed = true;
-	report_add(&f->as->report->swapped_in, 1);
-	err = copy_in(f, buf.data, f->write ? 0 : MMU_WP);
-	if (err == -EEXIST) /* whatever is mapped there, it is not the private page */
-		f->mmu->ops->zap(f->mmu, f->addr, FL_PAGE_SIZE);
-	return err;
-}
-
-/* A page that is zero from the end of the file on. */
-static int read_for_cow(struct fault *f, char *data)
-{
-	struct address_space *as = f->as;
-	ssize_t n;
-
-	if (beyond_eof(as, f->index) && (address_space_stat(as) || beyond_eof(as, f->index)))
-		return -ENXIO;
-	n = as->store->ops->read(as->store, data, FL_PAGE_SIZE, f->index << FL_PAGE_SHIFT);
-	report_add(&as->report->reads, 1);
-	if (n < 0) {
-		report_add(&as->report->read_errors, 1);
-		return (int)n;
-	}
-	report_add(&as->report->read_bytes, (uint64_t)n);
-	if (n == 0) {
-		address_space_stat(as);
-		return -EAGAIN;
-	}
-	if (n < (ssize_t)FL_PAGE_SIZE && (address_space_stat(as) || (f->index << FL_PAGE_SHIFT) + (uint64_t)n < atomic_load(&as->size)))
-		return -EAGAIN; /* stopped short: not the end of the file */
-	memset(data + n, 0, FL_PAGE_SIZE - (size_t)n);
-	return 0;
-}
-
-/* Makes the page that is mapped the program's own, if it is not; -EAGAIN when none is mapped any more. */
-static int cow_mapped(struct fault *f)
-{
-	int err = f->mmu->ops->unprotect(f->mmu, f->addr, FL_PAGE_SIZE);
-
-	if (!err && f->mmu->ops->break_cow)
-		err = f->mmu->ops->break_cow(f->mmu, f->addr);
-	return err == -EFAULT ? -EAGAIN : err;
-}
-
-/* The file's page is locked, so it stays where it is. */
-static int cow_from_cache(struct fault *f, pfn_t file_page, struct buffer buf)
-{
-	int err;
-
-	page_set_flags(file_page, PG_REFERENCED);
-	if (f->present && f->mmu->ops->break_cow)
-		return cow_mapped(f);
-	err = frame_read(f->as, f->index << FL_PAGE_SHIFT, buf.data, FL_PAGE_SIZE);
-	if (!err && f->present) /* who accesses it now waits for the private page's lock */
-		err = f->mmu->ops->zap(f->mmu, f->addr, FL_PAGE_SIZE);
-	return err ? err : copy_in(f, buf.data, 0);
-}
-
-/* What is mapped, if anything, is the file's page: who accesses it now waits for the private page's lock. */
-static int cow_hosted(struct fault *f, struct buffer buf)
-{
-	int err = hosted_read(f->as, f->index, buf.data);
-
-	if (!err && f->present)
-		err = f->mmu->ops->zap(f->mmu, f->addr, FL_PAGE_SIZE);
-	return err ? err : copy_in(f, buf.data, 0);
-}
-
-static int cow(struct fault *f, struct buffer buf)
-{
-	pfn_t file_page;
-	int err;
-
-	if (as_is_hosted(f->as))
-		return cow_hosted(f, buf);
-	file_page = page_find_lock(file_key(f));
-	if (file_page != PFN_NONE) {
-		err = cow_from_cache(f, file_page, buf);
-		page_unlock(file_page);
-		if (!err)
-			count_hit(f);
-		return err;
-	}
-	if (f->present && (f->mmu->ops->break_cow || !f->mmu->map_can_wp))
-		return cow_mapped(f); /* a copy that the kernel made before the mapping was write-protected, see uffd_map() */
-	f->missed = true;
-	err = read_for_cow(f, buf.data);
-	if (!err)
-		err = copy_in(f, buf.data, 0);
-	/* Told of a page, and there is one, but not the file's: it is a private copy already. */
-	return err == -EEXIST && f->present ? cow_mapped(f) : err;
-}
-
-/* Anonymous memory that was never written. A page that is there and that the table does not know is the program's own. */
-static int zero_fill(struct fault *f)
-{
-	return f->present ? cow_mapped(f) : copy_in(f, zeros, f->write ? 0 : MMU_WP);
-}
-
-/*
- * Makes the private page, in the table as READING and locked. The kernel may know of a page there that we do not
- * (-EEXIST: the file's page is mapped after all): look again as for a mapped one.
- */
-static int make_private(struct fault *f, struct buffer buf, pfn_t pfn)
-{
-	struct address_space *anon = anon_of(f);
-	bool swapped = anon_is_swapped(anon, f->anon_index);
-	int err = swapped ? swap_in(f, buf) : f->as->zero ? zero_fill(f) : f->write ? cow(f, buf) : -EAGAIN;
-
-	if (err == -EEXIST) {
-		f->present = true;
-		err = -EAGAIN;
-	} else if (err == -EAGAIN) {
-		f->present = false;
-	}
-	if (!err) {
-		page_read_done(pfn, f->write);
-		if (f->write)
-			as_count_dirty(anon, 1);
-		else if (!swapped)
-			page_set_flags(pfn, PG_LAZYFREE);
-	}
-	return err;
-}
-
-/* A private page that is not in memory: from swap, or by copy-on-write. */
-static int anon_miss(struct fault *f, pfn_t *locked)
-{
-	struct buffer buf;
-	uint32_t got;
-	pfn_t pfn;
-	int err = reserve_frames(1, &got);
-
-	if (err)
-		return err;
-	buf = buffer_get(false);
-	read_lock(&f->as->invalidate_lock);
-	pfn = page_insert(anon_key(f));
-	if (pfn == PFN_NONE) {
-		err = -EAGAIN;
-		budget_release(1);
-	} else {
-		as_count_page(anon_of(f), 1);
-		err = make_private(f, buf, pfn);
-		if (err) {
-			as_count_page(anon_of(f), -1);
-			page_remove(pfn);
-			budget_release(1);
-		} else if (locked) {
-			*locked = pfn;
-		} else {
-			page_unlock(pfn);
-		}
-	}
-	read_unlock(&f->as->invalidate_lock);
-	buffer_put(buf);
-	return err;
-}
+/* ---- Any page ---- */
 
 /* Nothing of it is looked up here. */
-static int fault_hosted(struct fault *f, bool pin)
+int fault_hosted(struct fault *f, bool pin)
 {
 	int err = hosted_fault(f, pin);
 
@@ -686,93 +438,6 @@ static int fault_hosted(struct fault *f, bool pin)
 	if (f->write && f->present && !f->missed)
 		report_add(&f->as->report->faults_write, 1);
 	return 0;
-}
-
-/*
- * A page of the file in a private mapping. While its place in the table is taken, no copy of it is made, nor does one come back from
- * swap: else the file's page could be mapped over it.
- */
-static int show_hosted(struct fault *f, bool pin)
-{
-	uint32_t got;
-	pfn_t pfn;
-	int err = reserve_frames(1, &got);
-
-	if (err)
-		return err;
-	pfn = page_insert(anon_key(f));
-	err = -EAGAIN;
-	if (pfn != PFN_NONE) {
-		as_count_page(anon_of(f), 1);
-		if (!anon_is_swapped(anon_of(f), f->anon_index))
-			err = fault_hosted(f, pin);
-		as_count_page(anon_of(f), -1);
-		page_remove(pfn);
-	}
-	budget_release(1);
-	return err;
-}
-
-/*
- * The same while the mapping has no private pages, and so no place in the table that could be taken: who makes the first waits for those
- * who are here (wait_for_blind). False: there is somewhere for private pages by now.
- */
-static bool show_blindly(struct fault *f, bool pin, int *err)
-{
-	bool blind;
-
-	atomic_fetch_add(f->blind, 1);
-	blind = !anon_of(f);
-	if (blind)
-		*err = fault_hosted(f, pin);
-	atomic_fetch_sub(f->blind, 1);
-	return blind;
-}
-
-static void wait_for_blind(const struct fault *f)
-{
-	for (unsigned turn = 0; atomic_load(f->blind); turn++)
-		cpu_relax(turn);
-}
-
-/* As long as it takes: -EAGAIN is for the caller to look again. */
-static int private_hosted(struct fault *f, pfn_t *locked)
-{
-	struct address_space *anon = anon_of(f);
-	int err;
-
-	if (!anon)
-		return show_blindly(f, locked, &err) ? err : -EAGAIN;
-	if (!f->write && !anon_is_swapped(anon, f->anon_index))
-		return show_hosted(f, locked);
-	wait_for_blind(f);
-	return anon_miss(f, locked);
-}
-
-static int fault_private(struct fault *f, pfn_t *locked)
-{
-	for (;;) {
-		struct address_space *anon = anon_of(f);
-		pfn_t pfn = anon ? page_find_lock(anon_key(f)) : PFN_NONE;
-		int err;
-
-		if (pfn != PFN_NONE) {
-			err = anon_hit(f, pfn);
-			if (locked && !err)
-				*locked = pfn;
-			else
-				page_unlock(pfn);
-			return err;
-		}
-		if (as_is_hosted(f->as))
-			err = private_hosted(f, locked);
-		else if (!fault_needs_anon(f) && !(anon && anon_is_swapped(anon, f->anon_index)))
-			err = fault_file(f, locked);
-		else
-			err = anon_miss(f, locked);
-		if (err != -EAGAIN)
-			return err;
-	}
 }
 
 /* With `locked`: the page, to be pinned; PFN_NONE where the host has pinned it. */
@@ -850,7 +515,7 @@ static bool unpin_key(struct page_key key)
 static bool unpin_file(const struct fault *f)
 {
 	if (as_is_hosted(f->as))
-		return hosted_unpin(f->as, f->index);
+		return hosted_unpin(f->as, f->index, 1);
 	return !f->as->zero && unpin_key(file_key(f));
 }
 
@@ -859,6 +524,42 @@ void filemap_unpin(struct fault *f)
 {
 	if ((anon_of(f) && unpin_key(anon_key(f))) || unpin_file(f))
 		atomic_fetch_sub(&pinned_pages, 1);
+}
+
+/* Pages of a shared mapping that a host has. */
+static bool is_hosted_run(const struct fault *f)
+{
+	return as_is_hosted(f->as) && !f->anon;
+}
+
+int filemap_pin_run(struct fault *f, uint64_t pages, uint64_t *done)
+{
+	int err;
+
+	*done = 1;
+	pages = min_u64(pages, min_u64(f->room, HOSTED_PIN_MAX));
+	if (pages < 2 || !is_hosted_run(f) || !filemap_charge_locked(pages))
+		return filemap_pin(f);
+	count_fault(f);
+	err = hosted_pin(f, pages, done);
+	filemap_uncharge_locked(pages - *done);
+	if (!err)
+		count_hit(f);
+	return err;
+}
+
+void filemap_unpin_run(struct fault *f, uint64_t pages, uint64_t *done)
+{
+	uint64_t n;
+
+	*done = 1;
+	if (!is_hosted_run(f)) {
+		filemap_unpin(f);
+		return;
+	}
+	n = hosted_unpin(f->as, f->index, min_u64(pages, f->room));
+	filemap_uncharge_locked(n);
+	*done = max_u64(n, 1);
 }
 
 void filemap_forget_pins(uint32_t n)
@@ -949,49 +650,4 @@ bool filemap_is_dirty(const struct fault *f)
 bool filemap_swapped(const struct fault *f)
 {
 	return anon_of(f) && page_find(anon_key(f)) == PFN_NONE && anon_is_swapped(anon_of(f), f->anon_index);
-}
-
-/* Caller holds the page lock. Protected, so that a store from now on is seen, and the page kept. */
-static void free_lazily_locked(struct address_space *anon, struct page_key key, pfn_t pfn)
-{
-	uint32_t w = page_word(pfn);
-
-	if (page_state_of(w) == PAGE_DIRTY && !page_pins_of(w) && !rmap_protect(anon, key.index, 1)) {
-		page_begin_writeback(pfn);
-		page_end_writeback(pfn);
-		as_count_dirty(anon, -1);
-	}
-	if (page_state_of(page_word(pfn)) != PAGE_CLEAN)
-		return;
-	page_cool(pfn);
-	page_set_flags(pfn, PG_LAZYFREE);
-}
-
-static void free_lazily(struct address_space *anon, struct page_key key)
-{
-	pfn_t pfn = page_find_lock(key);
-
-	if (pfn == PFN_NONE)
-		return;
-	free_lazily_locked(anon, key, pfn);
-	page_unlock(pfn);
-}
-
-/* With the VMA locked, what is stored to a page after it was marked waits for us: its copy in swap can go last. */
-void filemap_free_lazily(struct address_space *anon, uint64_t first, uint64_t last)
-{
-	pfn_t high = page_table_high();
-
-	if (last - first < high / 4) {
-		for (uint64_t i = first; i <= last; i++)
-			free_lazily(anon, (struct page_key){.as = anon->id, .index = i});
-	} else {
-		for (pfn_t p = 0; p < high; p++) {
-			struct page_key key = page_key(p);
-
-			if (page_state_of(page_word(p)) != PAGE_ABSENT && key.as == anon->id && key.index >= first && key.index <= last)
-				free_lazily(anon, key);
-		}
-	}
-	anon_clear_swapped(anon, first, last - first + 1);
 }

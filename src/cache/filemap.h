@@ -48,6 +48,12 @@ int filemap_fault(struct fault *f);
  */
 int filemap_pin(struct fault *f);
 void filemap_unpin(struct fault *f);
+/*
+ * The same for pages of the mapping from f's on, as many as are had with one request to a host: *done, which is 1 where there is none. What goes
+ * wrong after the first is for the next call to find.
+ */
+int filemap_pin_run(struct fault *f, uint64_t pages, uint64_t *done);
+void filemap_unpin_run(struct fault *f, uint64_t pages, uint64_t *done);
 
 /*
  * The page of a file, in memory and locked; DIRTY when f->write. For soft spaces, whose entries the caller makes, and without a mapping

@@ -118,30 +118,47 @@ int hosted_lock(const struct mmu *mmu, uint64_t addr, uint64_t pages, bool locke
 
 /* ---- Pages ---- */
 
-int hosted_fault(struct fault *f, bool pin)
+static int fault_there(struct fault *f, uint32_t pins, uint64_t *pinned)
 {
 	struct channel_call c = {
 		.op = WIRE_FAULT, .file = f->as->host_file, .arg = {f->index, f->addr, f->room, f->before, f->advice, f->mmu->host_number}};
 	int err;
 
-	c.flags = (f->write ? WIRE_WRITE : 0) | (f->present ? WIRE_PRESENT : 0) | (pin ? WIRE_PIN : 0);
+	c.flags = (f->write ? WIRE_WRITE : 0) | (f->present ? WIRE_PRESENT : 0) | (pins ? WIRE_PIN + (pins - 1) * WIRE_MORE : 0);
 	c.flags |= (f->anon ? WIRE_PRIVATE : 0) | (f->alone ? WIRE_ALONE : 0);
 	err = channel_call(&c);
 	f->missed |= c.out[0] & WIRE_MISSED;
+	*pinned = err ? 0 : c.out[1];
 	return err;
 }
 
-static bool unpin(uint32_t file, uint64_t index)
+int hosted_fault(struct fault *f, bool pin)
 {
-	struct channel_call c = {.op = WIRE_UNPIN, .file = file, .arg = {index}};
+	uint64_t pinned;
 
-	return file && !channel_call(&c);
+	return fault_there(f, pin, &pinned);
 }
 
-/* The pin may be of before the file was widened. */
-bool hosted_unpin(struct address_space *as, uint64_t index)
+_Static_assert(HOSTED_PIN_MAX == WIRE_PIN_MAX, "what the host takes");
+
+int hosted_pin(struct fault *f, uint64_t pages, uint64_t *pinned)
 {
-	return unpin(as->host_file, index) || unpin(as->host_file_before, index);
+	return fault_there(f, (uint32_t)pages, pinned);
+}
+
+static uint64_t unpin(uint32_t file, uint64_t index, uint64_t pages)
+{
+	struct channel_call c = {.op = WIRE_UNPIN, .file = file, .arg = {index, pages}};
+
+	return file && !channel_call(&c) ? c.out[0] : 0;
+}
+
+/* The pins may be of before the file was widened. */
+uint64_t hosted_unpin(struct address_space *as, uint64_t index, uint64_t pages)
+{
+	uint64_t n = unpin(as->host_file, index, pages);
+
+	return n ? n : unpin(as->host_file_before, index, pages);
 }
 
 int hosted_read(struct address_space *as, uint64_t index, void *page)

@@ -32,8 +32,11 @@ void hosted_drop_mmu(struct mmu *mmu);
 
 /* As filemap_fault(), for the file's page; `pin`: as filemap_pin(). */
 int hosted_fault(struct fault *f, bool pin);
-/* Whether there was a pin of ours. */
-bool hosted_unpin(struct address_space *as, uint64_t index);
+#define HOSTED_PIN_MAX 64 /* pages at a time */
+/* Pins so many pages from the fault's on; *pinned: so many were, which is fewer where one cannot be. An error is the first one's. */
+int hosted_pin(struct fault *f, uint64_t pages, uint64_t *pinned);
+/* Takes a pin of ours away from so many pages: how many had one, up to the first that has none. May stop short of that. */
+uint64_t hosted_unpin(struct address_space *as, uint64_t index, uint64_t pages);
 /* The page's bytes as they are now. -ENXIO beyond the end of the file. */
 int hosted_read(struct address_space *as, uint64_t index, void *page);
 int hosted_prefetch(struct address_space *as, uint64_t index, uint64_t pages);

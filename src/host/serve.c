@@ -80,6 +80,30 @@ static bool is_mapped(const struct request *r, struct fault *f)
 	return true;
 }
 
+/* One after the other: what is mapped there may change meanwhile. */
+static int pin_run(struct request *r, struct fault *f)
+{
+	uint32_t more = min_u64(r->flags / WIRE_MORE, WIRE_PIN_MAX - 1);
+	struct fault next = *f;
+	int err = pins_add(r->s, r->file, f);
+
+	if (err)
+		return err;
+	for (r->out[1] = 1; r->out[1] <= more && next.room > 1; r->out[1]++) {
+		struct fault one;
+
+		next.index++;
+		next.addr += FL_PAGE_SIZE;
+		next.room--;
+		next.before++;
+		one = next;
+		if (next.index > PAGE_INDEX_MAX || !is_mapped(r, &one) || pins_add(r->s, r->file, &one))
+			break;
+		f->missed |= one.missed;
+	}
+	return 0;
+}
+
 static int serve_fault(struct request *r)
 {
 	struct client_mmu *m;
@@ -97,7 +121,7 @@ static int serve_fault(struct request *r)
 	if (!is_mapped(r, &f))
 		err = -EINVAL;
 	else
-		err = r->flags & WIRE_PIN ? pins_add(r->s, r->file, &f) : filemap_fault(&f);
+		err = r->flags & WIRE_PIN ? pin_run(r, &f) : filemap_fault(&f);
 	r->out[0] = f.missed ? WIRE_MISSED : 0;
 	mmu_put(m);
 	return err;
@@ -105,7 +129,12 @@ static int serve_fault(struct request *r)
 
 static int serve_unpin(struct request *r)
 {
-	return r->arg[0] <= PAGE_INDEX_MAX ? pins_drop(r->s, r->file, r->arg[0]) : -EINVAL;
+	uint64_t pages = min_u64(max_u64(r->arg[1], 1), WIRE_PIN_MAX), i;
+
+	for (i = 0; i < pages && r->arg[0] + i <= PAGE_INDEX_MAX && !pins_drop(r->s, r->file, r->arg[0] + i); i++)
+		;
+	r->out[0] = i;
+	return i ? 0 : -EINVAL;
 }
 
 /* ---- Mappings ---- */

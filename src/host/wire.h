@@ -41,10 +41,11 @@ enum wire_op {
 	/*
 	 * A fault. arg: index of the page, address, pages from there to the end of the mapping, pages from its start to there, advice (enum
 	 * ra_advice), mmu. flags: WIRE_WRITE, WIRE_PRESENT, WIRE_PRIVATE, WIRE_ALONE, WIRE_PIN. Answers as filemap_fault(); with WIRE_PIN as
-	 * filemap_pin(). out: WIRE_MISSED when the page was not in memory.
+	 * filemap_pin(), and so many pages more are pinned as the flags say from WIRE_MORE on, up to the first that cannot be. out: WIRE_MISSED when
+	 * the page was not in memory; pages that are pinned.
 	 */
 	WIRE_FAULT,
-	WIRE_UNPIN, /* arg: index. Takes one pin of this client's away */
+	WIRE_UNPIN, /* arg: index, pages. Takes one pin of this client's away from each. -EINVAL: the first has none. out: pages that had one */
 	WIRE_MAP, /* arg: address, pgoff, pages, mmu: a shared mapping is there from now on. Nothing is mapped in it yet. flags: WIRE_LOCKED */
 	WIRE_UNMAP,   /* arg: address, pages, mmu: what was mapped there (of any file) is not any more. file is not used */
 	WIRE_LOCK,    /* arg: address, pages, mmu; flags: WIRE_LOCKED or not. -ENOMEM: over the host's limit */
@@ -72,8 +73,11 @@ enum wire_flag {
 	WIRE_LOCKED = 16,
 	WIRE_WAIT = 32,
 	WIRE_DURABLE = 64,
-	WIRE_PRIVATE = 128, /* the mapping is a private one: what is mapped is write-protected */
+	WIRE_PRIVATE = 128,  /* the mapping is a private one: what is mapped is write-protected */
+	WIRE_MORE = 1 << 16, /* times the pages, WIRE_PIN_MAX - 1 at most, that are pinned after the first */
 };
+
+#define WIRE_PIN_MAX 64 /* pages at a time */
 
 enum { WIRE_MISSED = 1, WIRE_IN_MEMORY = 1, WIRE_DIRTY = 3 };
 

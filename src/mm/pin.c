@@ -15,13 +15,14 @@ static bool may_access(const struct vma *v, bool write)
 	return v->prot & (write ? PROT_WRITE : PROT_READ | PROT_WRITE | PROT_EXEC) && !(v->flags & VM_GUARD);
 }
 
-/* One page: 0 when it is pinned, 1 when it is not ours to pin. */
-static int pin_page(struct mm *mm, uint64_t addr, bool write)
+/* Some pages, *done of them: 0 when they are pinned, 1 when they are not ours to pin. */
+static int pin_some(struct mm *mm, uint64_t addr, uint64_t pages, bool write, uint64_t *done)
 {
 	struct vma *v = mm_lock_vma(mm, addr);
 	struct fault f;
 	int err = -EFAULT;
 
+	*done = 1;
 	if (!v)
 		return 1;
 	if (v->flags & VM_HANDED) {
@@ -29,40 +30,41 @@ static int pin_page(struct mm *mm, uint64_t addr, bool write)
 	} else if (may_access(v, write)) {
 		err = vma_fault(v, addr, write, false, &f);
 		if (!err)
-			err = filemap_pin(&f);
+			err = filemap_pin_run(&f, pages, done);
 	}
 	vma_unlock_read(v);
 	return err == -ENXIO ? -EFAULT : err;
 }
 
-static void unpin_page(struct mm *mm, uint64_t addr)
+static void unpin_some(struct mm *mm, uint64_t addr, uint64_t pages, uint64_t *done)
 {
 	struct vma *v = mm_lock_vma(mm, addr);
 	struct fault f;
 
+	*done = 1;
 	if (!v)
 		return;
 	if (!(v->flags & VM_HANDED)) {
 		vma_fault(v, addr, false, false, &f);
-		filemap_unpin(&f);
+		filemap_unpin_run(&f, pages, done);
 	}
 	vma_unlock_read(v);
 }
 
 void mm_unpin(struct mm *mm, uint64_t addr, uint64_t len)
 {
-	uint64_t end = len ? page_align_up(addr + len) : 0;
+	uint64_t end = len ? page_align_up(addr + len) : 0, done;
 
-	for (uint64_t at = page_align_down(addr); at < end && mm_overlaps(mm, at, end - at); at += FL_PAGE_SIZE)
-		unpin_page(mm, at);
+	for (uint64_t at = page_align_down(addr); at < end && mm_overlaps(mm, at, end - at); at += done << FL_PAGE_SHIFT)
+		unpin_some(mm, at, (end - at) >> FL_PAGE_SHIFT, &done);
 }
 
 int mm_pin(struct mm *mm, uint64_t addr, uint64_t len, bool write)
 {
-	uint64_t end = len ? page_align_up(addr + len) : 0;
+	uint64_t end = len ? page_align_up(addr + len) : 0, done;
 
-	for (uint64_t at = page_align_down(addr); at < end && mm_overlaps(mm, at, end - at); at += FL_PAGE_SIZE) {
-		int err = pin_page(mm, at, write);
+	for (uint64_t at = page_align_down(addr); at < end && mm_overlaps(mm, at, end - at); at += done << FL_PAGE_SHIFT) {
+		int err = pin_some(mm, at, (end - at) >> FL_PAGE_SHIFT, write, &done);
 
 		if (err < 0) {
 			mm_unpin(mm, page_align_down(addr), at - page_align_down(addr));

@@ -464,6 +464,49 @@ static void pins_go_with_their_client(void **state)
 	file_remove(&big);
 }
 
+/* Pins so many pages; how many were. */
+static uint64_t pin_run(struct map *m, uint64_t page, uint32_t pages)
+{
+	struct wire_slot r = {.op = WIRE_FAULT, .flags = WIRE_PIN | (pages - 1) * WIRE_MORE, .file = m->file->number};
+
+	r.arg[0] = page;
+	r.arg[1] = (uintptr_t)map_word(m, page);
+	r.arg[2] = m->pages - page;
+	r.arg[3] = page;
+	r.arg[5] = m->client->mmu;
+	assert_int_equal(client_ask(m->client, &r), 0);
+	return r.out[1];
+}
+
+static uint64_t unpin_run(struct map *m, uint64_t page, uint64_t pages)
+{
+	struct wire_slot r = {.op = WIRE_UNPIN, .file = m->file->number, .arg = {page, pages}};
+
+	return client_ask(m->client, &r) ? 0 : r.out[0];
+}
+
+static void pins_come_in_runs(void **state)
+{
+	struct fixture *x = *state;
+	struct map m;
+
+	assert_int_equal(client_open(&x->a, &x->file, 0, true), 0);
+	client_map(&x->a, &x->file, 0, PAGES, false, &m);
+	assert_int_equal(pin_run(&m, 4, 8), 8);
+	for (uint64_t i = 4; i < 12; i++) {
+		assert_true(is_mapped(&m, i));
+		assert_int_equal(*(volatile uint64_t *)map_word(&m, i), i + 1);
+	}
+	assert_int_equal(pin_run(&m, PAGES - 3, WIRE_PIN_MAX), 3); /* up to the end of the mapping */
+	assert_int_equal(pin_run(&m, 10, 1), 1);
+	assert_int_equal(unpin_run(&m, 4, WIRE_PIN_MAX), 8);
+	assert_int_equal(unpin_run(&m, 4, 8), 0);
+	assert_int_equal(unpin_run(&m, 10, 2), 1);
+	assert_int_equal(unpin_run(&m, PAGES - 3, 2), 2);
+	assert_int_equal(unpin_run(&m, PAGES - 1, 0), 1);
+	assert_int_equal(unpin_run(&m, PAGES - 1, 1), 0);
+}
+
 static void borrow(struct fixture *x, struct client *c, struct file *f)
 {
 	struct wire_slot r = {.op = WIRE_BORROW, .arg = {HALF}};
@@ -582,6 +625,7 @@ int main(void)
 		with(stores_of_a_client_that_is_killed_are_in_the_file),
 		with(a_client_that_is_killed_in_a_change_does_not_stop_others),
 		with(pins_go_with_their_client),
+		with(pins_come_in_runs),
 		with(what_was_borrowed_comes_back),
 		with(a_client_that_only_hangs_up_cannot_store_unseen),
 		with(the_host_writes_everything_back_when_it_is_told_to),

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The fault path, between its parts: pages of files (filemap.c) and private copies (private.c). */
+#ifndef FL_CACHE_FAULT_H
+#define FL_CACHE_FAULT_H
+
+#include "filemap.h"
+#include "page.h"
+#include "util/compiler.h"
+
+static inline struct page_key file_key(const struct fault *f)
+{
+	return (struct page_key){.as = f->as->id, .index = f->index};
+}
+
+/* The private pages of the mapping, NULL while there are none. */
+static inline struct address_space *anon_of(const struct fault *f)
+{
+	return f->anon ? atomic_load(f->anon) : NULL;
+}
+
+static inline struct page_key anon_key(const struct fault *f)
+{
+	return (struct page_key){.as = anon_of(f)->id, .index = f->anon_index};
+}
+
+static inline bool beyond_eof(struct address_space *as, uint64_t index)
+{
+	return index << FL_PAGE_SHIFT >= atomic_load_explicit(&as->size, memory_order_relaxed);
+}
+
+/* Caller holds the page lock. */
+static inline void mark_dirty(struct address_space *as, pfn_t pfn)
+{
+	if (page_state_of(page_word(pfn)) == PAGE_CLEAN)
+		as_count_dirty(as, 1);
+	page_make_dirty(pfn);
+}
+
+/* Faults of other processes are counted there. */
+static inline bool is_counted(const struct fault *f)
+{
+	return f->mmu && !f->mmu->remote;
+}
+
+static inline void count_hit(const struct fault *f)
+{
+	if (!f->missed && is_counted(f))
+		report_add(&f->as->report->faults_hit, 1);
+}
+
+/* A page of the file. On success and with `locked`, the page stays locked for the caller to pin. -EAGAIN is not answered. */
+int fault_file(struct fault *f, pfn_t *locked);
+/* The same of a host's file; with `pin`, the page is pinned there. -EAGAIN: look again. */
+int fault_hosted(struct fault *f, bool pin);
+/* A page of a private mapping: its private copy, or the file's. As fault_file(); *locked is left alone where the host has pinned it. */
+int fault_private(struct fault *f, pfn_t *locked);
+/*
+ * Whether a private mapping has a copy of its own of the page i places from here. Caller holds the lock of the file's page:
+ * none is made meanwhile, and one that leaves memory is marked as swapped before it leaves the table.
+ */
+bool private_has_copy(const struct fault *f, int64_t i);
+
+#endif
