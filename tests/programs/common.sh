@@ -4,6 +4,8 @@
 # Sourced, with BUILD set to the build folder, and
 #   SIZE   full (default): a few times as much data as budget, about a minute; small: a few seconds, for CI
 #   SEED   what data and order of work are made from (default: 1)
+#   HEAP   MiB: both sides work in a memory cgroup of the budget and so much more, for what the programs allocate themselves, with no file in
+#          memory at the start (default: no cgroup). Needs root
 #   KILLS  for scripts that say "crash-safe" in a line of their head: how often a writer is killed (default: 1)
 #
 # A script defines
@@ -22,6 +24,9 @@ unset FAULTLINE_IO FAULTLINE_FRAMES FAULTLINE_SWAP FAULTLINE_LOG
 PATH=$PATH:/usr/sbin
 SIDE=plain
 RUNNING=
+HEAP=${HEAP:-}
+CGROUP=
+LIMIT=none
 working=
 killed=0
 
@@ -32,6 +37,7 @@ stop_all()
 	for pid in $RUNNING; do
 		kill "$pid" 2>/dev/null
 	done
+	leave_cgroup
 	rm -rf "$WORK"
 }
 trap stop_all EXIT
@@ -78,18 +84,50 @@ now()
 	date +%s%N
 }
 
+# enter_cgroup: this shell and what it starts are in it until leave_cgroup.
+enter_cgroup()
+{
+	[ -n "$HEAP" ] || return 0
+	LIMIT=$((${BUDGET%M} + HEAP))M
+	if [ -d /sys/fs/cgroup/memory ]; then
+		CGROUP=/sys/fs/cgroup/memory$(awk -F: '$2 == "memory" && $3 != "/" { print $3 }' /proc/self/cgroup)/faultline-$$
+		limit=memory.limit_in_bytes
+	else
+		CGROUP=/sys/fs/cgroup$(awk -F: '$2 == "" && $3 != "/" { print $3 }' /proc/self/cgroup)/faultline-$$
+		limit=memory.max
+	fi
+	mkdir "$CGROUP" || fail "no memory cgroup; HEAP= does without"
+	{ echo "$LIMIT" >"$CGROUP/$limit" && echo $$ >"$CGROUP/cgroup.procs"; } || fail "the memory cgroup cannot be used; HEAP= does without"
+	sync
+	echo 3 >/proc/sys/vm/drop_caches
+}
+
+# A process that is still about to end keeps it for a moment.
+leave_cgroup()
+{
+	[ -n "$CGROUP" ] || return 0
+	echo $$ >"${CGROUP%/*}/cgroup.procs"
+	for _ in 1 2 3 4 5; do
+		rmdir "$CGROUP" 2>/dev/null && break
+		sleep 0.2
+	done
+	CGROUP=
+}
+
 # side NAME: does the work in the folder NAME; what it prints goes to NAME.out. Sets $took, in nanoseconds.
 side()
 {
 	SIDE=$1
 	mkdir "$SIDE" && cd "$SIDE" || exit 1
 	prepare || fail "$SIDE: cannot prepare"
+	enter_cgroup
 	start=$(now)
 	working=yes
 	work >"../$SIDE.out" 2>"../$SIDE.err" </dev/null
 	echo "exit status $?" >>"../$SIDE.out"
 	working=
 	took=$(($(now) - start))
+	leave_cgroup
 	cd "$WORK" || exit 1
 }
 
@@ -141,7 +179,7 @@ seconds()
 # figures MIB: the last line, in the one form that `make programs` reads.
 figures()
 {
-	echo "figures: $(basename "$0" .sh), budget $BUDGET, data $1M, faultline $(seconds "$served_took") s, plain $(seconds "$plain_took") s"
+	echo "figures: $(basename "$0" .sh), budget $BUDGET, limit $LIMIT, data $1M, faultline $(seconds "$served_took") s, plain $(seconds "$plain_took") s"
 }
 
 # victim COMMAND...: starts it in the background by `run`, and waits until there is a process to kill: $victim. Output goes to

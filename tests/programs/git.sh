@@ -5,6 +5,7 @@
 need git
 BUDGET=$(sized 64M 16M)
 mib=$(sized 384 64)
+HEAP=${HEAP:+512} # what it packs is in its own memory
 export HOME="$WORK" GIT_CONFIG_NOSYSTEM=1 GIT_AUTHOR_NAME=t GIT_AUTHOR_EMAIL=t@example.org GIT_COMMITTER_NAME=t GIT_COMMITTER_EMAIL=t@example.org
 export GIT_AUTHOR_DATE='2020-01-01T00:00:00Z' GIT_COMMITTER_DATE='2020-01-01T00:00:00Z'
 git config --global pack.threads 1

@@ -5,6 +5,7 @@
 need mandoc mapropos makewhatis
 BUDGET=1M
 pages=$(sized 25000 10000)
+HEAP=${HEAP:+256} # what makewhatis allocates
 generate manuals man "$pages"
 
 prepare()

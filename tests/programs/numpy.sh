@@ -5,6 +5,7 @@
 /usr/bin/python3 -c 'import numpy' 2>/dev/null || { echo "no numpy here"; exit 77; }
 BUDGET=$(sized 128M 16M)
 mib=$(sized 512 64)
+HEAP=${HEAP:+$((mib * 2 + 64))} # a private copy of all of it, which the kernel cannot swap out, and arrays
 generate bytes data "$mib"
 
 cat >job.py <<'EOF2'
