@@ -6,6 +6,7 @@
 need stress-ng
 BUDGET=$(sized 64M 16M)
 mib=$(sized 256 32)
+HEAP= # it takes what memory there is, so that in a cgroup the kernel ends its processes again and again
 
 prepare()
 {
