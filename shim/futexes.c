@@ -180,7 +180,17 @@ static bool rwlock_is_shared(const pthread_rwlock_t *l)
 typedef const struct timespec *until;
 
 WRAPPER_OF_LOCK(pthread_mutex_lock, pthread_mutex_trylock, pthread_mutex_t, mutex_is_shared)
-WRAPPER_KEEPING(pthread_mutex_trylock, (pthread_mutex_t * m), (m), m)
+
+/* Waits for nothing: kept for the sake of the owner's death alone. */
+WRAPPER int pthread_mutex_trylock(pthread_mutex_t *m)
+{
+	unsigned once = mutex_is_shared(m) ? KEEP(m) : 0;
+	int result = REAL(pthread_mutex_trylock)(m);
+
+	LET_GO(m, once);
+	return result;
+}
+
 WRAPPER_KEEPING(pthread_mutex_timedlock, (pthread_mutex_t * m, until t), (m, t), m)
 WRAPPER_KEEPING(pthread_mutex_clocklock, (pthread_mutex_t * m, clockid_t clock, until t), (m, clock, t), m)
 WRAPPER_OF_LOCK(pthread_rwlock_rdlock, pthread_rwlock_tryrdlock, pthread_rwlock_t, rwlock_is_shared)
