@@ -42,7 +42,7 @@ sed 's/ [0-9]* *\(\/memfd\)/ \1/' example | cmp - second || fail "another run sh
 
 "$FAULTLINE" walk saved 400123 501000 0x510000 700000000000 >walked || fail "addresses"
 shows '^  PGD   0  [0-9a-f]*7  present write user  -> table ' walked
-shows '^  PTE   0  [0-9a-f]*025  present user accessed  -> memory at ' walked
+shows '^  PTE   0  0000[0-9a-f]*025  present user accessed  -> memory at ' walked
 shows 'here: byte 123 of the file' walked
 shows '^  PTE 257  8000[0-9a-f]*425  present user accessed nx anon  -> memory at ' walked
 shows '2 mappings show it, so a write makes a copy' walked
