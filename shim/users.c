@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "api/engine.h"
+#include "host/channel.h"
 #include "paths.h"
 #include "process.h"
 #include "real.h"
@@ -17,7 +18,7 @@ void users_change(void)
 {
 	int saved = errno;
 
-	if (process_is_own())
+	if (!channel_is_kept() && process_is_own())
 		engine_keep_host();
 	errno = saved;
 }

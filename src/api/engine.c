@@ -187,11 +187,8 @@ int engine_join_host(void)
 
 void engine_keep_host(void)
 {
-	struct sigguard g;
+	struct sigguard g = sigguard_enter();
 
-	if (!channel_joined())
-		return;
-	g = sigguard_enter();
 	channel_keep();
 	sigguard_leave(g);
 }

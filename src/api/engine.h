@@ -37,7 +37,7 @@ int engine_start_soft(void);
 bool engine_started(void);
 /* Joins the host that the environment names, if it names one, so that files that others have mapped are known. -errno. */
 int engine_join_host(void);
-/* A child of fork(2) that has put off connecting to its host does so now, while it can. */
+/* A child of fork(2) that has put off connecting to its host does so now, while it can: see channel_keep(). */
 void engine_keep_host(void);
 const struct engine_options *engine_options(void);
 /* The default space; NULL before the start, and where native spaces do not work. */

@@ -305,6 +305,11 @@ static int own_channel(void)
 	return err;
 }
 
+bool channel_is_kept(void)
+{
+	return !channel_joined() || (atomic_load(&kept) && !atomic_load(&inherited));
+}
+
 void channel_keep(void)
 {
 	atomic_store(&kept, true);

@@ -24,6 +24,8 @@ void channel_leave(void);
  * call. What goes wrong is said. Its children are vouched for from now on.
  */
 void channel_keep(void);
+/* Cheap: whether there is nothing for it to do. */
+bool channel_is_kept(void);
 /* The host's budget in bytes. */
 uint64_t channel_budget(void);
 
