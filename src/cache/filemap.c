@@ -20,6 +20,7 @@
 #include "buffer.h"
 #include "fault.h"
 #include "fill.h"
+#include "host/wire.h"
 #include "hosted.h"
 #include "io.h"
 #include "policy.h"
@@ -537,7 +538,7 @@ int filemap_pin_run(struct fault *f, uint64_t pages, uint64_t *done)
 	int err;
 
 	*done = 1;
-	pages = min_u64(pages, min_u64(f->room, HOSTED_PIN_MAX));
+	pages = min_u64(pages, min_u64(f->room, WIRE_PIN_MAX));
 	if (pages < 2 || !is_hosted_run(f) || !filemap_charge_locked(pages))
 		return filemap_pin(f);
 	count_fault(f);

@@ -139,8 +139,6 @@ int hosted_fault(struct fault *f, bool pin)
 	return fault_there(f, pin, &pinned);
 }
 
-_Static_assert(HOSTED_PIN_MAX == WIRE_PIN_MAX, "what the host takes");
-
 int hosted_pin(struct fault *f, uint64_t pages, uint64_t *pinned)
 {
 	return fault_there(f, (uint32_t)pages, pinned);

@@ -32,8 +32,7 @@ void hosted_drop_mmu(struct mmu *mmu);
 
 /* As filemap_fault(), for the file's page; `pin`: as filemap_pin(). */
 int hosted_fault(struct fault *f, bool pin);
-#define HOSTED_PIN_MAX 64 /* pages at a time */
-/* Pins so many pages from the fault's on; *pinned: so many were, which is fewer where one cannot be. An error is the first one's. */
+/* Pins so many pages, WIRE_PIN_MAX at most, from the fault's on; *pinned: so many were, which is fewer where one cannot be. An error is the first one's. */
 int hosted_pin(struct fault *f, uint64_t pages, uint64_t *pinned);
 /* Takes a pin of ours away from so many pages: how many had one, up to the first that has none. May stop short of that. */
 uint64_t hosted_unpin(struct address_space *as, uint64_t index, uint64_t pages);
