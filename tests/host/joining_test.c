@@ -119,6 +119,18 @@ static void other_end(struct other *o)
 			_exit(99); \
 	} while (0)
 
+/* Another process's own: it joins, and maps the file that it opens. */
+static volatile uint64_t *join_and_map(const struct fixture *x)
+{
+	int fd = open(x->file.path, O_RDWR | O_CLOEXEC);
+	volatile uint64_t *m;
+
+	EXPECT(fd >= 0 && start(x->name) == 0);
+	m = fl_mmap(NULL, LEN, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	EXPECT(m != MAP_FAILED);
+	return m;
+}
+
 /* ---- Joining ---- */
 
 static void the_budget_is_half_of_the_hosts(void **state)
@@ -238,12 +250,8 @@ static void one_of_another_version_is_not_joined(void **state)
 /* Stores 1 when it is told to, and says so; stays until it is told to go. */
 static void store_when_told(struct fixture *x, int sock)
 {
-	int fd = open(x->file.path, O_RDWR | O_CLOEXEC);
-	volatile uint64_t *m;
+	volatile uint64_t *m = join_and_map(x);
 
-	EXPECT(fd >= 0 && start(x->name) == 0);
-	m = fl_mmap(NULL, LEN, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	EXPECT(m != MAP_FAILED);
 	while (hear(sock) == 's') {
 		m[WORDS]++;
 		say(sock, 'd');
@@ -365,12 +373,8 @@ static int setup_failing(void **state)
 /* Says what its syncs answer. */
 static void sync_when_told(struct fixture *x, int sock)
 {
-	int fd = open(x->file.path, O_RDWR | O_CLOEXEC);
-	volatile uint64_t *m;
+	volatile uint64_t *m = join_and_map(x);
 
-	EXPECT(fd >= 0 && start(x->name) == 0);
-	m = fl_mmap(NULL, LEN, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	EXPECT(m != MAP_FAILED);
 	m[2 * WORDS] = 7;
 	say(sock, 'r');
 	while (hear(sock) == 's')
