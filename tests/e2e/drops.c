@@ -4,6 +4,8 @@
  * before its child, or its child's child, is another user. Needs root.
  */
 #include <grp.h>
+#include <sched.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "check.h"
@@ -31,6 +33,27 @@ static void become_nobody(void)
 	CHECK(!setgroups(0, NULL) && !setgid(NOBODY) && !setuid(NOBODY));
 }
 
+/* For this thread alone, which is all that there is. */
+static void become_nobody_by_number(void)
+{
+	CHECK(!syscall(SYS_setuid, NOBODY));
+}
+
+/* Where a host's abstract socket is not. */
+static void leave_the_network(void)
+{
+	CHECK(!unshare(CLONE_NEWNET));
+}
+
+/* Not by libc: nobody is told. */
+static void become_nobody_unseen(void)
+{
+	long result;
+
+	__asm__ volatile("syscall" : "=a"(result) : "0"((long)SYS_setuid), "D"((long)NOBODY) : "rcx", "r11", "memory");
+	CHECK(result == 0);
+}
+
 static void store_one(int fd, int i)
 {
 	char *map = map_file(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED);
@@ -38,13 +61,13 @@ static void store_one(int fd, int i)
 	map[i * PAGE] = (char)(map[i * PAGE] + 1);
 }
 
-/* A child that becomes another user, and maps the file itself or has children that do. */
-static void in_a_child(int fd, int generations)
+/* A child that becomes somebody else, and maps the file itself or has children that do. */
+static void in_a_child(int fd, void (*become)(void), int generations)
 {
 	pid_t pid = fork();
 
 	if (!pid) {
-		become_nobody();
+		become();
 		close_all_but(fd);
 		for (int i = 0; i < CHILDREN && generations; i++) {
 			pid = fork();
@@ -75,12 +98,15 @@ static void maps_late(void)
 
 	for (int i = 0; i < CHILDREN; i++)
 		CHECK(pread(fd, &before[i], 1, (off_t)(i * PAGE)) == 1);
-	in_a_child(fd, 0);
+	in_a_child(fd, become_nobody, 0);
 	check_word(fd, 0, (char)(before[0] + 1));
-	in_a_child(fd, 1);
+	in_a_child(fd, become_nobody, 1);
 	check_word(fd, 0, (char)(before[0] + 2));
 	for (int i = 1; i < CHILDREN; i++)
 		check_word(fd, i, (char)(before[i] + 1));
+	in_a_child(fd, become_nobody_by_number, 0);
+	in_a_child(fd, leave_the_network, 1);
+	check_word(fd, 0, (char)(before[0] + 4));
 	close(fd);
 }
 
@@ -106,8 +132,23 @@ static void maps_early(void)
 	}
 }
 
-int main(void)
+/* The host refuses the child, which is told so, and goes on with the kernel's mapping. */
+static void is_refused(void)
 {
+	int fd = pattern_file(SIZE);
+	char before;
+
+	CHECK(pread(fd, &before, 1, 0) == 1);
+	in_a_child(fd, become_nobody_unseen, 0);
+	check_word(fd, 0, (char)(before + 1));
+}
+
+int main(int argc, char **argv)
+{
+	if (argc > 1 && !strcmp(argv[1], "refused")) {
+		is_refused();
+		return 0;
+	}
 	maps_late();
 	maps_early();
 	return 0;

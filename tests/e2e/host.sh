@@ -24,9 +24,12 @@ if [ "$(id -u)" -eq 0 ]; then
 		"$FAULTLINE" run --budget 16M --host=$host --report=json --report-file p.json -- "$BUILD/tests/drops" >out 2>&1 || { cat out; fail "drops"; }
 		[ ! -s out ] || fail "drops: says: $(cat out)"
 		served p .
-		[ "$(/usr/bin/python3 -c 'import json; print(sum(f["mappings"] for f in json.load(open("p.json"))["files"]))')" -ge 5 ] ||
+		[ "$(/usr/bin/python3 -c 'import json; print(sum(f["mappings"] for f in json.load(open("p.json"))["files"]))')" -ge 9 ] ||
 			fail "drops: the report, or the engine, has not seen all mappings: $(cat p.json)"
 	done
+	"$FAULTLINE" run --budget 16M -- "$BUILD/tests/drops" refused >out 2>&1 || { cat out; fail "drops refused"; }
+	grep -q 'serves another user' out || fail "nobody says that the host refuses another user: $(cat out)"
+	grep -q 'has gone' out && fail "the host has not gone: $(cat out)"
 fi
 
 # What was stored is in the file when the run is over, whoever reads it.
