@@ -26,7 +26,7 @@ const struct uffd_feature uffd_features[] = {
 	{UFFD_FEATURE_PAGEFAULT_FLAG_WP, "PAGEFAULT_FLAG_WP", "first writes to private pages", true},
 	{UFFD_FEATURE_WP_HUGETLBFS_SHMEM, "WP_HUGETLBFS_SHMEM", "first writes to shared pages", true},
 	{FEATURE_POISON, "POISON", "Linux 6.6: I/O errors kept on a page", false},
-	{FEATURE_MOVE, "MOVE", "Linux 6.8: pages moved, not copied", false},
+	{FEATURE_MOVE, "MOVE", "Linux 6.8: files that are only read, in huge pages", false},
 	{0},
 };
 

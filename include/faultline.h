@@ -178,9 +178,9 @@ int fl_msync(void *addr, size_t length, int flags);
 
 /*
  * madvise(2), all advice of Linux 6.13. MADV_NORMAL, MADV_RANDOM and MADV_SEQUENTIAL set the read-ahead; MADV_WILLNEED
- * reads ahead now (a quarter of the budget at most; see fl_prefetch()); MADV_HUGEPAGE, MADV_MERGEABLE and their opposites are noted
- * and shown, and nothing is done about them: frames are single pages. MADV_GUARD_INSTALL and _REMOVE need a kernel that
- * has them.
+ * reads ahead now (a quarter of the budget at most; see fl_prefetch()); MADV_NOHUGEPAGE keeps huge pages out of a mapping, which else
+ * a file that is only read, in order and with O_DIRECT, may have; MADV_HUGEPAGE, MADV_MERGEABLE and its opposite are noted and shown, and nothing
+ * is done about them. MADV_GUARD_INSTALL and _REMOVE need a kernel that has them.
  *
  * 0, or -1 with errno: EACCES (MADV_REMOVE without write access); EAGAIN (no memory for a split mapping); EFAULT, EIO
  * (MADV_POPULATE_* met a page that cannot be had); EINVAL (unknown advice, alignment, or one that this kind of mapping

@@ -14,6 +14,7 @@
 #include "cache/buffer.h"
 #include "cache/filemap.h"
 #include "cache/hosted.h"
+#include "cache/huge.h"
 #include "cache/io.h"
 #include "cache/policy.h"
 #include "cache/ram.h"
@@ -49,13 +50,14 @@ struct mm *engine_space(void)
 }
 
 /* What is left of the budget after buffers; a frame also costs its entry in the table, and a ghost. */
-static int init_frames(void)
+static int init_frames(bool huge)
 {
 	uint64_t left = budget_limit() - budget_used();
 	uint64_t frames = left * FL_PAGE_SIZE / (FL_PAGE_SIZE + 16 + 4);
 	int err;
 
 	readahead_init((uint32_t)min_u64(buffer_large_pages(), frames / 16), frames / 64);
+	huge_init(huge ? frames : 0);
 	err = policy_init(frames);
 	return err ? err : page_table_init(frames);
 }
@@ -77,7 +79,7 @@ static int init_cache(const struct engine_options *o)
 	if (!err)
 		err = buffer_init(client ? min_u64(budget_limit(), CLIENT_BUFFERS >> FL_PAGE_SHIFT) : budget_limit());
 	if (!err)
-		err = init_frames();
+		err = init_frames(o->huge && o->pool && !client);
 	if (!err)
 		err = address_space_init(o->direct);
 	address_space_use_pool(o->pool);
@@ -89,6 +91,7 @@ static int init_cache(const struct engine_options *o)
 static void exit_cache(void)
 {
 	io_exit();
+	huge_exit();
 	address_space_exit();
 	page_table_exit();
 	policy_exit();

@@ -20,6 +20,7 @@ struct engine_options {
 	int log_level;
 	char host[108];      /* the name of the host to join (channel_join); "" for none */
 	bool pool;           /* files start on pool frames */
+	bool huge;           /* which may be huge pages */
 	int io;              /* enum io_mode */
 	bool no_native;      /* only soft spaces */
 	bool soft;           /* it is no failure when native spaces do not work */

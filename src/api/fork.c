@@ -4,6 +4,7 @@
 
 #include "cache/budget.h"
 #include "cache/buffer.h"
+#include "cache/huge.h"
 #include "cache/io.h"
 #include "cache/page.h"
 #include "cache/policy.h"
@@ -54,6 +55,7 @@ static int make_whole(void)
 		return err;
 	kept = page_table_fork_child(address_space_fork_keeps);
 	buffer_fork_child();
+	huge_fork_child();
 	io_fork_child();
 	err = address_space_fork_child(&pages);
 	budget_set_used(budget_fixed_pages() + (buffer_bytes() >> FL_PAGE_SHIFT) +

@@ -784,6 +784,7 @@ static int fork_file(struct address_space *as)
 
 	path_of(file_store_fd(as->store), path, sizeof path);
 	as->report = report_slot(as, path);
+	atomic_store(&as->huge_failures, 0);
 	if (as->kernels || as_is_pool(as))
 		return 0;
 	if (as_is_hosted(as))
@@ -927,13 +928,13 @@ int rmap_protect(struct address_space *as, uint64_t index, uint32_t n)
 	return err;
 }
 
-bool rmap_is_locked(struct address_space *as, uint64_t index)
+bool rmap_is_locked(struct address_space *as, uint64_t index, uint64_t n)
 {
 	bool locked = false;
 
 	read_lock(&rmap_lock);
 	for (struct rmap *r = as->rmaps; r && !locked; r = r->next)
-		locked = r->locked && index >= r->pgoff && index - r->pgoff < r->pages;
+		locked = r->locked && index < r->pgoff + r->pages && index + n > r->pgoff;
 	read_unlock(&rmap_lock);
 	return locked;
 }

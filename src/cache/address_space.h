@@ -24,6 +24,8 @@
 
 struct address_space;
 
+enum { RMAP_AS_ASKED, RMAP_OPENED, RMAP_CLOSED };
+
 /* One mapping of an address_space: pages [pgoff, pgoff + pages) at addr. Part of a VMA; guarded by rmap_lock. */
 struct rmap {
 	struct rmap *next, **link; /* link: where the pointer to us is; NULL when not on a list */
@@ -33,7 +35,8 @@ struct rmap {
 	bool locked;                /* its pages stay in memory: mlock */
 	struct address_space *anon; /* of a private mapping: its private pages, from anon_pgoff on; NULL while there are none */
 	uint64_t anon_pgoff;
-	uint32_t visited; /* by the truncate of that number; written under rmap_lock (read) by that one only */
+	_Atomic uint32_t opened; /* to the kernel it is writable, see huge.c; or was, and never again */
+	uint32_t visited;        /* by the truncate of that number; written under rmap_lock (read) by that one only */
 };
 
 /*
@@ -109,6 +112,7 @@ struct address_space {
 	bool append_only;                       /* constant: an attribute of the inode (chattr +a) */
 	bool noexec;                            /* constant: on a file system mounted so */
 	_Atomic bool converting;                /* from pool to shmem frames: no page leaves */
+	_Atomic uint32_t huge_failures;         /* huge pages that could not be moved to where they belong */
 	_Atomic uint32_t locked;                /* mappings that are locked: changes under rmap_lock */
 	_Atomic uint32_t wb_err;                /* errseq: error << 16 | count of errors, 0 when none yet */
 	_Atomic uint32_t in_flight;             /* requests of io.c; started under invalidate_lock (read) */
@@ -196,8 +200,8 @@ void rmap_add(struct address_space *as, struct rmap *r);
 void rmap_del(struct address_space *as, struct rmap *r);
 /* Write-protects pages [index, index + n) in every shared mapping (anon: in its one mapping). Holds rmap_lock (read). */
 int rmap_protect(struct address_space *as, uint64_t index, uint32_t n);
-/* Whether a mapping that has page `index` is locked in memory (mlock). Takes rmap_lock (read). */
-bool rmap_is_locked(struct address_space *as, uint64_t index);
+/* Whether a mapping that has one of n pages from `index` on is locked in memory (mlock). Takes rmap_lock (read). */
+bool rmap_is_locked(struct address_space *as, uint64_t index, uint64_t n);
 
 /*
  * Whether page `index` of a file on shmem frames can be taken out of every mapping and be found again: no mapping may have a private copy

@@ -13,6 +13,7 @@
 
 #define VICTIM_LAZYFREE (1ULL << 56) /* swap has no copy, and need not */
 #define VICTIM_PROBE (1ULL << 57)
+#define VICTIM_HUGE (1ULL << 58) /* one entry, of HUGE_PAGES pages */
 
 static struct page_key key_of(const struct victim *v)
 {
@@ -33,8 +34,15 @@ static struct victim victim(pfn_t pfn, uint64_t flags)
 
 struct victim victim_begin(pfn_t pfn)
 {
+	uint32_t w = page_word(pfn);
+
 	page_begin_evict(pfn);
-	return victim(pfn, page_word(pfn) & PG_LAZYFREE ? VICTIM_LAZYFREE : 0);
+	return victim(pfn, w & PG_HUGE ? VICTIM_HUGE : w & PG_LAZYFREE ? VICTIM_LAZYFREE : 0);
+}
+
+uint32_t victim_pages(const struct victim *v)
+{
+	return v->key & VICTIM_HUGE ? HUGE_PAGES : 1;
 }
 
 struct victim victim_probe(pfn_t pfn)
@@ -59,7 +67,7 @@ static uint32_t run_length(const struct victim *v, uint32_t n)
 {
 	uint32_t k = 1;
 
-	while (k < n && v[k].key == v[0].key + k)
+	while (k < n && v[k].key == v[0].key + k && !(v[0].key & VICTIM_HUGE))
 		k++;
 	return k;
 }
@@ -100,12 +108,12 @@ static void remember(const struct victim *v)
 static uint32_t finish_run(const struct victim *v, uint32_t n, uint32_t kept)
 {
 	struct address_space *as = object_of(v);
-	uint32_t freed = n > kept ? n - kept : 0;
+	uint32_t pages = n * victim_pages(v), freed = pages > kept ? pages - kept : 0;
 
-	report_add(&as->report->evictions, n);
+	report_add(&as->report->evictions, pages);
 	if ((as_is_anon(as) || as_is_slots(as)) && !(v[0].key & VICTIM_LAZYFREE))
 		report_add(&as->report->swapped_out, n);
-	as_count_page(as, -(int)n);
+	as_count_page(as, -(int)pages);
 	for (uint32_t i = 0; i < n; i++) {
 		remember(&v[i]);
 		page_remove(v[i].pfn);
@@ -132,7 +140,7 @@ static void zap_runs(const struct victim *v, const struct eviction *runs, uint32
 		if (first->key & VICTIM_PROBE)
 			frames_zap_add_mapped(&z, object_of(first), key_of(first).index, runs[i].n);
 		else if (as_lives_mapped(object_of(first)))
-			frames_zap_add(&z, object_of(first), key_of(first).index, runs[i].n);
+			frames_zap_add(&z, object_of(first), key_of(first).index, runs[i].n * victim_pages(first));
 	}
 	frames_zap_end(&z);
 }

@@ -17,6 +17,8 @@ struct victim {
 
 /* A CLEAN page, which the caller has locked, is EVICTING from now on. */
 struct victim victim_begin(pfn_t pfn);
+/* How many pages leave with it. */
+uint32_t victim_pages(const struct victim *v);
 /* A locked page that is to be taken out of its mappings only. */
 struct victim victim_probe(pfn_t pfn);
 /* Up to EVICT_BATCH of them leave and are unlocked; how many frames that released. */

@@ -50,6 +50,15 @@ static inline void count_hit(const struct fault *f)
 
 /* A page of the file. On success and with `locked`, the page stays locked for the caller to pin. -EAGAIN is not answered. */
 int fault_file(struct fault *f, pfn_t *locked);
+/* Reads `want` pages from f's on, as far as there is memory, and installs them. -EAGAIN: look again. */
+int fault_fill(struct fault *f, uint32_t want);
+/*
+ * ahead.c: a miss of a stream, whose window this is, at a place where a huge page can be: whether one is being read, of which the page is part. Once for
+ * each fault, as it may come to nothing.
+ */
+bool ahead_miss(struct fault *f, uint64_t window);
+/* The fault is served, and no page of it locked: what its stream will want next is started. */
+void ahead_go_on(struct fault *f);
 /* The same of a host's file; with `pin`, the page is pinned there. -EAGAIN: look again. */
 int fault_hosted(struct fault *f, bool pin);
 /* A page of a private mapping: its private copy, or the file's. As fault_file(); *locked is left alone where the host has pinned it. */

@@ -282,7 +282,7 @@ static int fill_locked(struct fault *f, struct fill *fl, uint32_t want)
 	return err;
 }
 
-static int fill(struct fault *f, uint32_t want)
+int fault_fill(struct fault *f, uint32_t want)
 {
 	struct fill fl = {.as = f->as, .index = f->index};
 	int err = reserve_frames(want, &want);
@@ -304,70 +304,7 @@ static int fill(struct fault *f, uint32_t want)
 	return locked ? err : -EAGAIN;
 }
 
-/* ---- Ahead of the program ---- */
-
-/* As much of it as the file and the mapping have. */
-static bool clip(const struct fault *f, struct ra_next *next)
-{
-	uint64_t size = page_align_up(atomic_load_explicit(&f->as->size, memory_order_relaxed)) >> FL_PAGE_SHIFT;
-	uint64_t low = f->index - f->before, high = min_u64(f->index + f->room, size);
-	uint64_t start = max_u64(next->index, low), end = min_u64(next->index + next->pages, high);
-
-	if (start >= end)
-		return false;
-	next->index = start;
-	next->pages = (uint32_t)(end - start);
-	return true;
-}
-
-/* Starts to read up to `want` pages from index on, for which frames are reserved; those that were not needed are given back. */
-static uint32_t start_reading(struct address_space *as, uint64_t index, uint32_t want, bool eager)
-{
-	uint32_t n = 0;
-
-	if (read_trylock(&as->invalidate_lock)) {
-		n = io_start(as, index, want, eager);
-		read_unlock(&as->invalidate_lock);
-	}
-	budget_release(want - n);
-	return n;
-}
-
-static bool is_in_table(struct address_space *as, uint64_t index)
-{
-	return page_find((struct page_key){.as = as->id, .index = index}) != PFN_NONE;
-}
-
-/* How many pages of it are on their way or here; 0 when there is no memory for it now. */
-static uint32_t start_next(struct address_space *as, const struct ra_next *next)
-{
-	uint32_t n;
-
-	if (is_in_table(as, next->index))
-		return 1;
-	if (!try_reserve_frames(next->pages))
-		return 0;
-	n = start_reading(as, next->index, next->pages, false);
-	if (!n && io_retire(!next->under_way) && try_reserve_frames(next->pages)) /* windows that no stream came back for */
-		n = start_reading(as, next->index, next->pages, false);
-	return n;
-}
-
-/* The fault is served, and no page of it locked. */
-static void read_ahead(struct fault *f)
-{
-	struct ra_next next;
-	uint32_t n;
-
-	if (f->advice == RA_RANDOM || !(f->missed || f->touched) || !io_can(f->as))
-		return;
-	if (f->touched)
-		readahead_touch(f->as, f->index);
-	else if (!f->forward)
-		readahead_note(f->as, f->index);
-	while (readahead_next(f->as, f->index, f->forward || f->touched, &next) && clip(f, &next) && (n = start_next(f->as, &next)))
-		readahead_started(f->as, &next, n);
-}
+/* ---- A page of the file ---- */
 
 /* A page that is in flight: the stream that it belongs to goes on. */
 static void wait_for_io(struct fault *f)
@@ -375,7 +312,7 @@ static void wait_for_io(struct fault *f)
 	pfn_t pfn = PFN_NONE;
 
 	if (atomic_load_explicit(&f->as->in_flight, memory_order_relaxed))
-		pfn = page_find(file_key(f));
+		pfn = page_find_any(file_key(f));
 	if (pfn == PFN_NONE || !io_in_flight(page_word(pfn)))
 		return;
 	f->touched = true;
@@ -385,25 +322,30 @@ static void wait_for_io(struct fault *f)
 
 static int miss(struct fault *f)
 {
-	uint64_t want = readahead_window(f->as, f->index, f->advice);
-	uint64_t size = page_align_up(atomic_load_explicit(&f->as->size, memory_order_relaxed)) >> FL_PAGE_SHIFT;
+	uint64_t size = page_align_up(atomic_load_explicit(&f->as->size, memory_order_relaxed)) >> FL_PAGE_SHIFT, want;
 
 	f->missed = true;
 	io_poll();
+	readahead_pass(f->as, f->index);
+	want = readahead_window(f->as, f->index, f->advice);
+	if (ahead_miss(f, want))
+		return -EAGAIN;
 	want = min_u64(want, f->room);
 	if (size > f->index)
 		want = min_u64(want, size - f->index);
-	return fill(f, (uint32_t)max_u64(want, 1));
+	return fault_fill(f, (uint32_t)max_u64(want, 1));
 }
 
 int fault_file(struct fault *f, pfn_t *locked)
 {
+	if (locked) /* the page is wanted by itself */
+		f->huge = NULL;
 	for (;;) {
 		pfn_t pfn;
 		int err;
 
 		wait_for_io(f);
-		pfn = page_find_lock(file_key(f));
+		pfn = locked || f->write ? page_find_lock(file_key(f)) : page_find_lock_any(file_key(f));
 		if (pfn != PFN_NONE) {
 			err = hit(f, pfn);
 			if (locked && !err) {
@@ -412,14 +354,14 @@ int fault_file(struct fault *f, pfn_t *locked)
 			}
 			page_unlock(pfn);
 			if (!err)
-				read_ahead(f);
+				ahead_go_on(f);
 			return err;
 		}
 		err = miss(f);
 		if (err && err != -EAGAIN)
 			return err;
 		if (!err && !locked) {
-			read_ahead(f);
+			ahead_go_on(f);
 			return 0;
 		}
 		f->present = false;
@@ -502,7 +444,7 @@ int filemap_pin(struct fault *f)
 
 static bool unpin_key(struct page_key key)
 {
-	pfn_t pfn = page_find_lock(key);
+	pfn_t pfn = page_find_lock_any(key); /* a huge one is not the page that was pinned */
 	bool was;
 
 	if (pfn == PFN_NONE)
@@ -570,66 +512,9 @@ void filemap_forget_pins(uint32_t n)
 
 /* ---- Without a fault ---- */
 
-#define START_TRIES 64
-
-/* Starts to read what is missing; waits only where too much is in flight already, or memory is short. How many pages it came past. */
-static uint64_t start_range(struct address_space *as, uint64_t index, uint64_t end)
-{
-	uint64_t first = index;
-	unsigned tries = 0; /* that found no room in flight: others may fill it for ever */
-
-	while (index < end && tries < START_TRIES) {
-		uint32_t want = (uint32_t)min_u64(end - index, buffer_large_pages()), n = 1;
-
-		if (!is_in_table(as, index)) {
-			if (reserve_frames(want, &want))
-				break;
-			n = start_reading(as, index, want, true);
-			if (!n && !io_help() && !is_in_table(as, index))
-				break; /* nothing can be in flight now */
-		}
-		tries = n ? 0 : tries + 1;
-		index += n;
-	}
-	return index - first;
-}
-
-/* The same by the caller: nothing is in flight. */
-static uint64_t read_range(struct fault *f, uint64_t pages)
-{
-	struct fault ahead = {.as = f->as, .index = f->index, .mmu = f->mmu, .addr = as_is_pool(f->as) ? f->addr : 0};
-	uint64_t end = f->index + pages;
-
-	while (ahead.index < end) {
-		int err = 0;
-
-		if (!is_in_table(ahead.as, ahead.index))
-			err = fill(&ahead, (uint32_t)min_u64(end - ahead.index, buffer_large_pages()));
-		if (err == -EAGAIN)
-			continue;
-		if (err)
-			return 0;
-		ahead.index++; /* what else came in is stepped over */
-		ahead.addr += ahead.addr ? FL_PAGE_SIZE : 0;
-	}
-	return pages;
-}
-
-uint64_t filemap_readahead(struct fault *f, uint64_t pages)
-{
-	uint64_t size = page_align_up(atomic_load(&f->as->size)) >> FL_PAGE_SHIFT, in_file = size > f->index ? size - f->index : 0;
-
-	if (as_is_hosted(f->as))
-		return hosted_prefetch(f->as, f->index, pages) ? 0 : pages;
-	if (!io_can(f->as))
-		return read_range(f, pages);
-	io_poll();
-	return start_range(f->as, f->index, f->index + min_u64(pages, in_file)) == min_u64(pages, in_file) ? pages : 0;
-}
-
 bool filemap_resident(const struct fault *f)
 {
-	pfn_t pfn = f->as->zero || as_is_hosted(f->as) ? PFN_NONE : page_find(file_key(f));
+	pfn_t pfn = f->as->zero || as_is_hosted(f->as) ? PFN_NONE : page_find_any(file_key(f));
 	unsigned char there = 0;
 
 	if (anon_of(f) && page_find(anon_key(f)) != PFN_NONE)

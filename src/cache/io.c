@@ -39,6 +39,7 @@
 #include <sys/syscall.h>
 
 #include "budget.h"
+#include "huge.h"
 #include "mmu/mmu.h"
 #include "util/compiler.h"
 #include "util/sys.h"
@@ -48,7 +49,7 @@ enum request_state { FREE, CLAIMED, EARLY, IN_FLIGHT, DONE, FINISHING };
 
 struct request {
 	_Atomic uint32_t state;
-	/* as->id << 48 | index << 8 | pages; 0 while FREE. Written by who has it CLAIMED or FINISHING. */
+	/* as->id << 48 | index << 8 | pages, or KEY_HUGE; 0 while FREE. Written by who has it CLAIMED or FINISHING. */
 	_Atomic uint64_t key;
 	_Atomic bool eager;      /* the same; read as a guess */
 	_Atomic uint32_t serial; /* the same */
@@ -61,6 +62,7 @@ struct request {
 	struct iocb cb;
 };
 
+#define KEY_HUGE 0xffu
 #define EVENTS 64
 #define OLD 64
 #define WORDS (IO_REQUESTS / 64)
@@ -131,9 +133,14 @@ static uint64_t key_index(uint64_t key)
 	return key >> 8 & PAGE_INDEX_MAX;
 }
 
+static bool key_is_huge(uint64_t key)
+{
+	return (key & 0xff) == KEY_HUGE;
+}
+
 static uint32_t key_pages(uint64_t key)
 {
-	return (uint32_t)(key & 0xff);
+	return key_is_huge(key) ? HUGE_PAGES : (uint32_t)(key & 0xff);
 }
 
 static uint16_t key_as(uint64_t key)
@@ -251,15 +258,17 @@ static void collect_pages(const struct request *r, struct fill *fl)
 	}
 }
 
-static int read_result(struct request *r, struct fill *fl)
+/* An error is for the fault that wants the page: it reads it again, and tells. */
+static void note_result(struct request *r)
 {
+	uint64_t key = atomic_load(&r->key);
+
 	if (io.mode == IO_DEFERRED)
-		r->result = r->as->store->ops->read(r->as->store, r->buf.data, (size_t)fl->n << FL_PAGE_SHIFT, fl->index << FL_PAGE_SHIFT);
+		r->result = r->as->store->ops->read(r->as->store, r->buf.data, (size_t)key_pages(key) << FL_PAGE_SHIFT,
+						    key_index(key) << FL_PAGE_SHIFT);
 	report_add(&r->as->report->reads, 1);
-	if (r->result < 0) /* the fault that wants the page reads it again, and tells of the error */
-		return (int)r->result;
-	report_add(&r->as->report->read_bytes, (uint64_t)r->result);
-	return fill_trim(fl, (uint64_t)r->result);
+	if (r->result > 0)
+		report_add(&r->as->report->read_bytes, (uint64_t)r->result);
 }
 
 /* What did not find its place is dropped: it is still in the store. */
@@ -282,8 +291,13 @@ static void finish_read(struct request *r)
 	struct address_space *as = r->as;
 	struct fill fl;
 
+	note_result(r);
+	if (key_is_huge(atomic_load(&r->key))) {
+		huge_finish(as, key_index(atomic_load(&r->key)), r->result, r->buf);
+		return;
+	}
 	collect_pages(r, &fl);
-	if (read_result(r, &fl))
+	if (r->result < 0 || fill_trim(&fl, (uint64_t)r->result))
 		fill_drop(&fl, 0);
 	else
 		install(&fl);
@@ -310,9 +324,13 @@ static void let_go(struct request *r)
 {
 	struct address_space *as = r->as;
 	struct buffer buf = r->buf;
+	bool huge = key_is_huge(atomic_load(&r->key));
 
 	give_back(r);
-	buffer_put_io(buf);
+	if (huge)
+		huge_put_slot(buf);
+	else
+		buffer_put_io(buf);
 	atomic_fetch_sub(&as->in_flight, 1); /* the object may be gone now */
 	bump();
 }
@@ -630,7 +648,7 @@ uint32_t io_start(struct address_space *as, uint64_t index, uint32_t want, bool 
 	struct fill fl = {.as = as, .index = index, .reserved = want, .ahead = !eager};
 	struct request *r;
 
-	if (page_find((struct page_key){.as = as->id, .index = index}) != PFN_NONE || !begin_starting())
+	if (page_find_any((struct page_key){.as = as->id, .index = index}) != PFN_NONE || !begin_starting())
 		return 0;
 	r = take_both(want > 1, &fl.buf);
 	if (r) {
@@ -642,6 +660,35 @@ uint32_t io_start(struct address_space *as, uint64_t index, uint32_t want, bool 
 	}
 	stop_starting();
 	return fl.n;
+}
+
+static bool start_huge(struct request *r, struct address_space *as, uint64_t index, struct buffer slot)
+{
+	pfn_t pfn = page_insert_huge((struct page_key){.as = as->id, .index = index});
+
+	if (pfn == PFN_NONE)
+		return false;
+	as_count_page(as, (int)HUGE_PAGES);
+	prepare(r, as, slot, false, false);
+	atomic_store(&r->key, key_of(as, index, KEY_HUGE));
+	page_hand_to_io(pfn);
+	submit(r);
+	return true;
+}
+
+bool io_start_huge(struct address_space *as, uint64_t index, struct buffer slot)
+{
+	struct request *r;
+	bool started;
+
+	if (!begin_starting())
+		return false;
+	r = take_free();
+	started = r && start_huge(r, as, index, slot);
+	if (r && !started)
+		give_back(r);
+	stop_starting();
+	return started;
 }
 
 int io_get_write(struct address_space *as, uint64_t index, uint32_t n, bool reclaim, struct buffer *buf)

@@ -33,6 +33,8 @@ bool io_can_write(struct address_space *as);
  * or the process is about to fork.
  */
 uint32_t io_start(struct address_space *as, uint64_t index, uint32_t want, bool eager);
+/* The same for HUGE_PAGES pages, into a slot that has memory for them: huge_finish() ends it. False when none is started. */
+bool io_start_huge(struct address_space *as, uint64_t index, struct buffer slot);
 /*
  * A write of n pages from index on, which the caller has locked and DIRTY: a buffer for what they hold. -1 when that cannot be now, as
  * above. Then either io_write() sends them, with the pages WRITEBACK, or io_forget() does not; before that the thread waits for no frames,

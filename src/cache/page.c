@@ -40,6 +40,7 @@
 #include <string.h>
 
 #include "budget.h"
+#include "huge.h"
 #include "io.h"
 #include "policy.h"
 #include "util/compiler.h"
@@ -65,6 +66,7 @@ static struct {
 	uint32_t frames, nheads;
 	_Atomic uint32_t high; /* entries from here on were never used */
 	_Atomic uint64_t free; /* stack of free entries: generation << 32 | pfn + 1 */
+	_Atomic uint32_t huge; /* entries of huge pages, or so many may be about to come */
 	void *memory;
 	size_t bytes;
 } table;
@@ -225,18 +227,56 @@ pfn_t page_find(struct page_key key)
 	return pfn;
 }
 
-pfn_t page_find_lock(struct page_key key)
+static struct page_key first_of_huge(struct page_key key)
+{
+	return (struct page_key){.as = key.as, .index = key.index & ~(uint64_t)(HUGE_PAGES - 1)};
+}
+
+/* The huge page that a page would be part of. */
+static pfn_t find_huge(struct page_key key)
+{
+	pfn_t pfn = atomic_load(&table.huge) ? page_find(first_of_huge(key)) : PFN_NONE;
+
+	return pfn != PFN_NONE && page_word(pfn) & PG_HUGE ? pfn : PFN_NONE;
+}
+
+pfn_t page_find_any(struct page_key key)
+{
+	bool huge = atomic_load(&table.huge);
+	pfn_t pfn = page_find(key);
+
+	if (pfn != PFN_NONE || likely(!huge))
+		return pfn;
+	pfn = find_huge(key);
+	return pfn != PFN_NONE ? pfn : page_find(key); /* split between the two looks */
+}
+
+static bool is_of(pfn_t pfn, struct page_key key)
+{
+	return page_state_of(page_word(pfn)) != PAGE_ABSENT && key_is(pfn, page_word(pfn) & PG_HUGE ? first_of_huge(key) : key);
+}
+
+pfn_t page_find_lock_any(struct page_key key)
 {
 	for (;;) {
-		pfn_t pfn = page_find(key);
+		pfn_t pfn = page_find_any(key);
 
 		if (pfn == PFN_NONE)
 			return PFN_NONE;
 		page_lock(pfn);
-		if (key_is(pfn, key) && page_state_of(page_word(pfn)) != PAGE_ABSENT)
+		if (is_of(pfn, key))
 			return pfn;
 		page_unlock(pfn);
 	}
+}
+
+pfn_t page_find_lock(struct page_key key)
+{
+	pfn_t pfn;
+
+	while ((pfn = page_find_lock_any(key)) != PFN_NONE && page_word(pfn) & PG_HUGE)
+		huge_split(pfn);
+	return pfn;
 }
 
 /* Entries in use never outnumber reservations, so there is always one. */
@@ -271,11 +311,13 @@ static void move(pfn_t pfn, enum page_state to);
 static void enter(pfn_t pfn, bool ahead)
 {
 	struct page_key key = page_key(pfn);
+	uint64_t k = (uint64_t)key.as << 40 | key.index;
 
-	atomic_fetch_or(&table.words[pfn], policy_enter((uint64_t)key.as << 40 | key.index, ahead));
+	atomic_fetch_or(&table.words[pfn], page_word(pfn) & PG_HUGE ? policy_enter_huge(k) : policy_enter(k, ahead));
 }
 
-static pfn_t insert(struct page_key key, bool ahead)
+/* An entry for the key, READING and locked, in its chain, with `flags` besides. */
+static pfn_t chain_in(struct page_key key, uint32_t flags)
 {
 	_Atomic uint32_t *head = head_of(key);
 	pfn_t pfn = entry_alloc();
@@ -291,9 +333,28 @@ static pfn_t insert(struct page_key key, bool ahead)
 		return PFN_NONE;
 	}
 	move(pfn, PAGE_READING);
+	page_set_flags(pfn, flags);
 	set_next(pfn, first);
 	head_unlock(head, pfn + 1);
+	return pfn;
+}
+
+/*
+ * A page and the huge page that it would be part of are never both there. Who puts one in the table looks for the other after, and takes
+ * back what it has put there: of two at the same time one at least sees the other.
+ */
+static pfn_t insert(struct page_key key, bool ahead)
+{
+	pfn_t pfn = chain_in(key, 0);
+
+	if (pfn == PFN_NONE)
+		return PFN_NONE;
 	enter(pfn, ahead);
+	atomic_thread_fence(memory_order_seq_cst);
+	if (unlikely(find_huge(key) != PFN_NONE)) {
+		page_remove(pfn);
+		return PFN_NONE;
+	}
 	return pfn;
 }
 
@@ -305,6 +366,63 @@ pfn_t page_insert(struct page_key key)
 pfn_t page_insert_ahead(struct page_key key)
 {
 	return insert(key, true);
+}
+
+static bool any_part_is_there(struct page_key first)
+{
+	for (uint32_t i = 1; i < HUGE_PAGES; i++)
+		if (page_find((struct page_key){.as = first.as, .index = first.index + i}) != PFN_NONE)
+			return true;
+	return false;
+}
+
+pfn_t page_insert_huge(struct page_key key)
+{
+	pfn_t pfn;
+
+	fl_assert(key.index % HUGE_PAGES == 0);
+	atomic_fetch_add(&table.huge, 1);
+	pfn = chain_in(key, PG_HUGE);
+	if (pfn == PFN_NONE) {
+		atomic_fetch_sub(&table.huge, 1);
+		return PFN_NONE;
+	}
+	enter(pfn, true);
+	atomic_thread_fence(memory_order_seq_cst);
+	if (any_part_is_there(key)) {
+		page_remove(pfn);
+		return PFN_NONE;
+	}
+	return pfn;
+}
+
+/* Somebody else's entry is there for a moment only, until it has seen the huge page. */
+static pfn_t part_in(struct page_key key)
+{
+	pfn_t pfn;
+
+	while ((pfn = chain_in(key, 0)) == PFN_NONE)
+		sys_yield();
+	return pfn;
+}
+
+/* What the policy has counted is the same before and after. */
+void page_split(pfn_t pfn)
+{
+	struct page_key key = page_key(pfn);
+	uint32_t policy = page_word(pfn) & POLICY_BITS;
+
+	fl_assert(page_word(pfn) & PG_HUGE);
+	for (uint32_t i = 1; i < HUGE_PAGES; i++) {
+		pfn_t part = part_in((struct page_key){.as = key.as, .index = key.index + i});
+
+		page_set_flags(part, policy);
+		move(part, PAGE_CLEAN);
+		page_unlock(part);
+	}
+	page_clear_flags(pfn, PG_HUGE);
+	atomic_fetch_sub(&table.huge, 1);
+	page_unlock(pfn);
 }
 
 static void chain_out(pfn_t pfn)
@@ -337,12 +455,16 @@ void page_rekey(pfn_t pfn, struct page_key key)
 
 void page_remove(pfn_t pfn)
 {
+	bool huge = page_word(pfn) & PG_HUGE;
+
 	chain_out(pfn);
 	policy_leave(page_word(pfn));
 	move(pfn, PAGE_ABSENT);
 	atomic_fetch_and(&table.words[pfn], PG_LOCKED | PG_WAITERS | PG_STATE);
 	page_unlock(pfn);
 	entry_free(pfn);
+	if (huge)
+		atomic_fetch_sub(&table.huge, 1);
 }
 
 /* A page that the parent's threads were working on counts as what it was before: readings are forgotten. */
@@ -371,6 +493,7 @@ uint64_t page_table_fork_child(bool (*keep)(struct page_key key, bool leaving))
 	for (uint32_t i = 0; i < table.nheads; i++)
 		atomic_store(&table.heads[i], 0);
 	atomic_store(&table.free, 0);
+	atomic_store(&table.huge, 0);
 	policy_reset();
 	for (pfn_t p = 0; p < high; p++) {
 		if (survives(p, keep)) {
@@ -526,7 +649,7 @@ void page_set_policy(pfn_t pfn, uint32_t bits)
 	uint32_t w = page_word(pfn);
 
 	fl_debug_assert(w & PG_LOCKED);
-	policy_move(w, bits);
+	policy_move(w, bits | (w & PG_HUGE));
 	atomic_fetch_xor(&table.words[pfn], (w & POLICY_BITS) ^ bits);
 }
 

@@ -34,10 +34,13 @@ enum page_state {
 #define PG_ERROR 0x40u      /* the last write-back failed; DIRTY until one succeeds */
 #define PG_LAZYFREE 0x80u   /* CLEAN and private, and swap has no copy: once out of memory it reads as zeros */
 /* POLICY_BITS, 0xff00: see policy.h */
-#define PG_IO 0x10000u /* the lock is that of a read in flight, see io.c */
-#define PG_PIN_SHIFT 17
+#define PG_IO 0x10000u   /* the lock is that of a read in flight, see io.c */
+#define PG_HUGE 0x20000u /* the entry is for HUGE_PAGES pages from its index on, see huge.c */
+#define PG_PIN_SHIFT 18
 #define PG_PIN (1u << PG_PIN_SHIFT)
-#define PG_PINS_MAX 0x7fffu
+#define PG_PINS_MAX 0x3fffu
+
+#define HUGE_PAGES 512u
 
 /* Indices up to 2^40 - 1: files up to 4 PiB. */
 #define PAGE_INDEX_MAX ((1ULL << 40) - 1)
@@ -61,10 +64,13 @@ uint64_t page_table_bytes(void);
 /* The most pages that there can be. */
 uint64_t page_table_frames(void);
 
-/* The page of this key or PFN_NONE. Not locked: it may be gone by the time it is looked at. */
+/* The page of this key or PFN_NONE. Not locked: it may be gone by the time it is looked at. Of a huge page, only the first is found. */
 pfn_t page_find(struct page_key key);
-/* The same, locked; waits for whoever holds it. PFN_NONE when it is not, or is no longer, there. */
+/* The same, or the huge page that it is part of. */
+pfn_t page_find_any(struct page_key key);
+/* The same as these, locked; waits for whoever holds it. PFN_NONE when it is not, or is no longer, there. A huge page is split for the first. */
 pfn_t page_find_lock(struct page_key key);
+pfn_t page_find_lock_any(struct page_key key);
 /*
  * Puts a new page in the table: READING and locked by the caller, whose reservation of one frame it uses up.
  * PFN_NONE when the key is there already.
@@ -72,6 +78,10 @@ pfn_t page_find_lock(struct page_key key);
 pfn_t page_insert(struct page_key key);
 /* The same for a page that nobody has asked for yet: it is read ahead. */
 pfn_t page_insert_ahead(struct page_key key);
+/* The same for all pages from the key on that are one of HUGE_PAGES; when one of them is there already, none is put there. */
+pfn_t page_insert_huge(struct page_key key);
+/* Makes a locked huge page, CLEAN, so many pages; all of them are unlocked after. What they lie in is the caller's concern. */
+void page_split(pfn_t pfn);
 /* Takes a locked page out of the table, to ABSENT, and wakes who waits for it. Its frame's reservation is the caller's. */
 void page_remove(pfn_t pfn);
 /* Gives a locked page another key, which no other has. */
@@ -87,6 +97,11 @@ static inline enum page_state page_state_of(uint32_t word)
 static inline uint32_t page_pins_of(uint32_t word)
 {
 	return word >> PG_PIN_SHIFT;
+}
+/* Of how many pages the entry is. */
+static inline uint32_t page_count_of(uint32_t word)
+{
+	return word & PG_HUGE ? HUGE_PAGES : 1;
 }
 
 bool page_trylock(pfn_t pfn);

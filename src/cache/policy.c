@@ -51,6 +51,7 @@
 #include <sys/mman.h>
 
 #include "budget.h"
+#include "page.h"
 #include "util/compiler.h"
 #include "util/sys.h"
 
@@ -106,17 +107,19 @@ static uint32_t level_of(uint32_t word)
 void policy_join(uint32_t word)
 {
 	struct queue *q = queue_of(word);
+	uint32_t n = page_count_of(word);
 
-	atomic_fetch_add_explicit(&q->count[generation_of(word)], 1, memory_order_relaxed);
-	atomic_fetch_add_explicit(&q->pages, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&q->count[generation_of(word)], n, memory_order_relaxed);
+	atomic_fetch_add_explicit(&q->pages, n, memory_order_relaxed);
 }
 
 void policy_leave(uint32_t word)
 {
 	struct queue *q = queue_of(word);
+	uint32_t n = page_count_of(word);
 
-	atomic_fetch_sub_explicit(&q->count[generation_of(word)], 1, memory_order_relaxed);
-	atomic_fetch_sub_explicit(&q->pages, 1, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&q->count[generation_of(word)], n, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&q->pages, n, memory_order_relaxed);
 }
 
 void policy_move(uint32_t from, uint32_t to)
@@ -132,12 +135,12 @@ uint64_t policy_pages(enum policy_queue queue)
 
 /* ---- Generations ---- */
 
-/* The generation of what comes in now: another when enough have. */
-static uint32_t youngest(struct queue *q)
+/* The generation of n pages that come in now: another when enough have. */
+static uint32_t youngest(struct queue *q, uint32_t n)
 {
 	uint32_t oldest = atomic_load_explicit(&q->oldest, memory_order_relaxed);
 	uint32_t young = atomic_load_explicit(&q->youngest, memory_order_relaxed);
-	uint32_t fresh = atomic_fetch_add_explicit(&q->fresh, 1, memory_order_relaxed);
+	uint32_t fresh = atomic_fetch_add_explicit(&q->fresh, n, memory_order_relaxed);
 
 	if ((int32_t)(young - oldest) < 0)
 		young = oldest; /* there was nothing between */
@@ -158,15 +161,15 @@ static uint32_t bits_in(uint32_t bits, uint32_t generation)
 	return bits | generation % GENERATIONS << POLICY_GENERATION_SHIFT;
 }
 
-static uint32_t probation_bits(uint32_t bits)
+static uint32_t probation_bits(uint32_t bits, uint32_t n)
 {
-	return bits_in(bits, youngest(&queues[bits & POLICY_AHEAD ? POLICY_STREAMED : POLICY_PROBATION]));
+	return bits_in(bits, youngest(&queues[bits & POLICY_AHEAD ? POLICY_STREAMED : POLICY_PROBATION], n));
 }
 
-static uint32_t main_bits(uint32_t level)
+static uint32_t main_bits(uint32_t level, uint32_t n)
 {
 	level = (uint32_t)min_u64(level, LEVELS - 1);
-	return bits_in(POLICY_MAIN | level << POLICY_LEVEL_SHIFT, youngest(&queues[POLICY_PROTECTED]) + life[level]);
+	return bits_in(POLICY_MAIN | level << POLICY_LEVEL_SHIFT, youngest(&queues[POLICY_PROTECTED], n) + life[level]);
 }
 
 /* ---- Ghosts ---- */
@@ -195,7 +198,8 @@ static _Atomic uint64_t departed[POLICY_QUEUES];
 
 static void count_departed(uint32_t word)
 {
-	atomic_fetch_add_explicit(&departed[word & POLICY_MAIN ? POLICY_PROTECTED : POLICY_PROBATION], 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&departed[word & POLICY_MAIN ? POLICY_PROTECTED : POLICY_PROBATION], page_count_of(word),
+				  memory_order_relaxed);
 	if (atomic_load_explicit(&departed[0], memory_order_relaxed) + atomic_load_explicit(&departed[1], memory_order_relaxed) <
 	    (uint64_t)ghosts.buckets * WAYS)
 		return;
@@ -277,7 +281,7 @@ void policy_remember(uint64_t key, uint32_t word)
 	now = stamp_now();
 	atomic_store_explicit(&bucket_of(hash)[oldest_way(bucket_of(hash), now)], print_of(hash) | now << RANK_BITS | rank_of(word),
 			      memory_order_relaxed);
-	atomic_fetch_add_explicit(&ghosts.evictions, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&ghosts.evictions, page_count_of(word), memory_order_relaxed);
 }
 
 /* The rank that a page which comes back had, 0 when there is no ghost of it; which goes. */
@@ -299,17 +303,32 @@ static uint32_t recall(uint64_t key)
 
 /* ---- In, and at the hand ---- */
 
-uint32_t policy_enter(uint64_t key, bool ahead)
+static uint32_t enter(uint64_t key, bool ahead, uint32_t huge)
 {
-	uint32_t rank = recall(key);
+	uint32_t rank = recall(key), n = page_count_of(huge);
 	uint32_t bits;
 
 	if (rank)
 		adapt(rank == 1 ? POLICY_PROBATION : POLICY_PROTECTED);
-	bits = rank ? main_bits(rank - 1) : probation_bits(ahead ? POLICY_AHEAD : 0);
+	bits = rank ? main_bits(rank - 1, n) : probation_bits(ahead ? POLICY_AHEAD : 0, n);
 
-	policy_join(bits);
+	policy_join(bits | huge);
 	return bits;
+}
+
+uint32_t policy_enter(uint64_t key, bool ahead)
+{
+	return enter(key, ahead, 0);
+}
+
+uint32_t policy_enter_huge(uint64_t key)
+{
+	return enter(key, true, PG_HUGE);
+}
+
+uint32_t policy_postponed(uint32_t word)
+{
+	return bits_in(word & POLICY_BITS & ~POLICY_GENERATION, oldest(queue_of(word)) + 1);
 }
 
 uint32_t policy_cold(void)
@@ -378,11 +397,12 @@ bool policy_is_due(enum policy_queue queue, uint32_t word)
 static enum policy_verdict judge_probation(uint32_t word, bool used, uint32_t seen, uint32_t *to)
 {
 	bool counts = word & POLICY_PROBED, ahead = word & POLICY_AHEAD;
+	uint32_t n = page_count_of(word);
 
 	if (used)
-		*to = counts && !ahead ? main_bits(0) | seen : probation_bits(POLICY_PROBED);
+		*to = counts && !ahead ? main_bits(0, n) | seen : probation_bits(POLICY_PROBED, n);
 	else if (ahead && seen && !counts) /* others, which were used as they came, go round twice as well */
-		*to = probation_bits(POLICY_PROBED | POLICY_AHEAD);
+		*to = probation_bits(POLICY_PROBED | POLICY_AHEAD, n);
 	else
 		return POLICY_EVICT;
 	return POLICY_KEEP;
@@ -393,7 +413,7 @@ static enum policy_verdict judge_main(uint32_t word, bool used, uint32_t seen, b
 	uint32_t old = oldest(&queues[POLICY_PROTECTED]), level = level_of(word);
 
 	if (used) {
-		*to = main_bits(level + 1) | seen;
+		*to = main_bits(level + 1, page_count_of(word)) | seen;
 		return POLICY_KEEP;
 	}
 	if (blind)

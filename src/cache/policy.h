@@ -43,6 +43,8 @@ void policy_reset(void);
 
 /* The bits of a page that comes into memory, which is counted; `key` tells it from all others. `ahead`: nobody has asked for it yet. */
 uint32_t policy_enter(uint64_t key, bool ahead);
+/* The same for a huge page, which was read ahead; its word has PG_HUGE, and counts as HUGE_PAGES. */
+uint32_t policy_enter_huge(uint64_t key);
 /* The page with this word leaves the table; and: is there, and was not counted. */
 void policy_leave(uint32_t word);
 void policy_join(uint32_t word);
@@ -64,6 +66,8 @@ bool policy_is_due(enum policy_queue queue, uint32_t word);
  * found out. *to: its new bits, when it stays.
  */
 enum policy_verdict policy_judge(uint32_t word, bool used, enum policy_sight sight, uint32_t *to);
+/* The bits of a page that was due and is to be so again next. */
+uint32_t policy_postponed(uint32_t word);
 /* The bits of a page that is not needed soon, see madvise(MADV_COLD). */
 uint32_t policy_cold(void);
 

@@ -10,12 +10,16 @@
  *      ------------------------------|------------|------------|--------|
  *                                    ^ the program comes here, waits for this window alone, and one more is started at `next`
  *
+ * One with windows of the largest size goes on in huge pages where that is possible (huge.h): first with one or two under way, then with twice as
+ * many each time the program comes to one, since so much must not be read for nothing. Its window says how much that is.
+ *
  * The same for what goes backwards or in strides (struct ra_track): a miss a step from the last one is evidence, and after
  * RA_PROOF of them in a row with one step what comes next is read ahead: page by page in strides, in windows backwards.
  * Random misses do not have the same distance three times running.
  */
 #include "readahead.h"
 
+#include "huge.h"
 #include "util/compiler.h"
 
 #define RA_START 4
@@ -24,6 +28,7 @@
 #define RA_PROOF 3    /* misses a step apart, before the next ones are read ahead */
 #define RA_REACH 1024 /* pages: the longest step */
 #define RA_STRIDED 32 /* single pages under way */
+#define RA_PASSED 64  /* pages in memory that a stream goes over unseen, and is still the same */
 
 static uint32_t max_window = 1, max_ahead = 2;
 
@@ -54,6 +59,27 @@ static uint32_t grow(uint32_t window)
 	return (uint32_t)min_u64(max_window, window < RA_START ? RA_START : window * 2);
 }
 
+static bool are_in_table(const struct address_space *as, uint64_t first, uint64_t end)
+{
+	while (first < end && page_find_any((struct page_key){.as = as->id, .index = first}) != PFN_NONE)
+		first++;
+	return first == end;
+}
+
+void readahead_pass(struct address_space *as, uint64_t index)
+{
+	if (!atomic_load_explicit(&as->nr_pages, memory_order_relaxed) || stream_at(as, index) >= 0)
+		return;
+	for (int i = 0; i < RA_STREAMS; i++) {
+		uint64_t s = atomic_load_explicit(&as->streams[i], memory_order_relaxed), end = s >> 16;
+
+		if (s && end < index && index - end <= RA_PASSED && are_in_table(as, end, index)) {
+			atomic_store_explicit(&as->streams[i], pack(index, s & 0xffff), memory_order_relaxed);
+			return;
+		}
+	}
+}
+
 uint32_t readahead_window(struct address_space *as, uint64_t index, enum ra_advice advice)
 {
 	int i;
@@ -66,6 +92,22 @@ uint32_t readahead_window(struct address_space *as, uint64_t index, enum ra_advi
 	if (i < 0)
 		return 1;
 	return grow(atomic_load_explicit(&as->streams[i], memory_order_relaxed) & 0xffff);
+}
+
+/* Once for each fault: what comes out has proved no more than what went in. */
+static uint32_t grow_huge(struct ra_next *next)
+{
+	if (next->window < HUGE_PAGES)
+		next->window = HUGE_PAGES;
+	else if (!next->grown)
+		next->window = (uint32_t)min_u64(next->window * 2, max_u64(huge_ahead(), HUGE_PAGES));
+	next->grown = true;
+	return next->window;
+}
+
+bool readahead_is_long(uint32_t window)
+{
+	return huge_ahead() && window >= max_window;
 }
 
 /*
@@ -100,7 +142,15 @@ void readahead_done(struct address_space *as, uint64_t index, uint32_t pages)
 
 static uint32_t ahead_of(uint32_t window)
 {
+	if (window >= HUGE_PAGES) /* and one more while the program is at the first page of one */
+		return (uint32_t)min_u64(window, huge_ahead()) + 1;
 	return window >= max_window ? max_ahead : (uint32_t)min_u64(window * 2, max_ahead);
+}
+
+/* How far ahead of the program what a stream has read may end, if it is to be this program's. */
+static uint64_t farthest(uint32_t window)
+{
+	return ahead_of(window < HUGE_PAGES ? max_window : window) + max_u64(max_window, window < HUGE_PAGES ? 0 : HUGE_PAGES);
 }
 
 /* The forward stream that has read, or is reading, up to some place not far behind index. */
@@ -110,11 +160,17 @@ static bool forward_next(struct address_space *as, uint64_t index, struct ra_nex
 		uint64_t s = atomic_load_explicit(&as->streams[i], memory_order_relaxed), end = s >> 16;
 		uint32_t window = s & 0xffff;
 
-		if (window < min_u64(RA_ASYNC, max_window) || window < 2 || index >= end || end - index > ahead_of(max_window) + max_window)
+		if (window < min_u64(RA_ASYNC, max_window) || window < 2 || index >= end || end - index > farthest(window))
 			continue;
 		if (end - index >= ahead_of(window))
 			return false;
-		*next = (struct ra_next){.index = end, .pages = grow(window), .stream = i, .under_way = end - index > window};
+		*next = (struct ra_next){.grown = next->grown,
+					 .index = end,
+					 .pages = grow(window),
+					 .stream = i,
+					 .huge = readahead_is_long(window),
+					 .window = window < HUGE_PAGES ? grow(window) : window,
+					 .under_way = end - index > min_u64(window, HUGE_PAGES)};
 		return true;
 	}
 	return false;
@@ -238,7 +294,8 @@ static bool track_next(const struct ra_track *t, int i, uint64_t index, struct r
 		window = (uint32_t)min_u64(window, from);
 	if (distance(0, from) + step < 0 || !window)
 		return false;
-	*next = (struct ra_next){.index = step == -1 ? from - window : from + (uint64_t)step,
+	*next = (struct ra_next){.grown = next->grown,
+				 .index = step == -1 ? from - window : from + (uint64_t)step,
 				 .pages = step == -1 ? window : 1,
 				 .stream = BACKWARD + i,
 				 .under_way = ahead > window};
@@ -256,12 +313,18 @@ bool readahead_next(struct address_space *as, uint64_t index, bool forward, stru
 }
 
 /* A window that goes backwards is done with as a whole: what lies in between was there. */
-void readahead_started(struct address_space *as, const struct ra_next *next, uint32_t pages)
+bool readahead_is_forward(const struct ra_next *next)
+{
+	return next->stream < BACKWARD;
+}
+
+void readahead_started(struct address_space *as, struct ra_next *next, uint32_t pages)
 {
 	if (next->stream >= BACKWARD)
 		atomic_store_explicit(&as->tracks[next->stream - BACKWARD].edge, next->index, memory_order_relaxed);
 	else
-		atomic_store_explicit(&as->streams[next->stream], pack(next->index + pages, next->pages), memory_order_relaxed);
+		atomic_store_explicit(&as->streams[next->stream], pack(next->index + pages, next->huge ? grow_huge(next) : next->window),
+				      memory_order_relaxed);
 }
 
 void readahead_touch(struct address_space *as, uint64_t index)

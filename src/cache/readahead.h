@@ -9,8 +9,12 @@ enum ra_advice { RA_NORMAL, RA_RANDOM, RA_SEQUENTIAL };
 
 /* The most that is ever read at once, and the most that a stream has under way; set from the budget. */
 void readahead_init(uint32_t max_pages, uint64_t max_under_way);
+/* A miss at `index`: a stream that expected one shortly before it has passed over pages that were in memory, and expects this one now. */
+void readahead_pass(struct address_space *as, uint64_t index);
 /* Pages to read from `index` on: 1 on random evidence, doubling while a stream goes on. */
 uint32_t readahead_window(struct address_space *as, uint64_t index, enum ra_advice advice);
+/* Whether a window is one of a stream that may go on in huge pages. */
+bool readahead_is_long(uint32_t window);
 /* So many were read: the stream expects its next miss after them. */
 void readahead_done(struct address_space *as, uint64_t index, uint32_t pages);
 
@@ -18,8 +22,11 @@ void readahead_done(struct address_space *as, uint64_t index, uint32_t pages);
 struct ra_next {
 	uint64_t index;
 	uint32_t pages;
-	int stream;     /* which, for readahead_started() */
-	bool under_way; /* something of it is */
+	int stream;      /* which, for readahead_started() */
+	uint32_t window; /* of the stream from then on */
+	bool grown;      /* in and out: its window has, in this fault; false before the first */
+	bool huge;       /* it has shown itself to be long: it may be read in huge pages */
+	bool under_way;  /* something of it is */
 };
 
 /*
@@ -27,8 +34,10 @@ struct ra_next {
  * too little under way. `forward`: of forward streams too, which a miss that read one page was not.
  */
 bool readahead_next(struct address_space *as, uint64_t index, bool forward, struct ra_next *next);
+/* Whether it is of a stream that goes forward. */
+bool readahead_is_forward(const struct ra_next *next);
 /* So many pages of it are on their way, or are there already. */
-void readahead_started(struct address_space *as, const struct ra_next *next, uint32_t pages);
+void readahead_started(struct address_space *as, struct ra_next *next, uint32_t pages);
 /* A miss at `index` that no forward stream expected: it may be part of one that goes backwards, or in strides. */
 void readahead_note(struct address_space *as, uint64_t index);
 /* The program has come to a page in flight. */

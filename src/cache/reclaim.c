@@ -15,6 +15,7 @@
 #include "budget.h"
 #include "evict.h"
 #include "hosted.h"
+#include "huge.h"
 #include "io.h"
 #include "mmu/soft.h"
 #include "policy.h"
@@ -36,11 +37,11 @@ static bool must_stay(pfn_t pfn)
 	if (as_is_slots(as))
 		return slot_is_locked(pfn);
 	return atomic_load_explicit(&as->converting, memory_order_relaxed) ||
-	       (atomic_load_explicit(&as->locked, memory_order_relaxed) && rmap_is_locked(as, key.index));
+	       (atomic_load_explicit(&as->locked, memory_order_relaxed) && rmap_is_locked(as, key.index, page_count_of(page_word(pfn))));
 }
 
 /* Caller holds the page lock, without which it is a guess. */
-static bool evictable(pfn_t pfn)
+bool reclaim_may_take(pfn_t pfn)
 {
 	uint32_t w = page_word(pfn);
 
@@ -52,7 +53,7 @@ static bool take_clean(pfn_t pfn, struct victim *v)
 {
 	if (!page_trylock(pfn))
 		return false;
-	if (!evictable(pfn)) {
+	if (!reclaim_may_take(pfn)) {
 		page_unlock(pfn);
 		return false;
 	}
@@ -184,8 +185,10 @@ static uint32_t take_written(struct victim *v, uint32_t max)
 struct sweep {
 	enum pass pass;
 	uint32_t want, freed, probed;
-	uint32_t n, evicting; /* victims in hand; of those, that leave memory */
-	bool full;            /* too much is being written */
+	uint32_t n, evicting;      /* victims in hand; of those, that leave memory */
+	bool full;                 /* too much is being written */
+	const struct buffer *slot; /* for the first huge page that is to leave; NULL: none is wanted */
+	bool recycled;             /* it is there */
 	struct victim v[EVICT_BATCH];
 };
 
@@ -216,8 +219,12 @@ static void look_at(struct sweep *s, pfn_t pfn)
 
 	if (found == TO_WRITE)
 		found = write_out(s, pfn);
+	if (found == TO_EVICT && s->slot && page_word(pfn) & PG_HUGE && huge_recycle(pfn, *s->slot)) {
+		s->recycled = true;
+		return;
+	}
 	s->probed += found == TO_PROBE;
-	s->evicting += found == TO_EVICT;
+	s->evicting += found == TO_EVICT ? victim_pages(&s->v[s->n]) : 0;
 	s->n += found == TO_PROBE || found == TO_EVICT;
 	if (s->n == EVICT_BATCH)
 		let_go(s);
@@ -225,7 +232,17 @@ static void look_at(struct sweep *s, pfn_t pfn)
 
 static bool is_done(const struct sweep *s)
 {
-	return (s->full && s->pass != HARD) || s->freed + s->evicting >= s->want;
+	return (s->full && s->pass != HARD) || s->recycled || s->freed + s->evicting >= s->want;
+}
+
+/* More than is wanted would leave with it; what the hand has passed is not due again soon. */
+static void postpone(pfn_t pfn)
+{
+	if (!page_trylock(pfn))
+		return;
+	if (page_state_of(page_word(pfn)) == PAGE_CLEAN)
+		page_set_policy(pfn, policy_postponed(page_word(pfn)));
+	page_unlock(pfn);
 }
 
 static void sweep_some(struct sweep *s, uint32_t high)
@@ -239,7 +256,11 @@ static void sweep_some(struct sweep *s, uint32_t high)
 	for (uint32_t i = 0; i < STEP; i++) {
 		pfn_t pfn = (at + i) % high;
 
-		if (s->pass == HARD || policy_is_due(q, page_word(pfn)))
+		if (s->pass != HARD && !policy_is_due(q, page_word(pfn)))
+			continue;
+		if ((page_word(pfn) & PG_HUGE) && is_done(s))
+			postpone(pfn);
+		else
 			look_at(s, pfn);
 	}
 }
@@ -247,9 +268,9 @@ static void sweep_some(struct sweep *s, uint32_t high)
 /* In a turn all that is due is seen once. After so many nothing is left that has not been used, or waits for a probe, meanwhile. */
 #define TURNS 6
 
-static uint32_t sweep(uint32_t want, enum pass pass)
+static struct sweep sweep_for(uint32_t want, enum pass pass, const struct buffer *slot)
 {
-	struct sweep s = {.pass = pass, .want = want};
+	struct sweep s = {.pass = pass, .want = want, .slot = slot};
 	uint32_t high = page_table_high();
 	uint64_t entries = (uint64_t)(pass == HARD ? 1 : TURNS) * (high + STEP);
 
@@ -257,7 +278,17 @@ static uint32_t sweep(uint32_t want, enum pass pass)
 	for (uint64_t seen = 0; high && seen < entries && !is_done(&s); seen += STEP)
 		sweep_some(&s, high);
 	let_go(&s);
-	return s.freed;
+	return s;
+}
+
+static uint32_t sweep(uint32_t want, enum pass pass)
+{
+	return sweep_for(want, pass, NULL).freed;
+}
+
+bool reclaim_huge(struct buffer slot)
+{
+	return sweep_for(HUGE_PAGES, CHOSEN, &slot).recycled;
 }
 
 uint32_t reclaim_pages(uint32_t want)
@@ -284,7 +315,7 @@ static bool cool_locked(pfn_t pfn, const struct address_space *as, uint64_t firs
 	if (page_state_of(page_word(pfn)) == PAGE_ABSENT || key.as != as->id || key.index < first || key.index > last)
 		return false;
 	page_cool(pfn);
-	if (!out || !evictable(pfn))
+	if (!out || !reclaim_may_take(pfn))
 		return false;
 	v = victim_begin(pfn);
 	evict_batch(&v, 1);
@@ -293,12 +324,14 @@ static bool cool_locked(pfn_t pfn, const struct address_space *as, uint64_t firs
 
 void reclaim_range(struct address_space *as, uint64_t first, uint64_t last, bool out)
 {
-	pfn_t high = page_table_high();
+	pfn_t high;
 
 	if (as_is_hosted(as)) {
 		hosted_cool(as, first, last, out);
 		return;
 	}
+	huge_split_ends(as, first, last);
+	high = page_table_high();
 	if (out)
 		writeback_range(as, first, last);
 	for (pfn_t p = 0; p < high; p++)

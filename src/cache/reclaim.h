@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "address_space.h"
+#include "buffer.h"
 
 /*
  * Reserves up to `want` frames, at least one; waits for reclaim. The caller holds no page lock, no buffer and no
@@ -27,11 +28,18 @@ void metadata_refill_to(uint64_t pages);
  * back first. Pinned pages, and what others hold, stay.
  */
 void reclaim_range(struct address_space *as, uint64_t first, uint64_t last, bool out);
+/* Whether a page, which the caller has locked, is clean and can leave memory. */
+bool reclaim_may_take(pfn_t pfn);
 /* Takes one page out of memory, if it is there, written back first. */
 void reclaim_page(pfn_t pfn);
 /* A page that reclaim had written back is clean now: it may be the next to leave. */
 void reclaim_written(pfn_t pfn);
 /* Takes about n pages out of memory; how many frames that released. */
 uint32_t reclaim_pages(uint32_t n);
+/*
+ * Takes HUGE_PAGES pages out of memory. True when the memory of a huge page is in the slot now, its reservation with it; else what left was
+ * released, and may or may not be enough.
+ */
+bool reclaim_huge(struct buffer slot);
 
 #endif

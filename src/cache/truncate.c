@@ -7,6 +7,7 @@
 #include "budget.h"
 #include "filemap.h"
 #include "hosted.h"
+#include "huge.h"
 #include "io.h"
 #include "mmu/soft.h"
 #include "ram.h"
@@ -76,9 +77,11 @@ static bool in_range(pfn_t pfn, const struct address_space *as, uint64_t first, 
 
 static uint64_t forget_range(struct address_space *as, uint64_t first, uint64_t last, bool zap)
 {
-	pfn_t high = page_table_high();
 	uint64_t n = 0;
+	pfn_t high;
 
+	huge_drop_range(as, first, last); /* before we look how far the table goes: one may just have been split */
+	high = page_table_high();
 	if (last - first < high / 4) {
 		for (uint64_t i = first; i <= last && atomic_load(&as->nr_pages); i++)
 			n += forget_one(as, (struct page_key){.as = as->id, .index = i}, zap);
@@ -95,7 +98,10 @@ static uint64_t forget_range(struct address_space *as, uint64_t first, uint64_t 
 
 void truncate_pages(struct address_space *as, uint64_t first, uint64_t last)
 {
-	uint64_t n = forget_range(as, first, last, true);
+	uint64_t n;
+
+	huge_split_ends(as, first, last);
+	n = forget_range(as, first, last, true);
 
 	if (n && !as_lives_mapped(as) && !as->frames->by_page)
 		as->frames->discard(as, first, last - first + 1);
@@ -144,8 +150,10 @@ static void discard_if_clean(struct address_space *as, struct page_key key)
 
 void invalidate_clean_pages(struct address_space *as)
 {
-	pfn_t high = page_table_high();
+	pfn_t high;
 
+	huge_drop_range(as, 0, PAGE_INDEX_MAX);
+	high = page_table_high();
 	for (pfn_t p = 0; p < high && atomic_load(&as->nr_pages); p++) {
 		struct page_key key;
 
@@ -306,11 +314,13 @@ void refresh_clean_pages(struct address_space *as, void *page)
 int refresh_range(struct address_space *as, uint64_t off, uint64_t len, void *page)
 {
 	uint64_t end = off + len, first = off >> FL_PAGE_SHIFT, last = (end - 1) >> FL_PAGE_SHIFT;
-	pfn_t high = page_table_high();
 	int err = 0;
+	pfn_t high;
 
 	if (!len || !atomic_load(&as->nr_pages))
 		return 0;
+	huge_drop_range(as, first, last);
+	high = page_table_high();
 	if (last - first < high / 4) {
 		for (uint64_t i = first; i <= last && !err; i++)
 			err = refresh_page(as, i, off, end, page);

@@ -268,7 +268,7 @@ static bool skip_in_flight(struct cluster *c, pfn_t pfn, uint32_t word)
 static pfn_t lock_dirty(struct cluster *c, struct page_key key)
 {
 	for (;;) {
-		pfn_t pfn = page_find_lock(key);
+		pfn_t pfn = page_find_lock_any(key); /* a huge one is CLEAN */
 		uint32_t w;
 
 		if (pfn == PFN_NONE)

@@ -3,7 +3,7 @@
  * A file changes from pool to shmem frames, in place, while the program runs: because a page could be mapped twice, or
  * its bytes are changed by other means. Nothing is read or written back; what is in memory is moved, DIRTY or CLEAN as it is.
  *
- *   every mapping of the file is locked, and its invalidate_lock held; no page of it leaves memory
+ *   every mapping of the file is locked, and its invalidate_lock held; huge pages leave memory, other pages of it do not
  *   each mapping       the kernel moves its pages aside, and leaves it where it is: an access faults, and waits for the lock
  *                      the memfd is mapped in its place; it has no size yet, so an access still faults
  *                      faults come to us; the memfd has its size
@@ -17,6 +17,7 @@
 
 #include "cache/filemap.h"
 #include "cache/frames.h"
+#include "cache/huge.h"
 #include "cache/io.h"
 #include "cache/truncate.h"
 #include "mm.h"
@@ -186,6 +187,7 @@ static int convert(struct mm *mm, struct address_space *as, int memfd)
 	int err;
 
 	wait_for_pins(as);
+	huge_drop_range(as, 0, PAGE_INDEX_MAX);
 	write_lock(&rmap_lock);
 	err = move_mappings(mm, as, memfd);
 	write_unlock(&rmap_lock);

@@ -133,6 +133,7 @@ static int remap_in_place(struct vma *v)
 {
 	void *p = map_frames(v, v->start, v->prot, MAP_FIXED);
 
+	atomic_store(&v->rmap.opened, RMAP_AS_ASKED);
 	return sys_is_err(p) ? sys_err(p) : attach(v, v->start);
 }
 

@@ -9,6 +9,7 @@
 #include "cache/budget.h"
 #include "cache/filemap.h"
 #include "cache/hosted.h"
+#include "cache/huge.h"
 #include "cache/truncate.h"
 #include "madvise.h"
 #include "util/compiler.h"
@@ -61,6 +62,7 @@ void native_destroy(struct mm *mm)
 	if (hosted_wanted())
 		hosted_drop_mmu(mm->mmu);
 	atomic_fetch_and(&in_use, ~(1u << (mm - spaces)));
+	huge_drop_mmu(mm->mmu);
 	mm->mmu->ops->destroy(mm->mmu);
 }
 
@@ -161,6 +163,13 @@ static bool may_have_copies(const struct vma *v)
 	return anon && ((v->prot & PROT_WRITE) || atomic_load(&anon->nr_pages) || atomic_load(&anon->nr_swapped));
 }
 
+/* A mapping of a file that nobody may store to by it, ever (huge.c says why), and of which pages may come and go as they like. */
+static bool may_have_huge(const struct vma *v)
+{
+	return as_is_pool(v->as) && v->prot == PROT_READ &&
+	       (v->flags & (VM_SHARED | VM_MAYWRITE | VM_NOHUGEPAGE | VM_HANDED | VM_LOCKED)) == VM_SHARED;
+}
+
 void vma_describe(struct vma *v, uint64_t addr, struct fault *f)
 {
 	uint64_t page = page_align_down(addr);
@@ -175,6 +184,7 @@ void vma_describe(struct vma *v, uint64_t addr, struct fault *f)
 		.room = (v->end - page) >> FL_PAGE_SHIFT,
 		.before = (page - v->start) >> FL_PAGE_SHIFT,
 		.advice = v->advice,
+		.huge = may_have_huge(v) ? &v->rmap : NULL,
 	};
 	if (as_is_hosted(v->as) && f->anon) {
 		f->alone = may_have_copies(v);
@@ -347,6 +357,11 @@ static int fault_in(struct mm *mm, uint64_t addr, unsigned flags)
 	}
 	if (v->flags & VM_HANDED) {
 		err = fault_handed(v, addr, flags);
+		vma_unlock_read(v);
+		return err;
+	}
+	if ((flags & FAULT_WRITE) && as_is_pool(v->as) && !(v->prot & PROT_WRITE)) {
+		err = huge_close(&v->rmap, v->prot);
 		vma_unlock_read(v);
 		return err;
 	}

@@ -20,6 +20,7 @@
 #include "arch.h"
 #include "cache/filemap.h"
 #include "cache/hosted.h"
+#include "cache/huge.h"
 #include "cache/reclaim.h"
 #include "mm.h"
 #include "util/compiler.h"
@@ -266,13 +267,44 @@ static void *map_handed(const struct mapping *m)
 	return sys_mmap((void *)rq->addr, m->len, rq->prot, rq->flags & ~MAP_POPULATE, rq->fd, (off_t)rq->offset);
 }
 
+/* Whether an address suits huge pages: those of the file are those of the address space too. */
+static uint64_t off_by(const struct mapping *m, uint64_t addr)
+{
+	return (addr - (m->vma->pgoff << FL_PAGE_SHIFT)) % HUGE_BYTES;
+}
+
+static bool wants_huge(const struct mapping *m)
+{
+	return huge_ahead() && !(m->vma->flags & VM_MAYWRITE) && m->len >= 2 * HUGE_BYTES && !m->rq->addr &&
+	       !(m->rq->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_32BIT));
+}
+
+/* Where the kernel has room, but at an address that suits huge pages. */
+static void *map_pool(const struct mapping *m, int prot, int flags)
+{
+	void *p = sys_mmap((void *)m->rq->addr, m->len, prot, flags, -1, 0), *larger;
+	uint64_t skip;
+
+	if (sys_is_err(p) || !wants_huge(m) || !off_by(m, (uint64_t)p))
+		return p;
+	sys_munmap(p, m->len);
+	larger = sys_mmap(NULL, m->len + HUGE_BYTES, prot, flags, -1, 0);
+	if (sys_is_err(larger))
+		return sys_mmap(NULL, m->len, prot, flags, -1, 0);
+	skip = (HUGE_BYTES - off_by(m, (uint64_t)larger)) % HUGE_BYTES;
+	if (skip)
+		sys_munmap(larger, skip);
+	sys_munmap((char *)larger + skip + m->len, HUGE_BYTES - skip);
+	return (char *)larger + skip;
+}
+
 static void *map_frames(const struct mapping *m, int prot)
 {
 	const struct vma *v = m->vma;
 	int flags = (m->rq->flags & KERNEL_FLAGS) | (m->shared ? MAP_SHARED : MAP_PRIVATE);
 
 	if (as_is_pool(v->as))
-		flags = (flags & ~MAP_SHARED) | MAP_PRIVATE | MAP_NORESERVE;
+		return map_pool(m, prot, (flags & ~MAP_SHARED) | MAP_PRIVATE | MAP_NORESERVE | MAP_ANONYMOUS);
 	if (vma_maps_anonymous(v))
 		return sys_mmap((void *)m->rq->addr, m->len, prot, flags | MAP_ANONYMOUS, -1, 0);
 	return sys_mmap((void *)m->rq->addr, m->len, prot, flags, v->as->memfd, (off_t)(v->pgoff << FL_PAGE_SHIFT));

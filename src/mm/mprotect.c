@@ -74,10 +74,12 @@ static int protect_one(struct mm *mm, struct vma *v, int prot, bool whole)
 	int err = 0;
 
 	vma_lock_write(v);
-	if (!whole)
+	if (!whole || as_is_pool(v->as)) /* which a fault may have opened meanwhile, see huge.c */
 		err = mm->arch->protect(mm, v->start, v->end, prot);
-	if (!err)
+	if (!err) {
 		set_prot(mm, v, prot);
+		atomic_store(&v->rmap.opened, RMAP_AS_ASKED);
+	}
 	vma_unlock_write(v);
 	return err;
 }

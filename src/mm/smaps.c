@@ -59,12 +59,12 @@ static bool is_in_memory(uint32_t word)
 	return s == PAGE_CLEAN || s == PAGE_DIRTY || s == PAGE_WRITEBACK || s == PAGE_REDIRTY;
 }
 
-static void visit(const struct count *c, pfn_t pfn, struct page_key key, page_fn fn)
+static void visit(const struct count *c, pfn_t pfn, uint64_t index, page_fn fn)
 {
 	uint32_t word = page_word(pfn);
 
 	if (is_in_memory(word))
-		fn(c, key.index, word);
+		fn(c, index, word);
 }
 
 /* Calls fn for pages [first, first + n) of the object that are in memory: by index, or through the table if that is less. */
@@ -78,16 +78,18 @@ static void for_pages(const struct count *c, struct address_space *as, uint64_t 
 		for (uint64_t i = first; i < first + n; i++) {
 			struct page_key key = {.as = as->id, .index = i};
 
-			if ((pfn = page_find(key)) != PFN_NONE)
-				visit(c, pfn, key, fn);
+			if ((pfn = page_find_any(key)) != PFN_NONE)
+				visit(c, pfn, key.index, fn);
 		}
 		return;
 	}
 	for (pfn = 0; pfn < high; pfn++) {
 		struct page_key key = page_key(pfn);
 
-		if (key.as == as->id && key.index >= first && key.index - first < n)
-			visit(c, pfn, key, fn);
+		if (key.as != as->id)
+			continue;
+		for (uint64_t i = max_u64(key.index, first); i < first + n && i < key.index + page_count_of(page_word(pfn)); i++)
+			visit(c, pfn, i, fn);
 	}
 }
 

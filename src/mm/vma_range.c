@@ -4,6 +4,7 @@
 
 #include "arch.h"
 #include "cache/hosted.h"
+#include "cache/huge.h"
 #include "cache/reclaim.h"
 #include "cache/truncate.h"
 #include "mm.h"
@@ -122,6 +123,7 @@ static int split(struct mm *mm, struct vma *v, uint64_t addr)
 	if (!u)
 		return -ENOMEM;
 	vma_lock_write(v);
+	huge_split_at(v->as, u->pgoff); /* while one mapping has all of it, and none comes in */
 	vma_lock_write(u);
 	vma_set_range(u, addr, v->end);
 	err = vma_index_insert(&mm->index, u); /* who finds it early waits for its lock */

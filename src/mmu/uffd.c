@@ -81,16 +81,26 @@ int uffd_open(bool kernel_faults, bool sigbus, bool *user_mode_only)
 	return fd_move_high(fd);
 }
 
-bool uffd_can_poison(void)
+static bool has_feature(uint64_t feature)
 {
 	int fd = open_any(UFFD_USER_MODE_ONLY);
 	bool yes;
 
 	if (fd < 0)
 		return false;
-	yes = !shake_hands(fd, UFFD_FEATURE_POISON);
+	yes = !shake_hands(fd, feature);
 	sys_close(fd);
 	return yes;
+}
+
+bool uffd_can_poison(void)
+{
+	return has_feature(UFFD_FEATURE_POISON);
+}
+
+bool uffd_can_move(void)
+{
+	return has_feature(UFFD_FEATURE_MOVE);
 }
 
 static int fd_of(struct mmu *m)
@@ -107,7 +117,9 @@ int uffd_attach(struct mmu *m, uint64_t addr, uint64_t len, unsigned flags)
 {
 	struct uffdio_register r = {.range = {.start = addr, .len = len}};
 
-	r.mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_WP | (flags & MMU_ANON ? 0 : UFFDIO_REGISTER_MODE_MINOR);
+	r.mode = UFFDIO_REGISTER_MODE_WP;
+	if (!(flags & MMU_POOL))
+		r.mode |= UFFDIO_REGISTER_MODE_MISSING | (flags & MMU_ANON ? 0 : UFFDIO_REGISTER_MODE_MINOR);
 	return sys_ioctl(fd_of(m), UFFDIO_REGISTER, &r);
 }
 
@@ -210,6 +222,21 @@ int uffd_break_cow(struct mmu *m, uint64_t addr)
 		err = sys_madvise((void *)addr, FL_PAGE_SIZE, MADV_POPULATE_WRITE);
 	while (err == -EINTR || err == -EAGAIN);
 	return err;
+}
+
+int uffd_move(struct mmu *m, uint64_t to, uint64_t from, uint64_t len)
+{
+	uint64_t done = 0;
+	int err;
+
+	do {
+		struct uffdio_move move = {.dst = to + done, .src = from + done, .len = len - done};
+
+		err = sys_ioctl(fd_of(m), UFFDIO_MOVE, &move);
+		if (move.move > 0)
+			done += (uint64_t)move.move;
+	} while (err == -EAGAIN && done < len);
+	return done == len ? 0 : err;
 }
 
 int uffd_zap(struct mmu *m, uint64_t addr, uint64_t len)

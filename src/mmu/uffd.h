@@ -23,6 +23,8 @@ int uffd_open(bool kernel_faults, bool sigbus, bool *user_mode_only);
 int uffd_poison(struct mmu *m, uint64_t addr);
 /* Whether the kernel has UFFDIO_POISON. */
 bool uffd_can_poison(void);
+/* Whether it has UFFDIO_MOVE. */
+bool uffd_can_move(void);
 
 /* A context that serves faults in the thread that faults. Installs the SIGBUS handler on first use. */
 int uffd_inline_create(struct mmu **out);
@@ -39,6 +41,7 @@ int uffd_map(struct mmu *m, uint64_t addr, uint64_t len, unsigned flags);
 int uffd_protect(struct mmu *m, uint64_t addr, uint64_t len);
 int uffd_unprotect(struct mmu *m, uint64_t addr, uint64_t len);
 int uffd_break_cow(struct mmu *m, uint64_t addr);
+int uffd_move(struct mmu *m, uint64_t to, uint64_t from, uint64_t len);
 int uffd_zap(struct mmu *m, uint64_t addr, uint64_t len);
 void uffd_zap_many(struct mmu *m, const struct mmu_range *ranges, uint32_t n);
 int uffd_descriptor(struct mmu *m);

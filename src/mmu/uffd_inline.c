@@ -47,6 +47,7 @@ static const struct mmu_ops inline_ops = {
 	.protect = uffd_protect,
 	.unprotect = uffd_unprotect,
 	.break_cow = uffd_break_cow,
+	.move = uffd_move,
 	.zap = uffd_zap,
 	.zap_many = uffd_zap_many,
 	.wake = inline_wake,
@@ -68,7 +69,8 @@ int uffd_inline_create(struct mmu **out)
 	fd = uffd_open(false, true, &u->user_mode_only);
 	if (fd < 0)
 		return fd;
-	*u = (struct uffd_mmu){.mmu = {.ops = &inline_ops, .map_can_wp = true}, .fd = fd, .user_mode_only = true};
+	*u = (struct uffd_mmu){
+		.mmu = {.ops = &inline_ops, .map_can_wp = true, .can_move = uffd_can_move()}, .fd = fd, .user_mode_only = true};
 	*out = &u->mmu;
 	return sigbus_install();
 }

@@ -154,6 +154,7 @@ static const struct mmu_ops thread_ops = {
 	.map = uffd_map,
 	.protect = uffd_protect,
 	.unprotect = uffd_unprotect,
+	.move = uffd_move,
 	.zap = uffd_zap,
 	.zap_many = uffd_zap_many,
 	.poison = uffd_poison,
@@ -173,7 +174,9 @@ int uffd_thread_create(struct mmu **out)
 			u = &contexts[i];
 	if (!u)
 		return -ENOMEM;
-	*u = (struct uffd_mmu){.mmu = {.ops = &thread_ops, .map_can_wp = true}, .threads = true, .pool = &pools[u - contexts]};
+	*u = (struct uffd_mmu){.mmu = {.ops = &thread_ops, .map_can_wp = true, .can_move = uffd_can_move()},
+			       .threads = true,
+			       .pool = &pools[u - contexts]};
 	err = open_fds(u);
 	if (err)
 		return err;

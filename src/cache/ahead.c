@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reading ahead of the program: what readahead.c foresees is started here, by small windows into buffers or by huge pages into their slots, as far as the
+ * mapping, the file and memory have room; and what the program itself asks for (madvise, fl_prefetch).
+ */
+#include <errno.h>
+
+#include "budget.h"
+#include "buffer.h"
+#include "fault.h"
+#include "hosted.h"
+#include "huge.h"
+#include "io.h"
+#include "reclaim.h"
+
+/*
+ * Where a huge page of the file can begin that contains page index or comes after it, in the mapping and in the file, at an address to which it can
+ * be moved whole; UINT64_MAX: nowhere.
+ */
+static uint64_t next_huge(const struct fault *f, uint64_t index)
+{
+	uint64_t size = atomic_load_explicit(&f->as->size, memory_order_relaxed) >> FL_PAGE_SHIFT;
+	uint64_t low = f->index - f->before, high = min_u64(f->index + f->room, size);
+	uint64_t at = (max_u64(index, low) + HUGE_PAGES - 1) / HUGE_PAGES * HUGE_PAGES;
+
+	if (!f->huge || ((f->addr >> FL_PAGE_SHIFT) - f->index) % HUGE_PAGES)
+		return UINT64_MAX;
+	return at + HUGE_PAGES <= high ? at : UINT64_MAX;
+}
+
+/* As much of it as the file and the mapping have; up to where a huge page can be next, if the stream may have them. */
+static bool clip(const struct fault *f, struct ra_next *next)
+{
+	uint64_t size = page_align_up(atomic_load_explicit(&f->as->size, memory_order_relaxed)) >> FL_PAGE_SHIFT;
+	uint64_t low = f->index - f->before, high = min_u64(f->index + f->room, size);
+	uint64_t start = max_u64(next->index, low), end = min_u64(next->index + next->pages, high), huge;
+
+	if (start >= end)
+		return false;
+	huge = next->huge ? next_huge(f, start + 1) : UINT64_MAX;
+	next->index = start;
+	next->pages = (uint32_t)(min_u64(end, huge) - start);
+	next->huge = next->huge && next_huge(f, start) == start;
+	return true;
+}
+
+/* Starts to read up to `want` pages from index on, for which frames are reserved; those that were not needed are given back. */
+static uint32_t start_reading(struct address_space *as, uint64_t index, uint32_t want, bool eager)
+{
+	uint32_t n = 0;
+
+	if (read_trylock(&as->invalidate_lock)) {
+		n = io_start(as, index, want, eager);
+		read_unlock(&as->invalidate_lock);
+	}
+	budget_release(want - n);
+	return n;
+}
+
+static bool is_in_table(struct address_space *as, uint64_t index)
+{
+	return page_find_any((struct page_key){.as = as->id, .index = index}) != PFN_NONE;
+}
+
+#define LOOKS 1024
+
+/* How many pages are in the table from here on, as far as so many looks tell. */
+static uint32_t run_in_table(const struct fault *f, uint64_t index, int looks)
+{
+	uint64_t end = f->index + f->room, at = index;
+	pfn_t pfn;
+
+	for (int i = 0; i < looks && at < end; i++) {
+		pfn = page_find_any((struct page_key){.as = f->as->id, .index = at});
+		if (pfn == PFN_NONE)
+			break;
+		at += page_word(pfn) & PG_HUGE ? HUGE_PAGES - at % HUGE_PAGES : 1;
+	}
+	return (uint32_t)(min_u64(at, end) - index);
+}
+
+/* Once more when others, that no stream came back for, have made room: all such, or old ones. */
+static enum huge_start start_huge(const struct fault *f, uint64_t index, bool all)
+{
+	enum huge_start how = huge_start(f->as, index, f->huge);
+
+	return how == HUGE_LATER && io_retire(all) ? huge_start(f->as, index, f->huge) : how;
+}
+
+/* How many pages of it are on their way or here; 0 when there is no memory for it now. */
+static uint32_t start_next(const struct fault *f, struct ra_next *next)
+{
+	struct address_space *as = f->as;
+	uint32_t n = run_in_table(f, next->index, readahead_is_forward(next) ? LOOKS : 1);
+
+	if (n)
+		next->huge = false;
+	if (n)
+		return n;
+	if (next->huge) {
+		enum huge_start how = start_huge(f, next->index, !next->under_way);
+
+		if (how == HUGE_STARTED)
+			return HUGE_PAGES;
+		if (how == HUGE_LATER && next->under_way)
+			return 0;
+		next->huge = false;
+	}
+	if (!try_reserve_frames(next->pages))
+		return 0;
+	n = start_reading(as, next->index, next->pages, false);
+	if (!n && io_retire(!next->under_way) && try_reserve_frames(next->pages)) /* windows that no stream came back for */
+		n = start_reading(as, next->index, next->pages, false);
+	return n;
+}
+
+void ahead_go_on(struct fault *f)
+{
+	struct ra_next next;
+	uint32_t n;
+
+	if (f->advice == RA_RANDOM || !(f->missed || f->touched) || !io_can(f->as))
+		return;
+	if (f->touched)
+		readahead_touch(f->as, f->index);
+	else if (!f->forward)
+		readahead_note(f->as, f->index);
+	next.grown = false;
+	while (readahead_next(f->as, f->index, f->forward || f->touched, &next) && clip(f, &next) && (n = start_next(f, &next)))
+		readahead_started(f->as, &next, n);
+}
+
+bool ahead_miss(struct fault *f, uint64_t window)
+{
+	if (f->retried || !readahead_is_long((uint32_t)window) || next_huge(f, f->index) != f->index || !io_can(f->as))
+		return false;
+	f->retried = true;
+	if (start_huge(f, f->index, false) != HUGE_STARTED)
+		return false;
+	readahead_done(f->as, f->index, HUGE_PAGES);
+	return true;
+}
+
+/* ---- Without a fault ---- */
+
+#define START_TRIES 64
+
+/* Starts to read what is missing; waits only where too much is in flight already, or memory is short. How many pages it came past. */
+static uint64_t start_range(struct address_space *as, uint64_t index, uint64_t end)
+{
+	uint64_t first = index;
+	unsigned tries = 0; /* that found no room in flight: others may fill it for ever */
+
+	while (index < end && tries < START_TRIES) {
+		uint32_t want = (uint32_t)min_u64(end - index, buffer_large_pages()), n = 1;
+
+		if (!is_in_table(as, index)) {
+			if (reserve_frames(want, &want))
+				break;
+			n = start_reading(as, index, want, true);
+			if (!n && !io_help() && !is_in_table(as, index))
+				break; /* nothing can be in flight now */
+		}
+		tries = n ? 0 : tries + 1;
+		index += n;
+	}
+	return index - first;
+}
+
+/* The same by the caller: nothing is in flight. */
+static uint64_t read_range(struct fault *f, uint64_t pages)
+{
+	struct fault ahead = {.as = f->as, .index = f->index, .mmu = f->mmu, .addr = as_is_pool(f->as) ? f->addr : 0};
+	uint64_t end = f->index + pages;
+
+	while (ahead.index < end) {
+		int err = 0;
+
+		if (!is_in_table(ahead.as, ahead.index))
+			err = fault_fill(&ahead, (uint32_t)min_u64(end - ahead.index, buffer_large_pages()));
+		if (err == -EAGAIN)
+			continue;
+		if (err)
+			return 0;
+		ahead.index++; /* what else came in is stepped over */
+		ahead.addr += ahead.addr ? FL_PAGE_SIZE : 0;
+	}
+	return pages;
+}
+
+uint64_t filemap_readahead(struct fault *f, uint64_t pages)
+{
+	uint64_t size = page_align_up(atomic_load(&f->as->size)) >> FL_PAGE_SHIFT, in_file = size > f->index ? size - f->index : 0;
+
+	if (as_is_hosted(f->as))
+		return hosted_prefetch(f->as, f->index, pages) ? 0 : pages;
+	if (!io_can(f->as))
+		return read_range(f, pages);
+	io_poll();
+	return start_range(f->as, f->index, f->index + min_u64(pages, in_file)) == min_u64(pages, in_file) ? pages : 0;
+}

@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Huge pages: a scan of a file that may only be read has them, and nothing that a program does to a part of one shows anything else than what
+ * is in the file. What the kernel says of the process's memory is asked, not what the engine counts.
+ */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <sys/utsname.h>
+
+#include "harness.h"
+
+#define MIB (1UL << 20)
+#define HUGE (2 * MIB)
+#define PAGE 4096UL
+#define LARGE_BUDGET (128 * MIB)
+#define BYTES (320 * MIB + 5 * PAGE + 100) /* more than memory, and not a multiple of anything */
+#define PAGES ((BYTES + PAGE - 1) / PAGE)
+
+static char path[] = "/var/tmp/faultline-huge-XXXXXX";
+
+static uint64_t word_of(size_t page)
+{
+	return pattern(page);
+}
+
+/* One word of each page; the rest is zeros. */
+static int make_file(void **state)
+{
+	static char block[MIB];
+	int fd = mkstemp(path);
+
+	(void)state;
+	for (size_t at = 0; at < BYTES; at += sizeof block) {
+		size_t n = BYTES - at < sizeof block ? BYTES - at : sizeof block;
+
+		for (size_t i = 0; i * PAGE < n; i++)
+			memcpy(block + i * PAGE + 8, &(uint64_t){word_of(at / PAGE + i)}, 8);
+		if (write(fd, block, n) != (ssize_t)n)
+			return -1;
+	}
+	return close(fd);
+}
+
+static int remove_file(void **state)
+{
+	(void)state;
+	return unlink(path);
+}
+
+/* ---- What the kernel says ---- */
+
+static size_t kernel_says(const char *what)
+{
+	static char text[8192];
+	int fd = open("/proc/self/smaps_rollup", O_RDONLY);
+	ssize_t n = read(fd, text, sizeof text - 1);
+	char *at;
+
+	close(fd);
+	text[n > 0 ? n : 0] = 0;
+	at = strstr(text, what);
+	return at ? strtoul(strchr(at, ':') + 1, NULL, 10) * 1024 : 0;
+}
+
+static bool are_possible(void)
+{
+	int fd = open("/sys/kernel/mm/transparent_hugepage/enabled", O_RDONLY), major = 0, minor = 0;
+	char text[100] = "";
+	struct utsname u;
+	bool never;
+
+	never = fd < 0 || read(fd, text, sizeof text - 1) <= 0 || strstr(text, "[never]");
+	close(fd);
+	return !never && !uname(&u) && sscanf(u.release, "%d.%d", &major, &minor) == 2 && (major > 6 || (major == 6 && minor >= 8));
+}
+
+/* ---- The mapping ---- */
+
+struct mapping {
+	int fd;
+	char *at;
+	size_t before; /* anonymous memory that was there without it */
+};
+
+static void map(struct mapping *m)
+{
+	struct fl_options o = {.size = sizeof o, .budget = LARGE_BUDGET, .direct = FL_DIRECT_ON};
+
+	if (!are_possible())
+		skip();
+	fl_exit();
+	install_handlers();
+	m->before = kernel_says("Anonymous");
+	assert_int_equal(fl_init(&o), 0);
+	m->fd = open(path, O_RDONLY);
+	m->at = fl_mmap(NULL, BYTES, PROT_READ, MAP_SHARED, m->fd, 0);
+	assert_ptr_not_equal(m->at, MAP_FAILED);
+	close(m->fd);
+}
+
+static void unmap(struct mapping *m)
+{
+	struct fl_stats st = {.size = sizeof st};
+
+	assert_int_equal(fl_munmap(m->at, BYTES), 0);
+	assert_int_equal(fl_stats(&st), 0);
+	assert_int_equal(st.mappings, 0);
+	assert_int_equal(st.files, 0);
+	assert_true(st.peak_bytes <= st.budget_bytes);
+	assert_int_equal(fl_exit(), 0);
+}
+
+static uint64_t load(const struct mapping *m, size_t page)
+{
+	return *(volatile uint64_t *)(m->at + page * PAGE + 8);
+}
+
+static size_t wrong_in(const struct mapping *m, size_t first, size_t end)
+{
+	size_t n = 0;
+
+	for (size_t i = first; i < end; i++)
+		n += load(m, i) != word_of(i);
+	return n;
+}
+
+/* After this the first so many bytes of the mapping are in memory, most of them in huge pages. */
+static void scan_first(const struct mapping *m, size_t bytes)
+{
+	assert_int_equal(wrong_in(m, 0, bytes / PAGE), 0);
+	assert_true(kernel_says("AnonHugePages") >= bytes / 2);
+}
+
+static size_t resident_in(const struct mapping *m, size_t first, size_t pages)
+{
+	static unsigned char vec[PAGES];
+	size_t n = 0;
+
+	assert_int_equal(fl_mincore(m->at + first * PAGE, pages * PAGE, vec), 0);
+	for (size_t i = 0; i < pages; i++)
+		n += vec[i] & 1;
+	return n;
+}
+
+/* The first page of a huge page that is in memory, some way into the file. */
+#define SOME (8 * HUGE / PAGE)
+
+static void a_scan_has_them_within_the_budget(void **state)
+{
+	struct mapping m;
+	size_t most = 0;
+
+	(void)state;
+	map(&m);
+	assert_int_equal((uintptr_t)m.at % HUGE, 0);
+	for (int round = 0; round < 3; round++)
+		for (size_t at = 0; at < PAGES; at += 4096) {
+			size_t now;
+
+			assert_int_equal(wrong_in(&m, at, at + 4096 < PAGES ? at + 4096 : PAGES), 0);
+			now = kernel_says("Anonymous");
+			most = now > most ? now : most;
+		}
+	assert_true(kernel_says("AnonHugePages") >= LARGE_BUDGET / 2);
+	assert_true(most - m.before <= LARGE_BUDGET);
+	unmap(&m);
+}
+
+static void there_are_none_when_asked_for_small_ones(void **state)
+{
+	struct mapping m;
+
+	(void)state;
+	setenv("FAULTLINE_FRAMES", "small", 1);
+	map(&m);
+	unsetenv("FAULTLINE_FRAMES");
+	assert_int_equal(wrong_in(&m, 0, PAGES), 0);
+	assert_int_equal(kernel_says("AnonHugePages"), 0);
+	unmap(&m);
+}
+
+static void a_store_is_refused_as_ever(void **state)
+{
+	struct mapping m;
+
+	(void)state;
+	map(&m);
+	scan_first(&m, 32 * MIB);
+	assert_signal(SIGSEGV, SEGV_ACCERR, m.at + SOME * PAGE + 8, access_write);    /* in memory */
+	assert_signal(SIGSEGV, SEGV_ACCERR, m.at + 200 * MIB, access_write);          /* not */
+	assert_signal(SIGSEGV, SEGV_ACCERR, m.at + SOME * PAGE + PAGE, access_write); /* again */
+	assert_int_equal(wrong_in(&m, 0, PAGES), 0);
+	assert_signal(SIGSEGV, SEGV_ACCERR, m.at + SOME * PAGE, access_write);
+	assert_int_equal(wrong_in(&m, 0, PAGES), 0);
+	unmap(&m);
+}
+
+static void a_call_that_would_store_fails(void **state)
+{
+	struct mapping m;
+	int fd = open("/dev/zero", O_RDONLY);
+
+	(void)state;
+	map(&m);
+	scan_first(&m, 32 * MIB);
+	assert_fails(read(fd, m.at + SOME * PAGE, 100) == -1, EFAULT);
+	assert_fails(fl_pin(m.at + SOME * PAGE, PAGE, 1) == -1, EFAULT);
+	assert_fails(fl_mprotect(m.at, BYTES, PROT_READ | PROT_WRITE) == -1, EACCES);
+	assert_int_equal(wrong_in(&m, 0, PAGES), 0);
+	close(fd);
+	unmap(&m);
+}
+
+static void a_page_of_one_is_pinned(void **state)
+{
+	struct mapping m;
+	struct iovec to;
+	char bytes[16];
+	int ends[2];
+
+	(void)state;
+	map(&m);
+	assert_int_equal(pipe(ends), 0);
+	scan_first(&m, 32 * MIB);
+	for (size_t page = SOME; page < SOME + 1000; page += 300) {
+		assert_int_equal(fl_pin(m.at + page * PAGE, 2 * PAGE, 0), 0);
+		assert_int_equal(wrong_in(&m, 16 * HUGE / PAGE, PAGES), 0); /* all else leaves memory */
+		to = (struct iovec){m.at + page * PAGE, 16};
+		assert_int_equal(writev(ends[1], &to, 1), 16);
+		assert_int_equal(read(ends[0], bytes, 16), 16);
+		assert_memory_equal(bytes + 8, &(uint64_t){word_of(page)}, 8);
+		assert_int_equal(fl_unpin(m.at + page * PAGE, 2 * PAGE), 0);
+	}
+	assert_int_equal(wrong_in(&m, 0, PAGES), 0);
+	close(ends[0]);
+	close(ends[1]);
+	unmap(&m);
+}
+
+static void a_part_of_one_is_unmapped(void **state)
+{
+	struct mapping m;
+	size_t page = SOME + 100, anonymous;
+
+	(void)state;
+	map(&m);
+	scan_first(&m, 32 * MIB);
+	assert_int_equal(fl_munmap(m.at + page * PAGE, 300 * PAGE), 0);
+	assert_signal(SIGSEGV, SEGV_MAPERR, m.at + page * PAGE, access_read);
+	assert_signal(SIGSEGV, SEGV_MAPERR, m.at + (page + 299) * PAGE, access_read);
+	assert_int_equal(wrong_in(&m, 0, page), 0);
+	assert_int_equal(wrong_in(&m, page + 300, PAGES), 0);
+	assert_int_equal(wrong_in(&m, 0, page), 0);
+	anonymous = kernel_says("Anonymous");
+	assert_int_equal(fl_munmap(m.at + 3 * PAGE, 10 * HUGE), 0);
+	assert_true(kernel_says("Anonymous") <= anonymous - 5 * HUGE); /* two may have come in meanwhile */
+	assert_int_equal(wrong_in(&m, 10 * HUGE / PAGE + 3, PAGES), 0);
+	unmap(&m);
+}
+
+static void a_part_of_one_is_told_to_leave(void **state)
+{
+	struct mapping m;
+
+	(void)state;
+	map(&m);
+	scan_first(&m, 32 * MIB);
+	assert_int_equal(resident_in(&m, SOME, 1024), 1024);
+	assert_int_equal(fl_madvise(m.at + (SOME + 7) * PAGE, 5 * PAGE, MADV_PAGEOUT), 0);
+	assert_int_equal(resident_in(&m, SOME + 7, 5), 0);
+	assert_int_equal(resident_in(&m, SOME, 1024), 1024 - 5);
+	assert_int_equal(wrong_in(&m, SOME, SOME + 1024), 0);
+	assert_int_equal(fl_madvise(m.at + SOME * PAGE, 4 * MIB, MADV_PAGEOUT), 0);
+	assert_int_equal(resident_in(&m, SOME, 1024), 0);
+	assert_int_equal(fl_madvise(m.at, BYTES, MADV_DONTNEED), 0);
+	assert_int_equal(wrong_in(&m, 0, PAGES), 0);
+	unmap(&m);
+}
+
+static void locked_ones_stay(void **state)
+{
+	struct mapping m;
+
+	(void)state;
+	map(&m);
+	scan_first(&m, 32 * MIB);
+	assert_int_equal(fl_mlock(m.at + (SOME + 100) * PAGE, 600 * PAGE), 0);
+	assert_int_equal(wrong_in(&m, 0, PAGES), 0);
+	assert_int_equal(resident_in(&m, SOME + 100, 600), 600);
+	assert_int_equal(fl_munlock(m.at + (SOME + 100) * PAGE, 600 * PAGE), 0);
+	assert_int_equal(wrong_in(&m, 0, PAGES), 0);
+	unmap(&m);
+}
+
+static void protection_changes(void **state)
+{
+	struct mapping m;
+
+	(void)state;
+	map(&m);
+	scan_first(&m, 32 * MIB);
+	assert_int_equal(fl_mprotect(m.at + (SOME + 10) * PAGE, HUGE, PROT_READ | PROT_EXEC), 0);
+	assert_signal(SIGSEGV, SEGV_ACCERR, m.at + (SOME + 10) * PAGE, access_write);
+	assert_int_equal(wrong_in(&m, 0, PAGES), 0);
+	assert_int_equal(fl_mprotect(m.at + (SOME + 10) * PAGE, HUGE, PROT_READ), 0);
+	assert_int_equal(wrong_in(&m, 0, PAGES), 0);
+	assert_int_equal(fl_mprotect(m.at + SOME * PAGE, 3 * PAGE, PROT_NONE), 0); /* changes frames */
+	assert_signal(SIGSEGV, SEGV_ACCERR, m.at + SOME * PAGE, access_read);
+	assert_int_equal(wrong_in(&m, SOME + 3, PAGES), 0);
+	assert_int_equal(fl_mprotect(m.at + SOME * PAGE, 3 * PAGE, PROT_READ), 0);
+	assert_int_equal(wrong_in(&m, 0, PAGES), 0);
+	unmap(&m);
+}
+
+static void the_file_is_changed_by_us(void **state)
+{
+	struct mapping m;
+	uint64_t word = 4711, was = word_of(SOME + 9);
+	int fd = open(path, O_RDWR);
+
+	(void)state;
+	map(&m);
+	scan_first(&m, 32 * MIB);
+	assert_int_equal(fl_pwrite(fd, &word, 8, (off_t)(SOME + 9) * (off_t)PAGE + 8), 8);
+	assert_int_equal(load(&m, SOME + 9), 4711);
+	assert_int_equal(fl_pwrite(fd, &was, 8, (off_t)(SOME + 9) * (off_t)PAGE + 8), 8);
+	assert_int_equal(wrong_in(&m, 0, PAGES), 0);
+	close(fd);
+	unmap(&m);
+}
+
+static void a_second_mapping_stores(void **state)
+{
+	struct mapping m;
+	int fd = open(path, O_RDWR);
+	char *writable;
+
+	(void)state;
+	map(&m);
+	scan_first(&m, 32 * MIB);
+	writable = fl_mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	assert_ptr_not_equal(writable, MAP_FAILED);
+	*(volatile uint64_t *)(writable + (SOME + 5) * PAGE + 8) = 4712;
+	assert_int_equal(load(&m, SOME + 5), 4712);
+	*(volatile uint64_t *)(writable + (SOME + 5) * PAGE + 8) = word_of(SOME + 5);
+	assert_int_equal(wrong_in(&m, 0, PAGES), 0);
+	assert_int_equal(fl_munmap(writable, BYTES), 0);
+	close(fd);
+	unmap(&m);
+}
+
+/* By another process, as it were: nobody tells. */
+static void the_file_becomes_shorter_and_longer(void **state)
+{
+	struct mapping m;
+	int fd = open(path, O_RDWR);
+
+	(void)state;
+	map(&m);
+	scan_first(&m, 32 * MIB);
+	assert_int_equal(ftruncate(fd, 200 * MIB + PAGE), 0);
+	assert_int_equal(wrong_in(&m, 0, 200 * MIB / PAGE + 1), 0);
+	assert_signal(SIGBUS, BUS_ADRERR, m.at + 201 * MIB, access_read);
+	assert_int_equal(ftruncate(fd, BYTES), 0);
+	for (size_t i = 200 * MIB / PAGE; i < PAGES; i++)
+		assert_int_equal(pwrite(fd, &(uint64_t){word_of(i)}, 8, (off_t)i * (off_t)PAGE + 8), 8);
+	assert_int_equal(wrong_in(&m, 0, PAGES), 0);
+	assert_int_equal(fl_ftruncate(fd, (SOME + 3) * PAGE), 0);
+	assert_signal(SIGBUS, BUS_ADRERR, m.at + (SOME + 3) * PAGE, access_read);
+	assert_int_equal(wrong_in(&m, 0, SOME + 3), 0);
+	assert_int_equal(fl_ftruncate(fd, BYTES), 0);
+	for (size_t i = SOME + 3; i < PAGES; i++)
+		assert_int_equal(pwrite(fd, &(uint64_t){word_of(i)}, 8, (off_t)i * (off_t)PAGE + 8), 8);
+	close(fd);
+	unmap(&m);
+}
+
+static void a_child_has_what_its_parent_has(void **state)
+{
+	struct mapping m;
+	int status;
+	pid_t pid;
+
+	(void)state;
+	map(&m);
+	scan_first(&m, 32 * MIB);
+	pid = fork();
+	if (pid == 0)
+		_exit(wrong_in(&m, 0, PAGES) ? 1 : kernel_says("AnonHugePages") < 16 * MIB ? 2 : 0);
+	assert_int_equal(wrong_in(&m, 0, PAGES), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(wrong_in(&m, 0, PAGES), 0);
+	unmap(&m);
+}
+
+static void a_mapping_at_an_odd_place_has_none(void **state)
+{
+	struct mapping m;
+	char *q;
+
+	(void)state;
+	map(&m);
+	assert_int_equal(fl_munmap(m.at, BYTES), 0);
+	m.fd = open(path, O_RDONLY);
+	q = fl_mmap(m.at + PAGE, BYTES - PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, m.fd, 0);
+	assert_ptr_equal(q, m.at + PAGE);
+	for (size_t i = 0; i < 8192; i++)
+		assert_int_equal(*(volatile uint64_t *)(q + i * PAGE + 8), word_of(i));
+	assert_int_equal(kernel_says("AnonHugePages"), 0);
+	assert_int_equal(fl_munmap(q, BYTES - PAGE), 0);
+	q = fl_mmap(NULL, 64 * MIB, PROT_READ, MAP_SHARED, m.fd, 3 * (off_t)PAGE); /* where it is aligned as the file is */
+	assert_int_equal((uintptr_t)q % HUGE, 3 * PAGE);
+	for (size_t i = 0; i < 64 * MIB / PAGE; i++)
+		assert_int_equal(*(volatile uint64_t *)(q + i * PAGE + 8), word_of(i + 3));
+	assert_true(kernel_says("AnonHugePages") >= 32 * MIB);
+	assert_int_equal(fl_munmap(q, 64 * MIB), 0);
+	close(m.fd);
+	assert_int_equal(fl_exit(), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_scan_has_them_within_the_budget),
+		cmocka_unit_test(there_are_none_when_asked_for_small_ones),
+		cmocka_unit_test(a_store_is_refused_as_ever),
+		cmocka_unit_test(a_call_that_would_store_fails),
+		cmocka_unit_test(a_page_of_one_is_pinned),
+		cmocka_unit_test(a_part_of_one_is_unmapped),
+		cmocka_unit_test(a_part_of_one_is_told_to_leave),
+		cmocka_unit_test(locked_ones_stay),
+		cmocka_unit_test(protection_changes),
+		cmocka_unit_test(the_file_is_changed_by_us),
+		cmocka_unit_test(a_second_mapping_stores),
+		cmocka_unit_test(the_file_becomes_shorter_and_longer),
+		cmocka_unit_test(a_child_has_what_its_parent_has),
+		cmocka_unit_test(a_mapping_at_an_odd_place_has_none),
+	};
+
+	return cmocka_run_group_tests(tests, make_file, remove_file);
+}
