@@ -84,9 +84,10 @@ static struct {
 
 /* ---- The kernel's part ---- */
 
-static long kernel_submit(struct iocb *cb)
+/* How many it has taken, or -errno. */
+static long kernel_submit(struct iocb **cb, long n)
 {
-	return sys_call(SYS_io_submit, (long)io.ctx, 1, (long)&cb, 0, 0, 0);
+	return sys_call(SYS_io_submit, (long)io.ctx, n, (long)cb, 0, 0, 0);
 }
 
 static long kernel_events(long min)
@@ -587,14 +588,11 @@ static void prepare(struct request *r, struct address_space *as, struct buffer b
 	atomic_fetch_add(&as->in_flight, 1);
 }
 
-/* Its event may come before this thread has noted that it will. */
-static void submit(struct request *r)
+static void describe(struct request *r)
 {
 	bool write = atomic_load(&r->write);
 	const struct store_ops *ops = r->as->store->ops;
 	uint64_t key = atomic_load(&r->key);
-	struct iocb *cb = &r->cb;
-	uint32_t claimed = CLAIMED;
 
 	r->cb = (struct iocb){
 		.aio_data = (uint64_t)(r - io.r),
@@ -604,12 +602,33 @@ static void submit(struct request *r)
 		.aio_nbytes = (uint64_t)key_pages(key) << FL_PAGE_SHIFT,
 		.aio_offset = (int64_t)(key_index(key) << FL_PAGE_SHIFT),
 	};
-	if (io.mode == IO_DEFERRED || kernel_submit(cb) != 1) {
+}
+
+/* Its event may come before this thread has noted that it will. */
+static void note_submitted(struct request *r, bool taken)
+{
+	uint32_t claimed = CLAIMED;
+
+	if (!taken)
 		r->result = -EAGAIN;
+	if (!taken || !atomic_compare_exchange_strong(&r->state, &claimed, IN_FLIGHT))
 		atomic_store(&r->state, DONE);
-	} else if (!atomic_compare_exchange_strong(&r->state, &claimed, IN_FLIGHT)) {
-		atomic_store(&r->state, DONE);
+}
+
+/* Together they wake the device once. What the kernel does not take is DONE, and done by who finishes it. */
+static void submit(struct request *const *r, uint32_t n)
+{
+	struct iocb *cb[IO_BATCH];
+	long taken = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		describe(r[i]);
+		cb[i] = &r[i]->cb;
 	}
+	if (io.mode != IO_DEFERRED)
+		taken = kernel_submit(cb, (long)n);
+	for (uint32_t i = 0; i < n; i++)
+		note_submitted(r[i], (long)i < taken);
 	bump();
 }
 
@@ -628,7 +647,7 @@ static void start_run(struct request *r, struct fill *fl, bool eager)
 	prepare(r, fl->as, fl->buf, false, eager);
 	atomic_store(&r->key, key_of(fl->as, fl->index, fl->n));
 	hand_pages_over(fl);
-	submit(r);
+	submit(&r, 1);
 }
 
 /* A request and a buffer, or neither. */
@@ -672,7 +691,7 @@ static bool start_huge(struct request *r, struct address_space *as, uint64_t ind
 	prepare(r, as, slot, false, false);
 	atomic_store(&r->key, key_of(as, index, KEY_HUGE));
 	page_hand_to_io(pfn);
-	submit(r);
+	submit(&r, 1);
 	return true;
 }
 
@@ -709,11 +728,27 @@ int io_get_write(struct address_space *as, uint64_t index, uint32_t n, bool recl
 	return (int)(r - io.r);
 }
 
-void io_write(int request)
+void io_write(struct io_batch *b, int request)
 {
-	submit(&io.r[request]);
-	stop_starting();
+	b->request[b->n++] = (uint8_t)request;
+	if (b->n == IO_BATCH)
+		io_send(b);
 }
+
+void io_send(struct io_batch *b)
+{
+	struct request *r[IO_BATCH];
+
+	if (!b->n)
+		return;
+	for (uint32_t i = 0; i < b->n; i++)
+		r[i] = &io.r[b->request[i]];
+	submit(r, b->n);
+	for (; b->n; b->n--)
+		stop_starting();
+}
+
+_Static_assert(IO_REQUESTS <= 1 << 8, "a request is counted in a byte");
 
 void io_forget(int request)
 {

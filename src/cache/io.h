@@ -37,11 +37,16 @@ uint32_t io_start(struct address_space *as, uint64_t index, uint32_t want, bool 
 bool io_start_huge(struct address_space *as, uint64_t index, struct buffer slot);
 /*
  * A write of n pages from index on, which the caller has locked and DIRTY: a buffer for what they hold. -1 when that cannot be now, as
- * above. Then either io_write() sends them, with the pages WRITEBACK, or io_forget() does not; before that the thread waits for no frames,
- * buffers or page locks. When the write has ended, writeback_ended() is called by whoever sees that.
+ * above. Then either io_write() adds it to a batch, with the pages WRITEBACK, which io_send() sends, or does so itself when it is full; or
+ * io_forget() does not. Until then the thread waits for no frames, buffers, page locks or requests. When the write has ended, writeback_ended() is called by whoever sees that.
  */
+#define IO_BATCH 32
+struct io_batch {
+	uint8_t n, request[IO_BATCH];
+};
 int io_get_write(struct address_space *as, uint64_t index, uint32_t n, bool reclaim, struct buffer *buf);
-void io_write(int request);
+void io_write(struct io_batch *b, int request);
+void io_send(struct io_batch *b);
 void io_forget(int request);
 
 /* Whether a page with this word is in flight. */

@@ -270,6 +270,20 @@ pfn_t page_find_lock_any(struct page_key key)
 	}
 }
 
+pfn_t page_find_trylock(struct page_key key, bool *busy)
+{
+	pfn_t pfn = page_find(key);
+
+	*busy = pfn != PFN_NONE && !page_trylock(pfn);
+	if (pfn == PFN_NONE || *busy)
+		return PFN_NONE;
+	if (key_is(pfn, key) && page_state_of(page_word(pfn)) != PAGE_ABSENT && !(page_word(pfn) & PG_HUGE))
+		return pfn;
+	*busy = true; /* it was, and is something else now: as good as busy */
+	page_unlock(pfn);
+	return PFN_NONE;
+}
+
 pfn_t page_find_lock(struct page_key key)
 {
 	pfn_t pfn;

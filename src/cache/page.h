@@ -71,6 +71,8 @@ pfn_t page_find_any(struct page_key key);
 /* The same as these, locked; waits for whoever holds it. PFN_NONE when it is not, or is no longer, there. A huge page is split for the first. */
 pfn_t page_find_lock(struct page_key key);
 pfn_t page_find_lock_any(struct page_key key);
+/* The same without waiting, of small pages: PFN_NONE and *busy when somebody has the lock. */
+pfn_t page_find_trylock(struct page_key key, bool *busy);
 /*
  * Puts a new page in the table: READING and locked by the caller, whose reservation of one frame it uses up.
  * PFN_NONE when the key is there already.

@@ -10,7 +10,8 @@
  *   lock each page          WRITEBACK -> CLEAN, REDIRTY -> DIRTY, or -> DIRTY with PG_ERROR
  *
  * With O_DIRECT the write is in flight (io.c) and the last step is taken by whoever sees its end; many clusters are written at once, and
- * who has to wait does so after the last one was started. The buffer is then got after the pages are locked, without waiting.
+ * who has to wait does so after the last one was started. The buffer is then got after the pages are locked, without waiting. An msync gathers
+ * writes and sends many with one call; it sends what it has before it waits for anything.
  *
  * A page is never in two writes at once: DIRTY is the only state to start from. A pinned page cannot be protected,
  * since a system call may be storing into it; msync writes what it holds now and it stays DIRTY until unpinned.
@@ -39,6 +40,9 @@ struct cluster {
 	bool async;  /* writes are left in flight: pages that are in one are not waited for */
 	bool again;  /* some of those will have to be written once more, or are a thread's */
 	bool reclaim;
+	bool gathers;          /* writes are sent together */
+	struct io_batch batch; /* those that are to be */
+	uint64_t size;         /* of the file, when the first of these was added */
 };
 
 static bool is_dirty(pfn_t pfn)
@@ -182,13 +186,13 @@ static void finish(struct cluster *c, int err)
 
 /*
  * Whole pages, so that O_DIRECT can write them; the end of a file is left to write_cluster(). The store is asked, as there: a file that others
- * have cut must not become longer again.
+ * have cut must not become longer again. Once for all that is sent together.
  */
-static bool is_whole(const struct cluster *c)
+static bool is_whole(struct cluster *c)
 {
-	uint64_t size;
-
-	return !c->as->store->ops->size(c->as->store, &size) && (c->index + c->n) << FL_PAGE_SHIFT <= size;
+	if (!c->batch.n && c->as->store->ops->size(c->as->store, &c->size))
+		c->size = 0;
+	return (c->index + c->n) << FL_PAGE_SHIFT <= c->size;
 }
 
 /* Leaves the write in flight. False when that cannot be now: the pages are locked and DIRTY as before. *err: they are not, or it failed. */
@@ -203,7 +207,9 @@ static bool send_cluster(struct cluster *c, int *err)
 	if (*err)
 		io_forget(request);
 	else
-		io_write(request);
+		io_write(&c->batch, request);
+	if (!c->gathers)
+		io_send(&c->batch);
 	return true;
 }
 
@@ -268,9 +274,14 @@ static bool skip_in_flight(struct cluster *c, pfn_t pfn, uint32_t word)
 static pfn_t lock_dirty(struct cluster *c, struct page_key key)
 {
 	for (;;) {
-		pfn_t pfn = page_find_lock_any(key); /* a huge one is CLEAN */
+		bool busy;
+		pfn_t pfn = page_find_trylock(key, &busy); /* not a huge one, which is CLEAN */
 		uint32_t w;
 
+		if (busy) {
+			io_send(&c->batch);
+			pfn = page_find_lock_any(key);
+		}
 		if (pfn == PFN_NONE)
 			return PFN_NONE;
 		w = page_word(pfn);
@@ -282,6 +293,7 @@ static pfn_t lock_dirty(struct cluster *c, struct page_key key)
 			return PFN_NONE;
 		if (in_write(w) && skip_in_flight(c, pfn, w))
 			return PFN_NONE;
+		io_send(&c->batch);
 		if (in_write(w) && !io_wait_write(pfn))
 			page_wait(pfn, w);
 	}
@@ -305,11 +317,14 @@ static int write_around(struct cluster *c, struct page_key key, uint64_t first, 
 		if (!c->pinned)
 			grow_cluster(c, first, last, cluster_limit(c));
 		*next = c->index + c->n;
-		if (!c->async || c->pinned || !is_whole(c) || turn > SEND_TRIES)
+		if (!c->async || c->pinned || !is_whole(c) || turn > SEND_TRIES) {
+			io_send(&c->batch);
 			return run_cluster(c);
+		}
 		if (send_cluster(c, &err))
 			return err;
 		unlock_cluster(c);
+		io_send(&c->batch);
 		if (!io_help()) /* nothing is in flight, and nothing can be */
 			c->async = false;
 	}
@@ -329,19 +344,22 @@ static int write_by_index(struct cluster *c, uint64_t first, uint64_t last)
 }
 
 /* A page that is still being read may be mapped already, and stored to: it is waited for. */
-static bool wants_write(pfn_t pfn, const struct address_space *as, struct page_key *key)
+static bool wants_write(pfn_t pfn, struct cluster *c, struct page_key *key)
 {
 	enum page_state s = page_state_of(page_word(pfn));
 
 	if ((s != PAGE_DIRTY && s != PAGE_WRITEBACK && s != PAGE_REDIRTY && s != PAGE_READING) || io_in_flight(page_word(pfn)))
 		return false;
-	if (page_key(pfn).as != as->id)
+	if (page_key(pfn).as != c->as->id)
 		return false;
-	page_lock(pfn);
+	if (!page_trylock(pfn)) {
+		io_send(&c->batch);
+		page_lock(pfn);
+	}
 	*key = page_key(pfn);
 	s = page_state_of(page_word(pfn));
 	page_unlock(pfn);
-	return s != PAGE_ABSENT && key->as == as->id;
+	return s != PAGE_ABSENT && key->as == c->as->id;
 }
 
 static int write_by_table(struct cluster *c, uint64_t first, uint64_t last)
@@ -353,7 +371,7 @@ static int write_by_table(struct cluster *c, uint64_t first, uint64_t last)
 		struct page_key key;
 		uint64_t next;
 
-		if (wants_write(p, c->as, &key) && key.index >= first && key.index <= last) {
+		if (wants_write(p, c, &key) && key.index >= first && key.index <= last) {
 			int e = write_around(c, key, first, last, &next);
 
 			err = err ? err : e;
@@ -364,9 +382,14 @@ static int write_by_table(struct cluster *c, uint64_t first, uint64_t last)
 
 static int write_range(struct cluster *c, uint64_t first, uint64_t last)
 {
+	int err;
+
 	if (last - first < (uint64_t)page_table_high() / 4)
-		return write_by_index(c, first, last);
-	return write_by_table(c, first, last);
+		err = write_by_index(c, first, last);
+	else
+		err = write_by_table(c, first, last);
+	io_send(&c->batch);
+	return err;
 }
 
 /* What is in flight ends; what was stored to it meanwhile is written again, one cluster after the other. */
@@ -384,7 +407,7 @@ static int complete_range(struct cluster *c, uint64_t first, uint64_t last, uint
 
 static int write_back(struct address_space *as, uint64_t first, uint64_t last, bool wait)
 {
-	struct cluster c = {.as = as, .async = io_can_write(as)};
+	struct cluster c = {.as = as, .async = io_can_write(as), .gathers = true};
 	uint32_t seen = wb_err_sample(as);
 	bool async = c.async;
 	int err, later = 0;
