@@ -3,9 +3,8 @@
  * Huge pages: a scan of a file that may only be read has them, and nothing that a program does to a part of one shows anything else than what
  * is in the file. What the kernel says of the process's memory is asked, not what the engine counts.
  */
-#include <pthread.h>
-#include <stdatomic.h>
-#include <sys/stat.h>
+#include <linux/aio_abi.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/utsname.h>
 
@@ -15,10 +14,10 @@
 #define HUGE (2 * MIB)
 #define PAGE 4096UL
 #define LARGE_BUDGET (128 * MIB)
-#define BYTES (320 * MIB + 5 * PAGE + 100) /* more than memory, and not a multiple of anything */
+#define BYTES (224 * MIB + 5 * PAGE + 100) /* more than memory, and not a multiple of anything */
 #define PAGES ((BYTES + PAGE - 1) / PAGE)
 
-static char path[] = "/var/tmp/faultline-huge-XXXXXX";
+static char path[64];
 
 static uint64_t word_of(size_t page)
 {
@@ -29,9 +28,12 @@ static uint64_t word_of(size_t page)
 static int make_file(void **state)
 {
 	static char block[MIB];
-	int fd = mkstemp(path);
+	const char *dir = getenv("TMPDIR");
+	int fd;
 
 	(void)state;
+	snprintf(path, sizeof path, "%s/faultline-huge-XXXXXX", dir && strlen(dir) < 32 ? dir : "/var/tmp");
+	fd = mkstemp(path);
 	for (size_t at = 0; at < BYTES; at += sizeof block) {
 		size_t n = BYTES - at < sizeof block ? BYTES - at : sizeof block;
 
@@ -64,16 +66,29 @@ static size_t kernel_says(const char *what)
 	return at ? strtoul(strchr(at, ':') + 1, NULL, 10) * 1024 : 0;
 }
 
+static bool reads_can_be_in_flight(void)
+{
+	const char *io = getenv("FAULTLINE_IO");
+	aio_context_t ctx = 0;
+
+	if ((io && !strcmp(io, "sync")) || syscall(SYS_io_setup, 1, &ctx))
+		return false;
+	return !syscall(SYS_io_destroy, ctx);
+}
+
 static bool are_possible(void)
 {
-	int fd = open("/sys/kernel/mm/transparent_hugepage/enabled", O_RDONLY), major = 0, minor = 0;
+	int fd = open("/sys/kernel/mm/transparent_hugepage/enabled", O_RDONLY), direct = open(path, O_RDONLY | O_DIRECT), major = 0,
+	    minor = 0;
 	char text[100] = "";
 	struct utsname u;
 	bool never;
 
-	never = fd < 0 || read(fd, text, sizeof text - 1) <= 0 || strstr(text, "[never]");
+	never = fd < 0 || direct < 0 || read(fd, text, sizeof text - 1) <= 0 || strstr(text, "[never]");
 	close(fd);
-	return !never && !uname(&u) && sscanf(u.release, "%d.%d", &major, &minor) == 2 && (major > 6 || (major == 6 && minor >= 8));
+	close(direct);
+	return !never && reads_can_be_in_flight() && !uname(&u) && sscanf(u.release, "%d.%d", &major, &minor) == 2 &&
+	       (major > 6 || (major == 6 && minor >= 8));
 }
 
 /* ---- The mapping ---- */
