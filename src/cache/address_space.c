@@ -566,6 +566,11 @@ static bool has_stores(struct address_space *as)
 	return !as->scratch && atomic_load(&as->nr_dirty);
 }
 
+static bool may_have_stores_at_host(struct address_space *as)
+{
+	return as_is_hosted(as) && !as->scratch && as->store->writable;
+}
+
 #define ROUNDS 8 /* pinned pages stay dirty whatever is written */
 
 /*
@@ -578,6 +583,12 @@ int address_space_put(struct address_space *as)
 	int err = 0;
 
 	mutex_lock(&files_lock);
+	if (as->refs == 1 && may_have_stores_at_host(as)) { /* where others may have it, and it is not written back with our end of it */
+		mutex_unlock(&files_lock);
+		err = writeback_all(as);
+		err = err == -EHOSTDOWN ? 0 : err; /* that has been said */
+		mutex_lock(&files_lock);
+	}
 	for (int i = 0; i < ROUNDS && !err && as->refs == 1 && has_stores(as); i++) {
 		mutex_unlock(&files_lock);
 		err = writeback_all(as);

@@ -355,7 +355,8 @@ static pfn_t chain_in(struct page_key key, uint32_t flags)
 
 /*
  * A page and the huge page that it would be part of are never both there. Who puts one in the table looks for the other after, and takes
- * back what it has put there: of two at the same time one at least sees the other.
+ * back what it has put there: of two at the same time one at least sees the other, as enter() has changed the word with an atomic operation that
+ * orders what is before and after it.
  */
 static pfn_t insert(struct page_key key, bool ahead)
 {
@@ -364,7 +365,6 @@ static pfn_t insert(struct page_key key, bool ahead)
 	if (pfn == PFN_NONE)
 		return PFN_NONE;
 	enter(pfn, ahead);
-	atomic_thread_fence(memory_order_seq_cst);
 	if (unlikely(find_huge(key) != PFN_NONE)) {
 		page_remove(pfn);
 		return PFN_NONE;
@@ -402,7 +402,6 @@ pfn_t page_insert_huge(struct page_key key)
 		return PFN_NONE;
 	}
 	enter(pfn, true);
-	atomic_thread_fence(memory_order_seq_cst);
 	if (any_part_is_there(key)) {
 		page_remove(pfn);
 		return PFN_NONE;

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "harness.h"
+#include "memory.h"
 
 #define THREADS 64
 #define SMALL_BUDGET (1UL << 20)
@@ -16,19 +17,6 @@
 static pthread_barrier_t ready, go;
 static _Atomic bool stop;
 static char *shared_map, *private_map;
-
-static size_t anonymous_bytes(void)
-{
-	static char text[8192];
-	int fd = open("/proc/self/smaps_rollup", O_RDONLY);
-	ssize_t n = read(fd, text, sizeof text - 1);
-	char *at;
-
-	close(fd);
-	text[n > 0 ? n : 0] = 0;
-	at = strstr(text, "Anonymous:");
-	return at ? strtoul(at + 10, NULL, 10) * 1024 : 0;
-}
 
 /* Blocks of the memfds that are open. smaps counts none of this as anonymous. */
 static size_t memfd_bytes(void)
@@ -90,7 +78,7 @@ static void *work(void *arg)
 /* The threads go on meanwhile: what moved from one kind to the other between two readings is not counted twice. */
 static size_t memory_now(void)
 {
-	size_t files = memfd_bytes(), anonymous = anonymous_bytes(), files_after = memfd_bytes();
+	size_t files = memfd_bytes(), anonymous = memory_of("Anonymous"), files_after = memfd_bytes();
 
 	return anonymous + (files < files_after ? files : files_after);
 }

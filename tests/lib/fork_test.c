@@ -74,6 +74,30 @@ TEST(a_page_pinned_across_fork_overwrites_nothing)
 	assert_int_equal(byte, 'B');
 }
 
+TEST(what_is_unmapped_is_in_the_file_while_a_child_has_it)
+{
+	struct fixture *f = *state;
+	char *p = (char *)map_file(f, PROT_READ | PROT_WRITE, MAP_SHARED), byte;
+	int ends[2], status;
+	pid_t pid;
+
+	p[0] = 'A';
+	assert_int_equal(pipe(ends), 0);
+	pid = fork();
+	if (pid == 0) {
+		close(ends[1]);
+		_exit(read(ends[0], &byte, 1) != 0 || p[0] != 'B');
+	}
+	p[0] = 'B';
+	assert_int_equal(fl_munmap(p, PATTERN_BYTES), 0);
+	assert_int_equal(pread(f->fd, &byte, 1, 0), 1);
+	assert_int_equal(byte, 'B');
+	close(ends[0]);
+	close(ends[1]);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 static void fork_and_then(struct fixture *f, bool unmap)
 {
 	char *p = (char *)map_file(f, PROT_READ | PROT_WRITE, MAP_PRIVATE);
@@ -185,6 +209,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		RUN(stores_after_a_move_go_to_swap_too),
 		RUN(a_page_pinned_across_fork_overwrites_nothing),
+		RUN(what_is_unmapped_is_in_the_file_while_a_child_has_it),
 		RUN(the_child_does_not_see_later_stores_of_the_parent),
 		RUN(the_child_keeps_what_the_parent_unmaps),
 		RUN(threads_store_on_while_a_fork_hands_over),

@@ -9,6 +9,7 @@
 #include <sys/utsname.h>
 
 #include "harness.h"
+#include "memory.h"
 
 #define MIB (1UL << 20)
 #define HUGE (2 * MIB)
@@ -51,20 +52,7 @@ static int remove_file(void **state)
 	return unlink(path);
 }
 
-/* ---- What the kernel says ---- */
-
-static size_t kernel_says(const char *what)
-{
-	static char text[8192];
-	int fd = open("/proc/self/smaps_rollup", O_RDONLY);
-	ssize_t n = read(fd, text, sizeof text - 1);
-	char *at;
-
-	close(fd);
-	text[n > 0 ? n : 0] = 0;
-	at = strstr(text, what);
-	return at ? strtoul(strchr(at, ':') + 1, NULL, 10) * 1024 : 0;
-}
+/* ---- Whether there can be any ---- */
 
 static bool reads_can_be_in_flight(void)
 {
@@ -107,7 +95,7 @@ static void map(struct mapping *m)
 		skip();
 	fl_exit();
 	install_handlers();
-	m->before = kernel_says("Anonymous");
+	m->before = memory_of("Anonymous");
 	assert_int_equal(fl_init(&o), 0);
 	m->fd = open(path, O_RDONLY);
 	m->at = fl_mmap(NULL, BYTES, PROT_READ, MAP_SHARED, m->fd, 0);
@@ -145,7 +133,7 @@ static size_t wrong_in(const struct mapping *m, size_t first, size_t end)
 static void scan_first(const struct mapping *m, size_t bytes)
 {
 	assert_int_equal(wrong_in(m, 0, bytes / PAGE), 0);
-	assert_true(kernel_says("AnonHugePages") >= bytes / 2);
+	assert_true(memory_of("AnonHugePages") >= bytes / 2);
 }
 
 static size_t resident_in(const struct mapping *m, size_t first, size_t pages)
@@ -175,10 +163,10 @@ static void a_scan_has_them_within_the_budget(void **state)
 			size_t now;
 
 			assert_int_equal(wrong_in(&m, at, at + 4096 < PAGES ? at + 4096 : PAGES), 0);
-			now = kernel_says("Anonymous");
+			now = memory_of("Anonymous");
 			most = now > most ? now : most;
 		}
-	assert_true(kernel_says("AnonHugePages") >= LARGE_BUDGET / 2);
+	assert_true(memory_of("AnonHugePages") >= LARGE_BUDGET / 2);
 	assert_true(most - m.before <= LARGE_BUDGET);
 	unmap(&m);
 }
@@ -192,7 +180,7 @@ static void there_are_none_when_asked_for_small_ones(void **state)
 	map(&m);
 	unsetenv("FAULTLINE_FRAMES");
 	assert_int_equal(wrong_in(&m, 0, PAGES), 0);
-	assert_int_equal(kernel_says("AnonHugePages"), 0);
+	assert_int_equal(memory_of("AnonHugePages"), 0);
 	unmap(&m);
 }
 
@@ -268,9 +256,9 @@ static void a_part_of_one_is_unmapped(void **state)
 	assert_int_equal(wrong_in(&m, 0, page), 0);
 	assert_int_equal(wrong_in(&m, page + 300, PAGES), 0);
 	assert_int_equal(wrong_in(&m, 0, page), 0);
-	anonymous = kernel_says("Anonymous");
+	anonymous = memory_of("Anonymous");
 	assert_int_equal(fl_munmap(m.at + 3 * PAGE, 10 * HUGE), 0);
-	assert_true(kernel_says("Anonymous") <= anonymous - 5 * HUGE); /* two may have come in meanwhile */
+	assert_true(memory_of("Anonymous") <= anonymous - 5 * HUGE); /* two may have come in meanwhile */
 	assert_int_equal(wrong_in(&m, 10 * HUGE / PAGE + 3, PAGES), 0);
 	unmap(&m);
 }
@@ -403,7 +391,7 @@ static void a_child_has_what_its_parent_has(void **state)
 	scan_first(&m, 32 * MIB);
 	pid = fork();
 	if (pid == 0)
-		_exit(wrong_in(&m, 0, PAGES) ? 1 : kernel_says("AnonHugePages") < 16 * MIB ? 2 : 0);
+		_exit(wrong_in(&m, 0, PAGES) ? 1 : memory_of("AnonHugePages") < 16 * MIB ? 2 : 0);
 	assert_int_equal(wrong_in(&m, 0, PAGES), 0);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
@@ -424,13 +412,13 @@ static void a_mapping_at_an_odd_place_has_none(void **state)
 	assert_ptr_equal(q, m.at + PAGE);
 	for (size_t i = 0; i < 8192; i++)
 		assert_int_equal(*(volatile uint64_t *)(q + i * PAGE + 8), word_of(i));
-	assert_int_equal(kernel_says("AnonHugePages"), 0);
+	assert_int_equal(memory_of("AnonHugePages"), 0);
 	assert_int_equal(fl_munmap(q, BYTES - PAGE), 0);
 	q = fl_mmap(NULL, 64 * MIB, PROT_READ, MAP_SHARED, m.fd, 3 * (off_t)PAGE); /* where it is aligned as the file is */
 	assert_int_equal((uintptr_t)q % HUGE, 3 * PAGE);
 	for (size_t i = 0; i < 64 * MIB / PAGE; i++)
 		assert_int_equal(*(volatile uint64_t *)(q + i * PAGE + 8), word_of(i + 3));
-	assert_true(kernel_says("AnonHugePages") >= 32 * MIB);
+	assert_true(memory_of("AnonHugePages") >= 32 * MIB);
 	assert_int_equal(fl_munmap(q, 64 * MIB), 0);
 	close(m.fd);
 	assert_int_equal(fl_exit(), 0);

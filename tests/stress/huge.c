@@ -19,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../lib/memory.h"
 #include "faultline.h"
 
 #define PAGE 4096UL
@@ -192,19 +193,6 @@ static void child(uint64_t x)
 		check_at("a child's scan", map, 0, page);
 }
 
-/* What the kernel says of the process's memory. */
-static size_t bytes_of(const char *what)
-{
-	char text[8192], *at;
-	int fd = open("/proc/self/smaps_rollup", O_RDONLY);
-	ssize_t n = read(fd, text, sizeof text - 1);
-
-	close(fd);
-	text[n > 0 ? n : 0] = 0;
-	at = strstr(text, what);
-	return at ? strtoul(strchr(at, ':') + 1, NULL, 10) * 1024 : 0;
-}
-
 static size_t most_huge;
 
 static unsigned watch_for(unsigned seconds, size_t before)
@@ -213,13 +201,13 @@ static unsigned watch_for(unsigned seconds, size_t before)
 	unsigned forks = 0;
 
 	for (unsigned turn = 0; time(NULL) < end; turn++) {
-		size_t now = bytes_of("Anonymous") - before;
+		size_t now = memory_of("Anonymous") - before;
 		int status = 0;
 		pid_t pid;
 
 		if (now > BUDGET + SLACK)
 			die("too much memory", 0, now);
-		now = bytes_of("AnonHugePages");
+		now = memory_of("AnonHugePages");
 		most_huge = now > most_huge ? now : most_huge;
 		usleep(10000);
 		if (turn % 32)
@@ -265,7 +253,7 @@ int main(void)
 	file = open("faultline-huge.tmp", O_RDONLY);
 	unlink("faultline-huge.tmp");
 	signal(SIGSEGV, on_signal);
-	before = bytes_of("Anonymous");
+	before = memory_of("Anonymous");
 	if (fl_init(&o)) {
 		perror("fl_init");
 		return 1;
