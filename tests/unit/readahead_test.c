@@ -151,7 +151,7 @@ static void the_end_of_the_largest_file(void **state)
 /* A miss of one page, and what goes ahead of the program then; how many pages that is in all. */
 static uint64_t miss_and_start(uint64_t index, uint64_t *low, uint64_t *high)
 {
-	struct ra_next next;
+	struct ra_next next = {.grown = false};
 	uint64_t pages = 0;
 
 	readahead_note(&file, index);
@@ -180,7 +180,7 @@ static void a_walk_backwards_is_read_ahead_of(void **state)
 static void a_walk_backwards_goes_on_to_the_start(void **state)
 {
 	uint64_t low = UINT64_MAX, high = 0, pages = 0, at;
-	struct ra_next next;
+	struct ra_next next = {.grown = false};
 
 	(void)state;
 	for (at = 600; at > 596; at--)
