@@ -136,7 +136,7 @@ static bool have_area(struct mmu *m)
 {
 	uint32_t none = NONE;
 
-	if (!huge.slots || !m->ops->move || !m->can_move)
+	if (!huge.slots || !m->ops->move)
 		return false;
 	if (atomic_compare_exchange_strong(&huge.area, &none, BEING_MADE)) {
 		huge.mmu = m;

@@ -18,7 +18,8 @@ struct mmu;
 enum {
 	MMU_WP = 1,   /* install write-protected: the first write faults */
 	MMU_ANON = 2, /* of attach(): anonymous memory, without frames behind it */
-	MMU_POOL = 4, /* of attach(): memory of our own that pages are moved from and to; the kernel serves its faults */
+	MMU_POOL =
+		4, /* of attach(): memory of our own that move() is used with; the kernel serves its faults. -ENOSYS: move() does not work */
 };
 
 /* Laid out as a struct iovec. */
@@ -49,7 +50,7 @@ struct mmu_ops {
 	/*
 	 * Moves pages of anonymous memory from one place to another that has none, in one step: whole huge pages as they are. They can be written
 	 * there. -EBUSY: somebody has hold of one (GUP), or shares it; -ENOENT, -EEXIST, -EINVAL: the mappings are not what they should be. What
-	 * was moved before stays moved. NULL, or can_move false: it cannot (Linux 6.8).
+	 * was moved before stays moved. NULL where there is none; Linux 6.8.
 	 */
 	int (*move)(struct mmu *m, uint64_t to, uint64_t from, uint64_t len);
 	/* Takes pages out of the mapping; private ones are lost. */
@@ -71,7 +72,6 @@ struct mmu_ops {
 struct mmu {
 	const struct mmu_ops *ops;
 	bool map_can_wp;      /* map() obeys MMU_WP; else the caller treats what it maps writable as dirty */
-	bool can_move;        /* constant */
 	bool remote;          /* constant: of another process, whose pages cannot be taken out of its mappings by address */
 	uint64_t host_number; /* what the host calls it, in one of its clients */
 };

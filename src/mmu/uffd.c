@@ -98,11 +98,6 @@ bool uffd_can_poison(void)
 	return has_feature(UFFD_FEATURE_POISON);
 }
 
-bool uffd_can_move(void)
-{
-	return has_feature(UFFD_FEATURE_MOVE);
-}
-
 static int fd_of(struct mmu *m)
 {
 	return container_of(m, struct uffd_mmu, mmu)->fd;
@@ -117,6 +112,8 @@ int uffd_attach(struct mmu *m, uint64_t addr, uint64_t len, unsigned flags)
 {
 	struct uffdio_register r = {.range = {.start = addr, .len = len}};
 
+	if ((flags & MMU_POOL) && !has_feature(UFFD_FEATURE_MOVE))
+		return -ENOSYS;
 	r.mode = UFFDIO_REGISTER_MODE_WP;
 	if (!(flags & MMU_POOL))
 		r.mode |= UFFDIO_REGISTER_MODE_MISSING | (flags & MMU_ANON ? 0 : UFFDIO_REGISTER_MODE_MINOR);

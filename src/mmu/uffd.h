@@ -23,8 +23,6 @@ int uffd_open(bool kernel_faults, bool sigbus, bool *user_mode_only);
 int uffd_poison(struct mmu *m, uint64_t addr);
 /* Whether the kernel has UFFDIO_POISON. */
 bool uffd_can_poison(void);
-/* Whether it has UFFDIO_MOVE. */
-bool uffd_can_move(void);
 
 /* A context that serves faults in the thread that faults. Installs the SIGBUS handler on first use. */
 int uffd_inline_create(struct mmu **out);

@@ -69,8 +69,7 @@ int uffd_inline_create(struct mmu **out)
 	fd = uffd_open(false, true, &u->user_mode_only);
 	if (fd < 0)
 		return fd;
-	*u = (struct uffd_mmu){
-		.mmu = {.ops = &inline_ops, .map_can_wp = true, .can_move = uffd_can_move()}, .fd = fd, .user_mode_only = true};
+	*u = (struct uffd_mmu){.mmu = {.ops = &inline_ops, .map_can_wp = true}, .fd = fd, .user_mode_only = true};
 	*out = &u->mmu;
 	return sigbus_install();
 }

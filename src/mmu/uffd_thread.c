@@ -174,9 +174,7 @@ int uffd_thread_create(struct mmu **out)
 			u = &contexts[i];
 	if (!u)
 		return -ENOMEM;
-	*u = (struct uffd_mmu){.mmu = {.ops = &thread_ops, .map_can_wp = true, .can_move = uffd_can_move()},
-			       .threads = true,
-			       .pool = &pools[u - contexts]};
+	*u = (struct uffd_mmu){.mmu = {.ops = &thread_ops, .map_can_wp = true}, .threads = true, .pool = &pools[u - contexts]};
 	err = open_fds(u);
 	if (err)
 		return err;
