@@ -79,7 +79,7 @@ static int init_cache(const struct engine_options *o)
 	if (!err)
 		err = buffer_init(client ? min_u64(budget_limit(), CLIENT_BUFFERS >> FL_PAGE_SHIFT) : budget_limit());
 	if (!err)
-		err = init_frames(o->huge && o->pool && !client);
+		err = init_frames(o->huge && o->pool && o->direct && !client);
 	if (!err)
 		err = address_space_init(o->direct);
 	address_space_use_pool(o->pool);
