@@ -480,22 +480,38 @@ void huge_split_ends(struct address_space *as, uint64_t first, uint64_t last)
 	huge_split_at(as, last + 1);
 }
 
+/* A huge page that has been seen without its lock; it is waited for, since it may be on its way, or about to be split. */
+static void drop_if_of(struct address_space *as, pfn_t pfn, uint64_t first, uint64_t last)
+{
+	struct page_key key;
+
+	page_lock(pfn);
+	key = page_key(pfn);
+	if (page_state_of(page_word(pfn)) == PAGE_CLEAN && page_word(pfn) & PG_HUGE && key.as == as->id && key.index <= last &&
+	    key.index + HUGE_PAGES > first)
+		drop(pfn);
+	else
+		page_unlock(pfn);
+}
+
+static bool may_be_of(pfn_t pfn, const struct address_space *as)
+{
+	return page_word(pfn) & PG_HUGE && page_key(pfn).as == as->id; /* none becomes so now */
+}
+
 void huge_drop_range(struct address_space *as, uint64_t first, uint64_t last)
 {
-	pfn_t high = page_table_high();
+	pfn_t high = page_table_high(), pfn;
 
-	for (pfn_t pfn = 0; as_is_pool(as) && pfn < high && atomic_load(&as->nr_pages); pfn++) {
-		uint32_t w = page_word(pfn);
-		struct page_key key;
-
-		if (!(w & PG_HUGE) || page_key(pfn).as != as->id) /* none becomes ours now */
-			continue;
-		page_lock(pfn);
-		key = page_key(pfn);
-		if (page_state_of(page_word(pfn)) == PAGE_CLEAN && page_word(pfn) & PG_HUGE && key.as == as->id && key.index <= last &&
-		    key.index + HUGE_PAGES > first)
-			drop(pfn);
-		else
-			page_unlock(pfn);
+	if (!as_is_pool(as) || !page_any_huge())
+		return;
+	if ((last - first) / HUGE_PAGES < high / 4) {
+		for (uint64_t at = first - first % HUGE_PAGES; at <= last; at += HUGE_PAGES)
+			if ((pfn = page_find((struct page_key){.as = as->id, .index = at})) != PFN_NONE && may_be_of(pfn, as))
+				drop_if_of(as, pfn, first, last);
+		return;
 	}
+	for (pfn = 0; pfn < high; pfn++)
+		if (may_be_of(pfn, as))
+			drop_if_of(as, pfn, first, last);
 }

@@ -138,6 +138,11 @@ uint64_t page_table_bytes(void)
 	return table.bytes;
 }
 
+bool page_any_huge(void)
+{
+	return atomic_load(&table.huge);
+}
+
 uint64_t page_table_frames(void)
 {
 	return table.frames;

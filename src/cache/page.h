@@ -61,6 +61,8 @@ uint64_t page_table_fork_child(bool (*keep)(struct page_key key, bool leaving));
 /* Number of entries ever used; reclaim sweeps [0, page_table_high()). */
 pfn_t page_table_high(void);
 uint64_t page_table_bytes(void);
+/* Whether there is a huge page at all. */
+bool page_any_huge(void);
 /* The most pages that there can be. */
 uint64_t page_table_frames(void);
 
