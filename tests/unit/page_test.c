@@ -17,6 +17,7 @@
 
 #include "cache/budget.h"
 #include "cache/page.h"
+#include "cache/policy.h"
 #include "util/compiler.h"
 
 #define FRAMES 1000
@@ -25,6 +26,7 @@ static int start(void **state)
 {
 	(void)state;
 	assert_int_equal(budget_init(64UL << 20), 0);
+	policy_reset();
 	return page_table_init(FRAMES);
 }
 
@@ -451,6 +453,184 @@ static void threads_on_the_same_keys_exclude_each_other(void **state)
 	assert_true(page_table_high() <= KEYS + THREADS);
 }
 
+/* ---- Huge pages ---- */
+
+#define HEAD 1024UL /* the first page of one */
+
+static void put_out(pfn_t pfn)
+{
+	if (state_of(pfn) != PAGE_READING)
+		page_begin_evict(pfn);
+	page_remove(pfn);
+}
+
+static pfn_t huge_in(void)
+{
+	pfn_t pfn = page_insert_huge(key(1, HEAD));
+
+	assert_int_not_equal(pfn, PFN_NONE);
+	page_read_done(pfn, false);
+	return pfn;
+}
+
+static void a_huge_page_is_there_for_all_of_its_pages(void **state)
+{
+	pfn_t pfn = huge_in();
+	bool busy;
+
+	(void)state;
+	assert_true(page_any_huge());
+	assert_int_equal(page_count_of(page_word(pfn)), HUGE_PAGES);
+	assert_int_equal(page_find(key(1, HEAD)), pfn);
+	assert_int_equal(page_find(key(1, HEAD + 1)), PFN_NONE);
+	for (uint64_t i = 0; i < HUGE_PAGES; i++)
+		assert_int_equal(page_find_any(key(1, HEAD + i)), pfn);
+	assert_int_equal(page_find_any(key(1, HEAD - 1)), PFN_NONE);
+	assert_int_equal(page_find_any(key(1, HEAD + HUGE_PAGES)), PFN_NONE);
+	assert_int_equal(page_find_any(key(2, HEAD + 1)), PFN_NONE);
+	page_unlock(pfn);
+	assert_int_equal(page_find_trylock(key(1, HEAD), &busy), PFN_NONE); /* it is no small page */
+	assert_int_equal(page_find_lock_any(key(1, HEAD + 300)), pfn);
+	put_out(pfn);
+	assert_false(page_any_huge());
+	assert_int_equal(page_find_any(key(1, HEAD)), PFN_NONE);
+}
+
+static void a_huge_page_and_a_part_of_it_exclude_each_other(void **state)
+{
+	static const uint64_t parts[] = {0, 1, 300, HUGE_PAGES - 1};
+	pfn_t pfn;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+		pfn = page_insert(key(1, HEAD + parts[i]));
+		assert_int_equal(page_insert_huge(key(1, HEAD)), PFN_NONE);
+		put_out(pfn);
+		pfn = huge_in();
+		assert_int_equal(page_insert(key(1, HEAD + parts[i])), PFN_NONE);
+		assert_int_equal(page_insert_ahead(key(1, HEAD + parts[i])), PFN_NONE);
+		put_out(pfn);
+	}
+	pfn = huge_in();
+	assert_int_equal(page_insert_huge(key(1, HEAD)), PFN_NONE);
+	put_out(page_insert(key(1, HEAD - 1))); /* neighbours, and another file, are nothing to it */
+	put_out(page_insert(key(1, HEAD + HUGE_PAGES)));
+	put_out(page_insert(key(2, HEAD + 1)));
+	put_out(pfn);
+	assert_false(page_any_huge());
+}
+
+static void a_split_leaves_small_pages_as_they_were_counted(void **state)
+{
+	uint64_t before = policy_pages(POLICY_STREAMED);
+
+	(void)state;
+	page_split(huge_in());
+	assert_false(page_any_huge());
+	assert_int_equal(policy_pages(POLICY_STREAMED), before + HUGE_PAGES);
+	for (uint64_t i = 0; i < HUGE_PAGES; i++) {
+		bool busy;
+		pfn_t pfn = page_find_trylock(key(1, HEAD + i), &busy);
+
+		assert_int_not_equal(pfn, PFN_NONE);
+		assert_int_equal(state_of(pfn), PAGE_CLEAN);
+		assert_int_equal(page_count_of(page_word(pfn)), 1);
+		page_cool(pfn);
+		put_out(pfn);
+	}
+	assert_int_equal(policy_pages(POLICY_STREAMED), before);
+	assert_int_equal(policy_pages(POLICY_PROBATION), 0);
+}
+
+static void a_huge_page_that_cools_counts_as_all_of_its_pages(void **state)
+{
+	pfn_t pfn = huge_in();
+
+	(void)state;
+	page_cool(pfn);
+	assert_int_equal(policy_pages(POLICY_STREAMED), 0);
+	assert_int_equal(policy_pages(POLICY_PROBATION), HUGE_PAGES);
+	put_out(pfn);
+	assert_int_equal(policy_pages(POLICY_PROBATION), 0);
+}
+
+static void a_locked_page_is_busy(void **state)
+{
+	pfn_t pfn = page_in(PAGE_CLEAN);
+	struct page_key k = page_key(pfn);
+	bool busy = false;
+
+	(void)state;
+	assert_int_equal(page_find_trylock(k, &busy), PFN_NONE);
+	assert_true(busy);
+	page_unlock(pfn);
+	assert_int_equal(page_find_trylock(k, &busy), pfn);
+	assert_false(busy);
+	put_out(pfn);
+	assert_int_equal(page_find_trylock(k, &busy), PFN_NONE);
+	assert_false(busy);
+}
+
+static _Atomic bool huge_is_there, huge_over;
+static _Atomic uint32_t smalls, huges;
+
+/* Small pages come and go while the huge one is not there; each side says when it has what excludes the other. */
+static void *insert_parts(void *arg)
+{
+	unsigned r = (unsigned)(uintptr_t)arg * 77777 + 1;
+
+	while (!atomic_load(&huge_over)) {
+		pfn_t pfn = page_insert(key(1, HEAD + ((r = r * 1664525 + 1013904223) >> 8) % HUGE_PAGES));
+
+		if (pfn == PFN_NONE)
+			continue;
+		atomic_fetch_add(&smalls, 1);
+		assert_false(atomic_load(&huge_is_there));
+		atomic_fetch_sub(&smalls, 1);
+		put_out(pfn);
+		if (r & 16)
+			sched_yield();
+	}
+	return NULL;
+}
+
+static void remove_parts(void)
+{
+	for (uint64_t i = 0; i < HUGE_PAGES; i++)
+		put_out(page_find_lock_any(key(1, HEAD + i)));
+}
+
+static void threads_see_a_huge_page_or_parts_of_it(void **state)
+{
+	pthread_t t[2];
+
+	(void)state;
+	atomic_store(&huge_over, false);
+	for (uintptr_t i = 0; i < 2; i++)
+		pthread_create(&t[i], NULL, insert_parts, (void *)i);
+	for (int i = 0; i < 20000 || atomic_load(&huges) < 20; i++) {
+		pfn_t pfn = page_insert_huge(key(1, HEAD));
+
+		if (pfn == PFN_NONE)
+			continue;
+		atomic_store(&huge_is_there, true);
+		assert_int_equal(atomic_load(&smalls), 0);
+		page_read_done(pfn, false);
+		atomic_store(&huge_is_there, false);
+		if (atomic_fetch_add(&huges, 1) % 2) {
+			page_split(pfn);
+			remove_parts();
+		} else {
+			put_out(pfn);
+		}
+	}
+	atomic_store(&huge_over, true);
+	for (int i = 0; i < 2; i++)
+		pthread_join(t[i], NULL);
+	assert_false(page_any_huge());
+	assert_int_equal(policy_pages(POLICY_STREAMED) + policy_pages(POLICY_PROBATION), 0);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, start, end)
 
 int main(void)
@@ -472,6 +652,12 @@ int main(void)
 		T(who_waits_for_a_page_that_goes_finds_nothing),
 		T(the_end_of_a_write_back_wakes_who_waits_for_it),
 		T(threads_on_the_same_keys_exclude_each_other),
+		T(a_huge_page_is_there_for_all_of_its_pages),
+		T(a_huge_page_and_a_part_of_it_exclude_each_other),
+		T(a_split_leaves_small_pages_as_they_were_counted),
+		T(a_huge_page_that_cools_counts_as_all_of_its_pages),
+		T(a_locked_page_is_busy),
+		T(threads_see_a_huge_page_or_parts_of_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include "cache/budget.h"
+#include "cache/huge.h"
 #include "cache/readahead.h"
 
 #define MAX 64
@@ -228,6 +230,106 @@ static void random_misses_start_nothing(void **state)
 	assert_true(pages < 20);
 }
 
+/* ---- Over what is in memory; and huge pages ---- */
+
+static int start_with_table(void **state)
+{
+	assert_int_equal(budget_init(64UL << 20), 0);
+	assert_int_equal(page_table_init(1000), 0);
+	return start(state);
+}
+
+static int end_with_table(void **state)
+{
+	(void)state;
+	page_table_exit();
+	huge_init(0);
+	return 0;
+}
+
+static void put_in_memory(uint64_t index, uint64_t n)
+{
+	for (uint64_t i = 0; i < n; i++) {
+		pfn_t pfn = page_insert((struct page_key){.as = file.id, .index = index + i});
+
+		page_read_done(pfn, false);
+		page_unlock(pfn);
+	}
+	atomic_fetch_add(&file.nr_pages, n);
+}
+
+static void a_stream_goes_over_pages_in_memory(void **state)
+{
+	(void)state;
+	miss(1000);
+	miss(1001);
+	miss(1005); /* expects 1013 */
+	put_in_memory(1013, 20);
+	readahead_pass(&file, 1033);
+	assert_int_equal(miss(1033), 16);
+	put_in_memory(1049, 3); /* and a hole: what comes after that is not the same stream */
+	readahead_pass(&file, 1053);
+	assert_int_equal(miss(1053), 1);
+	put_in_memory(1054, 100); /* too far */
+	readahead_pass(&file, 1154);
+	assert_int_equal(miss(1154), 1);
+}
+
+/* One fault: what is started at once, and how much of it is huge. */
+static uint32_t go_on(uint64_t at, uint64_t *end)
+{
+	struct ra_next next = {.grown = false};
+	uint32_t huge = 0;
+
+	while (readahead_next(&file, at, true, &next)) {
+		uint32_t n = next.huge ? HUGE_PAGES : next.pages;
+
+		assert_int_equal(next.index, *end);
+		huge += next.huge;
+		*end += n;
+		readahead_started(&file, &next, n);
+	}
+	return huge;
+}
+
+/* The program comes to each huge page once: the more have proved right, the more are under way. */
+static void huge_pages_under_way_double_up_to_the_limit(void **state)
+{
+	static const uint32_t under_way[] = {1, 2, 4, 8, 8, 8};
+	uint64_t at = 0, end = 0;
+
+	(void)state;
+	huge_init(1 << 17);
+	assert_int_equal(huge_ahead(), 8 * HUGE_PAGES);
+	while (end < HUGE_PAGES) /* a stream of small windows comes first */
+		end += miss(end);
+	at = end - MAX;
+	end = at + MAX;
+	for (size_t i = 0; i < sizeof under_way / sizeof *under_way; i++) {
+		uint64_t before = end;
+
+		go_on(at, &end);
+		assert_true(end > before);
+		at = i ? at + HUGE_PAGES : before;
+		assert_int_equal(end - at, under_way[i] * HUGE_PAGES);
+	}
+}
+
+static void without_huge_pages_nothing_is_huge(void **state)
+{
+	uint64_t end = 0;
+
+	(void)state;
+	huge_init(1000);
+	assert_int_equal(huge_ahead(), 0);
+	while (end < HUGE_PAGES)
+		end += miss(end);
+	assert_false(readahead_is_long(MAX));
+	assert_int_equal(go_on(end - MAX, &end), 0);
+}
+
+#define WITH_TABLE(name) cmocka_unit_test_setup_teardown(name, start_with_table, end_with_table)
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -245,6 +347,9 @@ int main(void)
 		T(a_walk_backwards_goes_on_to_the_start),
 		T(strides_are_read_ahead_page_by_page),
 		T(random_misses_start_nothing),
+		WITH_TABLE(a_stream_goes_over_pages_in_memory),
+		WITH_TABLE(huge_pages_under_way_double_up_to_the_limit),
+		WITH_TABLE(without_huge_pages_nothing_is_huge),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
