@@ -3,10 +3,8 @@
  * Huge pages: a scan of a file that may only be read has them, and nothing that a program does to a part of one shows anything else than what
  * is in the file. What the kernel says of the process's memory is asked, not what the engine counts.
  */
-#include <linux/aio_abi.h>
-#include <sys/syscall.h>
+#include <sys/resource.h>
 #include <sys/uio.h>
-#include <sys/utsname.h>
 
 #include "harness.h"
 #include "memory.h"
@@ -52,33 +50,6 @@ static int remove_file(void **state)
 	return unlink(path);
 }
 
-/* ---- Whether there can be any ---- */
-
-static bool reads_can_be_in_flight(void)
-{
-	const char *io = getenv("FAULTLINE_IO");
-	aio_context_t ctx = 0;
-
-	if ((io && !strcmp(io, "sync")) || syscall(SYS_io_setup, 1, &ctx))
-		return false;
-	return !syscall(SYS_io_destroy, ctx);
-}
-
-static bool are_possible(void)
-{
-	int fd = open("/sys/kernel/mm/transparent_hugepage/enabled", O_RDONLY), direct = open(path, O_RDONLY | O_DIRECT), major = 0,
-	    minor = 0;
-	char text[100] = "";
-	struct utsname u;
-	bool never;
-
-	never = fd < 0 || direct < 0 || read(fd, text, sizeof text - 1) <= 0 || strstr(text, "[never]");
-	close(fd);
-	close(direct);
-	return !never && reads_can_be_in_flight() && !uname(&u) && sscanf(u.release, "%d.%d", &major, &minor) == 2 &&
-	       (major > 6 || (major == 6 && minor >= 8));
-}
-
 /* ---- The mapping ---- */
 
 struct mapping {
@@ -91,7 +62,7 @@ static void map(struct mapping *m)
 {
 	struct fl_options o = {.size = sizeof o, .budget = LARGE_BUDGET, .direct = FL_DIRECT_ON};
 
-	if (!are_possible())
+	if (!huge_pages_are_possible(path))
 		skip();
 	fl_exit();
 	install_handlers();
@@ -182,6 +153,37 @@ static void there_are_none_when_asked_for_small_ones(void **state)
 	assert_int_equal(wrong_in(&m, 0, PAGES), 0);
 	assert_int_equal(memory_of("AnonHugePages"), 0);
 	unmap(&m);
+}
+
+static void there_are_none_where_they_are_not_wanted(void **state)
+{
+	struct mapping m;
+
+	(void)state;
+	map(&m);
+	assert_int_equal(fl_madvise(m.at, BYTES, MADV_NOHUGEPAGE), 0);
+	assert_int_equal(wrong_in(&m, 0, PAGES), 0);
+	assert_int_equal(memory_of("AnonHugePages"), 0);
+	assert_int_equal(fl_madvise(m.at, BYTES, MADV_HUGEPAGE), 0);
+	scan_first(&m, 64 * MIB);
+	unmap(&m);
+}
+
+/* To the kernel a mapping with huge pages is writable, and would count as the program's data. */
+static void there_are_none_where_data_is_limited(void **state)
+{
+	struct rlimit was, now;
+	struct mapping m;
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_DATA, &was), 0);
+	now = (struct rlimit){.rlim_cur = 1UL << 40, .rlim_max = was.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_DATA, &now), 0);
+	map(&m);
+	assert_int_equal(wrong_in(&m, 0, PAGES), 0);
+	assert_int_equal(memory_of("AnonHugePages"), 0);
+	unmap(&m);
+	assert_int_equal(setrlimit(RLIMIT_DATA, &was), 0);
 }
 
 static void a_store_is_refused_as_ever(void **state)
@@ -380,6 +382,28 @@ static void the_file_becomes_shorter_and_longer(void **state)
 	unmap(&m);
 }
 
+/* What would be read as a huge page ends within it, which the engine has not heard of yet. */
+static void a_huge_page_that_cannot_be_read_is_none(void **state)
+{
+	struct mapping m;
+	size_t first = 60 * HUGE / PAGE;
+	int fd = open(path, O_RDWR);
+
+	(void)state;
+	map(&m);
+	assert_int_equal(fl_madvise(m.at, BYTES, MADV_SEQUENTIAL), 0);
+	assert_int_equal(ftruncate(fd, (off_t)((first + 5) * PAGE)), 0);
+	assert_int_equal(wrong_in(&m, first, first + 5), 0);
+	assert_signal(SIGBUS, BUS_ADRERR, m.at + (first + 5) * PAGE, access_read);
+	assert_signal(SIGBUS, BUS_ADRERR, m.at + first * PAGE + HUGE, access_read);
+	assert_int_equal(ftruncate(fd, BYTES), 0);
+	for (size_t i = first + 5; i < PAGES; i++)
+		assert_int_equal(pwrite(fd, &(uint64_t){word_of(i)}, 8, (off_t)i * (off_t)PAGE + 8), 8);
+	assert_int_equal(wrong_in(&m, 0, PAGES), 0);
+	close(fd);
+	unmap(&m);
+}
+
 static void a_child_has_what_its_parent_has(void **state)
 {
 	struct mapping m;
@@ -429,6 +453,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_scan_has_them_within_the_budget),
 		cmocka_unit_test(there_are_none_when_asked_for_small_ones),
+		cmocka_unit_test(there_are_none_where_they_are_not_wanted),
+		cmocka_unit_test(there_are_none_where_data_is_limited),
 		cmocka_unit_test(a_store_is_refused_as_ever),
 		cmocka_unit_test(a_call_that_would_store_fails),
 		cmocka_unit_test(a_page_of_one_is_pinned),
@@ -439,6 +465,7 @@ int main(void)
 		cmocka_unit_test(the_file_is_changed_by_us),
 		cmocka_unit_test(a_second_mapping_stores),
 		cmocka_unit_test(the_file_becomes_shorter_and_longer),
+		cmocka_unit_test(a_huge_page_that_cannot_be_read_is_none),
 		cmocka_unit_test(a_child_has_what_its_parent_has),
 		cmocka_unit_test(a_mapping_at_an_odd_place_has_none),
 	};

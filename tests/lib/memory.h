@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the kernel says of the process's own memory. */
+/* What the kernel says of the process's own memory, and whether huge pages of files can be part of it. */
 #ifndef FL_TESTS_MEMORY_H
 #define FL_TESTS_MEMORY_H
 
 #include <fcntl.h>
+#include <linux/aio_abi.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 /* Bytes of a kind, as in /proc/self/smaps_rollup: "Anonymous", "AnonHugePages". Not in two threads at once: its stack counts. */
@@ -22,6 +27,32 @@ static inline size_t memory_of(const char *kind)
 	for (at = strstr(text, kind); at && at[len] != ':'; at = strstr(at + 1, kind))
 		;
 	return at ? strtoul(at + len + 1, NULL, 10) * 1024 : 0;
+}
+
+static inline bool reads_can_be_in_flight(void)
+{
+	const char *io = getenv("FAULTLINE_IO");
+	aio_context_t ctx = 0;
+
+	if ((io && !strcmp(io, "sync")) || syscall(SYS_io_setup, 1, &ctx))
+		return false;
+	return !syscall(SYS_io_destroy, ctx);
+}
+
+/* Whether a file, which is there, can be read in huge pages. */
+static inline bool huge_pages_are_possible(const char *path)
+{
+	int fd = open("/sys/kernel/mm/transparent_hugepage/enabled", O_RDONLY), direct = open(path, O_RDONLY | O_DIRECT), major = 0,
+	    minor = 0;
+	char text[100] = "";
+	struct utsname u;
+	bool never;
+
+	never = fd < 0 || direct < 0 || read(fd, text, sizeof text - 1) <= 0 || strstr(text, "[never]");
+	close(fd);
+	close(direct);
+	return !never && reads_can_be_in_flight() && !uname(&u) && sscanf(u.release, "%d.%d", &major, &minor) == 2 &&
+	       (major > 6 || (major == 6 && minor >= 8));
 }
 
 #endif

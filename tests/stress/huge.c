@@ -245,12 +245,14 @@ int main(void)
 	pthread_t thread[THREADS];
 	size_t before;
 	unsigned forks;
+	bool possible;
 
 	seed = number ? strtoull(number, NULL, 10) : (uint64_t)time(NULL);
 	file = open("faultline-huge.tmp", O_RDWR | O_CREAT | O_TRUNC, 0600);
 	make_file();
 	close(file);
 	file = open("faultline-huge.tmp", O_RDONLY);
+	possible = huge_pages_are_possible("faultline-huge.tmp");
 	unlink("faultline-huge.tmp");
 	signal(SIGSEGV, on_signal);
 	before = memory_of("Anonymous");
@@ -265,6 +267,8 @@ int main(void)
 	stop = true;
 	for (size_t i = 0; i < THREADS; i++)
 		pthread_join(thread[i], NULL);
+	if (possible && !most_huge)
+		die("no huge page was ever seen", 0, 0);
 	printf("stress: seed %llu: %llu reads, %llu pins, %llu stores refused, %llu times unmapped, %u forks; up to %zu MiB in huge "
 	       "pages\n",
 	       (unsigned long long)seed, (unsigned long long)reads, (unsigned long long)pins, (unsigned long long)refused,
