@@ -404,6 +404,29 @@ static void a_huge_page_that_cannot_be_read_is_none(void **state)
 	unmap(&m);
 }
 
+/* The page is asked for by itself then, and that is what the program is told of; it is not tried for ever. */
+static void a_read_that_fails_is_an_error_of_the_page(void **state)
+{
+	char *io = getenv("FAULTLINE_IO"), was[16] = "";
+	struct mapping m;
+
+	(void)state;
+	if (io)
+		snprintf(was, sizeof was, "%s", io);
+	setenv("FAULTLINE_INJECT", "read:eio:1:0", 1);
+	setenv("FAULTLINE_IO", "deferred", 1); /* what is injected is seen by no other reads in flight */
+	map(&m);
+	unsetenv("FAULTLINE_INJECT");
+	if (was[0])
+		setenv("FAULTLINE_IO", was, 1);
+	else
+		unsetenv("FAULTLINE_IO");
+	assert_int_equal(fl_madvise(m.at, BYTES, MADV_SEQUENTIAL), 0);
+	for (int i = 0; i < 5; i++)
+		assert_signal(SIGBUS, BUS_ADRERR, m.at + 30 * HUGE, access_read);
+	unmap(&m);
+}
+
 static void a_child_has_what_its_parent_has(void **state)
 {
 	struct mapping m;
@@ -466,6 +489,7 @@ int main(void)
 		cmocka_unit_test(a_second_mapping_stores),
 		cmocka_unit_test(the_file_becomes_shorter_and_longer),
 		cmocka_unit_test(a_huge_page_that_cannot_be_read_is_none),
+		cmocka_unit_test(a_read_that_fails_is_an_error_of_the_page),
 		cmocka_unit_test(a_child_has_what_its_parent_has),
 		cmocka_unit_test(a_mapping_at_an_odd_place_has_none),
 	};
