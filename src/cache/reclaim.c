@@ -189,11 +189,13 @@ struct sweep {
 	bool full;                 /* too much is being written */
 	const struct buffer *slot; /* for the first huge page that is to leave; NULL: none is wanted */
 	bool recycled;             /* it is there */
+	struct io_batch writes;    /* of what has to be written first */
 	struct victim v[EVICT_BATCH];
 };
 
 static void let_go(struct sweep *s)
 {
+	io_send(&s->writes);
 	s->freed += evict_batch(s->v, s->n);
 	s->n = s->evicting = 0;
 }
@@ -201,11 +203,11 @@ static void let_go(struct sweep *s)
 /* Waiting for a buffer, whose holder may want the lock of a victim, is for when there are none. */
 static enum found write_out(struct sweep *s, pfn_t pfn)
 {
-	enum wb_outcome o = writeback_for_reclaim(pfn, s->n == 0);
+	enum wb_outcome o = writeback_for_reclaim(pfn, s->n == 0, &s->writes);
 
 	if (o == WB_WAITS) {
 		let_go(s);
-		o = writeback_for_reclaim(pfn, true);
+		o = writeback_for_reclaim(pfn, true, &s->writes);
 	}
 	s->full |= o == WB_FULL;
 	if (o != WB_DONE || page_state_of(page_word(pfn)) != PAGE_CLEAN)
@@ -341,11 +343,13 @@ void reclaim_range(struct address_space *as, uint64_t first, uint64_t last, bool
 
 void reclaim_page(pfn_t pfn)
 {
+	struct io_batch writes = {0};
 	struct victim v;
 	enum found found = consider(pfn, HARD, &v);
 
 	if (found == TO_WRITE) {
-		writeback_for_reclaim(pfn, true);
+		writeback_for_reclaim(pfn, true, &writes);
+		io_send(&writes);
 		while (page_state_of(page_word(pfn)) == PAGE_WRITEBACK && io_wait_write(pfn))
 			;
 		found = take_clean(pfn, &v) ? TO_EVICT : NOTHING;

@@ -10,8 +10,8 @@
  *   lock each page          WRITEBACK -> CLEAN, REDIRTY -> DIRTY, or -> DIRTY with PG_ERROR
  *
  * With O_DIRECT the write is in flight (io.c) and the last step is taken by whoever sees its end; many clusters are written at once, and
- * who has to wait does so after the last one was started. The buffer is then got after the pages are locked, without waiting. An msync gathers
- * writes and sends many with one call; it sends what it has before it waits for anything.
+ * who has to wait does so after the last one was started. The buffer is then got after the pages are locked, without waiting. An msync, or a sweep of
+ * reclaim, gathers writes and sends many with one call, which wakes the device once; it sends what it has before it waits for anything.
  *
  * A page is never in two writes at once: DIRTY is the only state to start from. A pinned page cannot be protected,
  * since a system call may be storing into it; msync writes what it holds now and it stays DIRTY until unpinned.
@@ -40,9 +40,9 @@ struct cluster {
 	bool async;  /* writes are left in flight: pages that are in one are not waited for */
 	bool again;  /* some of those will have to be written once more, or are a thread's */
 	bool reclaim;
-	bool gathers;          /* writes are sent together */
-	struct io_batch batch; /* those that are to be */
-	uint64_t size;         /* of the file, when the first of these was added */
+	struct io_batch *batch; /* writes that are to be sent together */
+	bool sized;             /* with a batch that is not empty: `size` is that of the file when the first was added */
+	uint64_t size;
 };
 
 static bool is_dirty(pfn_t pfn)
@@ -190,12 +190,12 @@ static void finish(struct cluster *c, int err)
  */
 static bool is_whole(struct cluster *c)
 {
-	if (!c->batch.n && c->as->store->ops->size(c->as->store, &c->size))
+	if (!(c->sized && c->batch->n) && c->as->store->ops->size(c->as->store, &c->size))
 		c->size = 0;
 	return (c->index + c->n) << FL_PAGE_SHIFT <= c->size;
 }
 
-/* Leaves the write in flight. False when that cannot be now: the pages are locked and DIRTY as before. *err: they are not, or it failed. */
+/* Leaves the write in flight, or in the batch. False when that cannot be now: the pages are locked and DIRTY as before. *err: they are not, or it failed. */
 static bool send_cluster(struct cluster *c, int *err)
 {
 	struct buffer buf;
@@ -207,9 +207,8 @@ static bool send_cluster(struct cluster *c, int *err)
 	if (*err)
 		io_forget(request);
 	else
-		io_write(&c->batch, request);
-	if (!c->gathers)
-		io_send(&c->batch);
+		io_write(c->batch, request);
+	c->sized = true;
 	return true;
 }
 
@@ -279,7 +278,7 @@ static pfn_t lock_dirty(struct cluster *c, struct page_key key)
 		uint32_t w;
 
 		if (busy) {
-			io_send(&c->batch);
+			io_send(c->batch);
 			pfn = page_find_lock_any(key);
 		}
 		if (pfn == PFN_NONE)
@@ -293,13 +292,24 @@ static pfn_t lock_dirty(struct cluster *c, struct page_key key)
 			return PFN_NONE;
 		if (in_write(w) && skip_in_flight(c, pfn, w))
 			return PFN_NONE;
-		io_send(&c->batch);
+		io_send(c->batch);
 		if (in_write(w) && !io_wait_write(pfn))
 			page_wait(pfn, w);
 	}
 }
 
 #define SEND_TRIES 8
+
+/* Not for one write alone: else each that ends would be followed by one that wakes the device by itself. False when nothing is in flight, and nothing can be. */
+static bool make_room_in_flight(struct cluster *c)
+{
+	uint32_t ended = 0;
+
+	io_send(c->batch);
+	while (ended < IO_BATCH / 2 && io_help())
+		ended++;
+	return ended > 0;
+}
 
 /* One cluster around the dirty page `key`, within [first, last]; the invalidate_lock is held. *next: where to go on. */
 static int write_around(struct cluster *c, struct page_key key, uint64_t first, uint64_t last, uint64_t *next)
@@ -318,14 +328,13 @@ static int write_around(struct cluster *c, struct page_key key, uint64_t first, 
 			grow_cluster(c, first, last, cluster_limit(c));
 		*next = c->index + c->n;
 		if (!c->async || c->pinned || !is_whole(c) || turn > SEND_TRIES) {
-			io_send(&c->batch);
+			io_send(c->batch);
 			return run_cluster(c);
 		}
 		if (send_cluster(c, &err))
 			return err;
 		unlock_cluster(c);
-		io_send(&c->batch);
-		if (!io_help()) /* nothing is in flight, and nothing can be */
+		if (!make_room_in_flight(c))
 			c->async = false;
 	}
 }
@@ -353,7 +362,7 @@ static bool wants_write(pfn_t pfn, struct cluster *c, struct page_key *key)
 	if (page_key(pfn).as != c->as->id)
 		return false;
 	if (!page_trylock(pfn)) {
-		io_send(&c->batch);
+		io_send(c->batch);
 		page_lock(pfn);
 	}
 	*key = page_key(pfn);
@@ -388,7 +397,7 @@ static int write_range(struct cluster *c, uint64_t first, uint64_t last)
 		err = write_by_index(c, first, last);
 	else
 		err = write_by_table(c, first, last);
-	io_send(&c->batch);
+	io_send(c->batch);
 	return err;
 }
 
@@ -407,7 +416,8 @@ static int complete_range(struct cluster *c, uint64_t first, uint64_t last, uint
 
 static int write_back(struct address_space *as, uint64_t first, uint64_t last, bool wait)
 {
-	struct cluster c = {.as = as, .async = io_can_write(as), .gathers = true};
+	struct io_batch batch = {0};
+	struct cluster c = {.as = as, .async = io_can_write(as), .batch = &batch};
 	uint32_t seen = wb_err_sample(as);
 	bool async = c.async;
 	int err, later = 0;
@@ -512,6 +522,7 @@ static enum wb_outcome write_lead(struct cluster *c, const struct lead *l)
 		unlock_cluster(c);
 		return WB_WAITS;
 	}
+	io_send(c->batch);
 	run_cluster(c);
 	return WB_DONE;
 }
@@ -527,9 +538,9 @@ static enum wb_outcome try_lead(struct cluster *c, const struct lead *l)
 	return o;
 }
 
-enum wb_outcome writeback_for_reclaim(pfn_t pfn, bool may_wait)
+enum wb_outcome writeback_for_reclaim(pfn_t pfn, bool may_wait, struct io_batch *batch)
 {
-	struct cluster c = {.n = 1, .reclaim = true};
+	struct cluster c = {.n = 1, .reclaim = true, .batch = batch};
 	enum wb_outcome o;
 	struct lead l;
 
@@ -539,6 +550,7 @@ enum wb_outcome writeback_for_reclaim(pfn_t pfn, bool may_wait)
 		return WB_WAITS;
 	o = try_lead(&c, &l);
 	if (o == WB_WAITS && may_wait) {
+		io_send(batch);
 		c.buf = buffer_get(true);
 		o = try_lead(&c, &l);
 		buffer_put(c.buf);
@@ -562,15 +574,17 @@ static void start_some(const struct address_space *as)
 {
 	static _Atomic uint32_t hand;
 	uint32_t high = page_table_high(), at = atomic_fetch_add_explicit(&hand, BALANCE_LOOKS, memory_order_relaxed);
+	struct io_batch batch = {0};
 
 	for (uint32_t i = 0, started = 0; i < BALANCE_LOOKS && started < BALANCE_WRITES && high; i++) {
 		pfn_t pfn = (at + i) % high;
-		struct cluster c = {.n = 1};
+		struct cluster c = {.n = 1, .batch = &batch};
 		struct lead l;
 
 		if (may_start(pfn, as) && look(pfn, &l) && l.as == as)
 			started += try_lead(&c, &l) != WB_DONE;
 	}
+	io_send(&batch);
 }
 
 void writeback_balance(struct address_space *as)
