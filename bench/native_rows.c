@@ -18,7 +18,7 @@ static struct job job_with(enum workload w, enum contender_kind by, int advice, 
 {
 	struct job j = job_new(w, by);
 
-	j.advice = by == CONTENDER_KERNEL ? advice : ADVICE_NONE;
+	j.advice = advice;
 	j.threads = threads;
 	return j;
 }
@@ -60,6 +60,8 @@ void measure_scan(const char *out)
 	(void)out;
 	for (size_t i = 0; i < 2; i++)
 		c[i].job.seconds = scale.scan_seconds;
+	c[0].job.advice = MADV_SEQUENTIAL;
+	c[0].who = "faultline, MADV_SEQUENTIAL";
 	c[1].who = use_best_advice(&c[1], advice);
 	use_best_depth(&c[2]);
 	snprintf(depth, sizeof depth, "fio, depth %u", c[2].fio_depth);

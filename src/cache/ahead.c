@@ -79,12 +79,29 @@ static uint32_t run_in_table(const struct fault *f, uint64_t index, int looks)
 	return (uint32_t)(min_u64(at, end) - index);
 }
 
+#define BEHIND_PART 16
+#define BEHIND_MIN 2
+
+/*
+ * With MADV_SEQUENTIAL pages "may be freed soon after they are accessed" (madvise(2)). Where the mapping is more than memory can hold they will not be
+ * there when the program begins anew, so the stream takes back what it has left behind, and what others use stays. UINT64_MAX: nothing is named.
+ */
+static uint64_t behind(const struct fault *f, uint64_t index)
+{
+	uint64_t frames = page_table_frames(), distance = max_u64(BEHIND_MIN, frames / BEHIND_PART / HUGE_PAGES) * HUGE_PAGES;
+	uint64_t at = f->index - f->index % HUGE_PAGES, low = f->index - f->before;
+
+	if (f->advice != RA_SEQUENTIAL || f->before + f->room <= frames || index < f->index || at < low + distance)
+		return UINT64_MAX;
+	return at - distance;
+}
+
 /* Once more when others, that no stream came back for, have made room: all such, or old ones. */
 static enum huge_start start_huge(const struct fault *f, uint64_t index, bool all)
 {
-	enum huge_start how = huge_start(f->as, index, f->huge);
+	enum huge_start how = huge_start(f->as, index, behind(f, index), f->huge);
 
-	return how == HUGE_LATER && io_retire(all) ? huge_start(f->as, index, f->huge) : how;
+	return how == HUGE_LATER && io_retire(all) ? huge_start(f->as, index, behind(f, index), f->huge) : how;
 }
 
 /* How many pages of it are on their way or here; 0 when there is no memory for it now. */

@@ -320,19 +320,34 @@ static bool make_room(struct address_space *as, uint64_t index)
 	return !parts || i == HUGE_PAGES;
 }
 
-/* Memory for what is to be read. */
-static bool get_frame(struct buffer slot)
+/* A page that the program is done with. Where its memory cannot move to the slot it goes. */
+static bool take_behind(struct address_space *as, uint64_t index, struct buffer slot)
 {
-	return budget_try_reserve(HUGE_PAGES) || reclaim_huge(slot) || budget_try_reserve(HUGE_PAGES);
+	struct page_key key = {.as = as->id, .index = index};
+	pfn_t pfn = index > PAGE_INDEX_MAX ? PFN_NONE : page_find(key);
+	struct victim v;
+
+	if (pfn == PFN_NONE || !(page_word(pfn) & PG_HUGE) || !take_part(pfn, key, &v))
+		return false;
+	if (huge_recycle(pfn, slot, false))
+		return true;
+	evict_batch(&v, 1);
+	return false;
 }
 
-static enum huge_start start(struct address_space *as, uint64_t index, struct buffer slot)
+/* Memory for what is to be read. */
+static bool get_frame(struct address_space *as, uint64_t behind, struct buffer slot)
+{
+	return take_behind(as, behind, slot) || budget_try_reserve(HUGE_PAGES) || reclaim_huge(slot) || budget_try_reserve(HUGE_PAGES);
+}
+
+static enum huge_start start(struct address_space *as, uint64_t index, uint64_t behind, struct buffer slot)
 {
 	bool started;
 
 	if (!make_room(as, index))
 		return HUGE_NEVER;
-	if (!get_frame(slot))
+	if (!get_frame(as, behind, slot))
 		return HUGE_LATER;
 	started = read_trylock(&as->invalidate_lock);
 	if (started) {
@@ -344,7 +359,7 @@ static enum huge_start start(struct address_space *as, uint64_t index, struct bu
 	return started ? HUGE_STARTED : HUGE_LATER;
 }
 
-enum huge_start huge_start(struct address_space *as, uint64_t index, struct rmap *r)
+enum huge_start huge_start(struct address_space *as, uint64_t index, uint64_t behind, struct rmap *r)
 {
 	struct buffer slot;
 	enum huge_start how;
@@ -353,7 +368,7 @@ enum huge_start huge_start(struct address_space *as, uint64_t index, struct rmap
 		return HUGE_NEVER;
 	if (!get_slot(&slot))
 		return HUGE_LATER;
-	how = start(as, index, slot);
+	how = start(as, index, behind, slot);
 	if (how != HUGE_STARTED)
 		huge_put_slot(slot);
 	return how;
@@ -380,7 +395,7 @@ void huge_finish(struct address_space *as, uint64_t index, int64_t got, struct b
 
 /* ---- Out ---- */
 
-bool huge_recycle(pfn_t pfn, struct buffer slot)
+bool huge_recycle(pfn_t pfn, struct buffer slot, bool remember)
 {
 	struct page_key key = page_key(pfn);
 	struct address_space *as = address_space_of(key);
@@ -399,7 +414,8 @@ bool huge_recycle(pfn_t pfn, struct buffer slot)
 	}
 	report_add(&as->report->evictions, HUGE_PAGES);
 	as_count_page(as, -(int)HUGE_PAGES);
-	policy_remember((uint64_t)key.as << 40 | key.index, page_word(pfn));
+	if (remember)
+		policy_remember((uint64_t)key.as << 40 | key.index, page_word(pfn));
 	page_remove(pfn);
 	return true;
 }

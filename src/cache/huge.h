@@ -23,8 +23,11 @@ enum huge_start {
 	HUGE_LATER, /* others are being read, or there is no memory for it now */
 	HUGE_NEVER  /* this one: pages of it are in memory, or huge pages do not work here */
 };
-/* Starts to read HUGE_PAGES pages from index on, which r has at an address that is a multiple of as much. */
-enum huge_start huge_start(struct address_space *as, uint64_t index, struct rmap *r);
+/*
+ * Starts to read HUGE_PAGES pages from index on, which r has at an address that is a multiple of as much. The huge page at `behind` leaves for it, if
+ * there is one that may; UINT64_MAX: none is named.
+ */
+enum huge_start huge_start(struct address_space *as, uint64_t index, uint64_t behind, struct rmap *r);
 /*
  * The read that huge_start() began has brought `got` bytes, or -errno, into the slot: the page, locked, moves to where it is mapped, CLEAN and
  * unlocked; or it is dropped. Then the slot is given back.
@@ -32,8 +35,11 @@ enum huge_start huge_start(struct address_space *as, uint64_t index, struct rmap
 void huge_finish(struct address_space *as, uint64_t index, int64_t got, struct buffer slot);
 void huge_put_slot(struct buffer slot);
 
-/* A huge page that reclaim has taken, locked and EVICTING, moves to the slot and leaves the table; its reservation stays. False: it is to be evicted otherwise. */
-bool huge_recycle(pfn_t pfn, struct buffer slot);
+/*
+ * A huge page that reclaim has taken, locked and EVICTING, moves to the slot and leaves the table; its reservation stays. False: it is to be evicted
+ * otherwise. With `remember`, the policy knows it when it comes back soon.
+ */
+bool huge_recycle(pfn_t pfn, struct buffer slot, bool remember);
 
 /* A locked huge page, CLEAN, becomes small ones, its memory too; or it leaves memory. Unlocks it. */
 void huge_split(pfn_t pfn);

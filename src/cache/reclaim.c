@@ -221,7 +221,7 @@ static void look_at(struct sweep *s, pfn_t pfn)
 
 	if (found == TO_WRITE)
 		found = write_out(s, pfn);
-	if (found == TO_EVICT && s->slot && page_word(pfn) & PG_HUGE && huge_recycle(pfn, *s->slot)) {
+	if (found == TO_EVICT && s->slot && page_word(pfn) & PG_HUGE && huge_recycle(pfn, *s->slot, true)) {
 		s->recycled = true;
 		return;
 	}

@@ -142,6 +142,38 @@ static void a_scan_has_them_within_the_budget(void **state)
 	unmap(&m);
 }
 
+/* Of a range that memory cannot hold; what was there before the scan is not sent away by it, nor is memory filled with what is not used again. */
+static void a_scan_in_advised_order_takes_back_what_it_leaves(void **state)
+{
+	size_t used = 32 * MIB, first = 48 * MIB / PAGE, pages = PAGES - first;
+	struct mapping m;
+
+	(void)state;
+	map(&m);
+	scan_first(&m, used);
+	assert_int_equal(fl_madvise(m.at + first * PAGE, pages * PAGE, MADV_SEQUENTIAL), 0);
+	for (int round = 0; round < 2; round++) {
+		assert_int_equal(wrong_in(&m, first, PAGES), 0);
+		assert_true(resident_in(&m, first, pages) < LARGE_BUDGET / 4 / PAGE);
+	}
+	assert_int_equal(resident_in(&m, 0, used / PAGE), used / PAGE);
+	assert_true(memory_of("Anonymous") - m.before < used + LARGE_BUDGET / 2);
+	unmap(&m);
+}
+
+static void what_memory_can_hold_stays_after_a_scan_in_advised_order(void **state)
+{
+	size_t bytes = 64 * MIB;
+	struct mapping m;
+
+	(void)state;
+	map(&m);
+	assert_int_equal(fl_madvise(m.at, bytes, MADV_SEQUENTIAL), 0);
+	scan_first(&m, bytes);
+	assert_int_equal(resident_in(&m, 0, bytes / PAGE), bytes / PAGE);
+	unmap(&m);
+}
+
 static void there_are_none_when_asked_for_small_ones(void **state)
 {
 	struct mapping m;
@@ -475,6 +507,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_scan_has_them_within_the_budget),
+		cmocka_unit_test(a_scan_in_advised_order_takes_back_what_it_leaves),
+		cmocka_unit_test(what_memory_can_hold_stays_after_a_scan_in_advised_order),
 		cmocka_unit_test(there_are_none_when_asked_for_small_ones),
 		cmocka_unit_test(there_are_none_where_they_are_not_wanted),
 		cmocka_unit_test(there_are_none_where_data_is_limited),
