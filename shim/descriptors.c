@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <sys/syscall.h>
 
+#include "identity.h"
 #include "real.h"
 #include "revalidate.h"
 #include "util/fd.h"
@@ -45,6 +46,7 @@ WRAPPER int close(int fd)
 {
 	if (unlikely(fd_is_ours(fd)))
 		return not_yours();
+	identity_gone(fd);
 	return likely(!fd_have_retired()) ? REAL(close)(fd) : close_and_tell(fd);
 }
 
@@ -56,6 +58,7 @@ WRAPPER int __close(int fd)
 /* The range in the pieces between ours. */
 WRAPPER int close_range(unsigned first, unsigned last, int flags)
 {
+	identity_gone_range(first, last);
 	while (first <= last) {
 		unsigned ours = first > INT_MAX ? INT_MAX : (unsigned)fd_next_ours((int)first);
 		int err = 0;
@@ -76,6 +79,7 @@ WRAPPER void closefrom(int first)
 {
 	unsigned from = first < 0 ? 0 : (unsigned)first;
 
+	identity_gone_range(from, UINT_MAX);
 	if (fd_next_ours((int)from) == INT_MAX && REAL(closefrom))
 		REAL(closefrom)(first);
 	else if (close_range(from, UINT_MAX, 0) && errno == ENOSYS)
@@ -85,17 +89,33 @@ WRAPPER void closefrom(int first)
 
 /* ---- dup ---- */
 
+WRAPPER int dup(int fd)
+{
+	return unlikely(fd_is_ours(fd)) ? not_yours() : identity_opened(REAL(dup)(fd));
+}
+
 WRAPPER int dup2(int fd, int to)
 {
-	return unlikely(fd_is_ours(fd) || fd_is_ours(to)) ? not_yours() : REAL(dup2)(fd, to);
+	if (unlikely(fd_is_ours(fd) || fd_is_ours(to)))
+		return not_yours();
+	identity_gone(to);
+	return identity_opened(REAL(dup2)(fd, to));
 }
 
 WRAPPER int dup3(int fd, int to, int flags)
 {
-	return unlikely(fd_is_ours(fd) || fd_is_ours(to)) ? not_yours() : REAL(dup3)(fd, to, flags);
+	if (unlikely(fd_is_ours(fd) || fd_is_ours(to)))
+		return not_yours();
+	identity_gone(to);
+	return identity_opened(REAL(dup3)(fd, to, flags));
 }
 
 /* ---- Locks ---- */
+
+static bool is_dup(int cmd)
+{
+	return cmd == F_DUPFD || cmd == F_DUPFD_CLOEXEC;
+}
 
 static bool is_lock_call(int cmd)
 {
@@ -124,6 +144,8 @@ static int do_fcntl(fcntl_fn real, int fd, int cmd, void *arg)
 {
 	if (unlikely(fd_is_ours(fd)))
 		return not_yours();
+	if (is_dup(cmd))
+		return identity_opened(real(fd, cmd, arg));
 	return is_lock_call(cmd) ? lock_call(real, fd, cmd, arg) : real(fd, cmd, arg);
 }
 

@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "coherent.h"
+#include "identity.h"
 #include "mapped.h"
 #include "real.h"
 #include "transfer.h"
@@ -31,7 +32,7 @@ static ssize_t libc_write(const struct transfer *t, const void *buf, size_t len,
 
 static ssize_t do_read(const struct transfer *t, void *buf, size_t len, size_t done)
 {
-	struct address_space *as = file_io_lookup(t->fd);
+	struct address_space *as = identity_file(t->fd);
 	int err = 0;
 
 	if (as) {
@@ -44,7 +45,7 @@ static ssize_t do_read(const struct transfer *t, void *buf, size_t len, size_t d
 static ssize_t do_write(const struct transfer *t, void *buf, size_t len, size_t done)
 {
 	struct coherent_bytes b = {.fd = t->fd, .buf = buf, .len = len, .off = place(t, done)};
-	struct address_space *as = file_io_lookup(t->fd);
+	struct address_space *as = identity_file(t->fd);
 	ssize_t n;
 
 	if (!as)
@@ -70,8 +71,11 @@ static size_t readable(int fd, size_t len, off_t off)
 static ssize_t read_at(int fd, void *buf, size_t len, off_t off)
 {
 	struct transfer t = {.call = do_read, .fd = fd, .to_memory = true, .off = off};
-	size_t n = len <= SSIZE_MAX && file_io_is_ours(buf, len) ? readable(fd, len, off) : len;
+	size_t n;
 
+	if (len > SSIZE_MAX || !file_io_is_ours(buf, len))
+		return do_read(&t, buf, len, 0);
+	n = readable(fd, len, off);
 	return n ? transfer(&t, buf, n) : do_read(&t, buf, len, 0);
 }
 

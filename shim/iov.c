@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 
 #include "coherent.h"
+#include "identity.h"
 #include "mapped.h"
 #include "real.h"
 #include "transfer.h"
@@ -96,7 +97,7 @@ static ssize_t write_one(struct address_space *as, const struct vector *v)
 /* Buffers are pinned or not ours. */
 static ssize_t run(const struct vector *v)
 {
-	struct address_space *as = file_io_lookup(v->fd);
+	struct address_space *as = identity_file(v->fd);
 	ssize_t n = 0;
 
 	if (!as)
@@ -141,7 +142,7 @@ static ssize_t one_by_one(const struct vector *v)
 
 static bool is_mapped_file(int fd)
 {
-	struct address_space *as = file_io_lookup(fd);
+	struct address_space *as = identity_file(fd);
 
 	if (as)
 		file_io_put(as);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "coherent.h"
+#include "identity.h"
 #include "mapped.h"
 #include "maps_file.h"
 #include "paths.h"
@@ -63,7 +64,7 @@ static int do_open(openat_fn real, int dir, const char *path, int flags, mode_t 
 {
 	struct open_call o = {.dir = dir, .path = path, .flags = flags, .mode = mode};
 
-	return NOTHING_MAPPED ? real(dir, path, flags, mode) : open_while_mapped(real, &o);
+	return identity_opened(NOTHING_MAPPED ? real(dir, path, flags, mode) : open_while_mapped(real, &o));
 }
 
 static bool takes_mode(int flags)
@@ -173,6 +174,8 @@ static size_t prepare(const char *path, const char *mode)
 	do {                                                              \
 		size_t held_ = prepare(path, mode);                       \
 		FILE *result_ = call;                                     \
+		if (result_) /* it will be closed unseen */               \
+			identity_gone(fileno_unlocked(result_));          \
 		if (result_ && path)                                      \
 			maps_file_opened(fileno_unlocked(result_), path); \
 		path_release(path, held_);                                \
@@ -199,4 +202,18 @@ WRAPPER FILE *freopen64(const char *path, const char *mode, FILE *f)
 {
 	stream_flush(f);
 	RETURN_PREPARED(path, mode, REAL(freopen64)(path, mode, f));
+}
+
+/* ---- Descriptors that a stream closes ---- */
+
+WRAPPER FILE *fdopen(int fd, const char *mode)
+{
+	identity_gone(fd);
+	return REAL(fdopen)(fd, mode);
+}
+
+WRAPPER DIR *fdopendir(int fd)
+{
+	identity_gone(fd);
+	return REAL(fdopendir)(fd);
 }

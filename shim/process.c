@@ -16,6 +16,7 @@
 #include "api/engine.h"
 #include "api/file_io.h"
 #include "futexes.h"
+#include "identity.h"
 #include "locked.h"
 #include "mapped.h"
 #include "real.h"
@@ -96,6 +97,27 @@ WRAPPER void quick_exit(int status)
 	process_ends();
 	REAL(quick_exit)(status);
 	__builtin_unreachable();
+}
+
+/* ---- clone ---- */
+
+WRAPPER int clone(int (*fn)(void *arg), void *stack, int flags, void *arg, ...)
+{
+	va_list ap;
+	void *v[3];
+
+	va_start(ap, arg);
+	for (int i = 0; i < 3; i++)
+		v[i] = va_arg(ap, void *);
+	va_end(ap);
+	process_clones((uint64_t)flags);
+	return REAL(clone)(fn, stack, flags, arg, v[0], v[1], v[2]);
+}
+
+void process_clones(uint64_t flags)
+{
+	if ((flags & CLONE_FILES) && !(flags & CLONE_VM))
+		identity_shared();
 }
 
 /* ---- exec ---- */

@@ -4,10 +4,14 @@
 #define FL_SHIM_PROCESS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* Before the end of the process without exit(): stores reach their files. */
 void process_ends(void);
 /* Not a child of vfork(2), on the memory of its parent. */
 bool process_is_own(void);
+
+/* Before a clone(2) with these flags. */
+void process_clones(uint64_t flags);
 
 #endif

@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -197,7 +198,7 @@ int mseal(void *addr, size_t len, unsigned long flags);
 	X(fgetc)                                                                                                                 \
 	X(getc) X(_IO_getc) X(fgetc_unlocked) X(getc_unlocked) X(__uflow) X(__underflow) X(getchar) X(getchar_unlocked) X(fgets) \
 		X(fgets_unlocked) X(__fgets_chk) X(__fgets_unlocked_chk) X(getdelim) X(__isoc99_vfscanf)
-#define REAL_FDS(X) X(close) X(close_range) X(closefrom) X(dup2) X(dup3) X(fcntl) X(fcntl64) X(flock) X(lockf) X(lockf64)
+#define REAL_FDS(X) X(fdopen) X(fdopendir) X(dup) X(close) X(close_range) X(closefrom) X(dup2) X(dup3) X(fcntl) X(fcntl64) X(flock) X(lockf) X(lockf64)
 #define REAL_SIGNALS(X)  \
 	X(sigaction)     \
 	X(__sigaction)   \
@@ -214,7 +215,7 @@ int mseal(void *addr, size_t len, unsigned long flags);
 #define REAL_POLLS(X) \
 	X(poll) X(__poll_chk) X(ppoll) X(__ppoll_chk) X(select) X(pselect) X(epoll_ctl) X(epoll_wait) X(epoll_pwait) X(epoll_pwait2)
 #define REAL_ADDRESSES(X) \
-	X(bind) X(connect) X(accept) X(accept4) X(getsockname) X(getpeername) X(getsockopt) X(setsockopt) X(socketpair) X(pipe) X(pipe2)
+	X(socket) X(eventfd) X(bind) X(connect) X(accept) X(accept4) X(getsockname) X(getpeername) X(getsockopt) X(setsockopt) X(socketpair) X(pipe) X(pipe2)
 #define REAL_STRUCTS(X)                                                                                                                \
 	X(fstat)                                                                                                                       \
 	X(fstat64)                                                                                                                     \
@@ -233,7 +234,7 @@ int mseal(void *addr, size_t len, unsigned long flags);
 	X(sysinfo)                                                                                                                     \
 	X(getrusage) X(getrlimit) X(getrlimit64) X(setrlimit64) X(prlimit) X(prlimit64) X(setrlimit) X(getgroups) X(sched_getaffinity) \
 		X(sched_setaffinity) X(wait4) X(waitpid) X(wait) X(waitid)
-#define REAL_PROCESS(X) X(_exit) X(_Exit) X(quick_exit) X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) X(execveat) X(syscall)
+#define REAL_PROCESS(X) X(clone) X(_exit) X(_Exit) X(quick_exit) X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) X(execveat) X(syscall)
 #define REAL_USERS(X) X(setuid) X(seteuid) X(setreuid) X(setresuid) X(unshare) X(setns)
 #define REAL_ALL(X)        \
 	REAL_MEMORY(X)     \

@@ -63,6 +63,7 @@ struct args {
 	X(SYS_creat, creat(P(0), U(1)))                                             \
 	X(SYS_close, close(I(0)))                                                   \
 	X(SYS_close_range, close_range(U(0), U(1), I(2)))                           \
+	X(SYS_dup, dup(I(0)))                                                       \
 	X(SYS_dup2, dup2(I(0), I(1)))                                               \
 	X(SYS_dup3, dup3(I(0), I(1), I(2)))                                         \
 	X(SYS_fcntl, fcntl(I(0), I(1), L(2)))                                       \
@@ -165,5 +166,9 @@ WRAPPER long syscall(long nr, ...)
 		users_change();
 	if (nr == SYS_exit_group)
 		process_ends();
+	if (nr == SYS_clone)
+		process_clones((uint64_t)a.v[0]);
+	if (nr == SYS_clone3) /* its flags are in memory that may not be there */
+		process_clones(CLONE_FILES);
 	return REAL(syscall)(nr, a.v[0], a.v[1], a.v[2], a.v[3], a.v[4], a.v[5]);
 }

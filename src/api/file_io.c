@@ -63,7 +63,7 @@ bool file_io_any(void)
 
 static struct address_space *find(struct file_id file)
 {
-	struct address_space *as = address_space_maybe(file) ? address_space_find(file) : NULL;
+	struct address_space *as = address_space_maybe(wire_filter(file.dev, file.ino)) ? address_space_find(file) : NULL;
 
 	if (as && as->kernels) { /* the mappings are the kernel's: its own calls see and are seen */
 		address_space_put(as);
@@ -72,13 +72,18 @@ static struct address_space *find(struct file_id file)
 	return !as && channel_has(file.dev, file.ino) ? foreign_get(file) : as;
 }
 
+bool file_io_maybe(uint32_t place)
+{
+	return address_space_maybe(place) || channel_has_at(place);
+}
+
 struct address_space *file_io_find(const struct stat *st)
 {
 	struct file_id file = {.dev = st->st_dev, .ino = st->st_ino};
 	struct sigguard g;
 	struct address_space *as;
 
-	if (!S_ISREG(st->st_mode) || !(address_space_maybe(file) || channel_has(file.dev, file.ino)))
+	if (!S_ISREG(st->st_mode) || !file_io_maybe(wire_filter(file.dev, file.ino)))
 		return NULL;
 	g = sigguard_enter();
 	as = find(file);

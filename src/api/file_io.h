@@ -22,6 +22,8 @@
  */
 struct address_space *file_io_lookup(int fd);
 struct address_space *file_io_find(const struct stat *st);
+/* Whether a file at this place of the filters (wire_filter()) may be mapped: never false when one is. */
+bool file_io_maybe(uint32_t place);
 bool file_io_any(void);
 bool file_io_is_foreign(const struct address_space *as);
 void file_io_put(struct address_space *as);

@@ -161,9 +161,9 @@ static void show_file(struct file_id file, int n)
 		atomic_fetch_add(files_shown, (uint32_t)n);
 }
 
-bool address_space_maybe(struct file_id file)
+bool address_space_maybe(uint32_t place)
 {
-	return atomic_load_explicit(filter_of(file), memory_order_relaxed) != 0;
+	return atomic_load_explicit(&filter[place], memory_order_relaxed) != 0;
 }
 
 bool address_space_any(void)

@@ -161,8 +161,8 @@ int address_space_get_scratch(int fd, const struct stat *st, bool soft, struct a
 struct address_space *address_space_find(struct file_id file);
 /* Cheap: whether any file is mapped at all. */
 bool address_space_any(void);
-/* Cheap: false when the file is not mapped. */
-bool address_space_maybe(struct file_id file);
+/* Cheap: false when no file at this place of the filter, wire_filter(), is mapped. */
+bool address_space_maybe(uint32_t place);
 void address_space_hold(struct address_space *as);
 /*
  * Gives a reference back. With the last one, writes back and frees; when the write-back fails the address_space stays,

@@ -53,10 +53,15 @@ bool channel_has_any(void)
 	       atomic_load_explicit(&channel.board->files, memory_order_relaxed);
 }
 
-bool channel_has(uint64_t dev, uint64_t ino)
+bool channel_has_at(uint32_t place)
 {
 	return channel_joined() && !atomic_load_explicit(&down, memory_order_relaxed) &&
-	       atomic_load_explicit(&channel.board->filter[wire_filter(dev, ino)], memory_order_relaxed);
+	       atomic_load_explicit(&channel.board->filter[place], memory_order_relaxed);
+}
+
+bool channel_has(uint64_t dev, uint64_t ino)
+{
+	return channel_has_at(wire_filter(dev, ino));
 }
 
 bool channel_is_at(uint64_t addr)

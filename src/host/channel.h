@@ -49,8 +49,9 @@ int channel_end(struct channel_pair *p);
 /* By socket. A descriptor goes along with the message, or none (-1); *got is what came with the answer, which is written over the message. */
 int channel_message(struct wire_message *m, int fd, int *got);
 
-/* Cheap: whether the host may have this file; whether it has any. */
+/* Cheap: whether the host may have this file; one at this place of the filter; any. */
 bool channel_has(uint64_t dev, uint64_t ino);
+bool channel_has_at(uint32_t place);
 bool channel_has_any(void);
 /* Whether what is mapped there is the channel's own. */
 bool channel_is_at(uint64_t addr);

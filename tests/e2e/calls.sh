@@ -1,12 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Programs of small cases, on the kernel and under Faultline alike: ranges that are ours in part, arguments in
-# mapped memory, system calls by number, streams, what is in proc(5).
+# mapped memory, system calls by number, streams, what is in proc(5), descriptors that come to mean another file.
 . "$(dirname "$0")/common.sh"
 
-for program in buffers maps mixed raw streams; do
+for program in buffers descriptors maps mixed raw streams; do
 	"$BUILD/tests/$program" || fail "$program fails on the kernel itself"
 	"$FAULTLINE" run --budget 32M -- "$BUILD/tests/$program" || fail "$program"
+	"$FAULTLINE" run --budget 32M --host=none -- "$BUILD/tests/$program" || fail "$program, --host=none"
 	"$FAULTLINE" run --budget 32M --anon 64K -- "$BUILD/tests/$program" || fail "$program, with anonymous memory"
 	"$FAULTLINE" run --budget 32M --faults=thread -- "$BUILD/tests/$program" || fail "$program, faults served by threads"
 done
