@@ -103,6 +103,23 @@ static void count_one(struct counted *c, int pages)
 	CHECK(!pthread_mutex_unlock(&c->mutex));
 }
 
+/* One of the calls of a lock of readers and writers that wait; before it as a reader. */
+static void write_one(uint64_t round)
+{
+	struct timespec until = {.tv_sec = INT32_MAX};
+
+	CHECK(!(round % 2 ? pthread_rwlock_rdlock(&s->rwlock) : pthread_rwlock_clockrdlock(&s->rwlock, CLOCK_MONOTONIC, &until)));
+	CHECK(s->by_rwlock <= PROCESSES * ROUNDS && !pthread_rwlock_unlock(&s->rwlock));
+	if (round % 3 == 0)
+		CHECK(!pthread_rwlock_wrlock(&s->rwlock));
+	else if (round % 3 == 1)
+		CHECK(!pthread_rwlock_timedwrlock(&s->rwlock, &until));
+	else
+		CHECK(!pthread_rwlock_clockwrlock(&s->rwlock, CLOCK_MONOTONIC, &until));
+	s->by_rwlock++;
+	CHECK(!pthread_rwlock_unlock(&s->rwlock));
+}
+
 static void work(uint64_t self)
 {
 	for (uint64_t round = 0; round < ROUNDS; round++) {
@@ -115,9 +132,7 @@ static void work(uint64_t self)
 		CHECK(!sem_post(&s->sem));
 		in_turn(self, round);
 		count_one(one_of_many((self + round) % MANY), 5);
-		CHECK(!pthread_rwlock_wrlock(&s->rwlock));
-		s->by_rwlock++;
-		CHECK(!pthread_rwlock_unlock(&s->rwlock));
+		write_one(round);
 		if (round % 50 == 0)
 			pthread_barrier_wait(&s->barrier);
 	}
