@@ -25,9 +25,10 @@
 #define PAGE 4096UL
 #define MIB (1UL << 20)
 #define BUDGET (128 * MIB)
-#define PAGES (320 * MIB / PAGE + 3)
-#define STORED (224 * MIB / PAGE) /* pages from here on are mapped by the thread that stores: a mapping has no huge pages after that */
-#define WINDOW (256 * MIB / PAGE) /* pages from here on by the thread that unmaps */
+#define PAGES (448 * MIB / PAGE + 3)
+#define ORDER (224 * MIB / PAGE)  /* pages from here on have advice for all of them at once: more than memory can hold */
+#define STORED (352 * MIB / PAGE) /* pages from here on are mapped by the thread that stores: a mapping has no huge pages after that */
+#define WINDOW (384 * MIB / PAGE) /* pages from here on by the thread that unmaps */
 #define SLACK (4 * MIB)           /* stacks, and what the C library allocates for threads */
 
 static char *map;
@@ -102,9 +103,9 @@ static void advise(uint64_t *x)
 {
 	static const int leaving[] = {MADV_PAGEOUT, MADV_COLD, MADV_WILLNEED, MADV_DONTNEED, MADV_POPULATE_READ};
 	static const int staying[] = {MADV_RANDOM, MADV_SEQUENTIAL, MADV_NORMAL, MADV_NORMAL};
-	uint64_t page = next(x) % (STORED - 3000), n = 1 + next(x) % 2000, part = next(x) % 4 * 7777 + 100;
+	uint64_t page = next(x) % (ORDER - 3000), n = 1 + next(x) % 2000, part = next(x) % 4 * 7777 + 100;
 
-	switch (next(x) % 8) {
+	switch (next(x) % 9) {
 	case 0:
 		fl_madvise(map + part * PAGE, 5000 * PAGE, staying[next(x) % 4]);
 		break;
@@ -112,6 +113,9 @@ static void advise(uint64_t *x)
 		if (!fl_mlock(map + part * PAGE, 700 * PAGE))
 			usleep(500);
 		fl_munlock(map + part * PAGE, 700 * PAGE);
+		break;
+	case 2:
+		fl_madvise(map + ORDER * PAGE, (STORED - ORDER) * PAGE, next(x) % 4 ? MADV_SEQUENTIAL : MADV_NORMAL);
 		break;
 	default:
 		fl_madvise(map + page * PAGE, n * PAGE, leaving[next(x) % 5]);
