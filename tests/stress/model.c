@@ -292,6 +292,7 @@ int main(void)
 	stop = true;
 	for (int i = 0; i < nthreads; i++)
 		pthread_join(w[i].thread, NULL);
+	free(w);
 	fl_stats(&st);
 	if (fl_munmap((void *)shared_map, pages * PAGE) || fl_exit())
 		die("the end", 0, 0, (uint64_t)errno);
