@@ -471,14 +471,14 @@ void channel_fork_parent(void)
 	hang_up(&child);
 }
 
-/* The parent's end is the end of its socket: no copy of that may outlive it here. */
+/* The parent's end is the end of its socket: no copy of that may outlive it here. What is the same for all stays known. */
 static void keep_board(void)
 {
-	struct wire_board *board = channel.board;
+	struct channel of_all = {.sock = -1, .board = channel.board, .budget = channel.budget};
 
 	channel.board = NULL;
 	hang_up(&channel);
-	channel.board = board;
+	channel = of_all;
 	atomic_store(&inherited, true);
 }
 

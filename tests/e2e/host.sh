@@ -117,6 +117,23 @@ wait $host
 "$FAULTLINE" run --host="$WORK/socket" -- python3 store.py a load >out 2>err || fail "no program starts without the host"
 grep -q 'no host at' err || fail "nobody says that there is no host: $(cat err)"
 
+# A child whose parent had mapped nothing has as much of the budget as any.
+head -c 12M /dev/zero >copied
+cat >forked.py <<'EOF'
+import mmap, os
+if os.fork() == 0:
+    m = mmap.mmap(os.open("copied", os.O_RDWR), 0, mmap.MAP_PRIVATE)
+    for n in range(3):
+        for at in range(0, len(m), 4096):
+            m[at] = n + 1
+    os._exit(0)
+os.wait()
+EOF
+"$FAULTLINE" run --budget 64M --report=json --report-file p.json -- python3 forked.py || fail "a child of a parent without mappings"
+python3 -c 'import json, sys
+f = json.load(open("p.json"))["files"]
+sys.exit(not any(x["faults"] > 3000 for x in f) or any(x["swapped_out_pages"] for x in f))' || fail "a child of a parent without mappings has little room: $(cat p.json)"
+
 # More processes than a small budget has room for: those that are in see each other's stores, the others are told that they are not.
 cat >many.py <<'EOF'
 import mmap, os, time
