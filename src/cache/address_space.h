@@ -114,6 +114,7 @@ struct address_space {
 	_Atomic bool converting;                /* from pool to shmem frames: no page leaves */
 	_Atomic uint32_t huge_failures;         /* huge pages that could not be moved to where they belong */
 	_Atomic uint32_t locked;                /* mappings that are locked: changes under rmap_lock */
+	_Atomic bool failing;                   /* the last write-back failed: reclaim looks for room elsewhere */
 	_Atomic uint32_t wb_err;                /* errseq: error << 16 | count of errors, 0 when none yet */
 	_Atomic uint32_t in_flight;             /* requests of io.c; started under invalidate_lock (read) */
 	_Atomic uint64_t streams[RA_STREAMS];   /* read-ahead: next index << 16 | window */

@@ -84,16 +84,17 @@ static uint32_t run_in_table(const struct fault *f, uint64_t index, int looks)
 
 /*
  * With MADV_SEQUENTIAL pages "may be freed soon after they are accessed" (madvise(2)). Where the mapping is more than memory can hold they will not be
- * there when the program begins anew, so the stream takes back what it has left behind, and what others use stays. UINT64_MAX: nothing is named.
+ * there when the program begins anew, so the stream takes back what it has left behind, one place for each that it starts to read, and what others use stays.
+ * UINT64_MAX: nothing is named.
  */
 static uint64_t behind(const struct fault *f, uint64_t index)
 {
-	uint64_t frames = page_table_frames(), distance = max_u64(BEHIND_MIN, frames / BEHIND_PART / HUGE_PAGES) * HUGE_PAGES;
-	uint64_t at = f->index - f->index % HUGE_PAGES, low = f->index - f->before;
+	uint64_t frames = page_table_frames(), low = f->index - f->before;
+	uint64_t distance = max_u64(BEHIND_MIN, frames / BEHIND_PART / HUGE_PAGES) * HUGE_PAGES + huge_ahead();
 
-	if (f->advice != RA_SEQUENTIAL || f->before + f->room <= frames || index < f->index || at < low + distance)
+	if (f->advice != RA_SEQUENTIAL || f->before + f->room <= frames || index < f->index || index < low + distance)
 		return UINT64_MAX;
-	return at - distance;
+	return index - distance;
 }
 
 /* Once more when others, that no stream came back for, have made room: all such, or old ones. */

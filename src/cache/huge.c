@@ -292,18 +292,13 @@ static uint32_t parts_that_may_leave(struct address_space *as, uint64_t index)
 	return n;
 }
 
-#define PARTS_MAX (HUGE_PAGES / 8 * 7) /* with more in memory, what is missing is not worth reading them all again */
-
-/*
- * Small pages that are in memory already leave it, to come back with the others: else one that is used often would have its neighbours read by small
- * pages for ever. Not when they are nearly all, or one of them must stay.
- */
-static bool make_room(struct address_space *as, uint64_t index)
+/* Small pages that are in memory leave it, up to the first that may not. Whether all have. */
+static bool evict_parts(struct address_space *as, uint64_t index)
 {
 	struct victim v[EVICT_BATCH];
-	uint32_t n = 0, i, parts = parts_that_may_leave(as, index);
+	uint32_t n = 0, i;
 
-	for (i = 0; i < HUGE_PAGES && parts && parts <= PARTS_MAX; i++) {
+	for (i = 0; i < HUGE_PAGES; i++) {
 		struct page_key key = {.as = as->id, .index = index + i};
 		pfn_t pfn = page_find(key);
 
@@ -317,17 +312,36 @@ static bool make_room(struct address_space *as, uint64_t index)
 		}
 	}
 	evict_batch(v, n);
-	return !parts || i == HUGE_PAGES;
+	return i == HUGE_PAGES;
 }
 
-/* A page that the program is done with. Where its memory cannot move to the slot it goes. */
+#define PARTS_MAX (HUGE_PAGES / 8 * 7) /* with more in memory, what is missing is not worth reading them all again */
+
+/*
+ * What is in memory already comes back with the others: else one page that is used often would have its neighbours read by small pages for ever. Not
+ * when they are nearly all, or one of them must stay.
+ */
+static bool make_room(struct address_space *as, uint64_t index)
+{
+	uint32_t parts = parts_that_may_leave(as, index);
+
+	return !parts || (parts <= PARTS_MAX && evict_parts(as, index));
+}
+
+/* What the program is done with leaves memory; a huge page's moves to the slot. */
 static bool take_behind(struct address_space *as, uint64_t index, struct buffer slot)
 {
 	struct page_key key = {.as = as->id, .index = index};
 	pfn_t pfn = index > PAGE_INDEX_MAX ? PFN_NONE : page_find(key);
 	struct victim v;
 
-	if (pfn == PFN_NONE || !(page_word(pfn) & PG_HUGE) || !take_part(pfn, key, &v))
+	if (index > PAGE_INDEX_MAX)
+		return false;
+	if (pfn == PFN_NONE || !(page_word(pfn) & PG_HUGE)) {
+		evict_parts(as, index);
+		return false;
+	}
+	if (!take_part(pfn, key, &v))
 		return false;
 	if (huge_recycle(pfn, slot, false))
 		return true;

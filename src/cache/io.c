@@ -308,13 +308,21 @@ static void finish_read(struct request *r)
 	budget_release(fl.reserved);
 }
 
+/* Which the store would say again. */
+static bool is_full_disk(int64_t result)
+{
+	return result == -ENOSPC || result == -EDQUOT;
+}
+
 /* What was not written as it should be is written again, by the store itself, which says what is wrong. */
 static void finish_write(struct request *r)
 {
 	uint64_t key = atomic_load(&r->key), len = r->cb.aio_nbytes;
 	int err = 0;
 
-	if (io.mode == IO_DEFERRED || r->result != (int64_t)len)
+	if (io.mode != IO_DEFERRED && is_full_disk(r->result))
+		err = (int)r->result;
+	else if (io.mode == IO_DEFERRED || r->result != (int64_t)len)
 		err = r->as->store->ops->write(r->as->store, r->buf.data, len, (uint64_t)r->cb.aio_offset);
 	if (err)
 		atomic_fetch_add(&io.failures, 1);

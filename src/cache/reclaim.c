@@ -20,6 +20,7 @@
 #include "mmu/soft.h"
 #include "policy.h"
 #include "ram.h"
+#include "util/clock.h"
 #include "util/compiler.h"
 #include "writeback.h"
 
@@ -111,6 +112,7 @@ enum found {
 	TO_PROBE,
 	TO_EVICT,
 	TO_WRITE, /* not locked: it has to be written first */
+	TO_RETRY, /* the same, but the last write of its file failed */
 };
 
 static bool may_leave(uint32_t word, enum pass pass)
@@ -118,6 +120,14 @@ static bool may_leave(uint32_t word, enum pass pass)
 	enum page_state s = page_state_of(word);
 
 	return page_pins_of(word) == 0 && (s == PAGE_CLEAN || (s == PAGE_DIRTY && (pass == HARD || !(word & PG_ERROR))));
+}
+
+/* A write that fails may take long: the file system looks for room. */
+static enum found how_to_write(pfn_t pfn, enum pass pass)
+{
+	if (!atomic_load_explicit(&address_space_of(page_key(pfn))->failing, memory_order_relaxed))
+		return TO_WRITE;
+	return pass == HARD ? TO_RETRY : NOTHING;
 }
 
 /* Caller holds the page lock. *v: the page, which stays locked, if it is to be probed or evicted. */
@@ -135,7 +145,7 @@ static enum found consider_locked(pfn_t pfn, enum pass pass, struct victim *v)
 		return TO_PROBE;
 	}
 	if (page_state_of(page_word(pfn)) == PAGE_DIRTY)
-		return TO_WRITE;
+		return how_to_write(pfn, pass);
 	*v = victim_begin(pfn);
 	return TO_EVICT;
 }
@@ -148,7 +158,7 @@ static enum found consider(pfn_t pfn, enum pass pass, struct victim *v)
 	if ((w & PG_LOCKED) || !may_leave(w, pass) || !page_trylock(pfn))
 		return NOTHING;
 	found = consider_locked(pfn, pass, v);
-	if (found == NOTHING || found == TO_WRITE)
+	if (found != TO_PROBE && found != TO_EVICT)
 		page_unlock(pfn);
 	return found;
 }
@@ -187,6 +197,7 @@ struct sweep {
 	uint32_t want, freed, probed;
 	uint32_t n, evicting;      /* victims in hand; of those, that leave memory */
 	bool full;                 /* too much is being written */
+	uint32_t retries;          /* writes to files that failed before */
 	const struct buffer *slot; /* for the first huge page that is to leave; NULL: none is wanted */
 	bool recycled;             /* it is there */
 	struct io_batch writes;    /* of what has to be written first */
@@ -215,11 +226,13 @@ static enum found write_out(struct sweep *s, pfn_t pfn)
 	return take_clean(pfn, &s->v[s->n]) ? TO_EVICT : NOTHING;
 }
 
+#define RETRIES 2
+
 static void look_at(struct sweep *s, pfn_t pfn)
 {
 	enum found found = consider(pfn, s->pass, &s->v[s->n]);
 
-	if (found == TO_WRITE)
+	if (found == TO_WRITE || (found == TO_RETRY && s->retries++ < RETRIES))
 		found = write_out(s, pfn);
 	if (found == TO_EVICT && s->slot && page_word(pfn) & PG_HUGE && huge_recycle(pfn, *s->slot, true)) {
 		s->recycled = true;
@@ -347,7 +360,7 @@ void reclaim_page(pfn_t pfn)
 	struct victim v;
 	enum found found = consider(pfn, HARD, &v);
 
-	if (found == TO_WRITE) {
+	if (found == TO_WRITE || found == TO_RETRY) {
 		writeback_for_reclaim(pfn, true, &writes);
 		io_send(&writes);
 		while (page_state_of(page_word(pfn)) == PAGE_WRITEBACK && io_wait_write(pfn))
@@ -366,11 +379,13 @@ static uint32_t batch_size(uint32_t want)
 
 /*
  * Others may hold everything for a moment. When nobody is at work on any page, a second of finding nothing says that nothing will
- * come; while somebody is - on a machine with more to do than it can - it may take longer.
+ * come, in which there were some looks, since the machine may have more to do than it can; while somebody is, it may take longer.
  */
-#define PATIENCE 2000
-#define PATIENCE_WITH_OTHERS (40 * PATIENCE)
+#define PATIENCE 2000 /* pauses */
 #define PAUSE_NS 500000
+#define PATIENCE_NS ((uint64_t)PATIENCE * PAUSE_NS)
+#define PATIENCE_WITH_OTHERS (40 * PATIENCE)
+#define LOOKS_MIN 50
 
 static void pause_for_others(unsigned turn)
 {
@@ -403,12 +418,14 @@ bool try_reserve_frames(uint32_t want)
 int reserve_frames(uint32_t want, uint32_t *got)
 {
 	unsigned idle = 0;
+	uint64_t idle_ns = 0, began;
 	uint32_t failed;
-	bool helped;
+	bool helped, alone;
 
-	for (unsigned turn = 0; idle < PATIENCE && turn < PATIENCE_WITH_OTHERS;) {
+	for (unsigned turn = 0; (idle < LOOKS_MIN || idle_ns < PATIENCE_NS) && turn < PATIENCE_WITH_OTHERS;) {
 		if (budget_try_reserve(*got = want))
 			return 0;
+		began = now_ns();
 		if (reclaim_pages(batch_size(want))) {
 			/* One is enough when others were faster with the rest. */
 			if (budget_try_reserve(*got = want) || budget_try_reserve(*got = 1))
@@ -419,8 +436,10 @@ int reserve_frames(uint32_t want, uint32_t *got)
 			helped = io_help();
 			if (helped && io_failures() == failed)
 				continue;
-			idle += helped || !others_are_at_work(); /* what only fails is no help */
+			alone = helped || !others_are_at_work(); /* what only fails is no help */
 			pause_for_others(turn++);
+			idle += alone;
+			idle_ns += alone ? now_ns() - began : 0;
 		}
 	}
 	return -ENOMEM;

@@ -157,6 +157,8 @@ static void note_result(struct address_space *as, uint32_t n, int err)
 	} else {
 		report_add(&as->report->writebacks, n);
 	}
+	if (atomic_load_explicit(&as->failing, memory_order_relaxed) != !!err)
+		atomic_store(&as->failing, !!err);
 }
 
 /* The pages are where they were: WRITEBACK pages stay in the table. */

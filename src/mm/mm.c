@@ -12,6 +12,7 @@
 #include "cache/huge.h"
 #include "cache/truncate.h"
 #include "madvise.h"
+#include "util/clock.h"
 #include "util/compiler.h"
 #include "util/sys.h"
 
@@ -146,14 +147,6 @@ bool mm_any_sealed(struct mm *mm, uint64_t start, uint64_t end)
 }
 
 /* ---- Faults ---- */
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 /* Whether pages of a private mapping may be copies of its own, or become so while its VMA is locked for reading. */
 static bool may_have_copies(const struct vma *v)
