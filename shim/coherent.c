@@ -18,6 +18,18 @@ int coherent_read(struct address_space *as, int fd, off_t off, size_t len)
 	return off < 0 ? 0 : (int)shim_result(file_io_sync(as, (uint64_t)off, len));
 }
 
+int coherent_sync(int fd, uint64_t off, uint64_t len)
+{
+	struct address_space *as = file_io_lookup(fd);
+	int err = 0;
+
+	if (as) {
+		err = file_io_sync(as, off, len);
+		file_io_put(as);
+	}
+	return (int)shim_result(err);
+}
+
 bool fd_appends(int fd)
 {
 	return sys_fcntl(fd, F_GETFL, 0) & O_APPEND;

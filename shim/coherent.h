@@ -18,6 +18,9 @@
 /* For a read of len bytes at off from the file behind fd. 0, or -1 with errno: the stores cannot be written. */
 int coherent_read(struct address_space *as, int fd, off_t off, size_t len);
 
+/* Stores of the program in a range of the file behind fd, mapped or not, are in the file. 0, or -1 with errno. */
+int coherent_sync(int fd, uint64_t off, uint64_t len);
+
 typedef long (*raw_fn)(const void *call);
 
 /* fn does the system call and answers as the kernel, bytes or -errno; the result is libc's. `append`: at the end, wherever off is. */

@@ -175,22 +175,9 @@ WRAPPER int posix_fallocate64(int fd, off64_t off, off64_t len)
 
 /* ---- sync ---- */
 
-/* Stores of the program in a range of the file behind fd; 0, or -1 with errno. */
-static int write_stores(int fd, uint64_t off, uint64_t len)
-{
-	struct address_space *as = file_io_lookup(fd);
-	int err = 0;
-
-	if (as) {
-		err = file_io_sync(as, off, len);
-		file_io_put(as);
-	}
-	return (int)shim_result(err);
-}
-
 static int write_all_stores(int fd)
 {
-	return write_stores(fd, 0, UINT64_MAX);
+	return coherent_sync(fd, 0, UINT64_MAX);
 }
 
 /* The kernel's part is done also when ours failed, whose error is then the answer. */
@@ -224,7 +211,7 @@ WRAPPER int syncfs(int fd)
 
 WRAPPER int sync_file_range(int fd, off64_t off, off64_t len, unsigned flags)
 {
-	if (!NOTHING_MAPPED && off >= 0 && len >= 0 && write_stores(fd, (uint64_t)off, len ? (uint64_t)len : UINT64_MAX))
+	if (!NOTHING_MAPPED && off >= 0 && len >= 0 && coherent_sync(fd, (uint64_t)off, len ? (uint64_t)len : UINT64_MAX))
 		return -1;
 	return REAL(sync_file_range)(fd, off, len, flags);
 }

@@ -6,6 +6,7 @@
 #ifndef FL_SHIM_REAL_H
 #define FL_SHIM_REAL_H
 
+#include <aio.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -174,6 +175,7 @@ int mseal(void *addr, size_t len, unsigned long flags);
 	X(euidaccess)      \
 	X(eaccess)         \
 	X(pathconf) X(remove) X(realpath) X(statvfs) X(statvfs64) X(utimensat) X(utimes) X(lutimes) X(utime) X(linkat) X(symlinkat)
+#define REAL_AIO(X) X(aio_read) X(aio_read64) X(aio_write) X(aio_write64) X(aio_fsync) X(aio_fsync64) X(lio_listio) X(lio_listio64)
 #define REAL_STDIO(X)      \
 	X(fread)           \
 	X(fread_unlocked)  \
@@ -244,6 +246,7 @@ int mseal(void *addr, size_t len, unsigned long flags);
 	REAL_OPEN(X)       \
 	REAL_PATHS(X)      \
 	REAL_PATHS_MORE(X) \
+	REAL_AIO(X)        \
 	REAL_STDIO(X)      \
 	REAL_STDIO_TEXT(X) \
 	REAL_FDS(X)        \
