@@ -22,10 +22,6 @@ PATH_WRAPPER(int, remove, (const char *path), (path))
 PATH_WRAPPER(char *, realpath, (const char *path, char *to), (path, to))
 PATH_WRAPPER(int, statvfs, (const char *path, struct statvfs *st), (path, st))
 PATH_WRAPPER(int, statvfs64, (const char *path, struct statvfs64 *st), (path, st))
-PATH_WRAPPER(int, utimensat, (int dir, const char *path, const struct timespec t[2], int flags), (dir, path, t, flags))
-PATH_WRAPPER(int, utimes, (const char *path, const struct timeval t[2]), (path, t))
-PATH_WRAPPER(int, lutimes, (const char *path, const struct timeval t[2]), (path, t))
-PATH_WRAPPER(int, utime, (const char *path, const struct utimbuf *t), (path, t))
 
 WRAPPER int linkat(int dir, const char *from, int to_dir, const char *to, int flags)
 {

@@ -174,7 +174,8 @@ int mseal(void *addr, size_t len, unsigned long flags);
 	X(chroot)          \
 	X(euidaccess)      \
 	X(eaccess)         \
-	X(pathconf) X(remove) X(realpath) X(statvfs) X(statvfs64) X(utimensat) X(utimes) X(lutimes) X(utime) X(linkat) X(symlinkat)
+	X(pathconf) X(remove) X(realpath) X(statvfs) X(statvfs64) X(linkat) X(symlinkat)
+#define REAL_TIMESTAMPS(X) X(futimens) X(futimes) X(utimensat) X(futimesat) X(utimes) X(lutimes) X(utime)
 #define REAL_AIO(X) X(aio_read) X(aio_read64) X(aio_write) X(aio_write64) X(aio_fsync) X(aio_fsync64) X(lio_listio) X(lio_listio64)
 #define REAL_STDIO(X)      \
 	X(fread)           \
@@ -223,7 +224,6 @@ int mseal(void *addr, size_t len, unsigned long flags);
 	X(fstat64)                                                                                                                     \
 	X(fstatfs)                                                                                                                     \
 	X(fstatfs64)                                                                                                                   \
-	X(futimens)                                                                                                                    \
 	X(ioctl)                                                                                                                       \
 	X(clock_gettime)                                                                                                               \
 	X(clock_getres)                                                                                                                \
@@ -246,6 +246,7 @@ int mseal(void *addr, size_t len, unsigned long flags);
 	REAL_OPEN(X)       \
 	REAL_PATHS(X)      \
 	REAL_PATHS_MORE(X) \
+	REAL_TIMESTAMPS(X) \
 	REAL_AIO(X)        \
 	REAL_STDIO(X)      \
 	REAL_STDIO_TEXT(X) \

@@ -27,11 +27,6 @@ WRAPPER int fstatfs64(int fd, struct statfs64 *st)
 	RETURN_HELD(REAL(fstatfs64)(fd, st), FILLS(st, sizeof *st));
 }
 
-WRAPPER int futimens(int fd, const struct timespec times[2])
-{
-	RETURN_HELD(REAL(futimens)(fd, times), READS(times, 2 * sizeof *times));
-}
-
 /* The size is part of the number of newer requests; older ones concern small structs. */
 #define IOCTL_SIZE(request) (_IOC_SIZE(request) ? _IOC_SIZE(request) : 64)
 

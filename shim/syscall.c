@@ -97,6 +97,10 @@ struct args {
 	X(SYS_statx, statx(I(0), P(1), I(2), U(3), P(4)))     \
 	X(SYS_readlink, readlink(P(0), P(1), N(2)))           \
 	X(SYS_readlinkat, readlinkat(I(0), P(1), P(2), N(3))) \
+	X(SYS_utimensat, set_times_at(a))                     \
+	X(SYS_futimesat, futimesat(I(0), P(1), P(2)))         \
+	X(SYS_utimes, utimes(P(0), P(1)))                     \
+	X(SYS_utime, utime(P(0), P(1)))                       \
 	X(SYS_ioctl, ioctl(I(0), (unsigned long)L(1), P(2)))  \
 	X(SYS_poll, poll(P(0), N(1), I(2)))                   \
 	X(SYS_epoll_wait, epoll_wait(I(0), P(1), I(2), I(3))) \
@@ -124,6 +128,12 @@ static long futex_call(const struct args *a)
 {
 	RETURN_HELD(REAL(syscall)(SYS_futex, L(0), L(1), L(2), L(3), L(4), L(5)), FILLS(P(0), sizeof(int)),
 		    READS(P(3), sizeof(struct timespec)), FILLS(P(4), sizeof(int)));
+}
+
+/* Without a path the times of the descriptor's file, which utimensat(3) refuses. */
+static int set_times_at(const struct args *a)
+{
+	return P(1) || I(3) ? utimensat(I(0), P(1), P(2), I(3)) : futimens(I(0), P(2));
 }
 
 #define CASE(nr, call)               \
