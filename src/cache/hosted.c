@@ -16,13 +16,25 @@ bool hosted_wanted(void)
 
 /* ---- Files ---- */
 
+static void close_one(uint32_t file)
+{
+	struct channel_call c = {.op = WIRE_CLOSE, .file = file};
+
+	if (file)
+		channel_call(&c);
+}
+
+/* Without a descriptor left here for the memory the host need not keep it. */
 static int open_there(const struct address_space *as, int fd, struct wire_message *m, int *memfd)
 {
 	int err;
 
 	*m = (struct wire_message){.kind = WIRE_OPEN, .flags = as->scratch ? WIRE_OPEN_SCRATCH : 0};
 	err = channel_message(m, fd, memfd);
-	return err ? err : *memfd < 0 ? -EMFILE : 0;
+	if (err || *memfd >= 0)
+		return err;
+	close_one(m->file);
+	return -EMFILE;
 }
 
 int hosted_open(struct address_space *as, int fd)
@@ -59,14 +71,6 @@ int hosted_widen(struct address_space *as, int fd)
 	fd_close(memfd); /* the one that we have */
 	as->host_file_before = atomic_exchange(&as->host_file, m.file);
 	return 0;
-}
-
-static void close_one(uint32_t file)
-{
-	struct channel_call c = {.op = WIRE_CLOSE, .file = file};
-
-	if (file)
-		channel_call(&c);
 }
 
 void hosted_close(struct address_space *as)

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <pthread.h>
 #include <sched.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -256,6 +257,23 @@ static void while_another_thread_reads(void)
 	CHECK(!pthread_join(thread, NULL) && !close(number));
 }
 
+/* More mappings than there are descriptors: those for which none is left are the kernel's, and all can be used. */
+static void run_out(void)
+{
+	struct rlimit limit;
+
+	CHECK(!getrlimit(RLIMIT_NOFILE, &limit));
+	limit.rlim_cur = 256;
+	CHECK(!setrlimit(RLIMIT_NOFILE, &limit));
+	for (int i = 0; i < 300; i++) {
+		int fd = make_file(THIRD);
+		char *p = map_file(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED), c;
+
+		p[PAGE] = (char)(i + 1);
+		CHECK(pread(fd, &c, 1, PAGE) == 1 && c == (char)(i + 1) && !unlink(THIRD) && !close(fd));
+	}
+}
+
 int main(int argc, char **argv)
 {
 	static const struct test_case cases[] = {
@@ -270,6 +288,7 @@ int main(int argc, char **argv)
 		{"later", mapped_later},
 		{"threads", while_another_thread_reads},
 		{"shared", by_a_process_with_the_same_descriptors}, /* after which nothing is remembered */
+		{"out", run_out},
 	};
 	int status;
 
