@@ -4,29 +4,72 @@
  * SIGBUS; that the program wanted it blocked is a bit of the thread, told back in old masks. It is so from the start,
  * since a thread may block everything long before the first mapping.
  *
+ * A SIGBUS that is sent to a thread which has it blocked is kept here, and sent
+ * again when the thread unblocks it, or taken by sigwait() and its kin.
+ *
  * What differs from a mask of the kernel's:
- *   - a SIGBUS sent by kill() to a thread that has it blocked is delivered at once, not kept pending
+ *   - one that is sent to the process may be kept by a thread that has it blocked, where another would take it
  *   - a new thread, and a program after exec, start with SIGBUS unblocked
  *   - setcontext() and siglongjmp() do not bring the bit back
- * sigwait() and its kin change no mask and need nothing.
+ * Those that wait in sigwait() and its kin get theirs from the kernel.
  */
 #include "sigmask.h"
 
 #include <errno.h>
+#include <sys/syscall.h>
 
 #include "mmu/sigbus.h"
 #include "real.h"
+#include "util/sys.h"
 
-static _Thread_local bool blocked __attribute__((tls_model("initial-exec")));
+#define OF_THREAD static _Thread_local __attribute__((tls_model("initial-exec")))
+
+OF_THREAD bool blocked;
+OF_THREAD volatile bool is_pending;
+OF_THREAD siginfo_t pending;
 
 bool sigmask_has_sigbus(void)
 {
 	return blocked;
 }
 
+/* Called by the handler. One at a time, as of all signals that are not of the real-time kind. */
+static void keep_pending(const siginfo_t *info)
+{
+	if (is_pending)
+		return;
+	pending = *info;
+	is_pending = true;
+}
+
 __attribute__((constructor)) static void at_start(void)
 {
-	sigbus_set_blocked_query(sigmask_has_sigbus);
+	sigbus_set_mask(sigmask_has_sigbus, keep_pending);
+}
+
+bool sigmask_pending(void)
+{
+	return is_pending;
+}
+
+bool sigmask_take_pending(const sigset_t *set, siginfo_t *info)
+{
+	if (!is_pending || sigismember(set, SIGBUS) != 1)
+		return false;
+	if (info)
+		*info = pending;
+	is_pending = false;
+	return true;
+}
+
+/* It comes before the call returns, as by sigprocmask(2). */
+static void set_blocked(bool yes)
+{
+	blocked = yes;
+	if (yes || !is_pending)
+		return;
+	is_pending = false;
+	sys_call(SYS_rt_tgsigqueueinfo, sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0), sys_gettid(), SIGBUS, (long)&pending, 0, 0);
 }
 
 /* ---- sigprocmask ---- */
@@ -34,9 +77,9 @@ __attribute__((constructor)) static void at_start(void)
 static void change_bit(int how, bool in_set)
 {
 	if (how == SIG_SETMASK)
-		blocked = in_set;
+		set_blocked(in_set);
 	else if (in_set)
-		blocked = how == SIG_BLOCK;
+		set_blocked(how == SIG_BLOCK);
 }
 
 int sigmask_change(mask_fn real, int how, const sigset_t *set, sigset_t *old)
@@ -83,9 +126,15 @@ const sigset_t *sigmask_without_sigbus(const sigset_t *set, sigset_t *copy)
 
 WRAPPER int sigsuspend(const sigset_t *set)
 {
+	bool was = blocked;
 	sigset_t copy;
 
-	return REAL(sigsuspend)(sigmask_without_sigbus(set, &copy));
+	if (!is_pending || sigismember(set, SIGBUS))
+		return REAL(sigsuspend)(sigmask_without_sigbus(set, &copy));
+	set_blocked(false); /* which is what would be waited for */
+	blocked = was;
+	errno = EINTR;
+	return -1;
 }
 
 /* The mask of a thread to be made. */
@@ -127,7 +176,7 @@ WRAPPER int sigblock(int mask)
 {
 	int old = REAL(sigblock)(mask & ~OLD_SIGBUS) | (blocked ? OLD_SIGBUS : 0);
 
-	blocked |= mask & OLD_SIGBUS;
+	set_blocked(blocked || (mask & OLD_SIGBUS));
 	return old;
 }
 
@@ -135,6 +184,6 @@ WRAPPER int sigsetmask(int mask)
 {
 	int old = REAL(sigsetmask)(mask & ~OLD_SIGBUS) | (blocked ? OLD_SIGBUS : 0);
 
-	blocked = mask & OLD_SIGBUS;
+	set_blocked(mask & OLD_SIGBUS);
 	return old;
 }

@@ -7,6 +7,9 @@
 
 /* Whether the calling thread has SIGBUS blocked, as far as the program knows. */
 bool sigmask_has_sigbus(void);
+/* Whether one was sent to this thread meanwhile. The other takes it, if it is in the set: for sigwait() and its kin; info may be NULL. */
+bool sigmask_pending(void);
+bool sigmask_take_pending(const sigset_t *set, siginfo_t *info);
 
 typedef int (*mask_fn)(int how, const sigset_t *set, sigset_t *old);
 /* sigprocmask(2) by way of `real`, which is given no set with SIGBUS. */

@@ -20,6 +20,7 @@
 static _Atomic bool installed;
 static _Atomic bool poison_expected;
 static bool (*blocked_query)(void);
+static void (*keep_pending)(const siginfo_t *info);
 /* The program's disposition: written under action_lock, read by the handler through the sequence count. */
 static struct mutex action_lock = MUTEX_INIT(RANK_LEAF);
 static _Atomic uint32_t action_seq;
@@ -66,9 +67,10 @@ void sigbus_fork_child(void)
 		atomic_fetch_add(&action_seq, 1);
 }
 
-void sigbus_set_blocked_query(bool (*fn)(void))
+void sigbus_set_mask(bool (*query)(void), void (*keep)(const siginfo_t *info))
 {
-	blocked_query = fn;
+	blocked_query = query;
+	keep_pending = keep;
 }
 
 /* The access is made again without us, and kills as it would have. */
@@ -119,10 +121,14 @@ static bool sent_by_kernel(const siginfo_t *info)
 static void pass_on(siginfo_t *info, ucontext_t *uc)
 {
 	struct sigaction a = load_action();
-	bool forced = sent_by_kernel(info);
+	bool forced = sent_by_kernel(info), blocked = blocked_query && blocked_query();
 
-	if (forced && ((blocked_query && blocked_query()) || a.sa_handler == SIG_IGN || a.sa_handler == SIG_DFL)) {
+	if (forced && (blocked || a.sa_handler == SIG_IGN || a.sa_handler == SIG_DFL)) {
 		die_by_default(); /* a fault cannot be ignored or blocked */
+		return;
+	}
+	if (blocked) {
+		keep_pending(info);
 		return;
 	}
 	if (a.sa_handler == SIG_IGN)

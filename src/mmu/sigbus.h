@@ -28,8 +28,11 @@ void sigbus_expect_poison(bool yes);
  * may queue a signal with a si_code of the kernel's, so ours is a private one, which the handler translates.
  */
 void sigbus_raise_in(int tid, uint64_t addr);
-/* Whether this thread has SIGBUS blocked, as far as the program knows; set by the shim. NULL: never. */
-void sigbus_set_blocked_query(bool (*fn)(void));
+/*
+ * The program's view of masks, by the shim: whether this thread has SIGBUS blocked, and where one goes that is sent to it meanwhile, by another process
+ * or by the program. Without it SIGBUS is never blocked.
+ */
+void sigbus_set_mask(bool (*query)(void), void (*keep)(const siginfo_t *info));
 
 /*
  * The rules for code reachable from the handler (tests/unit/handler_rules_test.sh checks what they call): no malloc, no stdio, no
