@@ -2,15 +2,10 @@
 /* Calls on sockets and pipes that take or give addresses, options, pairs of descriptors. */
 #include "held.h"
 #include "identity.h"
+#include "peek.h"
 #include "real.h"
 
-/* The room that the program says there is. */
-static size_t room_of(const socklen_t *len)
-{
-	return len ? *len : 0;
-}
-
-#define ROOM FILLS(to, room_of(len)), FILLS(len, sizeof *len)
+#define ROOM FILLS(to, peek_room(len)), FILLS(len, sizeof *len)
 
 WRAPPER int bind(int fd, const struct sockaddr *address, socklen_t len)
 {

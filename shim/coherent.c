@@ -150,6 +150,13 @@ ssize_t coherent_write_bytes(struct address_space *as, const struct coherent_byt
 
 /* ---- Other changes ---- */
 
+long raw_call(const void *call)
+{
+	const struct raw_call *r = call;
+
+	return sys_call(r->nr, r->a, r->b, r->c, r->d, r->e, r->f);
+}
+
 long coherent_change(struct address_space *as, off_t off, size_t len, raw_fn fn, const void *call)
 {
 	struct file_change c;

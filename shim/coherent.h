@@ -23,6 +23,12 @@ int coherent_sync(int fd, uint64_t off, uint64_t len);
 
 typedef long (*raw_fn)(const void *call);
 
+/* A system call by number, as one. */
+struct raw_call {
+	long nr, a, b, c, d, e, f;
+};
+long raw_call(const void *call);
+
 /* fn does the system call and answers as the kernel, bytes or -errno; the result is libc's. `append`: at the end, wherever off is. */
 ssize_t coherent_write(struct address_space *as, int fd, off_t off, bool append, raw_fn fn, const void *call);
 bool fd_appends(int fd);

@@ -12,7 +12,9 @@
 #include <stdarg.h>
 #include <sys/syscall.h>
 
+#include "held.h"
 #include "identity.h"
+#include "peek.h"
 #include "real.h"
 #include "revalidate.h"
 #include "util/fd.h"
@@ -127,7 +129,8 @@ typedef int (*fcntl_fn)(int fd, int cmd, ...);
 /* Stores made under a lock are in the file when it is given up; what others wrote under theirs is seen when it is taken. */
 static int lock_call(fcntl_fn real, int fd, int cmd, const struct flock *l)
 {
-	short type = l ? l->l_type : F_UNLCK;
+	struct flock copy;
+	short type = l && peek(&copy, l, sizeof copy) ? copy.l_type : F_UNLCK;
 	int result;
 
 	if (cmd == F_SETLK || cmd == F_SETLKW)
@@ -140,13 +143,38 @@ static int lock_call(fcntl_fn real, int fd, int cmd, const struct flock *l)
 	return result;
 }
 
+/* How much the argument points to; 0 when it is a number, or none. */
+static size_t arg_size(int cmd)
+{
+	switch (cmd) {
+	case F_GETLK:
+	case F_OFD_GETLK:
+		return sizeof(struct flock);
+	case F_GETOWN_EX:
+	case F_SETOWN_EX:
+		return sizeof(struct f_owner_ex);
+	case F_GET_RW_HINT:
+	case F_SET_RW_HINT:
+	case F_GET_FILE_RW_HINT:
+	case F_SET_FILE_RW_HINT:
+		return sizeof(uint64_t);
+	default:
+		return is_lock_call(cmd) ? sizeof(struct flock) : 0;
+	}
+}
+
+static int call_fcntl(fcntl_fn real, int fd, int cmd, void *arg)
+{
+	return is_lock_call(cmd) ? lock_call(real, fd, cmd, arg) : real(fd, cmd, arg);
+}
+
 static int do_fcntl(fcntl_fn real, int fd, int cmd, void *arg)
 {
 	if (unlikely(fd_is_ours(fd)))
 		return not_yours();
 	if (is_dup(cmd))
 		return identity_opened(real(fd, cmd, arg));
-	return is_lock_call(cmd) ? lock_call(real, fd, cmd, arg) : real(fd, cmd, arg);
+	RETURN_HELD(call_fcntl(real, fd, cmd, arg), FILLS(arg, arg_size(cmd)));
 }
 
 WRAPPER int fcntl(int fd, int cmd, ...)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Calls that change, copy or sync a file as a whole: ftruncate, truncate, fallocate, fsync, copy_file_range, sendfile,
- * splice and the like, next to mappings of it. Those that only give or take bytes are in io.c and iov.c.
+ * Calls that change or sync a file as a whole: ftruncate, truncate, fallocate, fsync and the like, next to mappings of it.
+ * Those that only give or take bytes are in io.c and iov.c, those from one file to another in copies.c.
  */
 #include <errno.h>
 #include <linux/falloc.h>
@@ -13,18 +13,6 @@
 #include "paths.h"
 #include "real.h"
 #include "util/sys.h"
-
-/* A system call to be made within a bracket. */
-struct raw_call {
-	long nr, a, b, c, d, e, f;
-};
-
-static long raw(const void *call)
-{
-	const struct raw_call *r = call;
-
-	return sys_call(r->nr, r->a, r->b, r->c, r->d, r->e, r->f);
-}
 
 /* The mapped file at a path, with a reference, or NULL. */
 static struct address_space *lookup_path(const char *path)
@@ -38,7 +26,7 @@ static struct address_space *lookup_path(const char *path)
 
 static int truncate_mapped(struct address_space *as, const struct raw_call *call)
 {
-	int result = (int)coherent_change(as, 0, 0, raw, call);
+	int result = (int)coherent_change(as, 0, 0, raw_call, call);
 
 	file_io_put(as);
 	return result;
@@ -103,7 +91,7 @@ static int fallocate_mapped(struct address_space *as, int fd, int mode, off_t of
 	size_t changed = moves ? (size_t)(INT64_MAX - off) : mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE) ? (size_t)len : 0;
 	int err = moves ? file_io_sync(as, 0, UINT64_MAX) : 0;
 
-	return err ? (int)shim_result(err) : (int)coherent_change(as, off, changed, raw, &call);
+	return err ? (int)shim_result(err) : (int)coherent_change(as, off, changed, raw_call, &call);
 }
 
 static int do_fallocate(struct address_space *as, int fd, int mode, off_t off, off_t len)
@@ -234,108 +222,4 @@ WRAPPER off64_t lseek64(int fd, off64_t off, int whence)
 {
 	before_seek(fd, whence);
 	return REAL(lseek64)(fd, off, whence);
-}
-
-/* ---- From descriptor to descriptor ---- */
-
-/* Bytes go from `in` to `out`; offsets may be NULL for the file position, and are moved on by the call. */
-struct copy {
-	struct raw_call call;
-	int in, out;
-	off_t *out_off;
-	size_t len;
-	off_t in_at; /* where the source is read, AT_POSITION for its file position */
-};
-
-static ssize_t copy_to_mapped(const struct copy *c, struct address_space *as)
-{
-	off_t off = c->out_off ? *c->out_off : AT_POSITION;
-	ssize_t n = coherent_write(as, c->out, off, false, raw, &c->call);
-
-	file_io_put(as);
-	return n;
-}
-
-/* *served: the call was made here. */
-static ssize_t copy(const struct copy *c, bool *served)
-{
-	struct address_space *in = file_io_lookup(c->in), *out;
-	int err = 0;
-
-	*served = true;
-	if (in) {
-		err = coherent_read(in, c->in, c->in_at, c->len);
-		file_io_put(in);
-	}
-	if (err)
-		return -1;
-	out = file_io_lookup(c->out);
-	if (out)
-		return copy_to_mapped(c, out);
-	*served = false;
-	return 0;
-}
-
-WRAPPER ssize_t copy_file_range(int in, off64_t *in_off, int out, off64_t *out_off, size_t len, unsigned flags)
-{
-	struct copy c = {.in = in, .out = out, .out_off = out_off, .len = len, .in_at = in_off ? *in_off : AT_POSITION};
-	bool served = false;
-	ssize_t n = 0;
-
-	c.call = (struct raw_call){SYS_copy_file_range, in, (long)in_off, out, (long)out_off, (long)len, flags};
-	if (!NOTHING_MAPPED)
-		n = copy(&c, &served);
-	return served ? n : REAL(copy_file_range)(in, in_off, out, out_off, len, flags);
-}
-
-static ssize_t do_sendfile(int out, int in, off_t *off, size_t len, bool *served)
-{
-	struct copy c = {.in = in, .out = out, .len = len, .in_at = off ? *off : AT_POSITION};
-
-	c.call = (struct raw_call){.nr = SYS_sendfile, .a = out, .b = in, .c = (long)off, .d = (long)len};
-	return copy(&c, served);
-}
-
-WRAPPER ssize_t sendfile(int out, int in, off_t *off, size_t len)
-{
-	bool served = false;
-	ssize_t n = NOTHING_MAPPED ? 0 : do_sendfile(out, in, off, len, &served);
-
-	return served ? n : REAL(sendfile)(out, in, off, len);
-}
-
-WRAPPER ssize_t sendfile64(int out, int in, off64_t *off, size_t len)
-{
-	bool served = false;
-	ssize_t n = NOTHING_MAPPED ? 0 : do_sendfile(out, in, off, len, &served);
-
-	return served ? n : REAL(sendfile64)(out, in, off, len);
-}
-
-/* A pipe that is empty would keep the bracket waiting: into a mapped file only what is there is spliced, after poll(2). */
-static void wait_for_input(int fd, unsigned flags)
-{
-	struct pollfd p = {.fd = fd, .events = POLLIN};
-
-	if (!(flags & SPLICE_F_NONBLOCK))
-		poll(&p, 1, -1);
-}
-
-WRAPPER ssize_t splice(int in, off64_t *in_off, int out, off64_t *out_off, size_t len, unsigned flags)
-{
-	struct copy c = {.in = in, .out = out, .out_off = out_off, .len = len, .in_at = in_off ? *in_off : AT_POSITION};
-	struct address_space *to;
-	bool served = false;
-	ssize_t n = 0;
-
-	if (NOTHING_MAPPED)
-		return REAL(splice)(in, in_off, out, out_off, len, flags);
-	to = file_io_lookup(out);
-	if (to) {
-		file_io_put(to);
-		wait_for_input(in, flags);
-	}
-	c.call = (struct raw_call){SYS_splice, in, (long)in_off, out, (long)out_off, (long)len, flags | SPLICE_F_NONBLOCK};
-	n = copy(&c, &served);
-	return served ? n : REAL(splice)(in, in_off, out, out_off, len, flags);
 }

@@ -9,10 +9,23 @@ static bool pin(const struct held *h)
 	return !file_io_pin(h->at, h->len, h->write) || (h->write && !file_io_pin(h->at, h->len, false));
 }
 
+/* Room may be less than what is said to be there: of a range that cannot be pinned whole, what is on its first page. */
+static bool pin_some(struct held *h)
+{
+	size_t first = FL_PAGE_SIZE - ((uintptr_t)h->at & FL_PAGE_MASK);
+
+	if (pin(h))
+		return true;
+	if (h->len <= first)
+		return false;
+	h->len = first;
+	return pin(h);
+}
+
 void hold(struct held *h, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		if (!h[i].at || !h[i].len || !file_io_is_ours(h[i].at, h[i].len) || !pin(&h[i]))
+		if (!h[i].at || !h[i].len || !file_io_is_ours(h[i].at, h[i].len) || !pin_some(&h[i]))
 			h[i].len = 0;
 }
 

@@ -33,11 +33,12 @@ void release(const struct held *h, size_t n);
 /* The wrapper's result is that of `call`; what follows are READS() and FILLS() of its arguments. */
 #define RETURN_HELD(call, ...)                                \
 	do {                                                  \
+		if (NOTHING_MAPPED)                           \
+			return call;                          \
+                                                              \
 		struct held held_[] = {__VA_ARGS__};          \
 		__typeof__(call) result_;                     \
                                                               \
-		if (NOTHING_MAPPED)                           \
-			return call;                          \
 		hold(held_, sizeof held_ / sizeof *held_);    \
 		result_ = call;                               \
 		release(held_, sizeof held_ / sizeof *held_); \

@@ -10,8 +10,10 @@
 #include <sys/syscall.h>
 
 #include "coherent.h"
+#include "held.h"
 #include "identity.h"
 #include "mapped.h"
+#include "peek.h"
 #include "real.h"
 #include "transfer.h"
 #include "util/sys.h"
@@ -169,8 +171,14 @@ static ssize_t run_vector(const struct vector *v)
 static ssize_t vector(int fd, const struct iovec *iov, int n, off_t off, int flags, bool writes)
 {
 	struct vector v = {.fd = fd, .iov = iov, .n = n, .off = off, .flags = flags, .writes = writes};
+	size_t bytes = n > 0 && n <= IOV_MAX ? (size_t)n * sizeof *iov : 0;
+	struct held list = READS(iov, bytes);
+	ssize_t result;
 
-	return run_vector(&v);
+	hold(&list, 1);
+	result = can_read(iov, bytes) ? run_vector(&v) : libc_vector(&v);
+	release(&list, 1);
+	return result;
 }
 
 WRAPPER ssize_t readv(int fd, const struct iovec *iov, int n)

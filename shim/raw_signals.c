@@ -5,6 +5,8 @@
 #include <string.h>
 #include <sys/syscall.h>
 
+#include "held.h"
+#include "peek.h"
 #include "real.h"
 #include "sigmask.h"
 #include "signals.h"
@@ -33,9 +35,10 @@ static uint64_t to_bits(const sigset_t *set)
 
 /* ---- Dispositions. The restorer is the caller's, so libc's sigaction() is not for signals that the kernel delivers. ---- */
 
-static void virtual_action(const struct raw_action *act, struct raw_action *old)
+static int virtual_action(const struct raw_action *act, struct raw_action *old)
 {
 	struct sigaction a = {0}, was;
+	struct raw_action told;
 
 	if (act) {
 		a.sa_sigaction = (void (*)(int, siginfo_t *, void *))act->handler;
@@ -43,33 +46,35 @@ static void virtual_action(const struct raw_action *act, struct raw_action *old)
 		a.sa_mask = to_set(act->mask);
 	}
 	sigaction(SIGBUS, act ? &a : NULL, &was);
-	if (old)
-		*old = (struct raw_action){
-			.handler = (void *)was.sa_sigaction, .flags = (uint32_t)was.sa_flags, .mask = to_bits(&was.sa_mask)};
+	told = (struct raw_action){.handler = (void *)was.sa_sigaction, .flags = (uint32_t)was.sa_flags, .mask = to_bits(&was.sa_mask)};
+	return old ? file_io_copy_out(old, &told, sizeof told) : 0;
+}
+
+static long change_action(int sig, const struct raw_action *act, struct raw_action *old, size_t size)
+{
+	struct raw_action a = {0};
+	bool has;
+	long err;
+
+	if (act && !peek(&a, act, sizeof a))
+		return shim_result(-EFAULT);
+	if (size == SET_SIZE && signals_virtual(sig))
+		return shim_result(virtual_action(act ? &a : NULL, old));
+	if (size != SET_SIZE || sig < 1 || sig > 64 || sig == SIGBUS)
+		return shim_result(sys_call(SYS_rt_sigaction, sig, (long)act, (long)old, (long)size, 0, 0));
+	has = a.mask & SIGBUS_BIT;
+	a.mask &= ~SIGBUS_BIT;
+	err = sys_call(SYS_rt_sigaction, sig, act ? (long)&a : 0, (long)old, (long)size, 0, 0);
+	if (err)
+		return shim_result(err);
+	if (signals_swap_mask_bit(sig, has, act) && old)
+		old->mask |= SIGBUS_BIT;
+	return 0;
 }
 
 long raw_sigaction(int sig, const struct raw_action *act, struct raw_action *old, size_t size)
 {
-	struct raw_action a = {0}, was;
-	long err;
-
-	if (act)
-		a = *act;
-	if (size == SET_SIZE && signals_virtual(sig)) {
-		virtual_action(act ? &a : NULL, old);
-		return 0;
-	}
-	if (size != SET_SIZE || sig < 1 || sig > 64 || sig == SIGBUS)
-		return shim_result(sys_call(SYS_rt_sigaction, sig, (long)act, (long)old, (long)size, 0, 0));
-	a.mask &= ~SIGBUS_BIT;
-	err = sys_call(SYS_rt_sigaction, sig, act ? (long)&a : 0, (long)&was, (long)size, 0, 0);
-	if (err)
-		return shim_result(err);
-	if (signals_swap_mask_bit(sig, act && (act->mask & SIGBUS_BIT), act))
-		was.mask |= SIGBUS_BIT;
-	if (old)
-		*old = was;
-	return 0;
+	RETURN_HELD(change_action(sig, act, old, size), FILLS(old, sizeof *old));
 }
 
 /* ---- Masks ---- */
@@ -82,20 +87,17 @@ static int kernel_mask(int how, const sigset_t *set, sigset_t *old)
 
 long raw_sigprocmask(int how, const uint64_t *set, uint64_t *old, size_t size)
 {
-	sigset_t s, was;
+	uint64_t bits = 0;
+	sigset_t s;
 
 	if (size != SET_SIZE) {
 		errno = EINVAL;
 		return -1;
 	}
-	sigemptyset(&was);
-	if (set)
-		s = to_set(*set);
-	if (sigmask_change(kernel_mask, how, set ? &s : NULL, &was))
-		return -1;
-	if (old)
-		*old = to_bits(&was);
-	return 0;
+	if (set && !peek(&bits, set, sizeof bits))
+		return shim_result(-EFAULT);
+	s = to_set(bits);
+	return sigmask_change(kernel_mask, how, set ? &s : NULL, (sigset_t *)old); /* of which it fills the kernel's part */
 }
 
 /* The call with a mask, at index `at` of its arguments, that does not have SIGBUS. */
@@ -104,8 +106,8 @@ static long call_masked(long nr, long *v, int at, size_t size)
 	const uint64_t *set = (const uint64_t *)v[at];
 	uint64_t copy;
 
-	if (set && size == SET_SIZE) {
-		copy = *set & ~SIGBUS_BIT;
+	if (set && size == SET_SIZE && peek(&copy, set, sizeof copy)) {
+		copy &= ~SIGBUS_BIT;
 		v[at] = (long)&copy;
 	}
 	return REAL(syscall)(nr, v[0], v[1], v[2], v[3], v[4], v[5]);
@@ -118,10 +120,12 @@ long raw_sigsuspend(const uint64_t *set, size_t size)
 
 long raw_ppoll(struct pollfd *fds, size_t n, struct timespec *timeout, const uint64_t *set, size_t size)
 {
-	return call_masked(SYS_ppoll, (long[6]){(long)fds, (long)n, (long)timeout, (long)set, (long)size}, 3, size);
+	RETURN_HELD(call_masked(SYS_ppoll, ((long[6]){(long)fds, (long)n, (long)timeout, (long)set, (long)size}), 3, size),
+		    FILLS(fds, n * sizeof *fds), FILLS(timeout, sizeof *timeout));
 }
 
 long raw_epoll_pwait(int fd, struct epoll_event *events, int max, int timeout, const uint64_t *set, size_t size)
 {
-	return call_masked(SYS_epoll_pwait, (long[6]){fd, (long)events, max, timeout, (long)set, (long)size}, 4, size);
+	RETURN_HELD(call_masked(SYS_epoll_pwait, ((long[6]){fd, (long)events, max, timeout, (long)set, (long)size}), 4, size),
+		    FILLS(events, max > 0 ? (size_t)max * sizeof *events : 0));
 }

@@ -18,7 +18,9 @@
 #include <errno.h>
 #include <sys/syscall.h>
 
+#include "held.h"
 #include "mmu/sigbus.h"
+#include "peek.h"
 #include "real.h"
 #include "util/sys.h"
 
@@ -82,6 +84,11 @@ static void change_bit(int how, bool in_set)
 		set_blocked(how == SIG_BLOCK);
 }
 
+static int call_real(mask_fn real, int how, const sigset_t *set, sigset_t *old)
+{
+	RETURN_HELD(real(how, set, old), FILLS(old, KERNEL_SET));
+}
+
 int sigmask_change(mask_fn real, int how, const sigset_t *set, sigset_t *old)
 {
 	bool was = blocked, in_set = false;
@@ -93,7 +100,7 @@ int sigmask_change(mask_fn real, int how, const sigset_t *set, sigset_t *old)
 		in_set = sigismember(&copy, SIGBUS) == 1;
 		sigdelset(&copy, SIGBUS);
 	}
-	err = real(how, set ? &copy : NULL, old);
+	err = call_real(real, how, set ? &copy : NULL, old);
 	if (err)
 		return err;
 	if (set)
@@ -117,9 +124,9 @@ WRAPPER int pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
 
 const sigset_t *sigmask_without_sigbus(const sigset_t *set, sigset_t *copy)
 {
-	if (!set)
-		return NULL;
-	*copy = *set;
+	sigemptyset(copy);
+	if (!set || !peek(copy, set, KERNEL_SET))
+		return set;
 	sigdelset(copy, SIGBUS);
 	return copy;
 }

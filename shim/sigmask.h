@@ -4,6 +4,9 @@
 
 #include <signal.h>
 #include <stdbool.h>
+#include <stdint.h>
+
+#define KERNEL_SET sizeof(uint64_t) /* what the kernel has of a sigset_t */
 
 /* Whether the calling thread has SIGBUS blocked, as far as the program knows. */
 bool sigmask_has_sigbus(void);
@@ -15,7 +18,7 @@ typedef int (*mask_fn)(int how, const sigset_t *set, sigset_t *old);
 /* sigprocmask(2) by way of `real`, which is given no set with SIGBUS. */
 int sigmask_change(mask_fn real, int how, const sigset_t *set, sigset_t *old);
 
-/* `set`, or a copy that does not have SIGBUS: for the time of a call, and of handlers that run in it. */
+/* A copy of `set` that does not have SIGBUS, or `set` when that cannot be read: for the time of a call, and of handlers that run in it. */
 const sigset_t *sigmask_without_sigbus(const sigset_t *set, sigset_t *copy);
 
 #endif

@@ -10,6 +10,7 @@
 #include "held.h"
 #include "iov.h"
 #include "mapped.h"
+#include "peek.h"
 #include "real.h"
 #include "transfer.h"
 
@@ -92,7 +93,7 @@ WRAPPER ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
 	struct held parts[PARTS];
 	ssize_t n = -1;
 
-	if (NOTHING_MAPPED)
+	if (NOTHING_MAPPED || !can_peek_message(m))
 		return REAL(sendmsg)(fd, m, flags);
 	parts_of(m, false, parts);
 	if (!pin_buffers(m, false)) {
@@ -108,7 +109,7 @@ WRAPPER ssize_t recvmsg(int fd, struct msghdr *m, int flags)
 	struct held parts[PARTS];
 	ssize_t n = -1;
 
-	if (NOTHING_MAPPED)
+	if (NOTHING_MAPPED || !can_peek_message(m))
 		return REAL(recvmsg)(fd, m, flags);
 	parts_of(m, true, parts);
 	if (!pin_buffers(m, true)) {
@@ -142,8 +143,7 @@ WRAPPER ssize_t recvfrom(int fd, void *buf, size_t len, int flags, struct sockad
 		return REAL(recvfrom)(fd, buf, len, flags, from, from_len);
 	if (!from)
 		return recv(fd, buf, len, flags);
-	RETURN_HELD(recv_from(fd, buf, len, flags, from, from_len), FILLS(from, from_len ? *from_len : 0),
-		    FILLS(from_len, sizeof *from_len));
+	RETURN_HELD(recv_from(fd, buf, len, flags, from, from_len), FILLS(from, peek_room(from_len)), FILLS(from_len, sizeof *from_len));
 }
 
 WRAPPER ssize_t __recvfrom_chk(int fd, void *buf, size_t len, size_t room, int flags, struct sockaddr *from, socklen_t *from_len)
@@ -205,7 +205,7 @@ WRAPPER int sendmmsg(int fd, struct mmsghdr *v, unsigned n, int flags)
 	struct batch b;
 	int sent = -1;
 
-	if (NOTHING_MAPPED || all_plain(v, n))
+	if (NOTHING_MAPPED || !can_peek_messages(v, n) || all_plain(v, n))
 		return REAL(sendmmsg)(fd, v, n, flags);
 	if (pin_batch(&b, v, n, false))
 		sent = REAL(sendmmsg)(fd, v, b.n, flags);
@@ -218,7 +218,7 @@ WRAPPER int recvmmsg(int fd, struct mmsghdr *v, unsigned n, int flags, struct ti
 	struct batch b;
 	int got = -1;
 
-	if (NOTHING_MAPPED || all_plain(v, n))
+	if (NOTHING_MAPPED || !can_peek_messages(v, n) || all_plain(v, n))
 		return REAL(recvmmsg)(fd, v, n, flags, timeout);
 	if (pin_batch(&b, v, n, true))
 		got = REAL(recvmmsg)(fd, v, b.n, flags, timeout);

@@ -10,6 +10,7 @@
 #include "api/engine.h"
 #include "held.h"
 #include "memory.h"
+#include "peek.h"
 #include "real.h"
 #include "util/own.h"
 #include "util/sys.h"
@@ -48,9 +49,10 @@ static void give_to_kernel(void *stack, size_t size)
 WRAPPER int sigaltstack(const stack_t *s, stack_t *old)
 {
 	int saved = errno;
+	stack_t stack;
 
-	if (s && !(s->ss_flags & SS_DISABLE) && !NOTHING_MAPPED)
-		give_to_kernel(s->ss_sp, s->ss_size);
+	if (s && !NOTHING_MAPPED && peek(&stack, s, sizeof stack) && !(stack.ss_flags & SS_DISABLE))
+		give_to_kernel(stack.ss_sp, stack.ss_size);
 	errno = saved;
 	RETURN_HELD(REAL(sigaltstack)(s, old), READS(s, sizeof *s), FILLS(old, sizeof *old));
 }

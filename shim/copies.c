@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From descriptor to descriptor: copy_file_range, sendfile, splice, next to mappings of either file. */
+#include <poll.h>
+#include <sys/syscall.h>
+
+#include "coherent.h"
+#include "held.h"
+#include "mapped.h"
+#include "peek.h"
+#include "real.h"
+
+/* Bytes go from `in` to `out`; offsets may be NULL for the file position, and are moved on by the call. */
+struct copy {
+	struct raw_call call;
+	int in, out;
+	size_t len;
+	off_t in_at, out_at; /* AT_POSITION for the file position */
+};
+
+static ssize_t copy_to_mapped(const struct copy *c, struct address_space *as)
+{
+	ssize_t n = coherent_write(as, c->out, c->out_at, false, raw_call, &c->call);
+
+	file_io_put(as);
+	return n;
+}
+
+/* *served: the call was made here. */
+static ssize_t copy(const struct copy *c, bool *served)
+{
+	struct address_space *in = file_io_lookup(c->in), *out;
+	int err = 0;
+
+	*served = true;
+	if (in) {
+		err = coherent_read(in, c->in, c->in_at, c->len);
+		file_io_put(in);
+	}
+	if (err)
+		return -1;
+	out = file_io_lookup(c->out);
+	if (out)
+		return copy_to_mapped(c, out);
+	*served = false;
+	return 0;
+}
+
+/* false: it cannot be read, and the call is the kernel's to refuse. */
+static bool take_offset(off_t *at, const off_t *from)
+{
+	*at = AT_POSITION;
+	return !from || peek(at, from, sizeof *from);
+}
+
+#define OFFSET(off) FILLS(off, sizeof *(off))
+
+static ssize_t do_copy_file_range(int in, off64_t *in_off, int out, off64_t *out_off, size_t len, unsigned flags)
+{
+	struct copy c = {.in = in, .out = out, .len = len};
+	bool served = false;
+	ssize_t n = 0;
+
+	c.call = (struct raw_call){SYS_copy_file_range, in, (long)in_off, out, (long)out_off, (long)len, flags};
+	if (!NOTHING_MAPPED && take_offset(&c.in_at, in_off) && take_offset(&c.out_at, out_off))
+		n = copy(&c, &served);
+	return served ? n : REAL(copy_file_range)(in, in_off, out, out_off, len, flags);
+}
+
+WRAPPER ssize_t copy_file_range(int in, off64_t *in_off, int out, off64_t *out_off, size_t len, unsigned flags)
+{
+	RETURN_HELD(do_copy_file_range(in, in_off, out, out_off, len, flags), OFFSET(in_off), OFFSET(out_off));
+}
+
+typedef ssize_t (*sendfile_fn)(int out, int in, off_t *off, size_t len);
+
+static ssize_t do_sendfile(sendfile_fn real, int out, int in, off_t *off, size_t len)
+{
+	struct copy c = {.in = in, .out = out, .len = len, .out_at = AT_POSITION};
+	bool served = false;
+	ssize_t n = 0;
+
+	c.call = (struct raw_call){.nr = SYS_sendfile, .a = out, .b = in, .c = (long)off, .d = (long)len};
+	if (!NOTHING_MAPPED && take_offset(&c.in_at, off))
+		n = copy(&c, &served);
+	return served ? n : real(out, in, off, len);
+}
+
+WRAPPER ssize_t sendfile(int out, int in, off_t *off, size_t len)
+{
+	RETURN_HELD(do_sendfile(REAL(sendfile), out, in, off, len), OFFSET(off));
+}
+
+WRAPPER ssize_t sendfile64(int out, int in, off64_t *off, size_t len)
+{
+	RETURN_HELD(do_sendfile(REAL(sendfile64), out, in, off, len), OFFSET(off));
+}
+
+/* A pipe that is empty would keep the bracket waiting: into a mapped file only what is there is spliced, after poll(2). */
+static void wait_for_input(int in, int out, unsigned flags)
+{
+	struct address_space *to = flags & SPLICE_F_NONBLOCK ? NULL : file_io_lookup(out);
+	struct pollfd p = {.fd = in, .events = POLLIN};
+
+	if (!to)
+		return;
+	file_io_put(to);
+	poll(&p, 1, -1);
+}
+
+static ssize_t do_splice(int in, off64_t *in_off, int out, off64_t *out_off, size_t len, unsigned flags)
+{
+	struct copy c = {.in = in, .out = out, .len = len};
+	bool served = false;
+	ssize_t n = 0;
+
+	c.call = (struct raw_call){SYS_splice, in, (long)in_off, out, (long)out_off, (long)len, flags | SPLICE_F_NONBLOCK};
+	if (!NOTHING_MAPPED && take_offset(&c.in_at, in_off) && take_offset(&c.out_at, out_off)) {
+		wait_for_input(in, out, flags);
+		n = copy(&c, &served);
+	}
+	return served ? n : REAL(splice)(in, in_off, out, out_off, len, flags);
+}
+
+WRAPPER ssize_t splice(int in, off64_t *in_off, int out, off64_t *out_off, size_t len, unsigned flags)
+{
+	RETURN_HELD(do_splice(in, in_off, out, out_off, len, flags), OFFSET(in_off), OFFSET(out_off));
+}

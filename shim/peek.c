@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "peek.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+
+#include "held.h"
+#include "util/sys.h"
+
+#define STACK_NEAR (1UL << 20)
+
+/* Callers' frames lie above this one. */
+static bool is_on_stack(const void *at)
+{
+	return (uintptr_t)at - (uintptr_t)__builtin_frame_address(0) < STACK_NEAR;
+}
+
+/* It reads a set of signals before it looks at what to do with it, which here is nothing. No sandbox forbids the call. */
+static bool kernel_reads(uint64_t at)
+{
+	return sys_call(SYS_rt_sigprocmask, -1, (long)(at & ~(sizeof at - 1)), 0, sizeof at, 0, 0) != -EFAULT;
+}
+
+bool can_read(const void *at, size_t len)
+{
+	uint64_t start = (uintptr_t)at, end;
+
+	if (!len || (is_on_stack(at) && !file_io_is_ours(at, len)))
+		return true;
+	if (__builtin_add_overflow(start, len, &end))
+		return false;
+	for (uint64_t page = start; page < end; page = page_align_down(page) + FL_PAGE_SIZE)
+		if (!kernel_reads(page))
+			return false;
+	return true;
+}
+
+bool can_peek(const void *at, size_t len)
+{
+	struct held h = READS(at, len);
+	bool can;
+
+	hold(&h, 1);
+	can = can_read(at, len);
+	release(&h, 1);
+	return can;
+}
+
+bool peek(void *to, const void *from, size_t len)
+{
+	struct held h = READS(from, len);
+	bool can;
+
+	hold(&h, 1);
+	can = can_read(from, len);
+	if (can)
+		memcpy(to, from, len);
+	release(&h, 1);
+	return can;
+}
+
+size_t peek_room(const socklen_t *len)
+{
+	socklen_t room;
+
+	return len && peek(&room, len, sizeof room) ? room : 0;
+}
+
+bool can_peek_message(const struct msghdr *m)
+{
+	struct msghdr copy;
+
+	if (!peek(&copy, m, sizeof copy))
+		return false;
+	return copy.msg_iovlen > IOV_MAX || can_peek(copy.msg_iov, copy.msg_iovlen * sizeof *copy.msg_iov);
+}
+
+/* Of more than IOV_MAX the kernel takes so many. */
+bool can_peek_messages(const struct mmsghdr *v, unsigned n)
+{
+	for (unsigned i = 0; i < n && i < IOV_MAX; i++)
+		if (!can_peek_message(&v[i].msg_hdr))
+			return false;
+	return true;
+}
