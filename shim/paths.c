@@ -9,25 +9,51 @@
 #include "api/file_io.h"
 #include "held.h"
 #include "mapped.h"
+#include "peek.h"
 #include "real.h"
+
+static size_t rest_of_page(const char *s)
+{
+	return FL_PAGE_SIZE - ((uintptr_t)s & FL_PAGE_MASK);
+}
+
+/* What one page has of a string, its end included; 0 when it cannot be read. */
+static size_t hold_part(const char *s)
+{
+	size_t room = rest_of_page(s), len;
+
+	if (file_io_pin(s, room, false))
+		return 0;
+	if (!can_read(s, room)) {
+		file_io_unpin(s, room);
+		return 0;
+	}
+	len = strnlen(s, room);
+	return len < room ? len + 1 : room;
+}
 
 size_t path_hold_slowly(const char *path)
 {
 	int saved = errno;
-	size_t len;
+	size_t held = 0, part;
 
 	if (!path || !file_io_is_ours(path, 1))
 		return 0;
-	len = strnlen(path, PATH_MAX) + 1;
-	if (file_io_pin(path, len, false))
-		len = 0;
+	do {
+		part = hold_part(path + held);
+		held += part;
+	} while (part && path[held - 1] && held < PATH_MAX);
 	errno = saved;
-	return len;
+	return held;
 }
 
+/* Page by page, as it was pinned. */
 void path_release_slowly(const char *path, size_t held)
 {
-	file_io_unpin(path, held);
+	for (size_t done = 0, part; done < held; done += part) {
+		part = min_u64(held - done, rest_of_page(path + done));
+		file_io_unpin(path + done, part);
+	}
 }
 
 #define RETURN_FILLING(path, struct_, call)                         \
@@ -181,6 +207,15 @@ __attribute__((noinline)) static bool is_ours(uintptr_t buf, size_t len)
 	return file_io_is_ours((const void *)buf, len);
 }
 
+/* What the kernel said, also in memory of ours; EFAULT where that cannot be written. */
+static ssize_t give(char *to, const char *text, ssize_t n)
+{
+	if (n <= 0 || !file_io_copy_out(to, text, (size_t)n))
+		return n;
+	errno = EFAULT;
+	return -1;
+}
+
 /* The link's text, at most len bytes of it, into memory of ours. */
 static ssize_t read_link(int dir, const char *path, char *buf, size_t len)
 {
@@ -189,9 +224,7 @@ static ssize_t read_link(int dir, const char *path, char *buf, size_t len)
 	ssize_t n = REAL(readlinkat)(dir, path, text, len < sizeof text ? len : sizeof text);
 
 	path_release(path, held);
-	if (n > 0)
-		memcpy(buf, text, (size_t)n);
-	return n;
+	return give(buf, text, n);
 }
 
 WRAPPER ssize_t readlinkat(int dir, const char *path, char *buf, size_t len)
@@ -212,7 +245,9 @@ static char *get_cwd(char *buf, size_t len)
 {
 	char text[PATH_MAX];
 
-	return REAL(getcwd)(text, len < sizeof text ? len : sizeof text) ? strcpy(buf, text) : NULL;
+	if (!REAL(getcwd)(text, len < sizeof text ? len : sizeof text))
+		return NULL;
+	return give(buf, text, (ssize_t)strlen(text) + 1) < 0 ? NULL : buf;
 }
 
 WRAPPER char *getcwd(char *buf, size_t len)

@@ -9,10 +9,7 @@
 #include "mapped.h"
 #include "util/compiler.h"
 
-/*
- * Bytes pinned, for path_release(); 0 when the path is not ours, or cannot be pinned: then the kernel says EFAULT. The length
- * of the string is found by plain loads, so a bad page raises a signal.
- */
+/* Bytes pinned, for path_release(), up to a page that cannot be: there the kernel says EFAULT. 0: the path is not ours. */
 size_t path_hold_slowly(const char *path);
 void path_release_slowly(const char *path, size_t held);
 
