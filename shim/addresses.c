@@ -27,6 +27,11 @@ WRAPPER int eventfd(unsigned count, int flags)
 	return identity_opened(REAL(eventfd)(count, flags));
 }
 
+WRAPPER int eventfd_read(int fd, eventfd_t *count)
+{
+	RETURN_HELD(REAL(eventfd_read)(fd, count), FILLS(count, sizeof *count));
+}
+
 WRAPPER int accept(int fd, struct sockaddr *to, socklen_t *len)
 {
 	RETURN_HELD(identity_opened(REAL(accept)(fd, to, len)), ROOM);

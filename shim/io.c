@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* read, pread, write, pwrite, getrandom. */
+/* read, pread, write, pwrite, getrandom, getentropy. */
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
 
 #include "coherent.h"
+#include "held.h"
 #include "identity.h"
 #include "mapped.h"
 #include "real.h"
@@ -145,4 +146,9 @@ WRAPPER ssize_t getrandom(void *buf, size_t len, unsigned flags)
 	struct transfer t = {.call = do_random, .fd = -1, .to_memory = true, .whole = true, .flags = (int)flags};
 
 	return NOTHING_MAPPED ? REAL(getrandom)(buf, len, flags) : transfer(&t, buf, len);
+}
+
+WRAPPER int getentropy(void *buf, size_t len)
+{
+	RETURN_HELD(REAL(getentropy)(buf, len), FILLS(buf, len));
 }

@@ -24,6 +24,17 @@ static inline void path_release(const char *path, size_t held)
 		path_release_slowly(path, held);
 }
 
+/* For a list of arguments that are held: as far as the string can be read. */
+#define STRING(path) READS(path, string_bytes(path))
+
+static inline size_t string_bytes(const char *path)
+{
+	size_t len = path_hold(path);
+
+	path_release(path, len);
+	return len;
+}
+
 #define RETURN_HOLDING(path, call)               \
 	do {                                     \
 		size_t held_ = path_hold(path);  \

@@ -43,6 +43,7 @@
 #include <unistd.h>
 #include <utime.h>
 
+#include "real_more.h"
 #include "util/compiler.h"
 
 /* A wrapper: what this library exports beside fl_*(). */
@@ -258,7 +259,8 @@ int mseal(void *addr, size_t len, unsigned long flags);
 	REAL_STRUCTS(X)    \
 	REAL_FUTEXES(X)    \
 	REAL_PROCESS(X)    \
-	REAL_USERS(X)
+	REAL_USERS(X)      \
+	REAL_MORE(X)
 
 /* Functions that libc lacks are NULL: wrappers of those that came after glibc 2.28 check. */
 struct real_functions {

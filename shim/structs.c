@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Calls that fill or read a struct of a fixed size, and have no path: what the kernel knows of files, time and processes. */
+#include <errno.h>
 #include <stdarg.h>
 
 #include "held.h"
@@ -25,6 +26,15 @@ WRAPPER int fstatfs(int fd, struct statfs *st)
 WRAPPER int fstatfs64(int fd, struct statfs64 *st)
 {
 	RETURN_HELD(REAL(fstatfs64)(fd, st), FILLS(st, sizeof *st));
+}
+
+WRAPPER ssize_t getdents64(int fd, void *buf, size_t len)
+{
+	if (!REAL(getdents64)) {
+		errno = ENOSYS;
+		return -1;
+	}
+	RETURN_HELD(REAL(getdents64)(fd, buf, len), FILLS(buf, len));
 }
 
 /* The size is part of the number of newer requests; older ones concern small structs. */

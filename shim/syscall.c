@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 
 #include "held.h"
+#include "paths.h"
 #include "process.h"
 #include "raw_signals.h"
 #include "real.h"
@@ -123,6 +124,75 @@ struct args {
 	X(SYS_ppoll, raw_ppoll(P(0), N(1), P(2), P(3), N(4)))          \
 	X(SYS_epoll_pwait, raw_epoll_pwait(I(0), P(1), I(2), I(3), P(4), N(5)))
 
+/* What has only arguments that may be ours, and means the same by number. */
+#define HELD_CALLS(X)                                                             \
+	X(SYS_setxattr, setxattr(P(0), P(1), P(2), N(3), I(4)))                   \
+	X(SYS_lsetxattr, lsetxattr(P(0), P(1), P(2), N(3), I(4)))                 \
+	X(SYS_fsetxattr, fsetxattr(I(0), P(1), P(2), N(3), I(4)))                 \
+	X(SYS_getxattr, getxattr(P(0), P(1), P(2), N(3)))                         \
+	X(SYS_lgetxattr, lgetxattr(P(0), P(1), P(2), N(3)))                       \
+	X(SYS_fgetxattr, fgetxattr(I(0), P(1), P(2), N(3)))                       \
+	X(SYS_listxattr, listxattr(P(0), P(1), N(2)))                             \
+	X(SYS_llistxattr, llistxattr(P(0), P(1), N(2)))                           \
+	X(SYS_flistxattr, flistxattr(I(0), P(1), N(2)))                           \
+	X(SYS_removexattr, removexattr(P(0), P(1)))                               \
+	X(SYS_lremovexattr, lremovexattr(P(0), P(1)))                             \
+	X(SYS_fremovexattr, fremovexattr(I(0), P(1)))                             \
+	X(SYS_inotify_add_watch, inotify_add_watch(I(0), P(1), U(2)))             \
+	X(SYS_memfd_create, memfd_create(P(0), U(1)))                             \
+	X(SYS_name_to_handle_at, name_to_handle_at(I(0), P(1), P(2), P(3), I(4))) \
+	X(SYS_open_by_handle_at, open_by_handle_at(I(0), P(1), I(2)))             \
+	X(SYS_mount, mount(P(0), P(1), P(2), (unsigned long)L(3), P(4)))          \
+	X(SYS_umount2, umount2(P(0), I(1)))                                       \
+	X(SYS_getitimer, getitimer((__itimer_which_t)I(0), P(1)))                 \
+	X(SYS_setitimer, setitimer((__itimer_which_t)I(0), P(1), P(2)))           \
+	X(SYS_clock_settime, clock_settime(I(0), P(1)))                           \
+	X(SYS_clock_adjtime, clock_adjtime(I(0), P(1)))                           \
+	X(SYS_adjtimex, adjtimex(P(0)))                                           \
+	X(SYS_msgsnd, msgsnd(I(0), P(1), N(2), I(3)))                             \
+	X(SYS_msgrcv, msgrcv(I(0), P(1), N(2), L(3), I(4)))                       \
+	X(SYS_msgctl, msgctl(I(0), I(1), P(2)))                                   \
+	X(SYS_semop, semop(I(0), P(1), N(2)))                                     \
+	X(SYS_semtimedop, semtimedop(I(0), P(1), N(2), P(3)))                     \
+	X(SYS_semctl, semctl(I(0), I(1), I(2), P(3)))                             \
+	X(SYS_shmctl, shmctl(I(0), I(1), P(2)))                                   \
+	X(SYS_getresuid, getresuid(P(0), P(1), P(2)))                             \
+	X(SYS_getresgid, getresgid(P(0), P(1), P(2)))                             \
+	X(SYS_sched_getparam, sched_getparam(I(0), P(1)))                         \
+	X(SYS_sched_setparam, sched_setparam(I(0), P(1)))                         \
+	X(SYS_sched_setscheduler, sched_setscheduler(I(0), I(1), P(2)))           \
+	X(SYS_sched_rr_get_interval, sched_rr_get_interval(I(0), P(1)))           \
+	X(SYS_prctl, prctl(I(0), L(1), L(2), L(3), L(4)))                         \
+	X(SYS_vmsplice, vmsplice(I(0), P(1), N(2), U(3)))
+
+/* What means something else by number than as libc's function: queues without a slash, timers that are numbers. */
+#define OTHER_CALLS(X)                                                                                                        \
+	X(SYS_getdents64, HELD(FILLS(P(1), N(2))))                                                                            \
+	X(SYS_rt_sigtimedwait, HELD(READS(P(0), N(3)), FILLS(P(1), sizeof(siginfo_t)), READS(P(2), sizeof(struct timespec)))) \
+	X(SYS_rt_sigpending, HELD(FILLS(P(0), N(1))))                                                                         \
+	X(SYS_timer_create, HELD(READS(P(1), sizeof(struct sigevent)), FILLS(P(2), sizeof(int))))                             \
+	X(SYS_timer_settime, HELD(READS(P(2), sizeof(struct itimerspec)), FILLS(P(3), sizeof(struct itimerspec))))            \
+	X(SYS_timer_gettime, HELD(FILLS(P(1), sizeof(struct itimerspec))))                                                    \
+	X(SYS_mq_open, HELD(STRING(P(0)), READS(P(3), sizeof(struct mq_attr))))                                               \
+	X(SYS_mq_unlink, HELD(STRING(P(0))))                                                                                  \
+	X(SYS_mq_timedsend, HELD(READS(P(1), N(2)), READS(P(4), sizeof(struct timespec))))                                    \
+	X(SYS_mq_timedreceive, HELD(FILLS(P(1), N(2)), FILLS(P(3), sizeof(int)), READS(P(4), sizeof(struct timespec))))       \
+	X(SYS_mq_getsetattr, HELD(READS(P(1), sizeof(struct mq_attr)), FILLS(P(2), sizeof(struct mq_attr))))                  \
+	X(SYS_mq_notify, HELD(READS(P(1), sizeof(struct sigevent))))
+
+/* The call itself, with these of its arguments pinned. */
+#define HELD(...) held_call(nr, a, (struct held[]){__VA_ARGS__}, sizeof((struct held[]){__VA_ARGS__}) / sizeof(struct held))
+
+static long held_call(long nr, const struct args *a, struct held *h, size_t n)
+{
+	long result;
+
+	hold(h, n);
+	result = REAL(syscall)(nr, L(0), L(1), L(2), L(3), L(4), L(5));
+	release(h, n);
+	return result;
+}
+
 /* A lock's word, or two, may be ours; what they are compared with must be read by the kernel. */
 static long futex_call(const struct args *a)
 {
@@ -149,6 +219,8 @@ static bool wrapped_call(long nr, const struct args *a, long *out)
 		SOCKET_CALLS(CASE)
 		STRUCT_CALLS(CASE)
 		PROCESS_CALLS(CASE)
+		HELD_CALLS(CASE)
+		OTHER_CALLS(CASE)
 	default:
 		return false;
 	}

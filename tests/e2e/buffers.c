@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Arguments of system calls in mapped memory, on pages that are not in memory at the time: each call does what it does with
- * memory of any other kind. Every argument begins on a page of its own, of which nothing was touched before.
+ * memory of any other kind.
  */
 #include <linux/futex.h>
 #include <poll.h>
@@ -23,29 +23,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#include "check.h"
-
-#define PAGES 512UL
-
-static char *map;
-static size_t used;
-
-/* Room on a page that is not in memory, for a call to fill. */
-static void *fresh(void)
-{
-	CHECK(used < PAGES);
-	return map + used++ * PAGE;
-}
-
-/* The bytes, on such a page: for a call to read. */
-static void *put(const void *bytes, size_t len)
-{
-	char *p = fresh();
-
-	memcpy(p, bytes, len);
-	CHECK(!msync(p, PAGE, MS_SYNC) && !madvise(p, PAGE, MADV_DONTNEED));
-	return p;
-}
+#include "fresh.h"
 
 static void files(void)
 {
@@ -214,10 +192,7 @@ int main(int argc, char **argv)
 		{"files", files},       {"times_and_machine", times_and_machine}, {"polls", polls},       {"locks", locks},
 		{"children", children}, {"socket_addresses", socket_addresses},   {"messages", messages},
 	};
-	int fd = pattern_file(PAGES * PAGE);
-
 	(void)argc;
-	map = map_file(fd, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED);
-	CHECK(!madvise(map, PAGES * PAGE, MADV_RANDOM));
+	fresh_begin();
 	return run_cases(cases, ARRAY_SIZE(cases), argv + 1);
 }

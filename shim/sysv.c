@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* System V messages, semaphores, shared memory. What *ctl() calls fill differs by command: the largest is held. */
+#include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
+
+#include "held.h"
+#include "real.h"
+
+/* ---- Messages: a type, then the text ---- */
+
+#define MESSAGE_SIZE(len) ((len) < SSIZE_MAX ? (len) + sizeof(long) : 0)
+
+WRAPPER int msgsnd(int id, const void *m, size_t len, int flags)
+{
+	RETURN_HELD(REAL(msgsnd)(id, m, len, flags), READS(m, MESSAGE_SIZE(len)));
+}
+
+WRAPPER ssize_t msgrcv(int id, void *m, size_t len, long type, int flags)
+{
+	RETURN_HELD(REAL(msgrcv)(id, m, len, type, flags), FILLS(m, MESSAGE_SIZE(len)));
+}
+
+WRAPPER int msgctl(int id, int cmd, struct msqid_ds *buf)
+{
+	RETURN_HELD(REAL(msgctl)(id, cmd, buf), FILLS(buf, sizeof *buf));
+}
+
+/* ---- Semaphores ---- */
+
+WRAPPER int semop(int id, struct sembuf *ops, size_t n)
+{
+	RETURN_HELD(REAL(semop)(id, ops, n), READS(ops, n * sizeof *ops));
+}
+
+WRAPPER int semtimedop(int id, struct sembuf *ops, size_t n, const struct timespec *timeout)
+{
+	RETURN_HELD(REAL(semtimedop)(id, ops, n, timeout), READS(ops, n * sizeof *ops), READS(timeout, sizeof *timeout));
+}
+
+static size_t semaphores(int id)
+{
+	int saved = errno;
+	struct semid_ds ds;
+	size_t n = REAL(semctl)(id, 0, IPC_STAT, &ds) ? 0 : ds.sem_nsems;
+
+	errno = saved;
+	return n;
+}
+
+/* How much the argument points to; 0 when it is a number, or none. */
+static size_t arg_size(int id, int cmd)
+{
+	switch (cmd) {
+	case GETALL:
+	case SETALL:
+		return semaphores(id) * sizeof(unsigned short);
+	case IPC_STAT:
+	case IPC_SET:
+	case SEM_STAT:
+	case SEM_STAT_ANY:
+		return sizeof(struct semid_ds);
+	case IPC_INFO:
+	case SEM_INFO:
+		return sizeof(struct seminfo);
+	default:
+		return 0;
+	}
+}
+
+WRAPPER int semctl(int id, int i, int cmd, ...)
+{
+	va_list ap;
+	void *arg;
+
+	va_start(ap, cmd);
+	arg = va_arg(ap, void *);
+	va_end(ap);
+	RETURN_HELD(REAL(semctl)(id, i, cmd, arg), FILLS(arg, arg_size(id, cmd)));
+}
+
+/* ---- Shared memory ---- */
+
+WRAPPER int shmctl(int id, int cmd, struct shmid_ds *buf)
+{
+	RETURN_HELD(REAL(shmctl)(id, cmd, buf), FILLS(buf, sizeof *buf));
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the kernel knows of a process and its threads: users, scheduling, names. */
+#include <stdarg.h>
+
+#include "held.h"
+#include "real.h"
+
+#define THREE FILLS(real, sizeof *real), FILLS(effective, sizeof *effective), FILLS(kept, sizeof *kept)
+
+WRAPPER int getresuid(uid_t *real, uid_t *effective, uid_t *kept)
+{
+	RETURN_HELD(REAL(getresuid)(real, effective, kept), THREE);
+}
+
+WRAPPER int getresgid(gid_t *real, gid_t *effective, gid_t *kept)
+{
+	RETURN_HELD(REAL(getresgid)(real, effective, kept), THREE);
+}
+
+WRAPPER int setgroups(size_t n, const gid_t *groups)
+{
+	RETURN_HELD(REAL(setgroups)(n, groups), READS(groups, n * sizeof *groups));
+}
+
+WRAPPER int sched_getparam(pid_t pid, struct sched_param *p)
+{
+	RETURN_HELD(REAL(sched_getparam)(pid, p), FILLS(p, sizeof *p));
+}
+
+WRAPPER int sched_setparam(pid_t pid, const struct sched_param *p)
+{
+	RETURN_HELD(REAL(sched_setparam)(pid, p), READS(p, sizeof *p));
+}
+
+WRAPPER int sched_setscheduler(pid_t pid, int policy, const struct sched_param *p)
+{
+	RETURN_HELD(REAL(sched_setscheduler)(pid, policy, p), READS(p, sizeof *p));
+}
+
+WRAPPER int sched_rr_get_interval(pid_t pid, struct timespec *t)
+{
+	RETURN_HELD(REAL(sched_rr_get_interval)(pid, t), FILLS(t, sizeof *t));
+}
+
+/* How much the first argument after the option points to; 0 when it is a number. */
+static size_t arg_size(int option)
+{
+	switch (option) {
+	case PR_SET_NAME:
+	case PR_GET_NAME:
+		return 16;
+	case PR_GET_PDEATHSIG:
+	case PR_GET_CHILD_SUBREAPER:
+	case PR_GET_TSC:
+	case PR_GET_UNALIGN:
+	case PR_GET_FPEMU:
+	case PR_GET_FPEXC:
+	case PR_GET_ENDIAN:
+		return sizeof(int);
+	case PR_GET_TID_ADDRESS:
+		return sizeof(int *);
+	default:
+		return 0;
+	}
+}
+
+WRAPPER int prctl(int option, ...)
+{
+	unsigned long v[4];
+	va_list ap;
+
+	va_start(ap, option);
+	for (int i = 0; i < 4; i++)
+		v[i] = va_arg(ap, unsigned long);
+	va_end(ap);
+	RETURN_HELD(REAL(prctl)(option, v[0], v[1], v[2], v[3]), FILLS((void *)v[0], arg_size(option)));
+}

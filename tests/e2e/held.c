@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* As buffers.c: calls on attributes, names, timers, signals, queues, locks and what the kernel knows of a process. */
+#include <dirent.h>
+#include <limits.h>
+#include <mqueue.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <sys/ipc.h>
+#include <sys/mount.h>
+#include <sys/msg.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/sem.h>
+#include <sys/sendfile.h>
+#include <sys/shm.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/timex.h>
+#include <sys/uio.h>
+#include <sys/xattr.h>
+#include <time.h>
+
+#include "fresh.h"
+
+#define STRING(s) put(s, strlen(s) + 1)
+#define VALUE(type, ...) put(&(type){__VA_ARGS__}, sizeof(type))
+
+/* It may not be allowed, or be there, but its arguments are. */
+#define NO_FAULT(call) CHECK((errno = 0, (long)(call) != -1) || errno != EFAULT)
+
+/* ---- Files ---- */
+
+static void attributes(void)
+{
+	int fd = open("file", O_CREAT | O_RDWR, 0600);
+	char *value = fresh(), *list = fresh();
+
+	CHECK(fd >= 0);
+	NO_FAULT(lgetxattr(STRING("file"), STRING("user.none"), fresh(), PAGE));
+	if (setxattr(STRING("file"), STRING("user.a"), STRING("one"), 4, 0)) {
+		CHECK(errno == EOPNOTSUPP);
+		return;
+	}
+	CHECK(!fsetxattr(fd, STRING("user.b"), STRING("two"), 4, 0) && !lsetxattr(STRING("file"), STRING("user.c"), STRING("x"), 2, 0));
+	CHECK(getxattr(STRING("file"), STRING("user.a"), value, PAGE) == 4 && !strcmp(value, "one"));
+	value = fresh();
+	CHECK(fgetxattr(fd, STRING("user.b"), value, PAGE) == 4 && !strcmp(value, "two"));
+	CHECK(lgetxattr(STRING("file"), STRING("user.c"), fresh(), PAGE) == 2);
+	CHECK(listxattr(STRING("file"), list, PAGE) > 20 && llistxattr(STRING("file"), fresh(), PAGE) > 20);
+	CHECK(flistxattr(fd, fresh(), PAGE) > 20);
+	CHECK(syscall(SYS_getxattr, STRING("file"), STRING("user.a"), fresh(), PAGE) == 4);
+	CHECK(!removexattr(STRING("file"), STRING("user.a")) && !lremovexattr(STRING("file"), STRING("user.b")));
+	CHECK(!fremovexattr(fd, STRING("user.c")) && !unlink("file") && !close(fd));
+}
+
+static void names(void)
+{
+	struct handle {
+		struct file_handle head;
+		char rest[MAX_HANDLE_SZ];
+	} handle = {.head.handle_bytes = MAX_HANDLE_SZ}, *got = put(&handle, sizeof handle);
+	int fd = inotify_init(), dir = open("/", O_RDONLY | O_DIRECTORY);
+
+	CHECK(inotify_add_watch(fd, STRING("/"), IN_CREATE) >= 0 && !close(fd));
+	CHECK((fd = memfd_create(STRING("name"), 0)) >= 0 && !close(fd));
+	NO_FAULT(name_to_handle_at(AT_FDCWD, STRING("/"), &got->head, fresh(), 0));
+	NO_FAULT(open_by_handle_at(dir, put(&handle, sizeof handle), O_RDONLY));
+	NO_FAULT(mount(STRING("none"), STRING("/no"), STRING("no such type"), 0, STRING("options")));
+	NO_FAULT(umount(STRING("no such mount")));
+	NO_FAULT(umount2(STRING("no such mount"), 0));
+	CHECK(getdents64(dir, fresh(), PAGE) > 0 && !lseek(dir, 0, SEEK_SET) && syscall(SYS_getdents64, dir, fresh(), PAGE) > 0);
+	CHECK(!getentropy(fresh(), 256));
+	close(dir);
+}
+
+static void locks_and_offsets(void)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 10}, *l = put_across(&lock, sizeof lock);
+	struct f_owner_ex owner = {F_OWNER_PID, getpid()};
+	int fd = pattern_file(PAGE), out = pattern_file(PAGE), fds[2];
+	off_t *off = VALUE(off_t, 100);
+
+	CHECK(!fcntl(fd, F_GETLK, l) && l->l_type == F_UNLCK);
+	CHECK(!fcntl(fd, F_SETLK, put(&lock, sizeof lock)) && !fcntl(fd, F_SETLKW, put_across(&lock, sizeof lock)));
+	CHECK(!pipe(fds) && !fcntl(fds[0], F_SETOWN_EX, put(&owner, sizeof owner)) && !fcntl(fds[0], F_GETOWN_EX, fresh()));
+	CHECK(sendfile(fds[1], fd, off, 10) == 10 && *off == 110);
+	off = VALUE(off_t, 100);
+	CHECK(splice(fd, off, fds[1], NULL, 10, 0) == 10 && *off == 110);
+	off = VALUE(off_t, 100);
+	CHECK(copy_file_range(fd, off, out, VALUE(off_t, 5), 10, 0) == 10 && *off == 110);
+	CHECK(!futimens(fd, put_across((struct timespec[2]){{1, 0}, {2, 0}}, 2 * sizeof(struct timespec))));
+	close(fd);
+	close(out);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+/* What is stored after the call is not what the pipe has. */
+static void memory_to_pipe(void)
+{
+	struct iovec two[2] = {{STRING("hello, "), 7}, {STRING("world"), 6}};
+	char *first = two[0].iov_base, got[14] = "", *in = fresh();
+	struct iovec room = {in, 100};
+	int fds[2];
+
+	CHECK(!pipe(fds) && vmsplice(fds[1], put(two, sizeof two), 2, SPLICE_F_NONBLOCK) == 13);
+	CHECK(!madvise(first, PAGE, MADV_DONTNEED));
+	CHECK(read(fds[0], got, sizeof got) == 13 && !strcmp(got, "hello, world"));
+	CHECK(write(fds[1], "back", 5) == 5 && vmsplice(fds[0], put(&room, sizeof room), 1, 0) == 5 && !strcmp(in, "back"));
+	room.iov_base = (void *)0x1000;
+	FAILS(EFAULT, vmsplice(fds[1], put(&room, sizeof room), 1, 0));
+	FAILS(EFAULT, vmsplice(fds[1], (void *)0x1000, 1, 0));
+	close(fds[0]);
+	close(fds[1]);
+}
+
+/* ---- Time and signals ---- */
+
+static void timers(void)
+{
+	struct sigevent none = {.sigev_notify = SIGEV_NONE};
+	struct itimerspec spec = {.it_value.tv_sec = 1000}, *now = fresh();
+	struct itimerval value = {.it_value.tv_sec = 1000}, *old = fresh();
+	timer_t *timer = fresh();
+
+	CHECK(!timer_create(CLOCK_MONOTONIC, put(&none, sizeof none), timer));
+	CHECK(!timer_settime(*timer, 0, put(&spec, sizeof spec), fresh()) && !timer_gettime(*timer, now) && now->it_value.tv_sec);
+	CHECK(!syscall(SYS_timer_create, CLOCK_MONOTONIC, put(&none, sizeof none), fresh()));
+	CHECK(!setitimer(ITIMER_VIRTUAL, put(&value, sizeof value), fresh()));
+	CHECK(!getitimer(ITIMER_VIRTUAL, old) && old->it_value.tv_sec);
+	value.it_value.tv_sec = 0;
+	CHECK(!setitimer(ITIMER_VIRTUAL, put(&value, sizeof value), NULL) && !timer_delete(*timer));
+	CHECK(adjtimex(VALUE(struct timex, 0)) >= 0 && clock_adjtime(CLOCK_REALTIME, VALUE(struct timex, 0)) >= 0);
+	FAILS(EINVAL, clock_settime(CLOCK_REALTIME, VALUE(struct timespec, 0, -1)));
+}
+
+static void signals(void)
+{
+	sigset_t set, *pending = fresh(), *old = fresh();
+	siginfo_t *info = fresh();
+	int *sig = fresh(), fd;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	CHECK(!sigprocmask(SIG_BLOCK, put(&set, sizeof set), old) && !sigismember(old, SIGUSR1));
+	CHECK(!raise(SIGUSR1) && !sigpending(pending) && sigismember(pending, SIGUSR1));
+	CHECK(!syscall(SYS_rt_sigpending, fresh(), 8) && !syscall(SYS_rt_sigprocmask, SIG_BLOCK, NULL, fresh(), 8));
+	CHECK(sigwaitinfo(put(&set, sizeof set), info) == SIGUSR1 && info->si_signo == SIGUSR1);
+	FAILS(EAGAIN, sigtimedwait(put(&set, sizeof set), fresh(), VALUE(struct timespec, 0, 1000)));
+	FAILS(EAGAIN, syscall(SYS_rt_sigtimedwait, put(&set, sizeof set), fresh(), VALUE(struct timespec, 0, 1000), 8));
+	CHECK(!raise(SIGUSR1) && !sigwait(put(&set, sizeof set), sig) && *sig == SIGUSR1);
+	CHECK((fd = signalfd(-1, put(&set, sizeof set), 0)) >= 0 && !close(fd));
+	CHECK(!syscall(SYS_rt_sigaction, SIGUSR2, NULL, fresh(), 8) && !syscall(SYS_rt_sigaction, SIGBUS, NULL, fresh(), 8));
+	CHECK(!sigprocmask(SIG_UNBLOCK, &set, fresh()));
+}
+
+/* ---- Queues and semaphores ---- */
+
+static void queues(void)
+{
+	struct mq_attr attr = {.mq_maxmsg = 2, .mq_msgsize = 16}, *got = fresh();
+	struct sigevent none = {.sigev_notify = SIGEV_NONE};
+	char name[32], *text = fresh();
+	unsigned *priority = fresh();
+	mqd_t q;
+
+	snprintf(name, sizeof name, "/check.%d", getpid());
+	q = mq_open(STRING(name), O_CREAT | O_RDWR, 0600, put(&attr, sizeof attr));
+	CHECK(q >= 0 || errno != EFAULT);
+	if (q < 0)
+		return;
+	CHECK(!mq_getattr(q, got) && got->mq_msgsize == 16 && !mq_setattr(q, put(&attr, sizeof attr), fresh()));
+	CHECK(!mq_notify(q, put(&none, sizeof none)) && !mq_notify(q, NULL));
+	CHECK(!mq_send(q, STRING("one"), 4, 1) && !mq_timedsend(q, STRING("two"), 4, 0, VALUE(struct timespec, 0)));
+	CHECK(mq_receive(q, text, 16, priority) == 4 && !strcmp(text, "one") && *priority == 1);
+	CHECK(mq_timedreceive(q, fresh(), 16, fresh(), VALUE(struct timespec, 0)) == 4);
+	CHECK(!mq_close(q) && !mq_unlink(STRING(name)));
+}
+
+static void messages(void)
+{
+	struct text {
+		long type;
+		char bytes[8];
+	} m = {7, "hello"}, *got = fresh();
+	struct msqid_ds *ds = fresh();
+	int id = msgget(IPC_PRIVATE, 0600);
+
+	CHECK(id >= 0 || errno == ENOSYS || errno == ENOSPC);
+	if (id < 0)
+		return;
+	CHECK(!msgsnd(id, put_across(&m, sizeof m), sizeof m.bytes, 0) && !msgctl(id, IPC_STAT, ds) && ds->msg_qnum == 1);
+	CHECK(!msgctl(id, IPC_SET, put(ds, sizeof *ds)));
+	CHECK(msgrcv(id, got, sizeof got->bytes, 0, 0) == sizeof got->bytes && got->type == 7 && !strcmp(got->bytes, "hello"));
+	CHECK(!msgctl(id, IPC_RMID, NULL));
+}
+
+static void semaphores(void)
+{
+	struct sembuf add = {.sem_num = 1, .sem_op = 2}, take = {.sem_num = 1, .sem_op = -9};
+	unsigned short values[3] = {1, 2, 3}, *all = fresh();
+	struct semid_ds *ds = fresh();
+	int id = semget(IPC_PRIVATE, 3, 0600);
+
+	CHECK(id >= 0 || errno == ENOSYS || errno == ENOSPC);
+	if (id < 0)
+		return;
+	CHECK(!semctl(id, 0, SETALL, put(values, sizeof values)) && !semctl(id, 0, IPC_STAT, ds) && ds->sem_nsems == 3);
+	CHECK(!semop(id, put_across(&add, sizeof add), 1));
+	FAILS(EAGAIN, semtimedop(id, put(&take, sizeof take), 1, VALUE(struct timespec, 0, 1000)));
+	CHECK(!semctl(id, 0, GETALL, all) && all[0] == 1 && all[1] == 4 && all[2] == 3);
+	CHECK(semctl(id, 0, SEM_INFO, fresh()) >= 0 && !semctl(id, 0, IPC_RMID));
+}
+
+static void shared_memory(void)
+{
+	struct shmid_ds *ds = fresh();
+	int id = shmget(IPC_PRIVATE, PAGE, 0600);
+
+	CHECK(id >= 0 || errno == ENOSYS || errno == ENOSPC);
+	if (id < 0)
+		return;
+	CHECK(!shmctl(id, IPC_STAT, ds) && ds->shm_segsz == PAGE && !shmctl(id, IPC_SET, put(ds, sizeof *ds)));
+	CHECK(!shmctl(id, IPC_RMID, NULL));
+}
+
+/* ---- Processes ---- */
+
+static void tasks(void)
+{
+	uid_t *users[3] = {fresh(), fresh(), fresh()};
+	struct sched_param *p = fresh();
+	eventfd_t *count = fresh();
+	int fd = eventfd(0, 0);
+	char *name = fresh();
+
+	CHECK(!getresuid(users[0], users[1], users[2]) && *users[1] == geteuid());
+	CHECK(!getresgid(fresh(), fresh(), fresh()));
+	CHECK(!sched_getparam(0, p) && !p->sched_priority && !sched_setparam(0, put(p, sizeof *p)));
+	CHECK(!sched_setscheduler(0, SCHED_OTHER, put(p, sizeof *p)) && !sched_rr_get_interval(0, fresh()));
+	CHECK(!prctl(PR_SET_NAME, STRING("a name")) && !prctl(PR_GET_NAME, name) && !strcmp(name, "a name"));
+	CHECK(!prctl(PR_GET_PDEATHSIG, fresh()) && !syscall(SYS_prctl, PR_GET_NAME, fresh()));
+	CHECK(!eventfd_write(fd, 5) && !eventfd_read(fd, count) && *count == 5 && !close(fd));
+}
+
+int main(int argc, char **argv)
+{
+	static const struct test_case cases[] = {
+		{"attributes", attributes},
+		{"names", names},
+		{"locks_and_offsets", locks_and_offsets},
+		{"memory_to_pipe", memory_to_pipe},
+		{"timers", timers},
+		{"signals", signals},
+		{"queues", queues},
+		{"messages", messages},
+		{"semaphores", semaphores},
+		{"shared_memory", shared_memory},
+		{"tasks", tasks},
+	};
+
+	(void)argc;
+	fresh_begin();
+	return run_cases(cases, ARRAY_SIZE(cases), argv + 1);
+}
