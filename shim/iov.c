@@ -31,7 +31,8 @@ bool iov_is_ours(const struct iovec *iov, int n)
 int iov_pin(const struct iovec *iov, int n, bool write)
 {
 	for (int i = 0; i < n; i++) {
-		int err = file_io_pin(iov[i].iov_base, iov[i].iov_len, write);
+		bool ours = file_io_is_ours(iov[i].iov_base, iov[i].iov_len);
+		int err = ours ? file_io_pin(iov[i].iov_base, iov[i].iov_len, write) : 0;
 
 		if (err) {
 			iov_unpin(iov, i);
@@ -44,7 +45,8 @@ int iov_pin(const struct iovec *iov, int n, bool write)
 void iov_unpin(const struct iovec *iov, int n)
 {
 	while (n-- > 0)
-		file_io_unpin(iov[n].iov_base, iov[n].iov_len);
+		if (file_io_is_ours(iov[n].iov_base, iov[n].iov_len))
+			file_io_unpin(iov[n].iov_base, iov[n].iov_len);
 }
 
 struct vector {
@@ -172,13 +174,10 @@ static ssize_t vector(int fd, const struct iovec *iov, int n, off_t off, int fla
 {
 	struct vector v = {.fd = fd, .iov = iov, .n = n, .off = off, .flags = flags, .writes = writes};
 	size_t bytes = n > 0 && n <= IOV_MAX ? (size_t)n * sizeof *iov : 0;
-	struct held list = READS(iov, bytes);
-	ssize_t result;
 
-	hold(&list, 1);
-	result = can_read(iov, bytes) ? run_vector(&v) : libc_vector(&v);
-	release(&list, 1);
-	return result;
+	if (likely(is_on_stack(iov, bytes)))
+		return run_vector(&v);
+	RETURN_HELD(can_read(iov, bytes) ? run_vector(&v) : libc_vector(&v), READS(iov, bytes));
 }
 
 WRAPPER ssize_t readv(int fd, const struct iovec *iov, int n)

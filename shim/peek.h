@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <sys/socket.h>
 
+/* On the caller's stack, and not ours: it can be read, and nothing need be held. Cheap. */
+bool is_on_stack(const void *at, size_t len);
 /* Whether all of it can be read. Memory of ours is to be pinned before, or may seem not to be there. */
 bool can_read(const void *at, size_t len);
 /* The same, with memory of ours pinned for the time of the look. */
