@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Arguments in mapped memory that is not in memory: every one begins on a page of its own, of which nothing was touched before. */
+/* Arguments in mapped memory, on pages that are not in memory: each with room of its own, and a fault brings in no other's. */
 #ifndef FRESH_H
 #define FRESH_H
 
 #include "check.h"
 
-#define PAGES 512UL
+#define ROOMS 384UL
+#define ROOM (32 * PAGE) /* twice what one fault brings in */
 
 static char *map;
 static size_t used;
@@ -13,8 +14,8 @@ static size_t used;
 /* Room on a page that is not in memory, for a call to fill. */
 static inline void *fresh(void)
 {
-	CHECK(used < PAGES);
-	return map + used++ * PAGE;
+	CHECK(used < ROOMS);
+	return map + used++ * ROOM;
 }
 
 /* The bytes, on such a page: for a call to read. */
@@ -23,25 +24,28 @@ static inline void *put(const void *bytes, size_t len)
 	char *p = fresh();
 
 	memcpy(p, bytes, len);
-	CHECK(!msync(p, PAGE, MS_SYNC) && !madvise(p, PAGE, MADV_DONTNEED));
+	CHECK(!msync(p, ROOM, MS_SYNC) && !madvise(p, ROOM, MADV_DONTNEED));
 	return p;
 }
 
-/* A struct that begins at the end of one such page and goes on on the next. */
+/* The bytes on two such pages, half on each. */
 static inline void *put_across(const void *bytes, size_t len)
 {
-	char *first = fresh(), *p = first + PAGE - len / 2;
+	char *start = fresh(), *p = start + ROOM / 2 - len / 2;
 
-	CHECK(fresh() == first + PAGE);
 	memcpy(p, bytes, len);
-	CHECK(!msync(first, 2 * PAGE, MS_SYNC) && !madvise(first, 2 * PAGE, MADV_DONTNEED));
+	CHECK(!msync(start, ROOM, MS_SYNC) && !madvise(start, ROOM, MADV_DONTNEED));
 	return p;
 }
 
 static inline void fresh_begin(void)
 {
-	map = map_file(pattern_file(PAGES * PAGE), PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED);
-	CHECK(!madvise(map, PAGES * PAGE, MADV_RANDOM));
+	char name[] = "fresh.XXXXXX";
+	int fd = mkstemp(name);
+
+	CHECK(fd >= 0 && !unlink(name) && !ftruncate(fd, ROOMS * ROOM));
+	map = map_file(fd, ROOMS * ROOM, PROT_READ | PROT_WRITE, MAP_SHARED);
+	CHECK(!madvise(map, ROOMS * ROOM, MADV_RANDOM) && !close(fd));
 }
 
 #endif

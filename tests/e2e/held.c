@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* As buffers.c: calls on attributes, names, timers, signals, queues, locks and what the kernel knows of a process. */
 #include <dirent.h>
+#include <grp.h>
 #include <limits.h>
 #include <mqueue.h>
 #include <sched.h>
@@ -127,15 +128,19 @@ static void timers(void)
 	struct itimerspec spec = {.it_value.tv_sec = 1000}, *now = fresh();
 	struct itimerval value = {.it_value.tv_sec = 1000}, *old = fresh();
 	timer_t *timer = fresh();
+	int *number = fresh();
 
 	CHECK(!timer_create(CLOCK_MONOTONIC, put(&none, sizeof none), timer));
 	CHECK(!timer_settime(*timer, 0, put(&spec, sizeof spec), fresh()) && !timer_gettime(*timer, now) && now->it_value.tv_sec);
-	CHECK(!syscall(SYS_timer_create, CLOCK_MONOTONIC, put(&none, sizeof none), fresh()));
+	CHECK(!syscall(SYS_timer_create, CLOCK_MONOTONIC, put(&none, sizeof none), number));
+	CHECK(!syscall(SYS_timer_settime, *number, 0, put(&spec, sizeof spec), fresh()));
+	CHECK(!syscall(SYS_timer_gettime, *number, fresh()) && !syscall(SYS_timer_delete, *number));
 	CHECK(!setitimer(ITIMER_VIRTUAL, put(&value, sizeof value), fresh()));
 	CHECK(!getitimer(ITIMER_VIRTUAL, old) && old->it_value.tv_sec);
 	value.it_value.tv_sec = 0;
 	CHECK(!setitimer(ITIMER_VIRTUAL, put(&value, sizeof value), NULL) && !timer_delete(*timer));
-	CHECK(adjtimex(VALUE(struct timex, 0)) >= 0 && clock_adjtime(CLOCK_REALTIME, VALUE(struct timex, 0)) >= 0);
+	CHECK(adjtimex(VALUE(struct timex, 0)) >= 0 && ntp_adjtime(VALUE(struct timex, 0)) >= 0 &&
+	      clock_adjtime(CLOCK_REALTIME, VALUE(struct timex, 0)) >= 0);
 	FAILS(EINVAL, clock_settime(CLOCK_REALTIME, VALUE(struct timespec, 0, -1)));
 }
 
@@ -153,6 +158,8 @@ static void signals(void)
 	CHECK(sigwaitinfo(put(&set, sizeof set), info) == SIGUSR1 && info->si_signo == SIGUSR1);
 	FAILS(EAGAIN, sigtimedwait(put(&set, sizeof set), fresh(), VALUE(struct timespec, 0, 1000)));
 	FAILS(EAGAIN, syscall(SYS_rt_sigtimedwait, put(&set, sizeof set), fresh(), VALUE(struct timespec, 0, 1000), 8));
+	CHECK(!raise(SIGUSR1) && sigtimedwait(put(&set, sizeof set), fresh(), VALUE(struct timespec, 1, 0)) == SIGUSR1);
+	CHECK(!raise(SIGUSR1) && syscall(SYS_rt_sigtimedwait, put(&set, sizeof set), fresh(), NULL, 8) == SIGUSR1);
 	CHECK(!raise(SIGUSR1) && !sigwait(put(&set, sizeof set), sig) && *sig == SIGUSR1);
 	CHECK((fd = signalfd(-1, put(&set, sizeof set), 0)) >= 0 && !close(fd));
 	CHECK(!syscall(SYS_rt_sigaction, SIGUSR2, NULL, fresh(), 8) && !syscall(SYS_rt_sigaction, SIGBUS, NULL, fresh(), 8));
@@ -180,6 +187,11 @@ static void queues(void)
 	CHECK(mq_receive(q, text, 16, priority) == 4 && !strcmp(text, "one") && *priority == 1);
 	CHECK(mq_timedreceive(q, fresh(), 16, fresh(), VALUE(struct timespec, 0)) == 4);
 	CHECK(!mq_close(q) && !mq_unlink(STRING(name)));
+	q = (mqd_t)syscall(SYS_mq_open, STRING(name + 1), O_CREAT | O_RDWR, 0600, put(&attr, sizeof attr));
+	CHECK(q >= 0 && !syscall(SYS_mq_timedsend, q, STRING("raw"), 4, 3, VALUE(struct timespec, 0)));
+	CHECK(syscall(SYS_mq_timedreceive, q, fresh(), 16, fresh(), VALUE(struct timespec, 0)) == 4);
+	CHECK(!syscall(SYS_mq_getsetattr, q, put(&attr, sizeof attr), fresh()) && !syscall(SYS_mq_notify, q, put(&none, sizeof none)));
+	CHECK(!syscall(SYS_mq_unlink, STRING(name + 1)) && !close(q));
 }
 
 static void messages(void)
@@ -241,6 +253,7 @@ static void tasks(void)
 
 	CHECK(!getresuid(users[0], users[1], users[2]) && *users[1] == geteuid());
 	CHECK(!getresgid(fresh(), fresh(), fresh()));
+	NO_FAULT(setgroups(1, VALUE(gid_t, getgid())));
 	CHECK(!sched_getparam(0, p) && !p->sched_priority && !sched_setparam(0, put(p, sizeof *p)));
 	CHECK(!sched_setscheduler(0, SCHED_OTHER, put(p, sizeof *p)) && !sched_rr_get_interval(0, fresh()));
 	CHECK(!prctl(PR_SET_NAME, STRING("a name")) && !prctl(PR_GET_NAME, name) && !strcmp(name, "a name"));
