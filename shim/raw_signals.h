@@ -3,6 +3,7 @@
 #ifndef FL_SHIM_RAW_SIGNALS_H
 #define FL_SHIM_RAW_SIGNALS_H
 
+#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,6 +22,8 @@ struct raw_action {
 long raw_sigaction(int sig, const struct raw_action *act, struct raw_action *old, size_t size);
 long raw_sigprocmask(int how, const uint64_t *set, uint64_t *old, size_t size);
 long raw_sigsuspend(const uint64_t *set, size_t size);
+long raw_sigtimedwait(const uint64_t *set, siginfo_t *info, const struct timespec *timeout, size_t size);
+long raw_sigpending(uint64_t *set, size_t size);
 long raw_ppoll(struct pollfd *fds, size_t n, struct timespec *timeout, const uint64_t *set, size_t size);
 long raw_epoll_pwait(int fd, struct epoll_event *events, int max, int timeout, const uint64_t *set, size_t size);
 

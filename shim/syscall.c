@@ -166,18 +166,18 @@ struct args {
 	X(SYS_vmsplice, vmsplice(I(0), P(1), N(2), U(3)))
 
 /* What means something else by number than as libc's function: queues without a slash, timers that are numbers. */
-#define OTHER_CALLS(X)                                                                                                        \
-	X(SYS_getdents64, HELD(FILLS(P(1), N(2))))                                                                            \
-	X(SYS_rt_sigtimedwait, HELD(READS(P(0), N(3)), FILLS(P(1), sizeof(siginfo_t)), READS(P(2), sizeof(struct timespec)))) \
-	X(SYS_rt_sigpending, HELD(FILLS(P(0), N(1))))                                                                         \
-	X(SYS_timer_create, HELD(READS(P(1), sizeof(struct sigevent)), FILLS(P(2), sizeof(int))))                             \
-	X(SYS_timer_settime, HELD(READS(P(2), sizeof(struct itimerspec)), FILLS(P(3), sizeof(struct itimerspec))))            \
-	X(SYS_timer_gettime, HELD(FILLS(P(1), sizeof(struct itimerspec))))                                                    \
-	X(SYS_mq_open, HELD(STRING(P(0)), READS(P(3), sizeof(struct mq_attr))))                                               \
-	X(SYS_mq_unlink, HELD(STRING(P(0))))                                                                                  \
-	X(SYS_mq_timedsend, HELD(READS(P(1), N(2)), READS(P(4), sizeof(struct timespec))))                                    \
-	X(SYS_mq_timedreceive, HELD(FILLS(P(1), N(2)), FILLS(P(3), sizeof(int)), READS(P(4), sizeof(struct timespec))))       \
-	X(SYS_mq_getsetattr, HELD(READS(P(1), sizeof(struct mq_attr)), FILLS(P(2), sizeof(struct mq_attr))))                  \
+#define OTHER_CALLS(X)                                                                                                  \
+	X(SYS_getdents64, HELD(FILLS(P(1), N(2))))                                                                      \
+	X(SYS_rt_sigtimedwait, raw_sigtimedwait(P(0), P(1), P(2), N(3)))                                                \
+	X(SYS_rt_sigpending, raw_sigpending(P(0), N(1)))                                                                \
+	X(SYS_timer_create, HELD(READS(P(1), sizeof(struct sigevent)), FILLS(P(2), sizeof(int))))                       \
+	X(SYS_timer_settime, HELD(READS(P(2), sizeof(struct itimerspec)), FILLS(P(3), sizeof(struct itimerspec))))      \
+	X(SYS_timer_gettime, HELD(FILLS(P(1), sizeof(struct itimerspec))))                                              \
+	X(SYS_mq_open, HELD(STRING(P(0)), READS(P(3), sizeof(struct mq_attr))))                                         \
+	X(SYS_mq_unlink, HELD(STRING(P(0))))                                                                            \
+	X(SYS_mq_timedsend, HELD(READS(P(1), N(2)), READS(P(4), sizeof(struct timespec))))                              \
+	X(SYS_mq_timedreceive, HELD(FILLS(P(1), N(2)), FILLS(P(3), sizeof(int)), READS(P(4), sizeof(struct timespec)))) \
+	X(SYS_mq_getsetattr, HELD(READS(P(1), sizeof(struct mq_attr)), FILLS(P(2), sizeof(struct mq_attr))))            \
 	X(SYS_mq_notify, HELD(READS(P(1), sizeof(struct sigevent))))
 
 /* The call itself, with these of its arguments pinned. */

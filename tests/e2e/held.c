@@ -166,6 +166,25 @@ static void signals(void)
 	CHECK(!sigprocmask(SIG_UNBLOCK, &set, fresh()));
 }
 
+static void sigbus_while_blocked(void)
+{
+	sigset_t set, *pending = fresh();
+	int *sig = fresh();
+	siginfo_t *info = fresh();
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGBUS);
+	CHECK(!sigprocmask(SIG_BLOCK, &set, NULL) && !raise(SIGBUS));
+	CHECK(!sigpending(pending) && sigismember(pending, SIGBUS) == 1);
+	pending = fresh();
+	CHECK(!syscall(SYS_rt_sigpending, pending, 8) && sigismember(pending, SIGBUS) == 1);
+	CHECK(!sigwait(put(&set, sizeof set), sig) && *sig == SIGBUS);
+	CHECK(!raise(SIGBUS) && sigwaitinfo(put(&set, sizeof set), info) == SIGBUS && info->si_pid == getpid());
+	CHECK(!raise(SIGBUS) && sigtimedwait(put(&set, sizeof set), fresh(), VALUE(struct timespec, 1, 0)) == SIGBUS);
+	CHECK(!raise(SIGBUS) && syscall(SYS_rt_sigtimedwait, put(&set, sizeof set), fresh(), NULL, 8) == SIGBUS);
+	CHECK(!sigpending(pending) && !sigismember(pending, SIGBUS) && !sigprocmask(SIG_UNBLOCK, &set, NULL));
+}
+
 /* ---- Queues and semaphores ---- */
 
 static void queues(void)
@@ -270,6 +289,7 @@ int main(int argc, char **argv)
 		{"memory_to_pipe", memory_to_pipe},
 		{"timers", timers},
 		{"signals", signals},
+		{"sigbus_while_blocked", sigbus_while_blocked},
 		{"queues", queues},
 		{"messages", messages},
 		{"semaphores", semaphores},
