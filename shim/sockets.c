@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * send and recv in their forms, with buffers, addresses and control data that may be ours. The message forms pin all
- * buffers for the call; what is more than pins allow fails with ENOBUFS.
+ * buffers for the call; what is more than pins allow goes in pieces on a stream, and fails with ENOBUFS elsewhere.
  */
 #include <errno.h>
 #include <limits.h>
+#include <sys/syscall.h>
 
 #include "api/file_io.h"
 #include "held.h"
@@ -13,6 +14,7 @@
 #include "peek.h"
 #include "real.h"
 #include "transfer.h"
+#include "util/sys.h"
 
 static ssize_t do_send(const struct transfer *t, void *buf, size_t len, size_t done)
 {
@@ -72,6 +74,16 @@ static void parts_of(const struct msghdr *m, bool write, struct held parts[PARTS
 	hold(parts, PARTS);
 }
 
+static ssize_t send_one(int fd, struct msghdr *m, int flags)
+{
+	return REAL(sendmsg)(fd, m, flags);
+}
+
+static ssize_t recv_one(int fd, struct msghdr *m, int flags)
+{
+	return REAL(recvmsg)(fd, m, flags);
+}
+
 static int pin_buffers(const struct msghdr *m, bool write)
 {
 	int err = m->msg_iovlen > IOV_MAX ? 0 : iov_pin(m->msg_iov, (int)m->msg_iovlen, write);
@@ -88,6 +100,58 @@ static void unpin_buffers(const struct iovec *iov, size_t n)
 		iov_unpin(iov, (int)n);
 }
 
+/* Whether buffers that do not fit into memory together may go one after the other, and be filled in part. */
+static bool may_divide(int fd)
+{
+	int type = 0;
+	socklen_t len = sizeof type;
+
+	return errno == ENOBUFS && !sys_call(SYS_getsockopt, fd, SOL_SOCKET, SO_TYPE, (long)&type, (long)&len, 0) && type == SOCK_STREAM;
+}
+
+/* The first buffer that has any bytes, as much of it as can be pinned, with all else that the message has; *i: which that is. */
+static ssize_t pass_first(ssize_t (*call)(int fd, struct msghdr *m, int flags), int fd, struct msghdr *m, int flags, size_t *i)
+{
+	struct msghdr first = *m;
+	struct iovec iov;
+	ssize_t n = -1;
+
+	for (*i = 0; !m->msg_iov[*i].iov_len;)
+		++*i;
+	iov = m->msg_iov[*i];
+	iov.iov_len = min_u64(iov.iov_len, file_io_piece_limit());
+	first.msg_iov = &iov;
+	first.msg_iovlen = 1;
+	if (!pin_buffers(&first, call == recv_one)) {
+		n = call(fd, &first, flags);
+		unpin_buffers(&iov, 1);
+	}
+	first.msg_iov = m->msg_iov;
+	first.msg_iovlen = m->msg_iovlen;
+	if (call == recv_one && n >= 0)
+		*m = first;
+	return n;
+}
+
+static ssize_t send_divided(int fd, const struct msghdr *m, int flags)
+{
+	struct msghdr copy = *m;
+	size_t i;
+	ssize_t done = pass_first(send_one, fd, &copy, flags, &i), n = done;
+
+	for (size_t in = n > 0 ? (size_t)n : 0; n > 0 && i < m->msg_iovlen; i++, in = 0) {
+		size_t len = m->msg_iov[i].iov_len - in;
+
+		if (!len)
+			continue;
+		n = send(fd, (char *)m->msg_iov[i].iov_base + in, len, flags);
+		done += n > 0 ? n : 0;
+		if (n < (ssize_t)len)
+			break;
+	}
+	return done;
+}
+
 WRAPPER ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
 {
 	struct held parts[PARTS];
@@ -99,6 +163,8 @@ WRAPPER ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
 	if (!pin_buffers(m, false)) {
 		n = REAL(sendmsg)(fd, m, flags);
 		unpin_buffers(m->msg_iov, m->msg_iovlen);
+	} else if (may_divide(fd)) {
+		n = send_divided(fd, m, flags);
 	}
 	release(parts, PARTS);
 	return n;
@@ -115,6 +181,8 @@ WRAPPER ssize_t recvmsg(int fd, struct msghdr *m, int flags)
 	if (!pin_buffers(m, true)) {
 		n = REAL(recvmsg)(fd, m, flags);
 		unpin_buffers(m->msg_iov, m->msg_iovlen);
+	} else if (may_divide(fd)) { /* a stream may give less */
+		n = pass_first(recv_one, fd, m, flags, &(size_t){0});
 	}
 	release(parts, PARTS);
 	return n;

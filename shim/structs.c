@@ -5,16 +5,21 @@
 
 #include "held.h"
 #include "real.h"
+#include "util/fd.h"
 
 /* ---- Files ---- */
 
 WRAPPER int fstat(int fd, struct stat *st)
 {
+	if (unlikely(fd_is_ours(fd)))
+		return (int)shim_result(-EBADF);
 	RETURN_HELD(REAL(fstat)(fd, st), FILLS(st, sizeof *st));
 }
 
 WRAPPER int fstat64(int fd, struct stat64 *st)
 {
+	if (unlikely(fd_is_ours(fd)))
+		return (int)shim_result(-EBADF);
 	RETURN_HELD(REAL(fstat64)(fd, st), FILLS(st, sizeof *st));
 }
 

@@ -4,7 +4,7 @@
 # mapped memory, system calls by number, streams, what is in proc(5), descriptors that come to mean another file.
 . "$(dirname "$0")/common.sh"
 
-for program in aio buffers descriptors faults held maps mixed raw streams timestamps; do
+for program in aio buffers descriptors faults held maps messages mixed pending raw streams timestamps; do
 	"$BUILD/tests/$program" || fail "$program fails on the kernel itself"
 	"$FAULTLINE" run --budget 32M -- "$BUILD/tests/$program" || fail "$program"
 	"$FAULTLINE" run --budget 32M --host=none -- "$BUILD/tests/$program" || fail "$program, --host=none"
