@@ -14,7 +14,7 @@
 #include <sys/syscall.h>
 
 #include "api/engine.h"
-#include "api/file_io.h"
+#include "arguments.h"
 #include "futexes.h"
 #include "identity.h"
 #include "locked.h"
@@ -41,6 +41,7 @@ static void after_fork_child(void)
 	atomic_store(&own_pid, current_pid());
 	locked_fork_child();
 	futexes_fork_child();
+	arguments_fork_child();
 	after_fork_parent();
 }
 
@@ -124,27 +125,6 @@ void process_clones(uint64_t flags)
 
 #define ARGS_MAX 4096
 
-/*
- * Strings that lie in mappings of ours are touched one by one by the kernel, which cannot fault them in: pinned, and
- * never unpinned when all goes well.
- */
-static void each_string(char *const v[], void (*fn)(const char *s))
-{
-	for (int i = 0; v && v[i]; i++)
-		if (file_io_is_ours(v[i], 1))
-			fn(v[i]);
-}
-
-static void pin_string(const char *s)
-{
-	file_io_pin(s, __builtin_strlen(s) + 1, false);
-}
-
-static void unpin_string(const char *s)
-{
-	file_io_unpin(s, __builtin_strlen(s) + 1);
-}
-
 struct exec {
 	int (*call)(const struct exec *e);
 	int fd;
@@ -155,16 +135,15 @@ struct exec {
 
 static int run(const struct exec *e)
 {
+	struct arguments_held held;
 	int result;
 
 	if (NOTHING_MAPPED)
 		return e->call(e);
 	flush(false);
-	each_string(e->argv, pin_string);
-	each_string(e->envp, pin_string);
+	arguments_hold(&(struct arguments){.path = e->path, .vectors = {e->argv, e->envp}}, &held);
 	result = e->call(e);
-	each_string(e->argv, unpin_string);
-	each_string(e->envp, unpin_string);
+	arguments_release(&held);
 	return result;
 }
 

@@ -1,10 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Programs of small cases, on the kernel and under Faultline alike: ranges that are ours in part, arguments in
-# mapped memory, system calls by number, streams, what is in proc(5), descriptors that come to mean another file.
+# mapped memory, system calls by number, streams, what is in proc(5), descriptors that come to mean another file,
+# programs that are started.
 . "$(dirname "$0")/common.sh"
 
-for program in aio buffers descriptors faults held maps messages mixed pending raw streams timestamps; do
+for program in aio buffers descriptors faults held maps messages mixed pending raw spawn streams timestamps; do
 	"$BUILD/tests/$program" || fail "$program fails on the kernel itself"
 	"$FAULTLINE" run --budget 32M -- "$BUILD/tests/$program" || fail "$program"
 	"$FAULTLINE" run --budget 32M --host=none -- "$BUILD/tests/$program" || fail "$program, --host=none"

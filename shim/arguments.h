@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a program is started with, as far as it lies in mappings of ours: pinned for the call. It is read by the kernel, or by a child that
+ * libc makes on our memory with all signals blocked, and neither can fault it in.
+ */
+#ifndef FL_SHIM_ARGUMENTS_H
+#define FL_SHIM_ARGUMENTS_H
+
+#include <spawn.h>
+#include <stddef.h>
+
+#include "held.h"
+#include "mapped.h"
+
+struct arguments {
+	const char *path;
+	char *const *vectors[3]; /* of strings, NULL at the end: the arguments, their environment, the caller's own */
+	const posix_spawn_file_actions_t *actions;
+	const posix_spawnattr_t *attributes;
+};
+
+struct arguments_held {
+	struct held *held;
+	size_t n, size; /* bytes of memory for them */
+};
+
+void arguments_hold_slowly(const struct arguments *a, struct arguments_held *h);
+void arguments_release_slowly(struct arguments_held *h);
+/* Nothing that the parent holds is held. */
+void arguments_fork_child(void);
+
+/* What cannot be pinned is left alone. Arrays are read, and lengths found, by plain loads, so a bad page raises a signal. Keeps errno. */
+static inline void arguments_hold(const struct arguments *a, struct arguments_held *h)
+{
+	h->n = 0;
+	if (!NOTHING_MAPPED)
+		arguments_hold_slowly(a, h);
+}
+
+static inline void arguments_release(struct arguments_held *h)
+{
+	if (unlikely(h->n))
+		arguments_release_slowly(h);
+}
+
+#endif
