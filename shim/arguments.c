@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "peek.h"
 #include "process.h"
 #include "real.h"
 #include "util/sys.h"
@@ -50,20 +51,35 @@ static void add(struct list *l, const void *at, size_t len)
 	l->n++;
 }
 
+/* With its end, or as far as it can be read. */
+static size_t string_bytes(const char *s, size_t limit)
+{
+	size_t done = 0, room, n;
+
+	while (done < limit && can_peek(s + done, 1)) {
+		room = FL_PAGE_SIZE - ((uintptr_t)(s + done) & FL_PAGE_MASK);
+		n = strnlen(s + done, room);
+		if (n < room)
+			return done + n + 1;
+		done += room;
+	}
+	return done;
+}
+
 static void add_string(struct list *l, const char *s, size_t limit)
 {
 	if (s && file_io_is_ours(s, 1))
-		add(l, s, strnlen(s, limit) + 1);
+		add(l, s, string_bytes(s, limit));
 }
 
 static void add_vector(struct list *l, char *const *v)
 {
 	size_t n;
 
-	if (!v)
-		return;
-	for (n = 0; v[n]; n++)
+	for (n = 0; can_peek(v + n, sizeof *v) && v[n]; n++)
 		add_string(l, v[n], STRING_MAX);
+	if (!can_peek(v + n, sizeof *v)) /* the kernel's to refuse */
+		return;
 	add(l, v, (n + 1) * sizeof *v);
 }
 

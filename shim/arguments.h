@@ -29,7 +29,7 @@ void arguments_release_slowly(struct arguments_held *h);
 /* Nothing that the parent holds is held. */
 void arguments_fork_child(void);
 
-/* What cannot be pinned is left alone. Arrays are read, and lengths found, by plain loads, so a bad page raises a signal. Keeps errno. */
+/* What cannot be pinned or read is left alone. Keeps errno. */
 static inline void arguments_hold(const struct arguments *a, struct arguments_held *h)
 {
 	h->n = 0;

@@ -18,10 +18,11 @@ bool is_on_stack(const void *at, size_t len)
 	return (uintptr_t)at - (uintptr_t)__builtin_frame_address(0) < STACK_NEAR && !file_io_is_ours(at, len);
 }
 
-/* It reads a set of signals before it looks at what to do with it, which here is nothing. No sandbox forbids the call. */
+/* It reads a set of signals, but for NULL, before it looks at what to do with it, which here is nothing. No sandbox forbids the call. */
 static bool kernel_reads(uint64_t at)
 {
-	return sys_call(SYS_rt_sigprocmask, -1, (long)(at & ~(sizeof at - 1)), 0, sizeof at, 0, 0) != -EFAULT;
+	at &= ~(sizeof at - 1);
+	return at && sys_call(SYS_rt_sigprocmask, -1, (long)at, 0, sizeof at, 0, 0) != -EFAULT;
 }
 
 bool can_read(const void *at, size_t len)

@@ -193,6 +193,17 @@ static void messages(void)
 	close(pair[1]);
 }
 
+static void programs(void)
+{
+	char *args[] = {"true", NULL, NULL}, *none[] = {NULL};
+
+	BAD(execve(b, args, none));
+	BAD(execv(b, args));
+	BAD(execve("/bin/true", b, none));
+	BAD(execve("/bin/true", args, b));
+	BAD(execve("/bin/true", (args[1] = b, args), none));
+}
+
 static void lengths(void)
 {
 	int pair[2], one, server = socket(AF_UNIX, SOCK_STREAM, 0), client = socket(AF_UNIX, SOCK_STREAM, 0);
@@ -293,6 +304,7 @@ int main(int argc, char **argv)
 	static const struct test_case cases[] = {
 		{"paths", paths},     {"two_paths", two_paths},     {"path_over_pages", path_over_pages},
 		{"given", given},     {"vectors", vectors},         {"messages", messages},
+		{"programs", programs},
 		{"lengths", lengths}, {"offsets", offsets},         {"locks", locks},
 		{"signals", signals}, {"next_to_bad", next_to_bad},
 	};
