@@ -302,11 +302,10 @@ static void next_to_bad(void)
 int main(int argc, char **argv)
 {
 	static const struct test_case cases[] = {
-		{"paths", paths},     {"two_paths", two_paths},     {"path_over_pages", path_over_pages},
-		{"given", given},     {"vectors", vectors},         {"messages", messages},
-		{"programs", programs},
-		{"lengths", lengths}, {"offsets", offsets},         {"locks", locks},
-		{"signals", signals}, {"next_to_bad", next_to_bad},
+		{"paths", paths},       {"two_paths", two_paths}, {"path_over_pages", path_over_pages},
+		{"given", given},       {"vectors", vectors},     {"messages", messages},
+		{"programs", programs}, {"lengths", lengths},     {"offsets", offsets},
+		{"locks", locks},       {"signals", signals},     {"next_to_bad", next_to_bad},
 	};
 
 	(void)argc;
