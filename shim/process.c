@@ -3,8 +3,8 @@
  * exit() is covered by the engine's destructor; here are the ends and new beginnings that run none.
  *
  * A child of vfork(2) runs on its parent's memory: its exit or exec ends nothing of ours, and handing mappings over
- * there would be the parent's loss. It is told by its process id. (A child made by a bare clone(2) without CLONE_VM looks
- * the same, and has no mappings of ours that work: only fork(3) is followed.)
+ * there would be the parent's loss. It is told by its process id. (A child made by an instruction, or by clone(2) with the parent's descriptors
+ * and memory of its own, looks the same, and has no mappings of ours that work.)
  */
 #include "process.h"
 
@@ -102,6 +102,39 @@ WRAPPER void quick_exit(int status)
 
 /* ---- clone ---- */
 
+struct start {
+	int (*fn)(void *arg);
+	void *arg;
+};
+
+/* Its end is that of the process, also where threads of ours serve faults. */
+static int start_followed(void *arg)
+{
+	struct start s = *(const struct start *)arg;
+	int status;
+
+	engine_fork_child();
+	after_fork_child();
+	status = s.fn(s.arg);
+	process_ends();
+	REAL(_exit)(status);
+	__builtin_unreachable();
+}
+
+/* A child with memory and descriptors of its own, as by fork(2). */
+static int clone_followed(struct start *s, void *stack, int flags, void *const v[3])
+{
+	int pid, saved;
+
+	engine_fork_prepare();
+	pid = REAL(clone)(start_followed, stack, flags, s, v[0], v[1], v[2]);
+	saved = errno;
+	engine_fork_parent();
+	after_fork_parent();
+	errno = saved;
+	return pid;
+}
+
 WRAPPER int clone(int (*fn)(void *arg), void *stack, int flags, void *arg, ...)
 {
 	va_list ap;
@@ -112,7 +145,9 @@ WRAPPER int clone(int (*fn)(void *arg), void *stack, int flags, void *arg, ...)
 		v[i] = va_arg(ap, void *);
 	va_end(ap);
 	process_clones((uint64_t)flags);
-	return REAL(clone)(fn, stack, flags, arg, v[0], v[1], v[2]);
+	if (flags & (CLONE_VM | CLONE_FILES))
+		return REAL(clone)(fn, stack, flags, arg, v[0], v[1], v[2]);
+	return clone_followed(&(struct start){fn, arg}, stack, flags, v);
 }
 
 void process_clones(uint64_t flags)

@@ -26,7 +26,7 @@
 
 #define OF_THREAD static _Thread_local __attribute__((tls_model("initial-exec")))
 
-OF_THREAD bool blocked;
+OF_THREAD volatile bool blocked; /* volatile: these are for the handler too */
 OF_THREAD volatile bool is_pending;
 OF_THREAD siginfo_t pending;
 

@@ -248,6 +248,8 @@ WRAPPER long syscall(long nr, ...)
 		users_change();
 	if (nr == SYS_exit_group)
 		process_ends();
+	if (nr == SYS_fork || (nr == SYS_clone && a.v[0] == SIGCHLD && !a.v[1]))
+		return fork();
 	if (nr == SYS_clone)
 		process_clones((uint64_t)a.v[0]);
 	if (nr == SYS_clone3) /* its flags are in memory that may not be there */

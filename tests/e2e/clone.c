@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Children with memory of their own that are not made by fork(3): their mappings are as those of its children. */
+#include <sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "check.h"
+
+#define SIZE (4UL << 20)
+
+static char stack[1 << 18] __attribute__((aligned(64)));
+static int fd, other;
+static char *shared, *private;
+
+static int work(void *arg)
+{
+	int value = *(int *)arg;
+	char *late;
+
+	CHECK(shared[PAGE] == 1 && private[PAGE] == 2 && (uint8_t)shared[SIZE / 2 + 7] == pattern(SIZE / 2 + 7));
+	shared[3 * PAGE] = (char)value;
+	private[PAGE] = (char)value;
+	late = map_file(other, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED);
+	late[5 * PAGE] = (char)value;
+	return value;
+}
+
+static void is_done(pid_t child, int value)
+{
+	char c;
+	int status;
+
+	CHECK(child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == value);
+	CHECK(shared[3 * PAGE] == value && private[PAGE] == 2);
+	CHECK(pread(fd, &c, 1, 3 * PAGE) == 1 && c == value);
+	CHECK(pread(other, &c, 1, 5 * PAGE) == 1 && c == value);
+}
+
+static void by_clone(void)
+{
+	is_done(clone(work, stack + sizeof stack, SIGCHLD, &(int){11}), 11);
+	is_done(clone(work, stack + sizeof stack, SIGCHLD | CLONE_FS | CLONE_VFORK, &(int){12}), 12);
+	FAILS(EINVAL, clone(work, stack + sizeof stack, SIGCHLD | CLONE_THREAD, &(int){13}));
+	shared[4 * PAGE] = 4;
+	CHECK(shared[4 * PAGE] == 4);
+}
+
+static void by_number(void)
+{
+	long child = syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+
+	if (!child)
+		_exit(work(&(int){14}));
+	is_done((pid_t)child, 14);
+	child = syscall(SYS_fork);
+	if (!child)
+		_exit(work(&(int){15}));
+	is_done((pid_t)child, 15);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct test_case cases[] = {{"clone", by_clone}, {"number", by_number}};
+
+	(void)argc;
+	fd = pattern_file(SIZE);
+	other = pattern_file(SIZE);
+	shared = map_file(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED);
+	private = map_file(fd, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	shared[PAGE] = 1;
+	private[PAGE] = 2;
+	return run_cases(cases, ARRAY_SIZE(cases), argv + 1);
+}
