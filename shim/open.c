@@ -195,12 +195,14 @@ WRAPPER FILE *fopen64(const char *path, const char *mode)
 WRAPPER FILE *freopen(const char *path, const char *mode, FILE *f)
 {
 	stream_flush(f);
+	identity_gone(fileno_unlocked(f)); /* closed, also where nothing can be opened in its place */
 	RETURN_PREPARED(path, mode, REAL(freopen)(path, mode, f));
 }
 
 WRAPPER FILE *freopen64(const char *path, const char *mode, FILE *f)
 {
 	stream_flush(f);
+	identity_gone(fileno_unlocked(f)); /* closed, also where nothing can be opened in its place */
 	RETURN_PREPARED(path, mode, REAL(freopen64)(path, mode, f));
 }
 

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "coherent.h"
+#include "identity.h"
 #include "mapped.h"
 #include "real.h"
 #include "stream.h"
@@ -296,6 +297,7 @@ WRAPPER int fflush_unlocked(FILE *f)
 WRAPPER int fclose(FILE *f)
 {
 	stream_flush(f);
+	identity_gone(fileno_unlocked(f)); /* the program may have put it there by dup2(2) */
 	return REAL(fclose)(f);
 }
 

@@ -116,6 +116,23 @@ static void closed_in_a_range(void)
 	is_mapped_file_at(open_unseen(MAPPED), fd);
 }
 
+/* What libc has opened for a stream becomes another file by dup2(2), and libc closes that. */
+static void put_under_a_stream(void)
+{
+	int other = known(), fd;
+
+	for (int by_failing = 0; by_failing < 2; by_failing++) {
+		FILE *f = fopen(OTHER, "r+");
+
+		CHECK(f && (fd = dup2(other, fileno(f))) == fileno(f));
+		for (int i = 0; i < 3; i++)
+			CHECK(pread(fd, &(char){0}, 1, 0) == 1);
+		CHECK(by_failing ? !freopen("descriptors.none", "r", f) : !fclose(f));
+		is_mapped_file_at(open_unseen(MAPPED), fd);
+	}
+	CHECK(!close(other));
+}
+
 /* libc closes what it has made a stream of. */
 static void closed_with_a_stream(void)
 {
@@ -281,6 +298,7 @@ int main(int argc, char **argv)
 		{"duplicated", duplicated},
 		{"range", closed_in_a_range},
 		{"stream", closed_with_a_stream},
+		{"under", put_under_a_stream},
 		{"directory", closed_with_a_directory},
 		{"pipe", a_pipe_or_a_socket_before},
 		{"received", received},
