@@ -332,11 +332,12 @@ static bool make_room(struct address_space *as, uint64_t index)
 static bool take_behind(struct address_space *as, uint64_t index, struct buffer slot)
 {
 	struct page_key key = {.as = as->id, .index = index};
-	pfn_t pfn = index > PAGE_INDEX_MAX ? PFN_NONE : page_find(key);
 	struct victim v;
+	pfn_t pfn;
 
 	if (index > PAGE_INDEX_MAX)
 		return false;
+	pfn = page_find(key);
 	if (pfn == PFN_NONE || !(page_word(pfn) & PG_HUGE)) {
 		evict_parts(as, index);
 		return false;

@@ -24,8 +24,8 @@ enum huge_start {
 	HUGE_NEVER  /* this one: pages of it are in memory, or huge pages do not work here */
 };
 /*
- * Starts to read HUGE_PAGES pages from index on, which r has at an address that is a multiple of as much. The huge page at `behind` leaves for it, if
- * there is one that may; UINT64_MAX: none is named.
+ * Starts to read HUGE_PAGES pages from index on, which r has at an address that is a multiple of as much. What is in memory of as many pages from
+ * `behind` on, where a huge page could be, leaves for it, if it may; UINT64_MAX: nothing is named.
  */
 enum huge_start huge_start(struct address_space *as, uint64_t index, uint64_t behind, struct rmap *r);
 /*
