@@ -74,16 +74,6 @@ static void parts_of(const struct msghdr *m, bool write, struct held parts[PARTS
 	hold(parts, PARTS);
 }
 
-static ssize_t send_one(int fd, struct msghdr *m, int flags)
-{
-	return REAL(sendmsg)(fd, m, flags);
-}
-
-static ssize_t recv_one(int fd, struct msghdr *m, int flags)
-{
-	return REAL(recvmsg)(fd, m, flags);
-}
-
 static int pin_buffers(const struct msghdr *m, bool write)
 {
 	int err = m->msg_iovlen > IOV_MAX ? 0 : iov_pin(m->msg_iov, (int)m->msg_iovlen, write);
@@ -101,44 +91,39 @@ static void unpin_buffers(const struct iovec *iov, size_t n)
 }
 
 /* Whether buffers that do not fit into memory together may go one after the other, and be filled in part. */
-static bool may_divide(int fd)
+static bool may_divide(int fd, const struct msghdr *m)
 {
 	int type = 0;
 	socklen_t len = sizeof type;
 
+	if (m->msg_iovlen == 1 && m->msg_iov->iov_len <= file_io_piece_limit())
+		return false;
 	return errno == ENOBUFS && !sys_call(SYS_getsockopt, fd, SOL_SOCKET, SO_TYPE, (long)&type, (long)&len, 0) && type == SOCK_STREAM;
 }
 
-/* The first buffer that has any bytes, as much of it as can be pinned, with all else that the message has; *i: which that is. */
-static ssize_t pass_first(ssize_t (*call)(int fd, struct msghdr *m, int flags), int fd, struct msghdr *m, int flags, size_t *i)
+/* The first buffer that has any bytes, as much of it as can be pinned; which that is. */
+static size_t first_piece(const struct msghdr *m, struct iovec *piece)
 {
-	struct msghdr first = *m;
-	struct iovec iov;
-	ssize_t n = -1;
+	size_t i = 0;
 
-	for (*i = 0; !m->msg_iov[*i].iov_len;)
-		++*i;
-	iov = m->msg_iov[*i];
-	iov.iov_len = min_u64(iov.iov_len, file_io_piece_limit());
-	first.msg_iov = &iov;
-	first.msg_iovlen = 1;
-	if (!pin_buffers(&first, call == recv_one)) {
-		n = call(fd, &first, flags);
-		unpin_buffers(&iov, 1);
-	}
-	first.msg_iov = m->msg_iov;
-	first.msg_iovlen = m->msg_iovlen;
-	if (call == recv_one && n >= 0)
-		*m = first;
-	return n;
+	while (!m->msg_iov[i].iov_len)
+		i++;
+	*piece = m->msg_iov[i];
+	piece->iov_len = min_u64(piece->iov_len, file_io_piece_limit());
+	return i;
 }
 
+/* That one with all else that the message has, then the rest. */
 static ssize_t send_divided(int fd, const struct msghdr *m, int flags)
 {
-	struct msghdr copy = *m;
-	size_t i;
-	ssize_t done = pass_first(send_one, fd, &copy, flags, &i), n = done;
+	struct iovec piece;
+	struct msghdr first = *m;
+	size_t i = first_piece(m, &piece);
+	ssize_t done, n;
 
+	first.msg_iov = &piece;
+	first.msg_iovlen = 1;
+	n = done = sendmsg(fd, &first, flags);
 	for (size_t in = n > 0 ? (size_t)n : 0; n > 0 && i < m->msg_iovlen; i++, in = 0) {
 		size_t len = m->msg_iov[i].iov_len - in;
 
@@ -152,6 +137,22 @@ static ssize_t send_divided(int fd, const struct msghdr *m, int flags)
 	return done;
 }
 
+/* A stream may give less. */
+static ssize_t receive_divided(int fd, struct msghdr *m, int flags)
+{
+	struct iovec piece, *iov = m->msg_iov;
+	size_t buffers = m->msg_iovlen;
+	ssize_t n;
+
+	first_piece(m, &piece);
+	m->msg_iov = &piece;
+	m->msg_iovlen = 1;
+	n = recvmsg(fd, m, flags);
+	m->msg_iov = iov;
+	m->msg_iovlen = buffers;
+	return n;
+}
+
 WRAPPER ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
 {
 	struct held parts[PARTS];
@@ -163,7 +164,7 @@ WRAPPER ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
 	if (!pin_buffers(m, false)) {
 		n = REAL(sendmsg)(fd, m, flags);
 		unpin_buffers(m->msg_iov, m->msg_iovlen);
-	} else if (may_divide(fd)) {
+	} else if (may_divide(fd, m)) {
 		n = send_divided(fd, m, flags);
 	}
 	release(parts, PARTS);
@@ -181,8 +182,8 @@ WRAPPER ssize_t recvmsg(int fd, struct msghdr *m, int flags)
 	if (!pin_buffers(m, true)) {
 		n = REAL(recvmsg)(fd, m, flags);
 		unpin_buffers(m->msg_iov, m->msg_iovlen);
-	} else if (may_divide(fd)) { /* a stream may give less */
-		n = pass_first(recv_one, fd, m, flags, &(size_t){0});
+	} else if (may_divide(fd, m)) {
+		n = receive_divided(fd, m, flags);
 	}
 	release(parts, PARTS);
 	return n;
