@@ -19,22 +19,6 @@ _Static_assert(sizeof(struct aiocb) == sizeof(struct aiocb64), "one control bloc
 
 /* ---- Which requests are ours ---- */
 
-static bool is_mapped(int fd)
-{
-	struct address_space *as = identity_file(fd);
-
-	if (as)
-		file_io_put(as);
-	return as;
-}
-
-static bool is_regular(int fd)
-{
-	struct stat st;
-
-	return !sys_fstat(fd, &st) && S_ISREG(st.st_mode);
-}
-
 static bool has_memory_of_ours(const struct aiocb *cb)
 {
 	return file_io_is_ours((const void *)cb->aio_buf, cb->aio_nbytes) || file_io_is_ours(cb, sizeof *cb);
@@ -45,7 +29,7 @@ static bool is_ours(const struct aiocb *cb, int op)
 {
 	if ((op != LIO_READ && op != LIO_WRITE) || cb->aio_reqprio < 0 || cb->aio_reqprio > AIO_PRIO_DELTA_MAX)
 		return false;
-	return is_mapped(cb->aio_fildes) || (has_memory_of_ours(cb) && is_regular(cb->aio_fildes));
+	return identity_is_mapped(cb->aio_fildes) || (has_memory_of_ours(cb) && fd_is_regular(cb->aio_fildes));
 }
 
 /* ---- The end of a request ---- */

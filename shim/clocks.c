@@ -7,30 +7,24 @@
 
 /* ---- Timers. In glibc before 2.34 they are in a library of their own, which may not be there. ---- */
 
-static int not_there(void)
-{
-	errno = ENOSYS;
-	return -1;
-}
-
 WRAPPER int timer_create(clockid_t id, struct sigevent *event, timer_t *timer)
 {
 	if (!REAL(timer_create))
-		return not_there();
+		return (int)shim_result(-ENOSYS);
 	RETURN_HELD(REAL(timer_create)(id, event, timer), READS(event, sizeof *event), FILLS(timer, sizeof *timer));
 }
 
 WRAPPER int timer_settime(timer_t timer, int flags, const struct itimerspec *t, struct itimerspec *old)
 {
 	if (!REAL(timer_settime))
-		return not_there();
+		return (int)shim_result(-ENOSYS);
 	RETURN_HELD(REAL(timer_settime)(timer, flags, t, old), READS(t, sizeof *t), FILLS(old, sizeof *old));
 }
 
 WRAPPER int timer_gettime(timer_t timer, struct itimerspec *t)
 {
 	if (!REAL(timer_gettime))
-		return not_there();
+		return (int)shim_result(-ENOSYS);
 	RETURN_HELD(REAL(timer_gettime)(timer, t), FILLS(t, sizeof *t));
 }
 

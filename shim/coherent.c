@@ -35,6 +35,13 @@ bool fd_appends(int fd)
 	return sys_fcntl(fd, F_GETFL, 0) & O_APPEND;
 }
 
+bool fd_is_regular(int fd)
+{
+	struct stat st;
+
+	return !sys_fstat(fd, &st) && S_ISREG(st.st_mode);
+}
+
 /* Where n bytes went that were just written. After a write at the file position that is where they end, appended or not. */
 static uint64_t written_at(int fd, off_t off, bool append, long n)
 {

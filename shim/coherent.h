@@ -32,6 +32,7 @@ long raw_call(const void *call);
 /* fn does the system call and answers as the kernel, bytes or -errno; the result is libc's. `append`: at the end, wherever off is. */
 ssize_t coherent_write(struct address_space *as, int fd, off_t off, bool append, raw_fn fn, const void *call);
 bool fd_appends(int fd);
+bool fd_is_regular(int fd);
 
 /*
  * A write from memory. Where threads serve the faults of system calls, the kernel must not read the program's memory within the

@@ -103,3 +103,12 @@ struct address_space *identity_file(int fd)
 		keep(fd, word, &st);
 	return file_io_find(&st);
 }
+
+bool identity_is_mapped(int fd)
+{
+	struct address_space *as = identity_file(fd);
+
+	if (as)
+		file_io_put(as);
+	return as;
+}

@@ -10,6 +10,8 @@
 
 /* As file_io_lookup(). errno stays as it is. */
 struct address_space *identity_file(int fd);
+/* Whether there is one. */
+bool identity_is_mapped(int fd);
 
 /* A call of the program's has made it (-1: has failed), and nothing but calls that the shim sees will close it. Returns fd. */
 int identity_opened(int fd);

@@ -144,22 +144,13 @@ static ssize_t one_by_one(const struct vector *v)
 	return (ssize_t)done;
 }
 
-static bool is_mapped_file(int fd)
-{
-	struct address_space *as = identity_file(fd);
-
-	if (as)
-		file_io_put(as);
-	return as;
-}
-
 static ssize_t run_vector(const struct vector *v)
 {
 	ssize_t n;
 
 	if (v->n <= 0 || v->n > IOV_MAX || v->off < AT_POSITION)
 		return libc_vector(v);
-	if (v->writes && v->n > 1 && coherent_copies() && is_mapped_file(v->fd))
+	if (v->writes && v->n > 1 && coherent_copies() && identity_is_mapped(v->fd))
 		return one_by_one(v);
 	if (!iov_is_ours(v->iov, v->n))
 		return run(v);

@@ -7,16 +7,10 @@
 #include "paths.h"
 #include "real.h"
 
-static int not_there(void)
-{
-	errno = ENOSYS;
-	return -1;
-}
-
 #define RETURN_QUEUE(name, arguments, ...)                      \
 	do {                                                    \
 		if (!REAL(name))                                \
-			return not_there();                     \
+			return (int)shim_result(-ENOSYS);       \
 		RETURN_HELD(REAL(name) arguments, __VA_ARGS__); \
 	} while (0)
 

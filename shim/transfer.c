@@ -9,20 +9,12 @@
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
-#include <sys/stat.h>
 
-#include "api/file_io.h"
+#include "coherent.h"
 #include "real.h"
 #include "util/sys.h"
 
 #define BOUNCE 4096
-
-static bool is_regular(int fd)
-{
-	struct stat st;
-
-	return !sys_fstat(fd, &st) && S_ISREG(st.st_mode);
-}
 
 static ssize_t bounce(const struct transfer *t, void *buf, size_t len, size_t done)
 {
@@ -59,7 +51,7 @@ static ssize_t piece(const struct transfer *t, char *buf, size_t *len, size_t do
 /* A full piece of something that is no file may be all there is: the next read would wait. */
 static bool goes_on(const struct transfer *t)
 {
-	return t->whole || !t->to_memory || is_regular(t->fd);
+	return t->whole || !t->to_memory || fd_is_regular(t->fd);
 }
 
 ssize_t transfer(const struct transfer *t, void *buf, size_t len)
