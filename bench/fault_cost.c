@@ -126,7 +126,7 @@ static void measure_bare(int fd, size_t bytes, const uint32_t *order, size_t n)
 
 static void measure_faultline(const char *name, int fd, size_t bytes, uint64_t budget, const uint32_t *order, size_t n)
 {
-	struct fl_options o = {.size = sizeof o, .budget = budget, .direct = FL_DIRECT_OFF, .faults = FL_FAULTS_INLINE};
+	struct fl_options o = {.size = sizeof o, .budget = budget, .direct = FL_DIRECT_OFF};
 	char *map;
 
 	if (fl_init(&o) || (map = fl_mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, 0)) == MAP_FAILED) {

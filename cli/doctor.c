@@ -87,15 +87,16 @@ static void check_feature(const struct uffd_probe *p, const struct uffd_feature 
 	free(name);
 }
 
-static bool check_userfaultfd(void)
+/* `wanted`: nothing else will do. */
+static bool check_userfaultfd(bool wanted)
 {
 	struct uffd_probe p = uffd_probe(UFFD_USER_FAULTS);
 	bool usable = uffd_usable(&p);
 
 	if (p.error)
-		line(MARK_NO, "userfaultfd", "%s", uffd_cause(&p));
+		line(wanted ? MARK_NO : MARK_INFO, "userfaultfd", "%s", uffd_cause(&p));
 	else
-		line(usable ? MARK_OK : MARK_NO, "userfaultfd", "by %s", p.device ? "/dev/userfaultfd" : "the system call");
+		line(usable ? MARK_OK : wanted ? MARK_NO : MARK_INFO, "userfaultfd", "by %s", p.device ? "/dev/userfaultfd" : "the system call");
 	if (!usable)
 		cure("%s", uffd_cure(&p));
 	if (!p.error)
@@ -119,6 +120,19 @@ static bool check_thread_faults(bool inline_works, bool wanted)
 	if (!usable && (wanted || inline_works))
 		cure("grant CAP_SYS_PTRACE, access to /dev/userfaultfd, or sysctl vm.unprivileged_userfaultfd=1");
 	return usable;
+}
+
+static bool check_sigsegv_faults(bool wanted)
+{
+	int error = probe_hidden_memory();
+
+	if (!error)
+		line(MARK_OK, "--faults=sigsegv", "works%s", wanted ? ": slower than userfaultfd, no hosts, no huge pages" : "; for where userfaultfd is refused");
+	else
+		line(wanted ? MARK_NO : MARK_INFO, "--faults=sigsegv", "/proc/self/mem: %s", strerror(-error));
+	if (error && wanted)
+		cure("mount /proc; on Linux 6.12 and later, boot with proc_mem.force_override=always");
+	return !error;
 }
 
 static void check_privileges(void)
@@ -301,14 +315,25 @@ static void check_limits(void)
 	check_file_size();
 }
 
+/* Whether faults can be served as was asked for, or at all. Settles how. */
+static bool check_faults(struct run_options *o)
+{
+	bool by_call = check_userfaultfd(o->faults == FAULTS_INLINE || o->faults == FAULTS_THREAD);
+	bool by_threads = check_thread_faults(by_call, o->faults == FAULTS_THREAD);
+	bool by_sigsegv = check_sigsegv_faults(o->faults == FAULTS_SIGSEGV || (o->faults == FAULTS_AUTO && !by_call));
+
+	if (o->faults == FAULTS_AUTO)
+		o->faults = by_call ? FAULTS_INLINE : FAULTS_SIGSEGV;
+	return o->faults == FAULTS_THREAD ? by_threads : o->faults == FAULTS_SIGSEGV ? by_sigsegv : by_call;
+}
+
 /* Whether a run without options can work; `o` says how it would go. */
 static bool examine(const char *path, struct run_options *o)
 {
-	bool variables = check_variables(o), faults, all_faults, shim;
+	bool variables = check_variables(o), faults, shim;
 
 	check_kernel();
-	faults = check_userfaultfd();
-	all_faults = check_thread_faults(faults, o->thread_faults);
+	faults = check_faults(o);
 	check_privileges();
 	check_memory();
 	check_limits();
@@ -317,7 +342,7 @@ static bool examine(const char *path, struct run_options *o)
 	check_membarrier();
 	check_swap();
 	shim = check_shim();
-	return variables && shim && (o->thread_faults ? all_faults : faults);
+	return variables && shim && faults;
 }
 
 static void verdict(bool works, const struct run_options *o)
@@ -330,7 +355,7 @@ static void verdict(bool works, const struct run_options *o)
 	}
 	size_format(o->budget, budget, sizeof budget);
 	printf("\nfaultline run can work here: faults served %s, budget %s unless you say otherwise.\n",
-	       o->thread_faults ? "by threads" : "inline", budget);
+	       o->faults == FAULTS_THREAD ? "by threads" : o->faults == FAULTS_SIGSEGV ? "by SIGSEGV" : "inline", budget);
 }
 
 static const struct argp doctor_argp;

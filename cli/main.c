@@ -59,7 +59,7 @@ static const char help[] = "Usage: faultline run [OPTION...] [--] PROGRAM [ARG..
 			   "  --swap DIR               where changed private pages go\n"
 			   "  --host=auto|none|PATH    one host for all processes, or none\n"
 			   "  --min-map SIZE           leave smaller mappings to the kernel\n"
-			   "  --faults=inline|thread   who serves page faults\n"
+			   "  --faults=HOW             who serves page faults: inline, thread or sigsegv\n"
 			   "  --log LEVEL              quiet, error, warn, info or debug\n"
 			   "\n"
 			   "Options of bench:\n"

@@ -6,11 +6,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "api/engine.h"
+
 enum report_format { REPORT_NONE, REPORT_TEXT, REPORT_JSON };
 
 struct run_options {
 	uint64_t budget; /* bytes; what holds, also when nothing was said */
-	bool thread_faults;
+	enum engine_faults faults;
 	enum report_format format;
 	const char *report_file; /* NULL: standard error */
 	const char *host;        /* "auto", "none", or the socket of one to join */

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "api/engine.h"
 #include "child.h"
 #include "util/report.h"
 
@@ -35,6 +36,7 @@ struct run_report {
 	char **argv;
 	uint64_t budget_bytes;
 	bool one_budget; /* for all processes: there was a host */
+	enum engine_faults faults;
 	struct child_end end;
 	struct report_total *files; /* most faults first */
 	size_t nfiles;

@@ -17,6 +17,7 @@
 #include "child.h"
 #include "host.h"
 #include "options.h"
+#include "probe.h"
 #include "program.h"
 #include "report.h"
 #include "shim.h"
@@ -31,13 +32,44 @@ struct run {
 	struct host host;
 };
 
-static int check_userfaultfd(bool thread_faults)
+static bool wants_a_host(const struct run_options *o)
 {
-	struct uffd_probe p = uffd_probe(thread_faults ? UFFD_ALL_FAULTS : UFFD_USER_FAULTS);
+	return strcmp(o->host, "auto") != 0 && strcmp(o->host, "none") != 0;
+}
 
+/* Each process by itself, as a host works with their userfaultfds. */
+static int use_sigsegv(struct run_options *o)
+{
+	int error = probe_hidden_memory();
+
+	if (wants_a_host(o)) {
+		complain("--host=%s: takes userfaultfd, and faults are served by SIGSEGV; --host=none does without (see: faultline doctor)", o->host);
+		return EXIT_FAULTLINE;
+	}
+	if (error) {
+		complain("--faults=sigsegv: /proc/self/mem: %s; mount /proc, and allow writing to memory by it (see: faultline doctor)", strerror(-error));
+		return EXIT_FAULTLINE;
+	}
+	o->faults = FAULTS_SIGSEGV;
+	o->host = "none";
+	setenv("FAULTLINE_FAULTS", "sigsegv", 1);
+	return 0;
+}
+
+/* Who has not said how faults are to be served has them served as they can be here. */
+static int settle_faults(struct run_options *o)
+{
+	bool threads = o->faults == FAULTS_THREAD;
+	struct uffd_probe p;
+
+	if (o->faults == FAULTS_SIGSEGV)
+		return use_sigsegv(o);
+	p = uffd_probe(threads ? UFFD_ALL_FAULTS : UFFD_USER_FAULTS);
 	if (uffd_usable(&p))
 		return 0;
-	complain("%s%s; %s (see: faultline doctor)", thread_faults ? "--faults=thread: " : "", uffd_cause(&p), uffd_cure(&p));
+	if (o->faults == FAULTS_AUTO && !probe_hidden_memory() && !wants_a_host(o))
+		return use_sigsegv(o);
+	complain("%s%s; %s (see: faultline doctor)", threads ? "--faults=thread: " : "", uffd_cause(&p), uffd_cure(&p));
 	return EXIT_FAULTLINE;
 }
 
@@ -91,7 +123,7 @@ static int prepare(struct run *r, int argc, char **argv)
 	if (!status)
 		status = program_find(r->options.program[0], &r->path);
 	if (!status)
-		status = check_userfaultfd(r->options.thread_faults);
+		status = settle_faults(&r->options);
 	if (!status)
 		status = preload_shim();
 	if (!status)
@@ -146,7 +178,7 @@ static void clear_up(struct run *r)
 
 static int run_program(struct run *r)
 {
-	struct run_report report = {.argv = r->options.program, .budget_bytes = r->options.budget, .one_budget = r->host.hold >= 0};
+	struct run_report report = {.argv = r->options.program, .budget_bytes = r->options.budget, .one_budget = r->host.hold >= 0, .faults = r->options.faults};
 	struct child_end *end = &report.end;
 	int error = child_run(r->path, r->options.program, end), status = host_let_go(&r->host), report_status;
 

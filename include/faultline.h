@@ -31,7 +31,7 @@ const char *fl_version(void);
 
 /* How page faults reach Faultline. */
 enum fl_faults {
-	FL_FAULTS_DEFAULT = 0, /* FAULTLINE_FAULTS, else inline */
+	FL_FAULTS_DEFAULT = 0, /* FAULTLINE_FAULTS, else inline, else SIGSEGV where userfaultfd is refused */
 	/*
 	 * In the thread that faults, by SIGBUS: the fastest. System calls on pages that are not in memory fail with EFAULT;
 	 * pin such memory first (fl_pin), or run the program under `faultline run`, which does.
@@ -47,6 +47,11 @@ enum fl_faults {
 	 * For fl_init() alone.
 	 */
 	FL_FAULTS_NONE = 3,
+	/*
+	 * In the thread that faults, by SIGSEGV and mprotect(2): without userfaultfd, on Linux 5.10 and later. System calls as with
+	 * FL_FAULTS_INLINE; slower, and without hosts, huge pages and guard regions (EINVAL). Takes /proc. All spaces of a process, or none.
+	 */
+	FL_FAULTS_SIGSEGV = 4,
 };
 
 enum fl_direct {
@@ -84,14 +89,16 @@ struct fl_options {
 
 /*
  * Starts Faultline with these options; NULL means all defaults. Not required: the first call of another function here
- * (fl_version(), fl_exit(), fl_stats() and the pins excepted) does it with the defaults, and can fail as this. Installs a SIGBUS handler, which passes on what is not Faultline's.
+ * (fl_version(), fl_exit(), fl_stats() and the pins excepted) does it with the defaults, and can fail as this. Installs a SIGBUS handler (SIGSEGV, with FL_FAULTS_SIGSEGV), which passes on
+ * what is not Faultline's.
  *
  * 0, or -1 with errno:
  *   EBUSY   started already
  *   EPROTONOSUPPORT  the host is of another version of Faultline
  *   EINVAL  a budget under 1 MiB or over physical memory, an option or a FAULTLINE_* variable that makes no sense
- *   ENOSYS  the kernel has no userfaultfd, or lacks a feature that is needed (Linux 5.19 and later have them)
- *   EPERM   userfaultfd is refused here, or FL_FAULTS_THREAD without the privilege for it, or the host is another user's. (That nobody
+ *   ENOSYS  FL_FAULTS_INLINE or _THREAD, and the kernel has no userfaultfd, or lacks a feature that is needed (Linux 5.19 and later have them);
+ *           FL_FAULTS_SIGSEGV, or no userfaultfd, and /proc/self/mem does not write to memory without access rights (proc(5))
+ *   EPERM   FL_FAULTS_INLINE, and userfaultfd is refused here, or FL_FAULTS_THREAD without the privilege for it, or the host is another user's. (That nobody
  *           listens at the host's socket is no error: the process goes on by itself, and a line in the log says so.)
  *   ENOMEM  no memory
  *   EMFILE, ENFILE, EAGAIN  no descriptor, or no thread, left

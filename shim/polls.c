@@ -23,7 +23,7 @@ WRAPPER int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, 
 {
 	sigset_t copy;
 
-	set = sigmask_without_sigbus(set, &copy);
+	set = sigmask_without_faults(set, &copy);
 	RETURN_HELD(REAL(ppoll)(fds, n, timeout, set), POLL_ARRAY);
 }
 
@@ -51,7 +51,7 @@ WRAPPER int pselect(int n, fd_set *r, fd_set *w, fd_set *x, const struct timespe
 {
 	sigset_t copy;
 
-	set = sigmask_without_sigbus(set, &copy);
+	set = sigmask_without_faults(set, &copy);
 	RETURN_HELD(REAL(pselect)(n, r, w, x, timeout, set), FD_SETS);
 }
 
@@ -73,7 +73,7 @@ WRAPPER int epoll_pwait(int fd, struct epoll_event *events, int max, int timeout
 {
 	sigset_t copy;
 
-	set = sigmask_without_sigbus(set, &copy);
+	set = sigmask_without_faults(set, &copy);
 	RETURN_HELD(REAL(epoll_pwait)(fd, events, max, timeout, set), EVENTS);
 }
 
@@ -85,6 +85,6 @@ WRAPPER int epoll_pwait2(int fd, struct epoll_event *events, int max, const stru
 		errno = ENOSYS;
 		return -1;
 	}
-	set = sigmask_without_sigbus(set, &copy);
+	set = sigmask_without_faults(set, &copy);
 	RETURN_HELD(REAL(epoll_pwait2)(fd, events, max, timeout, set), EVENTS, READS(timeout, sizeof *timeout));
 }

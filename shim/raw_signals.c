@@ -6,13 +6,14 @@
 #include <sys/syscall.h>
 
 #include "held.h"
+#include "mmu/fault_signal.h"
 #include "peek.h"
 #include "real.h"
 #include "sigmask.h"
 #include "signals.h"
 #include "util/sys.h"
 
-#define SIGBUS_BIT SYS_SIGBIT(SIGBUS)
+#define FAULT_BIT SYS_SIGBIT(fault_signal())
 #define SET_SIZE sizeof(uint64_t)
 
 /* libc's sets begin with the kernel's. */
@@ -45,7 +46,7 @@ static int virtual_action(const struct raw_action *act, struct raw_action *old)
 		a.sa_flags = (int)act->flags;
 		a.sa_mask = to_set(act->mask);
 	}
-	sigaction(SIGBUS, act ? &a : NULL, &was);
+	sigaction(fault_signal(), act ? &a : NULL, &was);
 	told = (struct raw_action){.handler = (void *)was.sa_sigaction, .flags = (uint32_t)was.sa_flags, .mask = to_bits(&was.sa_mask)};
 	return old ? file_io_copy_out(old, &told, sizeof told) : 0;
 }
@@ -60,15 +61,15 @@ static long change_action(int sig, const struct raw_action *act, struct raw_acti
 		return shim_result(-EFAULT);
 	if (size == SET_SIZE && signals_virtual(sig))
 		return shim_result(virtual_action(act ? &a : NULL, old));
-	if (size != SET_SIZE || sig < 1 || sig > 64 || sig == SIGBUS)
+	if (size != SET_SIZE || sig < 1 || sig > 64 || sig == fault_signal())
 		return shim_result(sys_call(SYS_rt_sigaction, sig, (long)act, (long)old, (long)size, 0, 0));
-	has = a.mask & SIGBUS_BIT;
-	a.mask &= ~SIGBUS_BIT;
+	has = a.mask & FAULT_BIT;
+	a.mask &= ~FAULT_BIT;
 	err = sys_call(SYS_rt_sigaction, sig, act ? (long)&a : 0, (long)old, (long)size, 0, 0);
 	if (err)
 		return shim_result(err);
 	if (signals_swap_mask_bit(sig, has, act) && old)
-		old->mask |= SIGBUS_BIT;
+		old->mask |= FAULT_BIT;
 	return 0;
 }
 
@@ -107,7 +108,7 @@ static long call_masked(long nr, long *v, int at, size_t size)
 	uint64_t copy;
 
 	if (set && size == SET_SIZE && peek(&copy, set, sizeof copy)) {
-		copy &= ~SIGBUS_BIT;
+		copy &= ~FAULT_BIT;
 		v[at] = (long)&copy;
 	}
 	return REAL(syscall)(nr, v[0], v[1], v[2], v[3], v[4], v[5]);

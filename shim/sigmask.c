@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * SIGBUS is never blocked: a fault that meets a blocked SIGBUS kills. Calls that set masks give the kernel all but
- * SIGBUS; that the program wanted it blocked is a bit of the thread, told back in old masks. It is so from the start,
- * since a thread may block everything long before the first mapping.
+ * The fault signal (mmu/fault_signal.h; called SIGBUS here, which it mostly is) is never blocked: a fault that meets a blocked one kills. Calls that set
+ * masks give the kernel all but SIGBUS; that the program wanted it blocked is a bit of the thread, told back in old masks. It is so from the
+ * start, since a thread may block everything long before the first mapping.
  *
  * A SIGBUS that is sent to a thread which has it blocked is kept here, and sent
  * again when the thread unblocks it, or taken by sigwait() and its kin.
@@ -16,10 +16,12 @@
 #include "sigmask.h"
 
 #include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/syscall.h>
 
 #include "held.h"
-#include "mmu/sigbus.h"
+#include "mmu/fault_signal.h"
 #include "peek.h"
 #include "real.h"
 #include "util/sys.h"
@@ -30,7 +32,7 @@ OF_THREAD volatile bool blocked; /* volatile: these are for the handler too */
 OF_THREAD volatile bool is_pending;
 OF_THREAD siginfo_t pending;
 
-bool sigmask_has_sigbus(void)
+bool sigmask_blocks_faults(void)
 {
 	return blocked;
 }
@@ -44,9 +46,14 @@ static void keep_pending(const siginfo_t *info)
 	is_pending = true;
 }
 
+/* Before there is a mask to change: which signal it will be, where that is known. */
 __attribute__((constructor)) static void at_start(void)
 {
-	sigbus_set_mask(sigmask_has_sigbus, keep_pending);
+	const char *faults = getenv("FAULTLINE_FAULTS");
+
+	if (faults && !strcmp(faults, "sigsegv"))
+		fault_signal_choose(SIGSEGV);
+	fault_signal_set_mask(sigmask_blocks_faults, keep_pending);
 }
 
 bool sigmask_pending(void)
@@ -56,7 +63,7 @@ bool sigmask_pending(void)
 
 bool sigmask_take_pending(const sigset_t *set, siginfo_t *info)
 {
-	if (!is_pending || sigismember(set, SIGBUS) != 1)
+	if (!is_pending || sigismember(set, fault_signal()) != 1)
 		return false;
 	if (info)
 		*info = pending;
@@ -71,7 +78,7 @@ static void set_blocked(bool yes)
 	if (yes || !is_pending)
 		return;
 	is_pending = false;
-	sys_call(SYS_rt_tgsigqueueinfo, sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0), sys_gettid(), SIGBUS, (long)&pending, 0, 0);
+	sys_call(SYS_rt_tgsigqueueinfo, sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0), sys_gettid(), fault_signal(), (long)&pending, 0, 0);
 }
 
 /* ---- sigprocmask ---- */
@@ -97,8 +104,8 @@ int sigmask_change(mask_fn real, int how, const sigset_t *set, sigset_t *old)
 
 	if (set) {
 		copy = *set;
-		in_set = sigismember(&copy, SIGBUS) == 1;
-		sigdelset(&copy, SIGBUS);
+		in_set = sigismember(&copy, fault_signal()) == 1;
+		sigdelset(&copy, fault_signal());
 	}
 	err = call_real(real, how, set ? &copy : NULL, old);
 	if (err)
@@ -106,7 +113,7 @@ int sigmask_change(mask_fn real, int how, const sigset_t *set, sigset_t *old)
 	if (set)
 		change_bit(how, in_set);
 	if (old && was)
-		sigaddset(old, SIGBUS);
+		sigaddset(old, fault_signal());
 	return 0;
 }
 
@@ -122,12 +129,12 @@ WRAPPER int pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
 
 /* ---- Masks for the time of a call, and of handlers that run in it ---- */
 
-const sigset_t *sigmask_without_sigbus(const sigset_t *set, sigset_t *copy)
+const sigset_t *sigmask_without_faults(const sigset_t *set, sigset_t *copy)
 {
 	sigemptyset(copy);
 	if (!set || !peek(copy, set, KERNEL_SET))
 		return set;
-	sigdelset(copy, SIGBUS);
+	sigdelset(copy, fault_signal());
 	return copy;
 }
 
@@ -136,8 +143,8 @@ WRAPPER int sigsuspend(const sigset_t *set)
 	bool was = blocked;
 	sigset_t copy;
 
-	if (!is_pending || sigismember(set, SIGBUS))
-		return REAL(sigsuspend)(sigmask_without_sigbus(set, &copy));
+	if (!is_pending || sigismember(set, fault_signal()))
+		return REAL(sigsuspend)(sigmask_without_faults(set, &copy));
 	set_blocked(false); /* which is what would be waited for */
 	blocked = was;
 	errno = EINTR;
@@ -149,48 +156,48 @@ WRAPPER int pthread_attr_setsigmask_np(pthread_attr_t *attr, const sigset_t *set
 {
 	sigset_t copy;
 
-	return REAL(pthread_attr_setsigmask_np)(attr, sigmask_without_sigbus(set, &copy));
+	return REAL(pthread_attr_setsigmask_np)(attr, sigmask_without_faults(set, &copy));
 }
 
 /* ---- Older calls ---- */
 
-static sigset_t only_sigbus(void)
+static sigset_t only_fault_signal(void)
 {
 	sigset_t set;
 
 	sigemptyset(&set);
-	sigaddset(&set, SIGBUS);
+	sigaddset(&set, fault_signal());
 	return set;
 }
 
 WRAPPER int sighold(int sig)
 {
-	sigset_t set = only_sigbus();
+	sigset_t set = only_fault_signal();
 
-	return sig == SIGBUS ? sigprocmask(SIG_BLOCK, &set, NULL) : REAL(sighold)(sig);
+	return sig == fault_signal() ? sigprocmask(SIG_BLOCK, &set, NULL) : REAL(sighold)(sig);
 }
 
 WRAPPER int sigrelse(int sig)
 {
-	sigset_t set = only_sigbus();
+	sigset_t set = only_fault_signal();
 
-	return sig == SIGBUS ? sigprocmask(SIG_UNBLOCK, &set, NULL) : REAL(sigrelse)(sig);
+	return sig == fault_signal() ? sigprocmask(SIG_UNBLOCK, &set, NULL) : REAL(sigrelse)(sig);
 }
 
-#define OLD_SIGBUS (1 << (SIGBUS - 1))
+#define OLD_FAULTS (1 << (fault_signal() - 1))
 
 WRAPPER int sigblock(int mask)
 {
-	int old = REAL(sigblock)(mask & ~OLD_SIGBUS) | (blocked ? OLD_SIGBUS : 0);
+	int old = REAL(sigblock)(mask & ~OLD_FAULTS) | (blocked ? OLD_FAULTS : 0);
 
-	set_blocked(blocked || (mask & OLD_SIGBUS));
+	set_blocked(blocked || (mask & OLD_FAULTS));
 	return old;
 }
 
 WRAPPER int sigsetmask(int mask)
 {
-	int old = REAL(sigsetmask)(mask & ~OLD_SIGBUS) | (blocked ? OLD_SIGBUS : 0);
+	int old = REAL(sigsetmask)(mask & ~OLD_FAULTS) | (blocked ? OLD_FAULTS : 0);
 
-	set_blocked(mask & OLD_SIGBUS);
+	set_blocked(mask & OLD_FAULTS);
 	return old;
 }

@@ -9,14 +9,14 @@
 #include <errno.h>
 #include <stdatomic.h>
 
-#include "mmu/sigbus.h"
+#include "mmu/fault_signal.h"
 #include "real.h"
 
-static _Atomic uint64_t masks_sigbus; /* bit per signal whose sa_mask has SIGBUS as far as the program knows */
+static _Atomic uint64_t masks_faults; /* bit per signal whose sa_mask has SIGBUS as far as the program knows */
 
 bool signals_virtual(int sig)
 {
-	return sig == SIGBUS && sigbus_installed();
+	return sig == fault_signal() && fault_signal_installed();
 }
 
 bool signals_swap_mask_bit(int sig, bool set, bool change)
@@ -24,8 +24,8 @@ bool signals_swap_mask_bit(int sig, bool set, bool change)
 	uint64_t bit = 1ULL << (sig - 1);
 
 	if (!change)
-		return atomic_load(&masks_sigbus) & bit;
-	return (set ? atomic_fetch_or(&masks_sigbus, bit) : atomic_fetch_and(&masks_sigbus, ~bit)) & bit;
+		return atomic_load(&masks_faults) & bit;
+	return (set ? atomic_fetch_or(&masks_faults, bit) : atomic_fetch_and(&masks_faults, ~bit)) & bit;
 }
 
 typedef int (*sigaction_fn)(int sig, const struct sigaction *act, struct sigaction *old);
@@ -40,19 +40,19 @@ static int set_action(sigaction_fn real, int sig, const struct sigaction *act, s
 	if (signals_virtual(sig)) {
 		if (act)
 			a = *act;
-		sigbus_set_action(act ? &a : NULL, old);
+		fault_signal_set_action(act ? &a : NULL, old);
 		return 0;
 	}
-	if (sig < 1 || sig > 64 || sig == SIGBUS)
+	if (sig < 1 || sig > 64 || sig == fault_signal())
 		return real(sig, act, old);
 	if (act) {
 		a = *act;
-		has = sigismember(&a.sa_mask, SIGBUS) == 1;
-		sigdelset(&a.sa_mask, SIGBUS);
+		has = sigismember(&a.sa_mask, fault_signal()) == 1;
+		sigdelset(&a.sa_mask, fault_signal());
 	}
 	err = real(sig, act ? &a : NULL, old);
 	if (!err && signals_swap_mask_bit(sig, has, act) && old)
-		sigaddset(&old->sa_mask, SIGBUS);
+		sigaddset(&old->sa_mask, fault_signal());
 	return err;
 }
 
@@ -76,7 +76,7 @@ static sighandler_t set_handler(sighandler_t handler, int flags)
 		errno = EINVAL;
 		return SIG_ERR;
 	}
-	sigbus_set_action(&act, &old);
+	fault_signal_set_action(&act, &old);
 	return old.sa_handler;
 }
 
@@ -119,9 +119,9 @@ WRAPPER int siginterrupt(int sig, int interrupt)
 
 	if (!signals_virtual(sig))
 		return REAL(siginterrupt)(sig, interrupt);
-	sigbus_set_action(NULL, &act);
+	fault_signal_set_action(NULL, &act);
 	act.sa_flags = interrupt ? act.sa_flags & ~SA_RESTART : act.sa_flags | SA_RESTART;
-	sigbus_set_action(&act, NULL);
+	fault_signal_set_action(&act, NULL);
 	return 0;
 }
 
@@ -131,14 +131,14 @@ WRAPPER sighandler_t sigset(int sig, sighandler_t handler)
 	struct sigaction old;
 	sigset_t set, before;
 
-	if (sig != SIGBUS)
+	if (sig != fault_signal())
 		return REAL(sigset)(sig, handler);
 	sigemptyset(&set);
-	sigaddset(&set, SIGBUS);
-	if (sigaction(SIGBUS, NULL, &old))
+	sigaddset(&set, fault_signal());
+	if (sigaction(fault_signal(), NULL, &old))
 		return SIG_ERR;
 	sigprocmask(handler == SIG_HOLD ? SIG_BLOCK : SIG_UNBLOCK, &set, &before);
-	if (handler != SIG_HOLD && sigaction(SIGBUS, &(struct sigaction){.sa_handler = handler}, NULL))
+	if (handler != SIG_HOLD && sigaction(fault_signal(), &(struct sigaction){.sa_handler = handler}, NULL))
 		return SIG_ERR;
-	return sigismember(&before, SIGBUS) == 1 ? SIG_HOLD : old.sa_handler;
+	return sigismember(&before, fault_signal()) == 1 ? SIG_HOLD : old.sa_handler;
 }

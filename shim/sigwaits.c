@@ -5,6 +5,7 @@
 
 #include "held.h"
 #include "identity.h"
+#include "mmu/fault_signal.h"
 #include "peek.h"
 #include "raw_signals.h"
 #include "real.h"
@@ -23,7 +24,7 @@ static int take_kept(const sigset_t *set, siginfo_t *info)
 	sigemptyset(&copy);
 	if (likely(!sigmask_pending()) || !peek(&copy, set, KERNEL_SET) || !sigmask_take_pending(&copy, &kept))
 		return 0;
-	return info && file_io_copy_out(info, &kept, sizeof kept) ? (int)shim_result(-EFAULT) : SIGBUS;
+	return info && file_io_copy_out(info, &kept, sizeof kept) ? (int)shim_result(-EFAULT) : fault_signal();
 }
 
 WRAPPER int sigwait(const sigset_t *set, int *sig)
@@ -59,7 +60,7 @@ WRAPPER int sigtimedwait(const sigset_t *set, siginfo_t *info, const struct time
 static int with_kept(int result, sigset_t *set)
 {
 	if (!result && sigmask_pending())
-		sigaddset(set, SIGBUS);
+		sigaddset(set, fault_signal());
 	return result;
 }
 

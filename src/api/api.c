@@ -9,6 +9,7 @@
 #include "engine.h"
 #include "faultline.h"
 #include "file_io.h"
+#include "limits_of.h"
 #include "util/compiler.h"
 #include "util/log.h"
 
@@ -32,15 +33,15 @@ static int apply(const struct fl_options *in, struct engine_options *o)
 	struct fl_options f = {0};
 
 	memcpy(&f, in, in->size < sizeof f ? in->size : sizeof f);
-	if (in->size < sizeof f.size || (unsigned)f.faults > FL_FAULTS_NONE || (unsigned)f.direct > FL_DIRECT_ON ||
+	if (in->size < sizeof f.size || (unsigned)f.faults > FL_FAULTS_SIGSEGV || (unsigned)f.direct > FL_DIRECT_ON ||
 	    (unsigned)f.handlers > FL_HANDLERS_DO_NOT_TOUCH)
 		return -EINVAL;
 	if (f.budget)
 		o->budget = f.budget;
 	if (o->budget < BUDGET_MIN || o->budget > (uint64_t)sysconf(_SC_PHYS_PAGES) * FL_PAGE_SIZE)
 		return -EINVAL;
-	if (f.faults)
-		o->threads = f.faults == FL_FAULTS_THREAD;
+	if (f.faults && f.faults != FL_FAULTS_NONE)
+		o->faults = engine_faults_of(f.faults);
 	o->no_native = o->soft = f.faults == FL_FAULTS_NONE;
 	o->quiet_handlers = f.handlers == FL_HANDLERS_DO_NOT_TOUCH;
 	if (f.direct)

@@ -22,10 +22,12 @@
 #include "cache/writeback.h"
 #include "host/channel.h"
 #include "mm/soft.h"
-#include "mmu/sigbus.h"
+#include "mmu/fault_signal.h"
+#include "mmu/sigsegv.h"
 #include "mmu/uffd.h"
 #include "store/store.h"
 #include "util/compiler.h"
+#include "util/fd.h"
 #include "util/log.h"
 
 struct mutex engine_lock = MUTEX_INIT(RANK_SPACES);
@@ -62,6 +64,21 @@ static int init_frames(bool huge)
 	return err ? err : page_table_init(frames);
 }
 
+#define SHOWN_PER_FRAME 2 /* pages that can be accessed at a time, where that is kept book of: a page can be in several mappings */
+
+static void *shown; /* of sigsegv.c */
+static uint64_t shown_bytes;
+
+static int init_shown(void)
+{
+	shown_bytes = FL_PAGE_SIZE;
+	while (shown_bytes * 2 <= budget_limit() * SHOWN_PER_FRAME * sizeof(uint64_t))
+		shown_bytes *= 2;
+	shown = budget_map(shown_bytes);
+	sigsegv_init(shown, shown ? shown_bytes : 0);
+	return shown ? 0 : -ENOMEM;
+}
+
 #define CLIENT_BUFFERS (1UL << 20) /* a client's budget counts for no more where buffers are made: its files are read by the host */
 
 /* The budget is the host's: what of it is used here is borrowed page by page, up to half. */
@@ -78,6 +95,8 @@ static int init_cache(const struct engine_options *o)
 
 	if (!err)
 		err = buffer_init(client ? min_u64(budget_limit(), CLIENT_BUFFERS >> FL_PAGE_SHIFT) : budget_limit());
+	if (!err && o->faults == FAULTS_SIGSEGV)
+		err = init_shown();
 	if (!err)
 		err = init_frames(o->huge && o->pool && o->direct && !client);
 	if (!err)
@@ -96,15 +115,35 @@ static void exit_cache(void)
 	page_table_exit();
 	policy_exit();
 	buffer_exit();
+	budget_unmap(shown, shown_bytes);
+	shown = NULL;
 	swap_exit();
 	report_exit();
 	budget_exit();
 }
 
-static int create_space(bool threads, const struct mm_limits *limits, struct mm **out)
+static int create_mmu(enum engine_faults faults, struct mmu **out)
+{
+	switch (faults) {
+	case FAULTS_THREAD:
+		return uffd_thread_create(out);
+	case FAULTS_SIGSEGV:
+		return sigsegv_create(out);
+	default:
+		return uffd_inline_create(out);
+	}
+}
+
+/* There is one fault signal. */
+static bool goes_with(enum engine_faults faults)
+{
+	return (faults == FAULTS_SIGSEGV) == (options.faults == FAULTS_SIGSEGV);
+}
+
+static int create_space(enum engine_faults faults, const struct mm_limits *limits, struct mm **out)
 {
 	struct mmu *mmu;
-	int err = threads ? uffd_thread_create(&mmu) : uffd_inline_create(&mmu);
+	int err = goes_with(faults) ? create_mmu(faults, &mmu) : -EINVAL;
 
 	if (err)
 		return err;
@@ -113,19 +152,19 @@ static int create_space(bool threads, const struct mm_limits *limits, struct mm 
 		mmu->ops->destroy(mmu);
 		return err;
 	}
-	(*out)->inline_faults = !threads;
+	(*out)->inline_faults = faults != FAULTS_THREAD;
 	err = channel_joined() ? mm_join_host(*out) : 0;
 	if (err)
 		mm_destroy(*out);
 	return err;
 }
 
-static int create_default_space(bool threads)
+static int create_default_space(enum engine_faults faults)
 {
 	struct mm_limits limits;
 
 	mm_limits_default(&limits);
-	return create_space(threads, &limits, &default_space);
+	return create_space(faults, &limits, &default_space);
 }
 
 static void register_atfork(void)
@@ -134,6 +173,21 @@ static void register_atfork(void)
 
 	if (!atomic_exchange(&once, true))
 		pthread_atfork(engine_fork_prepare, engine_fork_parent, engine_fork_child);
+}
+
+static bool is_refused(int err)
+{
+	return err == -ENOSYS || err == -EPERM || err == -EACCES;
+}
+
+static enum engine_faults choose_faults(void)
+{
+	bool user_mode_only;
+	int fd = uffd_open(false, true, &user_mode_only);
+
+	if (fd >= 0)
+		fd_close(fd);
+	return is_refused(fd) ? FAULTS_SIGSEGV : FAULTS_INLINE;
 }
 
 /* A host maps pages write-protected, which UFFDIO_CONTINUE can since Linux 6.4. */
@@ -154,13 +208,15 @@ static void say_alone(const char *why, const char *name)
 }
 
 /* A host that has gone is no reason not to go on alone. */
-static int join(const char *name)
+static int join(const char *name, enum engine_faults faults)
 {
 	int err = 0;
 
 	if (!name[0] || channel_joined())
 		return 0;
-	if (!can_be_client())
+	if (faults == FAULTS_SIGSEGV)
+		say_alone("without userfaultfd there can be no host; not joined:", name);
+	else if (!can_be_client())
 		say_alone("before Linux 6.4 there can be no host; not joined:", name);
 	else
 		err = channel_join(name);
@@ -185,7 +241,7 @@ int engine_join_host(void)
 		return err;
 	register_atfork();
 	joined_for_good = true;
-	return join(o.host);
+	return join(o.host, o.faults ? o.faults : choose_faults());
 }
 
 void engine_keep_host(void)
@@ -202,18 +258,30 @@ static void leave_host(void)
 		channel_leave();
 }
 
-static int start_locked(const struct engine_options *o)
+/* Frames that live where they are mapped are written to and moved with userfaultfd. */
+static void settle_options(const struct engine_options *o)
 {
+	options = *o;
+	if (o->faults == FAULTS_AUTO && !o->no_native)
+		options.faults = choose_faults();
+	if (options.faults == FAULTS_SIGSEGV)
+		options.pool = options.huge = false;
+}
+
+static int start_locked(const struct engine_options *wanted)
+{
+	const struct engine_options *o = &options;
 	int err;
 
 	if (engine_started())
 		return -EBUSY;
-	options = *o;
+	settle_options(wanted);
 	log_set_level((enum log_level)o->log_level);
-	err = join(o->host);
+	err = join(o->host, o->faults);
 	if (err)
 		return err;
 	mmu_set_fault_handler(mm_handle_fault);
+	sigsegv_set_protection(mm_protection_at);
 	err = swap_set_directory(o->swap_directory[0] ? o->swap_directory : NULL);
 	if (!err)
 		err = fault_store_set_rules(o->inject);
@@ -221,7 +289,7 @@ static int start_locked(const struct engine_options *o)
 		err = report_init(o->report_directory[0] ? o->report_directory : NULL, o->budget);
 	if (!err)
 		err = init_cache(o);
-	native_error = err ? 0 : o->no_native ? -ENOSYS : create_default_space(o->threads);
+	native_error = err ? 0 : o->no_native ? -ENOSYS : create_default_space(o->faults);
 	if (native_error && !o->soft)
 		err = native_error;
 	if (err) {
@@ -302,13 +370,13 @@ int engine_soft_fork(struct mm *parent, struct mm **out)
 	return err;
 }
 
-int engine_space_create(bool threads, const struct mm_limits *limits, struct mm **out)
+int engine_space_create(enum engine_faults faults, const struct mm_limits *limits, struct mm **out)
 {
 	struct sigguard g = sigguard_enter();
 	int err;
 
 	mutex_lock(&engine_lock);
-	err = create_space(threads, limits, out);
+	err = create_space(faults ? faults : options.faults, limits, out);
 	mutex_unlock(&engine_lock);
 	sigguard_leave(g);
 	return err;
@@ -387,7 +455,7 @@ int engine_stop(void)
 		mm_destroy(mm);
 	soft_exit();
 	default_space = NULL;
-	sigbus_restore();
+	fault_signal_restore();
 	vma_index_pool_exit();
 	vma_pool_exit();
 	note_end();

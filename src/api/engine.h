@@ -8,9 +8,17 @@
 
 #include "mm/mm.h"
 
+/* What serves the faults of native spaces. AUTO: inline, and where userfaultfd is refused, SIGSEGV. */
+enum engine_faults {
+	FAULTS_AUTO,
+	FAULTS_INLINE,
+	FAULTS_THREAD,
+	FAULTS_SIGSEGV,
+};
+
 struct engine_options {
 	uint64_t budget;            /* bytes */
-	bool threads;               /* faults served by threads */
+	enum engine_faults faults;  /* AUTO until the start */
 	bool direct;                /* O_DIRECT */
 	char swap_directory[256];   /* "" for the default places */
 	char report_directory[256]; /* "" for none */
@@ -49,8 +57,8 @@ struct mm *engine_space(void);
  */
 int engine_flush(bool final);
 int engine_stop(void);
-/* A space more, with its own way of serving faults; and its end. */
-int engine_space_create(bool threads, const struct mm_limits *limits, struct mm **out);
+/* A space more, with its own way of serving faults (AUTO: that of the default space); and its end. */
+int engine_space_create(enum engine_faults faults, const struct mm_limits *limits, struct mm **out);
 struct soft_config;
 int engine_soft_create(const struct soft_config *config, struct mm **out);
 int engine_soft_fork(struct mm *parent, struct mm **out);

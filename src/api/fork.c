@@ -12,7 +12,7 @@
 #include "engine_lock.h"
 #include "host/channel.h"
 #include "mm/soft.h"
-#include "mmu/sigbus.h"
+#include "mmu/fault_signal.h"
 #include "util/compiler.h"
 #include "util/fd.h"
 #include "util/log.h"
@@ -47,7 +47,7 @@ static int make_whole(void)
 	uint64_t pages, kept;
 	int err;
 
-	sigbus_fork_child();
+	fault_signal_fork_child();
 	soft_fork_child();
 	fd_fork_child();
 	err = report_fork_child();

@@ -57,12 +57,12 @@ static int read_text(const char *name, char *buf, size_t len)
 
 int engine_options_from_env(struct engine_options *o, const char **what)
 {
-	static const char *const faults[] = {"inline", "thread", NULL}, *const off_on[] = {"0", "1", NULL};
+	static const char *const faults[] = {[FAULTS_AUTO] = "", "inline", "thread", "sigsegv", NULL}, *const off_on[] = {"0", "1", NULL};
 	static const char *const levels[] = {"quiet", "error", "warn", "info", "debug", NULL};
 	enum { POOL, SHMEM, SMALL };
 	static const char *const frame_words[] = {[POOL] = "pool", [SHMEM] = "shmem", [SMALL] = "small", NULL};
 	static const char *const io[] = {[IO_AIO] = "aio", [IO_SYNC] = "sync", [IO_DEFERRED] = "deferred", NULL};
-	int threads = 0, direct = 0, frames = POOL;
+	int fault_word = FAULTS_AUTO, direct = 0, frames = POOL;
 
 	memset(o, 0, sizeof *o);
 	o->budget = min_u64(BUDGET_DEFAULT, physical_memory() / 4);
@@ -70,7 +70,7 @@ int engine_options_from_env(struct engine_options *o, const char **what)
 	o->log_level = LOG_WARN;
 	if (read_size(*what = "FAULTLINE_BUDGET", BUDGET_MIN, physical_memory(), &o->budget) ||
 	    read_size(*what = "FAULTLINE_MIN_MAP", 0, INT64_MAX, &o->min_map) ||
-	    read_size(*what = "FAULTLINE_ANON", 0, INT64_MAX, &o->anon_min) || read_word(*what = "FAULTLINE_FAULTS", faults, &threads) ||
+	    read_size(*what = "FAULTLINE_ANON", 0, INT64_MAX, &o->anon_min) || read_word(*what = "FAULTLINE_FAULTS", faults, &fault_word) ||
 	    read_word(*what = "FAULTLINE_DIRECT", off_on, &direct) || read_word(*what = "FAULTLINE_FRAMES", frame_words, &frames) ||
 	    read_word(*what = "FAULTLINE_IO", io, &o->io) || read_word(*what = "FAULTLINE_LOG", levels, &o->log_level) ||
 	    read_text(*what = "FAULTLINE_SWAP", o->swap_directory, sizeof o->swap_directory) ||
@@ -80,7 +80,7 @@ int engine_options_from_env(struct engine_options *o, const char **what)
 		return -EINVAL;
 	if (!strcmp(o->host, "auto") || !strcmp(o->host, "none")) /* for `faultline run` */
 		o->host[0] = 0;
-	o->threads = threads;
+	o->faults = (enum engine_faults)fault_word;
 	o->direct = direct;
 	o->pool = frames != SHMEM;
 	o->huge = frames == POOL;

@@ -63,6 +63,20 @@ int limits_of(const struct fl_space_options *o, struct mm_limits *l)
 	return 0;
 }
 
+enum engine_faults engine_faults_of(enum fl_faults faults)
+{
+	switch (faults) {
+	case FL_FAULTS_INLINE:
+		return FAULTS_INLINE;
+	case FL_FAULTS_THREAD:
+		return FAULTS_THREAD;
+	case FL_FAULTS_SIGSEGV:
+		return FAULTS_SIGSEGV;
+	default:
+		return FAULTS_AUTO;
+	}
+}
+
 FL_EXPORT fl_space *fl_space_create(const struct fl_space_options *options)
 {
 	struct fl_space_options o = {0};
@@ -72,12 +86,12 @@ FL_EXPORT fl_space *fl_space_create(const struct fl_space_options *options)
 
 	if (options)
 		memcpy(&o, options, options->size < sizeof o ? options->size : sizeof o);
-	if (!err && (unsigned)o.faults > FL_FAULTS_THREAD)
+	if (!err && (o.faults == FL_FAULTS_NONE || (unsigned)o.faults > FL_FAULTS_SIGSEGV))
 		err = -EINVAL;
 	if (!err)
 		err = limits_of(&o, &limits);
 	if (!err)
-		err = engine_space_create(o.faults ? o.faults == FL_FAULTS_THREAD : engine_options()->threads, &limits, &mm);
+		err = engine_space_create(engine_faults_of(o.faults), &limits, &mm);
 	if (err)
 		errno = -err;
 	return (fl_space *)mm;

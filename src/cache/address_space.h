@@ -238,6 +238,8 @@ int frame_write(struct address_space *as, uint64_t off, const void *buf, uint64_
 int frame_read(struct address_space *as, uint64_t off, void *buf, uint64_t len);
 /* Drops every frame from page `index` on, and what any mapping, private ones too, has of them. */
 int frame_truncate(struct address_space *as, uint64_t index);
+/* A page that nobody maps, and whose place in the table the caller has, has no memory any more (shmem frames). */
+void frame_empty(struct address_space *as, uint64_t index);
 
 /* Whether its pages are private ones. */
 bool as_is_anon(const struct address_space *as);

@@ -44,6 +44,11 @@ static uint64_t page_head(const struct fault *f)
 	return f->index & ~(uint64_t)f->tail;
 }
 
+static bool may_be_hidden(const struct fault *f)
+{
+	return f->mmu && f->mmu->hides;
+}
+
 /* ---- The page is in memory ---- */
 
 static bool is_dirty(pfn_t pfn)
@@ -218,10 +223,10 @@ static uint32_t install_private(struct fault *f, struct fill *fl, int *err)
 }
 
 /*
- * The same for a mapping of another process. It may die, or not have mapped there what it said: the frames hold the pages whatever comes of
- * mapping them, as others will look for them there.
+ * The same where copy() is not for frames, or the mapping is another process's. That may die, or not have mapped there what it said: the frames hold
+ * the pages whatever comes of mapping them, as others will look for them there.
  */
-static uint32_t install_remote(struct fault *f, struct fill *fl, int *err)
+static uint32_t install_in_frames(struct fault *f, struct fill *fl, int *err)
 {
 	uint64_t more = f->alone ? 0 : fl->n - 1;
 
@@ -243,7 +248,7 @@ static uint32_t install(struct fault *f, struct fill *fl, int *err)
 {
 	if (f->anon || !f->addr)
 		return install_private(f, fl, err);
-	return f->mmu->remote ? install_remote(f, fl, err) : install_shared(f, fl, err);
+	return f->mmu->remote || may_be_hidden(f) ? install_in_frames(f, fl, err) : install_shared(f, fl, err);
 }
 
 static void publish(struct fault *f, struct fill *fl)
@@ -423,6 +428,25 @@ void filemap_uncharge_locked(uint64_t pages)
 	atomic_fetch_sub(&pinned_pages, pages);
 }
 
+/* Where pages may be hidden at any time, the mapping is held as well. */
+static int fault_and_hold(struct fault *f, pfn_t *pfn)
+{
+	int err;
+
+	for (;;) {
+		err = fault_page(f, pfn);
+		if (err || *pfn == PFN_NONE || !may_be_hidden(f) || !f->mmu->ops->hold(f->mmu, f->addr, f->write))
+			return err;
+		page_unlock(*pfn);
+	}
+}
+
+static void let_go(const struct fault *f)
+{
+	if (may_be_hidden(f))
+		f->mmu->ops->let_go(f->mmu, f->addr);
+}
+
 int filemap_pin(struct fault *f)
 {
 	pfn_t pfn = PFN_NONE;
@@ -431,10 +455,12 @@ int filemap_pin(struct fault *f)
 	if (!filemap_charge_locked(1))
 		return -ENOMEM;
 	count_fault(f);
-	err = fault_page(f, &pfn);
+	err = fault_and_hold(f, &pfn);
 	if (!err && pfn != PFN_NONE) {
-		if (!page_pin(pfn))
+		if (!page_pin(pfn)) {
+			let_go(f);
 			err = -ENOMEM;
+		}
 		page_unlock(pfn);
 	}
 	if (err)
@@ -465,6 +491,7 @@ static bool unpin_file(const struct fault *f)
 /* A pin made for reading lies on the file's page, also when the program has made a private copy since. */
 void filemap_unpin(struct fault *f)
 {
+	let_go(f);
 	if ((anon_of(f) && unpin_key(anon_key(f))) || unpin_file(f))
 		atomic_fetch_sub(&pinned_pages, 1);
 }

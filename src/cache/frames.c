@@ -80,12 +80,15 @@ int frame_read(struct address_space *as, uint64_t off, void *buf, uint64_t len)
 	return n == (ssize_t)len ? 0 : n < 0 ? (int)n : -EIO;
 }
 
+static void hide_for_good(struct address_space *as, uint64_t index, uint64_t n);
+
 int frame_truncate(struct address_space *as, uint64_t index)
 {
 	int err;
 
 	if (as_is_pool(as) || as_is_ram(as))
 		return 0; /* its pages have gone from where they were */
+	hide_for_good(as, index, PAGE_INDEX_MAX - index);
 	err = sys_ftruncate(as->memfd, (off_t)(index << FL_PAGE_SHIFT));
 
 	return err ? err : sys_ftruncate(as->memfd, MEMFD_SIZE);
@@ -105,15 +108,45 @@ static int punch(struct address_space *as, uint64_t index, uint64_t n)
 			     (off_t)min_u64(n << FL_PAGE_SHIFT, MEMFD_SIZE - off));
 }
 
+/* Where a hole does not fault by itself, its pages are hidden first: private copies too, which fault once more. */
+static int hide_everywhere(struct address_space *as, uint64_t index, uint64_t n)
+{
+	int err = 0;
+
+	read_lock(&rmap_lock);
+	for (struct rmap *r = as->rmaps; r && !err; r = r->next) {
+		uint64_t first = max_u64(index, r->pgoff), end = min_u64(index + n, r->pgoff + r->pages);
+
+		if (first < end && r->mmu->hides)
+			err = r->mmu->ops->hide(r->mmu, r->addr + ((first - r->pgoff) << FL_PAGE_SHIFT), (end - first) << FL_PAGE_SHIFT, true);
+	}
+	read_unlock(&rmap_lock);
+	return err;
+}
+
+static void hide_for_good(struct address_space *as, uint64_t index, uint64_t n)
+{
+	while (hide_everywhere(as, index, n)) /* the kernel has no memory for it just now */
+		sys_nanosleep(1000000);
+}
+
 static int shmem_drop(struct address_space *as, uint64_t index, uint32_t n, uint32_t *kept)
 {
+	int err = hide_everywhere(as, index, n);
+
 	*kept = 0;
-	return punch(as, index, n);
+	return err ? err : punch(as, index, n);
 }
 
 static void shmem_discard(struct address_space *as, uint64_t index, uint64_t n)
 {
+	hide_for_good(as, index, n);
 	punch(as, index, n);
+}
+
+void frame_empty(struct address_space *as, uint64_t index)
+{
+	punch(as, index, 1);
 }
 
 /* Into the memfd alone: mappings show it when they are asked for it. */
@@ -298,6 +331,22 @@ static uint64_t mapped_part(struct address_space *as, uint64_t index, uint64_t n
 	return min_u64(n, r->pgoff + r->pages - index);
 }
 
+/* Pages that are not hidden again before the kernel has read them. */
+static int write_mapped(struct address_space *as, struct mmu *mmu, uint64_t addr, uint64_t len, uint64_t index)
+{
+	int err;
+
+	for (int tries = 0; tries < 16; tries++) {
+		err = as->store->ops->write(as->store, (void *)addr, len, index << FL_PAGE_SHIFT);
+		if (err != -EFAULT || !mmu->hides)
+			return err;
+		err = mmu->ops->protect(mmu, addr, len);
+		if (err)
+			return err;
+	}
+	return -EFAULT; /* the program may not read them */
+}
+
 /* The kernel reads the pages where they are mapped: they are write-protected, so no copy is needed. */
 static int anon_write_out(struct address_space *as, uint64_t index, uint32_t n)
 {
@@ -312,7 +361,7 @@ static int anon_write_out(struct address_space *as, uint64_t index, uint32_t n)
 		if (!k)
 			err = -ENOENT;
 		else
-			err = as->store->ops->write(as->store, (void *)addr, (size_t)k << FL_PAGE_SHIFT, (index + done) << FL_PAGE_SHIFT);
+			err = write_mapped(as, mmu, addr, (uint64_t)k << FL_PAGE_SHIFT, index + done);
 	}
 	read_unlock(&rmap_lock);
 	return err;

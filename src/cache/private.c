@@ -32,16 +32,26 @@ bool private_has_copy(const struct fault *f, int64_t i)
 	return page_find(key) != PFN_NONE || anon_is_swapped(anon, key.index);
 }
 
+/* It is where it is mapped, but may be hidden. */
+static int show(struct fault *f, bool dirty)
+{
+	int err = f->mmu->ops->map(f->mmu, f->addr, FL_PAGE_SIZE, dirty ? 0 : MMU_WP);
+
+	return err == -EEXIST ? 0 : err;
+}
+
 /* The private page is locked and in memory, so it is mapped; protected only while it is being swapped. */
 static int anon_hit(struct fault *f, pfn_t pfn)
 {
 	page_set_flags(pfn, PG_REFERENCED);
 	count_hit(f);
-	if (!f->write)
-		return 0;
-	mark_dirty(anon_of(f), pfn);
-	report_add(&f->as->report->faults_write, 1);
-	return f->mmu->ops->unprotect(f->mmu, f->addr, FL_PAGE_SIZE);
+	if (f->write) {
+		mark_dirty(anon_of(f), pfn);
+		report_add(&f->as->report->faults_write, 1);
+	}
+	if (f->mmu->hides)
+		return show(f, page_state_of(page_word(pfn)) == PAGE_DIRTY || page_state_of(page_word(pfn)) == PAGE_REDIRTY);
+	return !f->write ? 0 : f->mmu->ops->unprotect(f->mmu, f->addr, FL_PAGE_SIZE);
 }
 
 static int copy_in(struct fault *f, const void *data, unsigned flags)
@@ -49,6 +59,34 @@ static int copy_in(struct fault *f, const void *data, unsigned flags)
 	uint64_t done;
 	int err = f->mmu->ops->copy(f->mmu, f->addr, data, FL_PAGE_SIZE, flags, &done);
 
+	return err;
+}
+
+/*
+ * In a mapping of frames the kernel looks for their page before it makes a copy of it, where that is how copy() works (sigsegv.c). When it is not
+ * there it would get memory that nobody counts; so its place in the table is taken, and it is emptied after.
+ */
+static int copy_over_frames(struct fault *f, const void *data, unsigned flags)
+{
+	pfn_t below;
+	bool found;
+	int err;
+
+	if (!f->mmu->hides || f->as->zero)
+		return copy_in(f, data, flags);
+	below = page_find_lock(file_key(f));
+	found = below != PFN_NONE;
+	if (!found)
+		below = page_insert(file_key(f));
+	if (below == PFN_NONE)
+		return -EAGAIN;
+	err = copy_in(f, data, flags);
+	if (found) {
+		page_unlock(below);
+		return err;
+	}
+	frame_empty(f->as, f->index);
+	page_remove(below);
 	return err;
 }
 
@@ -62,7 +100,7 @@ static int swap_in(struct fault *f, struct buffer buf)
 		return (int)n;
 	f->missed = true;
 	report_add(&f->as->report->swapped_in, 1);
-	err = copy_in(f, buf.data, f->write ? 0 : MMU_WP);
+	err = copy_over_frames(f, buf.data, f->write ? 0 : MMU_WP);
 	if (err == -EEXIST) /* whatever is mapped there, it is not the private page */
 		f->mmu->ops->zap(f->mmu, f->addr, FL_PAGE_SIZE);
 	return err;
@@ -147,7 +185,7 @@ static int cow(struct fault *f, struct buffer buf)
 	f->missed = true;
 	err = read_for_cow(f, buf.data);
 	if (!err)
-		err = copy_in(f, buf.data, 0);
+		err = copy_over_frames(f, buf.data, 0);
 	/* Told of a page, and there is one, but not the file's: it is a private copy already. */
 	return err == -EEXIST && f->present ? cow_mapped(f) : err;
 }
@@ -155,7 +193,7 @@ static int cow(struct fault *f, struct buffer buf)
 /* Anonymous memory that was never written. A page that is there and that the table does not know is the program's own. */
 static int zero_fill(struct fault *f)
 {
-	return f->present ? cow_mapped(f) : copy_in(f, zeros, f->write ? 0 : MMU_WP);
+	return f->present && !f->mmu->hides ? cow_mapped(f) : copy_in(f, zeros, f->write ? 0 : MMU_WP);
 }
 
 /*
@@ -188,10 +226,15 @@ static int make_private(struct fault *f, struct buffer buf, pfn_t pfn)
 static int anon_miss(struct fault *f, pfn_t *locked)
 {
 	struct buffer buf;
-	uint32_t got;
+	uint32_t got, extra = 0;
 	pfn_t pfn;
 	int err = reserve_frames(1, &got);
 
+	if (!err && f->mmu->hides && !f->as->zero) { /* see copy_over_frames() */
+		err = reserve_frames(1, &extra);
+		if (err)
+			budget_release(1);
+	}
 	if (err)
 		return err;
 	buf = buffer_get(false);
@@ -215,6 +258,7 @@ static int anon_miss(struct fault *f, pfn_t *locked)
 	}
 	read_unlock(&f->as->invalidate_lock);
 	buffer_put(buf);
+	budget_release(extra);
 	return err;
 }
 

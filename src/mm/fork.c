@@ -100,7 +100,7 @@ void mm_fork_parent(void)
 
 static int map_flags(const struct vma *v)
 {
-	return (v->flags & VM_SHARED ? MAP_SHARED : MAP_PRIVATE) | (v->flags & VM_NORESERVE ? MAP_NORESERVE : 0);
+	return (v->flags & VM_SHARED ? MAP_SHARED : MAP_PRIVATE) | ((v->flags & VM_NORESERVE) || v->mm->mmu->hides ? MAP_NORESERVE : 0);
 }
 
 static void *map_frames(const struct vma *v, uint64_t addr, int prot, int extra)
@@ -131,7 +131,7 @@ static int remap_kernel(struct vma *v)
 
 static int remap_in_place(struct vma *v)
 {
-	void *p = map_frames(v, v->start, v->prot, MAP_FIXED);
+	void *p = map_frames(v, v->start, mm_first_prot(v->mm, v->prot), MAP_FIXED);
 
 	atomic_store(&v->rmap.opened, RMAP_AS_ASKED);
 	return sys_is_err(p) ? sys_err(p) : attach(v, v->start);
@@ -174,7 +174,7 @@ static int remap_private(struct vma *v)
 		err = sys_mprotect((void *)v->start, len, PROT_READ);
 	if (!err)
 		err = copy_private(v, (uint64_t)p);
-	if (!err)
+	if (!err && !v->mm->mmu->hides)
 		err = sys_mprotect(p, len, v->prot);
 	mm_move_begin((uint64_t)p, len);
 	if (!err && sys_is_err(sys_mremap(p, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, (void *)v->start)))

@@ -65,8 +65,12 @@ static int copy_page(struct vma *v, pfn_t pfn, uint64_t aside)
 
 	if (page_state_of(page_word(pfn)) == PAGE_ABSENT || k.as != v->anon->id || k.index < v->anon_pgoff || in_vma >= v->end - v->start)
 		return 0;
-	err = v->mm->mmu->ops->protect(v->mm->mmu, v->start + in_vma, FL_PAGE_SIZE);
-	return err ? err : kernel_copy((void *)(aside + in_vma), v->start + in_vma);
+	do {
+		err = v->mm->mmu->ops->protect(v->mm->mmu, v->start + in_vma, FL_PAGE_SIZE);
+		if (!err)
+			err = kernel_copy((void *)(aside + in_vma), v->start + in_vma);
+	} while (err == -EFAULT && v->mm->mmu->hides); /* hidden again meanwhile */
+	return err;
 }
 
 static int copy_resident(struct vma *v, uint64_t aside)
@@ -104,10 +108,14 @@ static int copy_swapped(struct vma *v, uint64_t aside)
 /* The kernel reads the pages, which the program may have made unreadable. */
 static int copy_private(struct vma *v, uint64_t aside)
 {
-	int err = v->prot & PROT_READ ? 0 : sys_mprotect((void *)v->start, v->end - v->start, v->prot | PROT_READ);
+	int prot = v->prot, err = 0;
 
+	v->prot |= PROT_READ;
+	if (v->prot != prot && !v->mm->mmu->hides)
+		err = sys_mprotect((void *)v->start, v->end - v->start, v->prot);
 	if (!err)
 		err = copy_resident(v, aside);
+	v->prot = prot;
 	return err ? err : copy_swapped(v, aside);
 }
 
@@ -165,6 +173,7 @@ static int replace_one(struct vma *v)
 
 	if (!(v->flags & VM_SHARED) && !v->aside)
 		return 0;
+	mm_detach(v->mm, v->start, v->end - v->start);
 	p = put_in_place(v);
 	v->aside = 0;
 	if (sys_is_err(p))

@@ -39,11 +39,24 @@ static bool is_data(int prot, unsigned flags)
 	return (prot & PROT_WRITE) && !(flags & (VM_SHARED | VM_GROWSDOWN));
 }
 
+/* The process's own where the kernel does not see that a mapping may be written: beside what is the program's otherwise, of which we know nothing. */
+static uint64_t data_limit(struct mm *mm)
+{
+	struct rlimit rl;
+
+	if (mm->limits.data != UINT64_MAX || !mm->mmu->hides)
+		return mm->limits.data;
+	return sys_call(SYS_prlimit64, 0, RLIMIT_DATA, 0, (long)&rl, 0, 0) ? UINT64_MAX : rl.rlim_cur;
+}
+
 int may_have_data(struct mm *mm, int prot, unsigned flags, uint64_t len)
 {
-	if (!is_data(prot, flags) || mm->limits.data == UINT64_MAX)
+	uint64_t limit;
+
+	if (!is_data(prot, flags))
 		return 0;
-	return atomic_load(&mm->data) + len > mm->limits.data ? -ENOMEM : 0;
+	limit = data_limit(mm);
+	return limit != UINT64_MAX && atomic_load(&mm->data) + len > limit ? -ENOMEM : 0;
 }
 
 /* As accountable_mapping() of Linux; a private mapping is counted from when it may first be written. */

@@ -287,6 +287,8 @@ static int advise_part(struct mm *mm, const struct vma_part *p, int advice)
 		return -EPERM;
 	if (c)
 		return advise_flags(mm, p, c, 0, advice);
+	if ((advice == MADV_GUARD_INSTALL || advice == MADV_GUARD_REMOVE) && mm->mmu->hides)
+		return -EINVAL; /* as before Linux 6.13: a mark of the kernel's would look like a page that is hidden */
 	if (advice == MADV_REMOVE && !is_locked(p) && !p->as->zero &&
 	    !may_remove(p)) /* the kernel's mapping may be of a descriptor of ours */
 		return -EACCES;

@@ -133,6 +133,17 @@ void vma_insert(struct mm *mm, struct vma *v, uint64_t start, uint64_t end)
 	mm_account(mm, v, 1);
 }
 
+int mm_first_prot(const struct mm *mm, int prot)
+{
+	return mm->mmu->hides ? PROT_NONE : prot;
+}
+
+void mm_detach(struct mm *mm, uint64_t addr, uint64_t len)
+{
+	if (mm->mmu->ops->detach)
+		mm->mmu->ops->detach(mm->mmu, addr, len);
+}
+
 int mm_attach(struct mm *mm, const struct vma *v, uint64_t addr, uint64_t len)
 {
 	return mm->mmu->ops->attach(mm->mmu, addr, len, vma_maps_anonymous(v) ? MMU_ANON : 0);
@@ -226,6 +237,14 @@ struct vma *mm_lock_vma(struct mm *mm, uint64_t addr)
 	return v;
 }
 
+/* What the kernel has not looked at, where every page has its protection from us. As on x86, what can be written or run can be read. */
+static bool is_allowed(const struct vma *v, unsigned flags)
+{
+	int needed = flags & FAULT_WRITE ? PROT_WRITE : flags & FAULT_EXEC ? PROT_EXEC : PROT_READ | PROT_WRITE | PROT_EXEC;
+
+	return v->prot & needed;
+}
+
 /*
  * The mapping is the kernel's. The fault may be from before, and have waited for the VMA while it was handed over: then
  * the access works now. What the kernel cannot do either is its own SIGBUS.
@@ -235,6 +254,8 @@ static int fault_handed(const struct vma *v, uint64_t addr, unsigned flags)
 	bool write = (flags & FAULT_WRITE) || !(v->prot & PROT_READ); /* what can be written can be read, but not be populated so */
 	int advice = write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ;
 
+	if (v->mm->mmu->hides) /* nothing but protection raises the signal there */
+		return is_allowed(v, flags) ? 0 : -EFAULT;
 	return sys_madvise((void *)page_align_down(addr), FL_PAGE_SIZE, advice) ? -EFAULT : 0;
 }
 
@@ -353,6 +374,10 @@ static int fault_in(struct mm *mm, uint64_t addr, unsigned flags)
 		vma_unlock_read(v);
 		return err;
 	}
+	if (mm->mmu->hides && !is_allowed(v, flags)) {
+		vma_unlock_read(v);
+		return -EACCES;
+	}
 	if ((flags & FAULT_WRITE) && as_is_pool(v->as) && !(v->prot & PROT_WRITE)) {
 		err = huge_close(&v->rmap, v->prot);
 		vma_unlock_read(v);
@@ -382,6 +407,17 @@ static int fault_in_space(struct mm *mm, uint64_t addr, unsigned flags)
 	if (err == -EFAULT && grows && mm_grow_down(mm, page_align_down(addr)))
 		err = fault_in(mm, addr, flags);
 	return err;
+}
+
+int mm_protection_at(uint64_t addr)
+{
+	struct mm *mm;
+	struct vma *v;
+
+	for (int i = 0; (mm = mm_space(i)); i++)
+		if ((v = vma_find(&mm->index, addr)) && v->start <= addr)
+			return v->prot;
+	return -1;
 }
 
 int mm_handle_fault(uint64_t addr, unsigned flags)

@@ -61,6 +61,8 @@ void mm_destroy(struct mm *mm);
 struct mm *mm_space(int n);
 /* Serves a fault in whichever space has the address; see mmu_fault_fn. */
 int mm_handle_fault(uint64_t addr, unsigned flags);
+/* PROT_* of what is mapped there; -1 where nothing of ours is. The caller sees to it that it stays, and holds any lock. */
+int mm_protection_at(uint64_t addr);
 /* Takes poison away wherever it is: pages may be there now that were not (a file has grown). */
 void mm_clear_poison(void);
 /* Whether any part of the range may be one of our mappings; never false when it is. Cheap. */
@@ -180,8 +182,12 @@ void vma_insert(struct mm *mm, struct vma *v, uint64_t start, uint64_t end);
 bool mm_grow_down(struct mm *mm, uint64_t addr);
 /* Private copies of what has been cut off a file at a host, by whoever did that, went with it. */
 void mm_follow_shrinking(struct address_space *as);
+/* What a new kernel mapping begins with that is to show `prot`: nothing, where accesses would not come to us before it is attached. */
+int mm_first_prot(const struct mm *mm, int prot);
 /* Has the faults in the range come to us, for a mapping as v is. */
 int mm_attach(struct mm *mm, const struct vma *v, uint64_t addr, uint64_t len);
+/* The kernel's mapping is about to go, or to move. */
+void mm_detach(struct mm *mm, uint64_t addr, uint64_t len);
 /* munmap of a range whose ends are split, with mmap_lock held; *gone is for vma_dispose(). */
 int mm_unmap_split(struct mm *mm, uint64_t start, uint64_t end, bool whole, struct vma **gone);
 bool mm_any_sealed(struct mm *mm, uint64_t start, uint64_t end);

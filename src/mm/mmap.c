@@ -303,6 +303,8 @@ static void *map_frames(const struct mapping *m, int prot)
 	const struct vma *v = m->vma;
 	int flags = (m->rq->flags & KERNEL_FLAGS) | (m->shared ? MAP_SHARED : MAP_PRIVATE);
 
+	if (v->mm->mmu->hides) /* what has been written would stay a mapping of its own, being accounted for; grow.c grows those that grow */
+		flags = (flags & ~MAP_GROWSDOWN) | MAP_NORESERVE;
 	if (as_is_pool(v->as))
 		return map_pool(m, prot, (flags & ~MAP_SHARED) | MAP_PRIVATE | MAP_NORESERVE | MAP_ANONYMOUS);
 	if (vma_maps_anonymous(v))
@@ -314,7 +316,7 @@ static int attach_frames(struct mm *mm, const struct mapping *m, uint64_t addr, 
 {
 	int err = mm_attach(mm, m->vma, addr, m->len);
 
-	if (!err && prot != m->vma->prot)
+	if (!err && prot != m->vma->prot && !mm->mmu->hides)
 		err = sys_mprotect((void *)addr, m->len, m->vma->prot);
 	if (!err && (m->vma->flags & VM_DROPPABLE))
 		mm_advise_again(m->vma, addr, m->len);
@@ -327,9 +329,13 @@ int native_map(struct mm *mm, const struct mapping *m, uint64_t *addr)
 {
 	const struct mmap_request *rq = m->rq;
 	bool handed = m->vma->flags & VM_HANDED;
-	int prot = (rq->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) == MAP_FIXED ? PROT_NONE : m->vma->prot, err;
-	void *p = handed ? map_handed(m) : map_frames(m, prot);
+	bool fixed = (rq->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) == MAP_FIXED;
+	int prot = fixed ? PROT_NONE : mm_first_prot(mm, m->vma->prot), err;
+	void *p;
 
+	if (fixed)
+		mm_detach(mm, rq->addr, m->len);
+	p = handed ? map_handed(m) : map_frames(m, prot);
 	if (sys_is_err(p))
 		return sys_err(p);
 	if ((rq->flags & MAP_FIXED_NOREPLACE) && (uint64_t)p != rq->addr) { /* a kernel before 4.17 took it as a hint */
@@ -509,6 +515,7 @@ static int mmap_foreign(struct mm *mm, const struct mmap_request *rq, uint64_t *
 		err = vma_lock_range_to_unmap(mm, rq->addr, end);
 	if (!err) {
 		write_lock(&rmap_lock);
+		mm_detach(mm, rq->addr, end - rq->addr);
 		p = sys_mmap((void *)rq->addr, rq->len, rq->prot, rq->flags, rq->fd, (off_t)rq->offset);
 		if (sys_is_err(p))
 			err = sys_err(p);

@@ -79,6 +79,8 @@ static int protect_one(struct mm *mm, struct vma *v, int prot, bool whole)
 	if (!err) {
 		set_prot(mm, v, prot);
 		atomic_store(&v->rmap.opened, RMAP_AS_ASKED);
+		if (mm->mmu->ops->hide && !(v->flags & VM_HANDED))
+			err = mm->mmu->ops->hide(mm->mmu, v->start, v->end - v->start, false);
 	}
 	vma_unlock_write(v);
 	return err;

@@ -197,6 +197,12 @@ static int kernel_mremap(const struct remap *r, int flags, uint64_t *addr)
 	return sys_is_err(p) ? sys_err(p) : 0;
 }
 
+/* Where pages have protections of their own: all the same one, so that it is one mapping to the kernel. */
+static int make_one(struct mm *mm, const struct remap *r)
+{
+	return mm->mmu->ops->hide ? mm->mmu->ops->hide(mm->mmu, r->old, r->old_len, true) : 0;
+}
+
 /*
  * A mapping that the kernel has moved beside one that it can merge it with would take that one's registration along when it loses
  * its own. Mappings of which one is marked with advice that we use for nothing else stay apart.
@@ -254,7 +260,7 @@ static int map_again(struct mm *mm, const struct remap *r, const struct vma *v, 
 {
 	int flags = MAP_SHARED | (v->flags & VM_NORESERVE ? MAP_NORESERVE : 0) | (r->flags & MREMAP_FIXED ? MAP_FIXED : 0);
 	void *at = (void *)(r->flags & REMAP_PLACED ? r->new_addr : 0);
-	void *p = sys_mmap(at, r->new_len, v->prot, flags, v->as->memfd, (off_t)(vma_index_of(v, r->old) << FL_PAGE_SHIFT));
+	void *p = sys_mmap(at, r->new_len, mm_first_prot(mm, v->prot), flags, v->as->memfd, (off_t)(vma_index_of(v, r->old) << FL_PAGE_SHIFT));
 	int err;
 
 	if (sys_is_err(p))
@@ -272,10 +278,14 @@ static int map_again(struct mm *mm, const struct remap *r, const struct vma *v, 
 
 static int place_shared(struct mm *mm, const struct remap *r, const struct vma *v, uint64_t *addr)
 {
-	int err = -ENOMEM;
+	int err;
 
 	if (v->flags & VM_HANDED)
 		return kernel_mremap(r, r->flags, addr);
+	err = make_one(mm, r);
+	if (err)
+		return err;
+	err = -ENOMEM;
 	if (!(r->flags & REMAP_PLACED) && r->old_len && !kernel_mremap(r, 0, addr)) { /* grown where it is */
 		attach_again(mm, v, *addr, r->new_len);
 		return vma_is_at_host(v) ? grow_at_host(mm, r, v) : 0;
@@ -283,6 +293,7 @@ static int place_shared(struct mm *mm, const struct remap *r, const struct vma *
 	if (r->flags & MREMAP_MAYMOVE)
 		err = map_again(mm, r, v, addr);
 	if (!err && r->old_len && !(r->flags & MREMAP_DONTUNMAP)) {
+		mm_detach(mm, r->old, r->old_len);
 		sys_munmap((void *)r->old, r->old_len);
 		if (vma_is_at_host(v))
 			hosted_unmap(mm->mmu, r->old, r->old_len >> FL_PAGE_SHIFT);
@@ -413,7 +424,7 @@ static int map_growth(const struct remap *r, const struct vma *v, uint64_t addr)
 	bool anonymous = vma_maps_anonymous(v);
 	int flags = MAP_PRIVATE | MAP_FIXED | (anonymous ? MAP_ANONYMOUS : 0) | (v->flags & VM_NORESERVE ? MAP_NORESERVE : 0);
 	uint64_t pgoff = vma_index_of(v, r->old + r->old_len);
-	void *p = sys_mmap((void *)addr, r->new_len - r->old_len, v->prot, flags, anonymous ? -1 : v->as->memfd,
+	void *p = sys_mmap((void *)addr, r->new_len - r->old_len, mm_first_prot(v->mm, v->prot), flags, anonymous ? -1 : v->as->memfd,
 			   anonymous ? 0 : (off_t)(pgoff << FL_PAGE_SHIFT));
 
 	return sys_is_err(p) ? sys_err(p) : 0;
@@ -455,8 +466,10 @@ static int remap_pieces(const struct remap *r, const struct vma *v, uint64_t *ad
 
 static int place_private(struct mm *mm, const struct remap *r, const struct vma *v, uint64_t *addr)
 {
-	int err;
+	int err = make_one(mm, r);
 
+	if (err)
+		return err;
 	mm_move_begin(r->old, r->old_len);
 	err = kernel_mremap(r, r->flags, addr);
 	if (err == -EFAULT)
@@ -471,7 +484,7 @@ static int place_private(struct mm *mm, const struct remap *r, const struct vma 
 		attach_again(mm, v, r->old, r->old_len);
 		mm_move_end(r->old, r->old_len);
 	}
-	if (*addr != r->old)
+	if (*addr != r->old && !mm->mmu->hides)
 		reprotect_all(mm, r, *addr);
 	return 0;
 }

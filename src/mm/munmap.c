@@ -46,6 +46,7 @@ static int unmap_all(uint64_t start, uint64_t end, uint64_t *done)
 
 int native_unmap(struct mm *mm, uint64_t start, uint64_t end, bool whole, uint64_t *done)
 {
+	mm_detach(mm, start, end - start);
 	return whole ? unmap_all(start, end, done) : unmap_ours(mm, start, end, done);
 }
 

@@ -10,9 +10,28 @@
 #include "util/compiler.h"
 #include "util/sys.h"
 
+/* Pages of ours, where each has its protection from the mmu, are none of the kernel's business. */
+static int protect_others(struct mm *mm, uint64_t start, uint64_t end, int prot)
+{
+	int err = 0;
+
+	for (uint64_t at = start, to, next; at < end && !err; at = next) {
+		struct vma *v = vma_find(&mm->index, at);
+
+		to = v ? min_u64(v->start, end) : end;
+		next = v ? min_u64(v->end, end) : end;
+		if (v && (v->flags & VM_HANDED))
+			to = next;
+		if (at < to)
+			err = sys_mprotect((void *)at, to - at, prot);
+	}
+	return err;
+}
+
 static int protect(struct mm *mm, uint64_t start, uint64_t end, int prot)
 {
-	(void)mm;
+	if (mm->mmu->hides)
+		return protect_others(mm, start, end, prot);
 	return sys_mprotect((void *)start, end - start, prot);
 }
 
@@ -34,7 +53,7 @@ static int dontneed(struct vma *v, uint64_t from, uint64_t to)
 		return 0;
 	if (v->anon)
 		truncate_pages(v->anon, anon_index(v, from), anon_index(v, to - 1));
-	return sys_madvise((void *)from, to - from, MADV_DONTNEED);
+	return v->mm->mmu->ops->zap(v->mm->mmu, from, to - from);
 }
 
 static int free_lazily(struct vma *v, uint64_t from, uint64_t to)

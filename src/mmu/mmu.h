@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The MMU: what makes a page appear at an address, and disappear. Two real kinds stand behind this table, userfaultfd
- * with faults served inline (uffd_inline.c) and by threads (uffd_thread.c); tests bring one of their own.
+ * The MMU: what makes a page appear at an address, and disappear. Three real kinds stand behind this table: userfaultfd
+ * with faults served inline (uffd_inline.c) and by threads (uffd_thread.c), and mprotect with SIGSEGV (sigsegv.c); tests bring one of their own.
  *
  * Addresses and lengths are multiples of the page size and lie inside one mapping. All answer 0 or -errno. Callers
  * see to it that the mapping stays: by the VMA's lock, or by the rmap lock.
@@ -33,6 +33,8 @@ struct mmu_ops {
 	const char *name;
 	/* Faults in the range come to us from now on. The mapping must be fresh: nothing touched. */
 	int (*attach)(struct mmu *m, uint64_t addr, uint64_t len, unsigned flags);
+	/* The mapping is about to go, or is there no more. NULL where that is not needed. */
+	void (*detach)(struct mmu *m, uint64_t addr, uint64_t len);
 	/*
 	 * Puts copies of `len` bytes at src there: into the frame memory of a shared mapping, as private pages of a private
 	 * one. *done says how many bytes were, also on failure. -EEXIST: a page is there already.
@@ -40,6 +42,7 @@ struct mmu_ops {
 	int (*copy)(struct mmu *m, uint64_t addr, const void *src, uint64_t len, unsigned flags, uint64_t *done);
 	/* Maps pages that the frame memory holds already. -EEXIST when mapped already. */
 	int (*map)(struct mmu *m, uint64_t addr, uint64_t len, unsigned flags);
+	/* Of pages in memory. */
 	int (*protect)(struct mmu *m, uint64_t addr, uint64_t len);
 	int (*unprotect)(struct mmu *m, uint64_t addr, uint64_t len);
 	/*
@@ -53,6 +56,14 @@ struct mmu_ops {
 	 * was moved before stays moved. NULL where there is none; Linux 6.8.
 	 */
 	int (*move)(struct mmu *m, uint64_t to, uint64_t from, uint64_t len);
+	/*
+	 * Accesses to pages in the range ask again, whatever is there, and go by what the program may do there now. Those that are held only go by
+	 * that, unless held_too. NULL where the kernel does so.
+	 */
+	int (*hide)(struct mmu *m, uint64_t addr, uint64_t len, bool held_too);
+	/* The page can be accessed so, for a system call too, until it is let go of. -EAGAIN: not now, it is hidden. NULL where nothing is hidden. */
+	int (*hold)(struct mmu *m, uint64_t addr, bool write);
+	void (*let_go)(struct mmu *m, uint64_t addr);
 	/* Takes pages out of the mapping; private ones are lost. */
 	int (*zap)(struct mmu *m, uint64_t addr, uint64_t len);
 	/* The same for several ranges at once, up to MMU_RANGES. */
@@ -72,17 +83,19 @@ struct mmu_ops {
 struct mmu {
 	const struct mmu_ops *ops;
 	bool map_can_wp;      /* map() obeys MMU_WP; else the caller treats what it maps writable as dirty */
+	bool hides;           /* constant: pages that are mapped may be hidden at any time, and their frames do not know; see sigsegv.c */
 	bool remote;          /* constant: of another process, whose pages cannot be taken out of its mappings by address */
 	uint64_t host_number; /* what the host calls it, in one of its clients */
 };
 
 /*
  * Serves a fault: 0 when the access may be tried again, -EFAULT when the address is not ours, another -errno when the
- * access must fail with SIGBUS. Set once by mm before the first context is made.
+ * access must fail with SIGBUS, and -EACCES with SIGSEGV. Set once by mm before the first context is made.
  */
 enum {
 	FAULT_WRITE = 1,
 	FAULT_PRESENT = 2,
+	FAULT_EXEC = 8,
 	FAULT_POISON = 4, /* if it fails, the page is poisoned: 0 then too, and the access meets the poison */
 };
 typedef int (*mmu_fault_fn)(uint64_t addr, unsigned flags);

@@ -2,7 +2,7 @@
 /* userfaultfd with UFFD_FEATURE_SIGBUS: the thread that faults takes SIGBUS and serves the fault in its handler. */
 #include <errno.h>
 
-#include "sigbus.h"
+#include "fault_signal.h"
 #include "uffd.h"
 #include "uffd_abi.h"
 #include "util/compiler.h"
@@ -71,5 +71,5 @@ int uffd_inline_create(struct mmu **out)
 		return fd;
 	*u = (struct uffd_mmu){.mmu = {.ops = &inline_ops, .map_can_wp = true}, .fd = fd, .user_mode_only = true};
 	*out = &u->mmu;
-	return sigbus_install();
+	return fault_signal_install(SIGBUS);
 }

@@ -14,7 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "sigbus.h"
+#include "fault_signal.h"
 #include "uffd.h"
 #include "uffd_abi.h"
 #include "util/compiler.h"
@@ -46,7 +46,7 @@ static void serve(struct uffd_mmu *u, const struct uffd_msg *msg)
 		return;
 	err = mmu_fault_handler()(addr, f | (u->poison ? FAULT_POISON : 0));
 	if (err && err != -EFAULT) /* not ours any more: the access is made again, and finds what is there now */
-		sigbus_raise_in((int)msg->arg.pagefault.feat.ptid, addr);
+		fault_signal_raise_in((int)msg->arg.pagefault.feat.ptid, addr);
 	uffd_wake(&u->mmu, page_align_down(addr), FL_PAGE_SIZE);
 }
 
@@ -131,7 +131,7 @@ static int open_fds(struct uffd_mmu *u)
 	}
 	u->fd = fd;
 	u->poison = uffd_can_poison();
-	sigbus_expect_poison(u->poison);
+	fault_signal_expect_poison(u->poison);
 	return 0;
 }
 
@@ -186,5 +186,5 @@ int uffd_thread_create(struct mmu **out)
 		return err;
 	}
 	*out = &u->mmu;
-	return sigbus_install();
+	return fault_signal_install(SIGBUS);
 }

@@ -60,11 +60,12 @@ extern const struct calls kernel_calls, faultline_calls;
 /* What a test or a case needs of the kernel. world.c knows since when there is what. */
 enum feature {
 	NOTHING_NEW,
-	SECOND_VIEW,  /* mremap: MREMAP_DONTUNMAP of all mappings */
-	GUARDS,       /* MADV_GUARD_INSTALL of all mappings */
-	OTHER_ADVICE, /* MADV_COLLAPSE and older */
-	SEALS,        /* mseal */
-	LIBRARY,      /* nothing; but the preload library answers otherwise */
+	SECOND_VIEW,      /* mremap: MREMAP_DONTUNMAP of all mappings */
+	GUARDS,           /* MADV_GUARD_INSTALL of all mappings */
+	OTHER_ADVICE,     /* MADV_COLLAPSE and older */
+	SEALS,            /* mseal */
+	SIGSEGV_HANDLERS, /* dispositions of SIGSEGV are the program's */
+	LIBRARY,          /* nothing; but the preload library answers otherwise */
 	FEATURES
 };
 

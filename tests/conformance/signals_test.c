@@ -324,12 +324,12 @@ int main(void)
 		RUN(a_blocked_sigsegv),
 		RUN(handlers_use_mappings),
 		RUN(handlers_interrupt_faults),
-		RUN(a_fault_in_a_handler_of_a_fault),
+		RUN_NEEDING(SIGSEGV_HANDLERS, a_fault_in_a_handler_of_a_fault),
 		RUN(errno_is_kept),
 		RUN(the_signal_mask_is_kept),
 		RUN(system_calls_beyond_the_end_of_the_file),
 		RUN(system_calls_on_absent_pages),
-		RUN(sigbus_is_blocked),
+		RUN_NEEDING(SIGSEGV_HANDLERS, sigbus_is_blocked),
 		RUN(threads_fault_together),
 	};
 

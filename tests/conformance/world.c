@@ -107,8 +107,18 @@ static bool is_preloaded(void)
 	return libraries && strstr(libraries, "faultline");
 }
 
+/* By SIGSEGV, as where userfaultfd is refused. */
+static bool faults_by_sigsegv(const struct calls *c)
+{
+	const char *faults = getenv("FAULTLINE_FAULTS");
+
+	return (c->faultline || is_preloaded()) && faults && !strcmp(faults, "sigsegv");
+}
+
 bool has_feature(const struct calls *c, enum feature feature)
 {
+	if (faults_by_sigsegv(c) && (feature == GUARDS || (feature == SIGSEGV_HANDLERS && !is_preloaded())))
+		return false;
 	return linux_version() >= since[feature] && (feature != LIBRARY || c->faultline || !is_preloaded());
 }
 

@@ -11,6 +11,7 @@ for program in aio buffers clone descriptors faults held maps messages mixed pen
 	"$FAULTLINE" run --budget 32M --host=none -- "$BUILD/tests/$program" || fail "$program, --host=none"
 	"$FAULTLINE" run --budget 32M --anon 64K -- "$BUILD/tests/$program" || fail "$program, with anonymous memory"
 	"$FAULTLINE" run --budget 32M --faults=thread -- "$BUILD/tests/$program" || fail "$program, faults served by threads"
+	"$FAULTLINE" run --budget 32M --faults=sigsegv -- "$BUILD/tests/$program" || fail "$program, faults served by SIGSEGV"
 done
 
 "$BUILD/tests/hole" || fail "hole fails on the kernel itself"

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # The tests of conformance, with the preload library in the place of the kernel: as it is by default, with anonymous memory
-# served, with faults served by threads, and with O_DIRECT.
+# served, with faults served by threads, by SIGSEGV, and with O_DIRECT.
 . "$(dirname "$0")/common.sh"
 
 export CONFORMANCE_TESTS='*, kernel'
@@ -19,6 +19,7 @@ for test in "$BUILD"/tests/conformance-*; do
 	conforms "${test##*/}" --report=json --report-file "${test##*/}.json"
 	conforms "${test##*/}" --anon 4K
 	conforms "${test##*/}" --faults=thread
+	conforms "${test##*/}" --faults=sigsegv --anon 4K
 	conforms "${test##*/}" --direct
 done
 served conformance-sharing faultline-test

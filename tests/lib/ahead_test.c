@@ -373,6 +373,7 @@ TEST(a_failed_read_ahead_is_nobodys_error)
 {
 	struct fl_options o = {.size = sizeof o, .budget = BUDGET};
 	struct fl_range r = {.length = 4 * PAGE};
+	const char *faults = getenv("FAULTLINE_FAULTS");
 	unsigned char *p;
 
 	assert_int_equal(fl_exit(), 0);
@@ -391,7 +392,7 @@ TEST(a_failed_read_ahead_is_nobodys_error)
 	check_page(p, 102);
 	r.addr = p + 300 * PAGE;
 	assert_int_equal(fl_prefetch(&r, 1), 0);
-	if (!getenv("FAULTLINE_FAULTS")) /* a thread that serves faults tries twice */
+	if (!faults || strcmp(faults, "thread")) /* a thread that serves faults tries twice */
 		assert_signal(SIGBUS, BUS_ADRERR, (char *)p + 300 * PAGE, access_read);
 	check_page(p, 300);
 	assert_int_equal(stats().read_errors, 1);

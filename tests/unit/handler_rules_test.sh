@@ -29,7 +29,7 @@ exceptions()
 	mm_hand_over.c.o) echo 'snprintf __snprintf_chk' ;;               # note(): mmap, fork, exit
 	mm_maps.c.o) echo 'snprintf __snprintf_chk' ;;                    # mm_maps(), mm_smaps(): calls of the program's own
 	mm_soft_dump.c.o) echo 'snprintf __snprintf_chk' ;;               # fl_space_walk(), fl_space_dump()
-	mmu_sigbus.c.o) echo 'sigfillset' ;;                              # sigbus_install()
+	mmu_fault_signal.c.o) echo 'sigfillset' ;;                              # fault_signal_install()
 	store_fault_store.c.o) echo 'snprintf __snprintf_chk sscanf __isoc99_sscanf __isoc23_sscanf strtok_r __strtok_r strcmp' ;; # set_rules()
 	store_file_store.c.o) echo 'snprintf __snprintf_chk' ;;           # reopen(): a file is mapped
 	store_swap_store.c.o) echo 'snprintf __snprintf_chk getenv' ;;    # open_swap(): a private mapping is made

@@ -34,7 +34,7 @@ static void defaults(void **state)
 	(void)state;
 	assert_int_equal(engine_options_from_env(&o, &what), 0);
 	assert_in_range(o.budget, BUDGET_MIN, BUDGET_DEFAULT);
-	assert_false(o.threads);
+	assert_int_equal(o.faults, FAULTS_AUTO);
 	assert_false(o.direct);
 	assert_int_equal(o.log_level, LOG_WARN);
 	assert_string_equal(o.swap_directory, "");
@@ -61,7 +61,7 @@ static void every_variable_is_read(void **state)
 	assert_int_equal(o.budget, 3 << 19);
 	assert_int_equal(o.min_map, 0);
 	assert_int_equal(o.anon_min, 2 << 20);
-	assert_true(o.threads);
+	assert_int_equal(o.faults, FAULTS_THREAD);
 	assert_true(o.direct);
 	assert_int_equal(o.log_level, LOG_QUIET);
 	assert_string_equal(o.swap_directory, "/swap");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "sigbus.h"
+#include "fault_signal.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -8,15 +8,18 @@
 #include <sys/syscall.h>
 #include <ucontext.h>
 
+#include "sigsegv.h"
 #include "uffd.h"
 #include "util/compiler.h"
 #include "util/lock.h"
 #include "util/sys.h"
 
-#define SI_FAILED_ACCESS (-7717) /* our own si_code, see sigbus_raise_in() */
+#define SI_FAILED_ACCESS (-7717) /* our own si_code, see fault_signal_raise_in() */
 #define ERR_PRESENT 1            /* bits of the x86 page fault error code */
 #define ERR_WRITE 2
+#define ERR_EXEC 16
 
+static int signo = SIGBUS; /* constant once it is installed */
 static _Atomic bool installed;
 static _Atomic bool poison_expected;
 static bool (*blocked_query)(void);
@@ -49,7 +52,7 @@ static void store_action(const struct sigaction *act)
 	mutex_unlock(&action_lock);
 }
 
-void sigbus_set_action(const struct sigaction *act, struct sigaction *old)
+void fault_signal_set_action(const struct sigaction *act, struct sigaction *old)
 {
 	struct sigguard g = sigguard_enter();
 
@@ -60,17 +63,27 @@ void sigbus_set_action(const struct sigaction *act, struct sigaction *old)
 	sigguard_leave(g);
 }
 
-void sigbus_fork_child(void)
+void fault_signal_fork_child(void)
 {
 	mutex_init(&action_lock, RANK_LEAF);
 	if (atomic_load(&action_seq) & 1)
 		atomic_fetch_add(&action_seq, 1);
 }
 
-void sigbus_set_mask(bool (*query)(void), void (*keep)(const siginfo_t *info))
+void fault_signal_set_mask(bool (*query)(void), void (*keep)(const siginfo_t *info))
 {
 	blocked_query = query;
 	keep_pending = keep;
+}
+
+int fault_signal(void)
+{
+	return signo;
+}
+
+void fault_signal_choose(int sig)
+{
+	signo = sig;
 }
 
 /* The access is made again without us, and kills as it would have. */
@@ -78,13 +91,13 @@ static void die_by_default(void)
 {
 	struct sigaction dfl = {.sa_handler = SIG_DFL};
 
-	sys_sigaction(SIGBUS, &dfl, NULL);
+	sys_sigaction(signo, &dfl, NULL);
 }
 
 /* Another process's kill(): pending until our handler returns, and then deadly. */
 static void send_to_self(void)
 {
-	sys_call(SYS_tgkill, sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0), sys_gettid(), SIGBUS, 0, 0, 0);
+	sys_call(SYS_tgkill, sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0), sys_gettid(), signo, 0, 0, 0);
 }
 
 static uint64_t mask_word(const sigset_t *set)
@@ -95,7 +108,7 @@ static uint64_t mask_word(const sigset_t *set)
 	return m;
 }
 
-/* What the kernel does to deliver SIGBUS to a handler, from ours. Our caller's mask comes back when our handler returns. */
+/* What the kernel does to deliver the signal to a handler, from ours. Our caller's mask comes back when our handler returns. */
 static void call_program(const struct sigaction *a, siginfo_t *info, ucontext_t *uc)
 {
 	uint64_t mask = mask_word(&uc->uc_sigmask) | mask_word(&a->sa_mask);
@@ -105,11 +118,11 @@ static void call_program(const struct sigaction *a, siginfo_t *info, ucontext_t 
 
 		store_action(&dfl);
 	}
-	sys_sigmask(SIG_SETMASK, mask & ~SYS_SIGBIT(SIGBUS));
+	sys_sigmask(SIG_SETMASK, mask & ~SYS_SIGBIT(signo));
 	if (a->sa_flags & SA_SIGINFO)
-		a->sa_sigaction(SIGBUS, info, uc);
+		a->sa_sigaction(signo, info, uc);
 	else
-		a->sa_handler(SIGBUS);
+		a->sa_handler(signo);
 	sys_sigmask(SIG_SETMASK, ~0ULL);
 }
 
@@ -145,10 +158,10 @@ static unsigned fault_flags(const ucontext_t *uc)
 {
 	greg_t err = uc->uc_mcontext.gregs[REG_ERR];
 
-	return (err & ERR_WRITE ? FAULT_WRITE : 0) | (err & ERR_PRESENT ? FAULT_PRESENT : 0);
+	return (err & ERR_WRITE ? FAULT_WRITE : 0) | (err & ERR_PRESENT ? FAULT_PRESENT : 0) | (err & ERR_EXEC ? FAULT_EXEC : 0);
 }
 
-void sigbus_raise_in(int tid, uint64_t addr)
+void fault_signal_raise_in(int tid, uint64_t addr)
 {
 	siginfo_t info;
 
@@ -181,54 +194,97 @@ static bool serve(siginfo_t *info, const ucontext_t *uc)
 	return !err;
 }
 
-static void on_sigbus(int sig, siginfo_t *info, void *context)
+static void on_sigbus(siginfo_t *info, ucontext_t *uc)
 {
-	ucontext_t *uc = context;
-	int saved = errno;
-
-	(void)sig;
 	if (info->si_code == SI_FAILED_ACCESS) {
 		make_address_error(info, info->si_value.sival_ptr);
 		pass_on(info, uc);
 	} else if (!serve(info, uc)) {
 		pass_on(info, uc);
 	}
+}
+
+/* ---- The same by SIGSEGV, where SIGBUS is the program's and the kernel's ---- */
+
+/* What force_sig_fault() of the kernel does: SIGBUS cannot be blocked or ignored then. It comes when our handler returns, before the access. */
+static void raise_sigbus(void *addr, ucontext_t *uc)
+{
+	struct sigaction act;
+	uint64_t mask = mask_word(&uc->uc_sigmask);
+	siginfo_t info;
+
+	make_address_error(&info, addr);
+	if (sys_sigaction(SIGBUS, NULL, &act))
+		return;
+	if (act.sa_handler == SIG_IGN || (mask & SYS_SIGBIT(SIGBUS))) {
+		act = (struct sigaction){.sa_handler = SIG_DFL};
+		sys_sigaction(SIGBUS, &act, NULL);
+		mask &= ~SYS_SIGBIT(SIGBUS);
+		memcpy(&uc->uc_sigmask, &mask, sizeof mask);
+	}
+	sys_call(SYS_rt_tgsigqueueinfo, sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0), sys_gettid(), SIGBUS, (long)&info, 0, 0);
+}
+
+/* Whether the page is there the processor does not know: what is hidden is not, to it. */
+static void on_sigsegv(siginfo_t *info, ucontext_t *uc)
+{
+	uint64_t addr = (uint64_t)(uintptr_t)info->si_addr;
+	unsigned flags = fault_flags(uc) & ~(unsigned)FAULT_PRESENT;
+	int err = -EFAULT;
+
+	if (info->si_code == SEGV_ACCERR || info->si_code == SEGV_MAPERR)
+		err = mmu_fault_handler()(addr, flags | (sigsegv_is_present(addr) ? FAULT_PRESENT : 0));
+	if (err == -EFAULT || err == -EACCES)
+		pass_on(info, uc);
+	else if (err)
+		raise_sigbus(info->si_addr, uc);
+}
+
+static void on_fault(int sig, siginfo_t *info, void *context)
+{
+	int saved = errno;
+
+	if (sig == SIGBUS)
+		on_sigbus(info, context);
+	else
+		on_sigsegv(info, context);
 	errno = saved;
 }
 
-void sigbus_expect_poison(bool yes)
+void fault_signal_expect_poison(bool yes)
 {
 	if (yes)
 		atomic_store(&poison_expected, true);
 }
 
-bool sigbus_installed(void)
+bool fault_signal_installed(void)
 {
 	return atomic_load(&installed);
 }
 
-int sigbus_install(void)
+int fault_signal_install(int sig)
 {
-	struct sigaction ours = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART}, was;
+	struct sigaction ours = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART}, was;
 	int err;
 
+	fault_signal_choose(sig);
 	sigfillset(&ours.sa_mask);
-	err = sys_sigaction(SIGBUS, &ours, &was);
+	err = sys_sigaction(sig, &ours, &was);
 	if (err)
 		return err;
-	if (was.sa_sigaction != on_sigbus)
-		sigbus_set_action(&was, NULL);
+	if (was.sa_sigaction != on_fault)
+		fault_signal_set_action(&was, NULL);
 	atomic_store(&installed, true);
 	return 0;
 }
 
-void sigbus_restore(void)
+void fault_signal_restore(void)
 {
 	struct sigaction program, now;
 
 	if (!atomic_exchange(&installed, false))
 		return;
-	sigbus_set_action(NULL, &program);
-	if (sys_sigaction(SIGBUS, NULL, &now) == 0 && now.sa_sigaction == on_sigbus)
-		sys_sigaction(SIGBUS, &program, NULL);
+	fault_signal_set_action(NULL, &program);
+	if (sys_sigaction(signo, NULL, &now) == 0 && now.sa_sigaction == on_fault)
+		sys_sigaction(signo, &program, NULL);
 }

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The native MMU where userfaultfd is refused: mprotect(2) and SIGSEGV, served in the thread that faults. */
+#ifndef FL_MMU_SIGSEGV_H
+#define FL_MMU_SIGSEGV_H
+
+#include "mmu.h"
+
+/*
+ * For all contexts: zeroed memory of `bytes`, a power of two of at least a page, for what is known of pages that can be accessed; 8 bytes each.
+ * When it is full, pages are hidden and fault again.
+ */
+void sigsegv_init(void *memory, uint64_t bytes);
+/* What the program may do with memory of ours at an address: PROT_*; -1 where nothing is. Set with the fault handler. */
+void sigsegv_set_protection(int (*protection_at)(uint64_t addr));
+/* 0; -ENOMEM; -ENOSYS where /proc/self/mem cannot be used. */
+int sigsegv_create(struct mmu **out);
+/* Whether the page at addr can be read now. */
+bool sigsegv_is_present(uint64_t addr);
+
+#endif
