@@ -9,7 +9,7 @@
  *
  * Pages that are not HIDDEN are in a table (open addressing), whose words change together with the protection, under one lock. A page may be
  * hidden at any time: its next access asks for it again. So the table and the number of the kernel's mappings, of which each border between
- * two protections makes one more, can be bounded: when either is full, all pages are hidden, but those that a system call is using (hold()).
+ * two protections makes one more, can be bounded: when either is full, some pages are hidden, of those that no system call is using (hold()).
  *
  * Under the lock the kernel is asked for no memory of the program's. Bytes go to private pages by /proc/self/mem, which writes to what is
  * hidden (ptrace(2) does the same): no other thread sees half of it. Where the mapping is one of frames, the kernel copies the frame's page
@@ -40,13 +40,16 @@ enum shown { HIDDEN, SHOWN, OPEN };
 #define NUMBER_SHIFT 28
 
 #define CONTEXTS 16
-#define BORDERS_MAX 32000 /* half of what vm.max_map_count usually allows to a process */
+#define MAP_COUNT_USUAL 65530 /* vm.max_map_count */
+#define MAP_COUNT_DIGITS 20
 
 static struct mutex lock = MUTEX_INIT(RANK_LEAF);
 /* Under the lock: */
 static uint64_t *table;
 static uint64_t slots, used; /* of the table */
 static uint64_t borders;     /* between a page and the next, where they are shown differently */
+static uint64_t borders_max; /* so many mappings of the kernel's are ours to make */
+static uint64_t hand;        /* the slot at which room is made next */
 
 static struct mmu contexts[CONTEXTS]; /* in use when ops is set; changed under the lock of spaces */
 static int proc = -1, memory = -1;    /* /proc, from which a child opens its own memory after chroot(2); /proc/self/mem */
@@ -56,7 +59,7 @@ void sigsegv_init(void *mem, uint64_t bytes)
 {
 	table = mem;
 	slots = bytes / sizeof *table;
-	used = borders = 0;
+	used = borders = hand = 0;
 }
 
 void sigsegv_set_protection(int (*fn)(uint64_t addr))
@@ -209,10 +212,27 @@ static int hide_pages(uint64_t from, uint64_t to, bool held_too)
 	return for_each_entry(from, to, held_too, hide_one);
 }
 
-/* Everything, when there is no room: each page then costs a fault once more. */
+#define EVERYTHING 0, UINT64_MAX >> NUMBER_SHIFT
+
+/* Each page costs a fault once more. */
 static void hide_all(void)
 {
-	hide_pages(0, UINT64_MAX >> NUMBER_SHIFT, false);
+	hide_pages(EVERYTHING, false);
+}
+
+static bool is_full(uint64_t more)
+{
+	return used + more > slots / 4 * 3 || borders > borders_max;
+}
+
+/* An eighth of what there is goes, whatever it is: nobody sees the uses of pages. */
+static void make_room(uint64_t more)
+{
+	uint64_t few = used / 8 * 7, fewer = borders / 8 * 7;
+
+	for (uint64_t i = 0; i < slots && (is_full(more) || used > few || borders > fewer); i++, hand = next_slot(hand))
+		if (may_hide(table[hand], false))
+			hide_run(table[hand] >> NUMBER_SHIFT, EVERYTHING, false);
 }
 
 static int forget_one(uint64_t entry, uint64_t from, uint64_t to, bool flag)
@@ -249,15 +269,26 @@ static int protect_held(uint64_t entry, uint64_t from, uint64_t to, bool flag)
 	return prot < 0 ? 0 : sys_mprotect((void *)addr, FL_PAGE_SIZE, prot);
 }
 
-/* More mappings of the kernel's than it allows to a process: there are fewer when all is hidden. */
+/* The program has more mappings than we thought: fewer are left for us. */
+static void have_fewer(void)
+{
+	borders_max = max_u64(borders / 8 * 7, 64);
+	make_room(0);
+}
+
 static int set_protection(uint64_t addr, uint64_t len, int prot)
 {
 	int err = sys_mprotect((void *)addr, len, prot);
 
-	if (err != -ENOMEM)
-		return err;
-	hide_all();
-	return sys_mprotect((void *)addr, len, prot);
+	if (err == -ENOMEM) {
+		have_fewer();
+		err = sys_mprotect((void *)addr, len, prot);
+	}
+	if (err == -ENOMEM) {
+		hide_all();
+		err = sys_mprotect((void *)addr, len, prot);
+	}
+	return err;
 }
 
 static int show_run(uint64_t from, uint64_t to, enum shown as)
@@ -267,8 +298,8 @@ static int show_run(uint64_t from, uint64_t to, enum shown as)
 
 	if (protection_at(addr) < 0) /* a mapping on its way to its place: it is hidden there */
 		return 0;
-	if (used + (to - from) > slots / 4 * 3 || borders > BORDERS_MAX)
-		hide_all();
+	if (is_full(to - from))
+		make_room(to - from);
 	err = set_protection(addr, (to - from) << FL_PAGE_SHIFT, protection(addr, as));
 	for (uint64_t n = from; n < to && !err; n++)
 		set_shown(n, as);
@@ -502,6 +533,21 @@ static bool can_write_hidden(void)
 	return yes;
 }
 
+/* Three quarters of the mappings that a process may have. */
+static void read_map_count(void)
+{
+	char text[MAP_COUNT_DIGITS];
+	uint64_t count = 0;
+	int fd = sys_openat(proc, "sys/vm/max_map_count", O_RDONLY | O_CLOEXEC, 0);
+	ssize_t n = fd < 0 ? fd : sys_read(fd, text, sizeof text);
+
+	for (ssize_t i = 0; i < n && text[i] >= '0' && text[i] <= '9'; i++)
+		count = count * 10 + (uint64_t)(text[i] - '0');
+	if (fd >= 0)
+		sys_close(fd);
+	borders_max = (count ? count : MAP_COUNT_USUAL) / 4 * 3;
+}
+
 static int open_proc(void)
 {
 	int fd = sys_openat(AT_FDCWD, "/proc", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
@@ -509,6 +555,7 @@ static int open_proc(void)
 	if (fd < 0)
 		return -ENOSYS;
 	proc = fd_move_high(fd);
+	read_map_count();
 	fd = open_memory();
 	if (fd >= 0) {
 		memory = fd;

@@ -302,6 +302,34 @@ TEST(pinned_memory_works_in_system_calls)
 	close(pipe_fd[1]);
 }
 
+/* However many pages come and go meanwhile, in more mappings than memory has pages for, and whatever protection it gets that it can be stored to. */
+TEST(pinned_memory_stays_what_it_is)
+{
+	struct fixture *f = *state;
+	char *p = (char *)map_file(f, PROT_READ | PROT_WRITE, MAP_SHARED), *others[3];
+	const char text[] = "through a system call";
+	int pipe_fd[2];
+
+	assert_int_equal(pipe(pipe_fd), 0);
+	assert_int_equal(fl_pin(p + 100, 100, FL_PIN_WRITE), 0);
+	for (int i = 0; i < 3; i++)
+		others[i] = (char *)map_file(f, PROT_READ, MAP_SHARED);
+	for (size_t at = 0; at < PATTERN_BYTES; at += 32 * 4096)
+		for (int i = 0; i < 3; i++)
+			for (size_t j = 0; j < 32 * 4096; j += 4096)
+				access_read(others[i] + at + j);
+	assert_int_equal(fl_mprotect(p, PATTERN_BYTES, PROT_READ | PROT_WRITE | PROT_EXEC), 0);
+	assert_int_equal(write(pipe_fd[1], text, sizeof text), sizeof text);
+	assert_int_equal(read(pipe_fd[0], p + 100, sizeof text), sizeof text);
+	assert_int_equal(fl_unpin(p + 100, 100), 0);
+	assert_string_equal(p + 100, text);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(fl_munmap(others[i], PATTERN_BYTES), 0);
+	assert_int_equal(fl_munmap(p, PATTERN_BYTES), 0);
+	close(pipe_fd[0]);
+	close(pipe_fd[1]);
+}
+
 TEST(mincore_tells_what_is_in_memory)
 {
 	char *p = (char *)map_file(*state, PROT_READ, MAP_SHARED);
@@ -442,6 +470,61 @@ TEST(arguments_that_cannot_be)
 	assert_fails(fl_mremap(p, 4096, 8192, MREMAP_MAYMOVE) == MAP_FAILED, EFAULT);
 }
 
+static long max_map_count(void)
+{
+	FILE *f = fopen("/proc/sys/vm/max_map_count", "re");
+	long n = 0;
+
+	if (f && fscanf(f, "%ld", &n) != 1)
+		n = 0;
+	if (f)
+		fclose(f);
+	return n;
+}
+
+/* The process has as many mappings as it may have, but for a few. The kernel's address of the first; each is a page of its own. */
+static char *use_up_mappings(long count, long leave)
+{
+	char *area = mmap(NULL, (size_t)count * 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	long made = 0;
+
+	assert_true(area != MAP_FAILED);
+	while (made + 2 < count && !mprotect(area + (made + 1) * 4096, 4096, PROT_READ))
+		made += 2;
+	for (long i = made; i > 0 && i > made - leave; i -= 2)
+		assert_int_equal(mprotect(area + (i - 1) * 4096, 4096, PROT_NONE), 0);
+	return area;
+}
+
+/* Where each page's protection is one of the kernel's mappings (faults by SIGSEGV), fewer are shown. */
+TEST(the_process_has_nearly_all_mappings_that_it_may_have)
+{
+	long count = max_map_count();
+	uint64_t *p = map_file(*state, PROT_READ | PROT_WRITE, MAP_SHARED), *q = map_file(*state, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	char *area;
+
+	if (count <= 0 || count > 200000)
+		skip();
+	area = use_up_mappings(count, 100);
+	for (size_t i = 0; i < PATTERN_WORDS / 1024; i++) { /* every other page, in an order that leaves no runs */
+		size_t at = i * 389 % (PATTERN_WORDS / 1024) * 1024;
+
+		assert_int_equal(p[at], pattern(at));
+		p[at + 1] = i;
+		q[at + 512] = i;
+	}
+	for (size_t i = 0; i < PATTERN_WORDS / 1024; i++) {
+		size_t at = i * 389 % (PATTERN_WORDS / 1024) * 1024;
+
+		assert_int_equal(p[at + 1], i);
+		assert_int_equal(q[at + 512], i);
+		assert_int_equal(q[at + 513], pattern(at + 513));
+	}
+	assert_int_equal(munmap(area, (size_t)count * 4096), 0);
+	assert_int_equal(fl_munmap(p, PATTERN_BYTES), 0);
+	assert_int_equal(fl_munmap(q, PATTERN_BYTES), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -463,10 +546,12 @@ int main(void)
 		RUN(mremap_moves_and_grows),
 		RUN(file_calls_see_the_mapping_and_are_seen),
 		RUN(pinned_memory_works_in_system_calls),
+		RUN(pinned_memory_stays_what_it_is),
 		RUN(mincore_tells_what_is_in_memory),
 		RUN(madvise_dontneed),
 		RUN(madvise_pageout),
 		RUN(a_huge_sparse_file_costs_little),
+		RUN(the_process_has_nearly_all_mappings_that_it_may_have),
 		RUN(fork_keeps_private_and_shared_apart),
 		RUN(arguments_that_cannot_be),
 	};
