@@ -2,17 +2,10 @@
 #include "address_space.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/magic.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <sys/statfs.h>
-#include <sys/statvfs.h>
-#include <sys/syscall.h>
 
 #include "budget.h"
+#include "file_object.h"
 #include "frames.h"
 #include "host/wire.h"
 #include "hosted.h"
@@ -27,8 +20,6 @@
 
 #define IDS 65536
 #define ARENA_RESERVE (1UL << 30)
-
-struct rwlock rmap_lock = RWLOCK_INIT(RANK_RMAP);
 
 static struct mutex files_lock = MUTEX_INIT(RANK_FILES);
 static struct address_space *files; /* files_lock; objects with a file, not anon */
@@ -232,140 +223,9 @@ static struct address_space *alloc_one(const struct frame_ops *frames)
 	return as;
 }
 
-/* The path of a descriptor as the kernel names it. */
-static void path_of(int fd, char *path, size_t len)
-{
-	char link[32];
-	long n;
-
-	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-	n = sys_call(SYS_readlink, (long)link, (long)path, (long)len - 1, 0, 0, 0);
-	path[n > 0 ? n : 0] = 0;
-}
-
-void address_space_path(struct address_space *as, char *path, size_t len)
-{
-	if (as->label) {
-		snprintf(path, len, "[%s]", as->label);
-		return;
-	}
-	path_of(file_store_fd(as->store), path, len);
-}
-
-static const char *base_name(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash ? slash + 1 : path;
-}
-
-static int open_store(struct address_space *as, int fd)
-{
-	struct store *inner;
-	int err = file_store_open(&arena, fd, use_direct ? FILE_STORE_DIRECT : 0, &inner);
-
-	if (err)
-		return err;
-	err = fault_store_wrap(&arena, inner, &as->store);
-	if (err)
-		inner->ops->close(inner);
-	return err;
-}
-
-/* Shared anonymous memory has one slot for all. */
-static struct report_file *report_slot(const struct address_space *as, const char *path)
-{
-	return as->scratch ? report_file_get(0, 1, "(shared anonymous memory)") : report_file_get(as->file.dev, as->file.ino, path);
-}
-
-/* What the host has left to the kernel, as every process of the run does. */
-static int open_hosted(struct address_space *as, int fd)
-{
-	int err = hosted_open(as, fd);
-
-	if (err != -EOPNOTSUPP)
-		return err;
-	atomic_store(&as->frames, &shmem_frames);
-	as->kernels = true;
-	atomic_store(&as->handed, true);
-	return 0;
-}
-
-static int open_frames(struct address_space *as, int fd)
-{
-	char path[4096];
-
-	path_of(fd, path, sizeof path);
-	as->report = report_slot(as, path);
-	if (as->kernels)
-		return 0;
-	if (as_is_hosted(as))
-		return open_hosted(as, fd);
-	if (as_is_pool(as) || as_is_ram(as))
-		return address_space_stat(as);
-	as->memfd = shmem_frames_create(as->scratch ? "anonymous" : base_name(path));
-	return as->memfd < 0 ? as->memfd : address_space_stat(as);
-}
-
-/* Whether the kernel can map it at all: files of /proc mostly cannot, and look like any other. */
-static int try_to_map(int fd)
-{
-	void *p = sys_mmap(NULL, FL_PAGE_SIZE, PROT_NONE, MAP_PRIVATE, fd, 0);
-
-	return sys_is_err(p) ? sys_err(p) : sys_munmap(p, FL_PAGE_SIZE);
-}
-
-/* A file in memory needs no page cache, and what a device or a special file maps only the kernel knows. */
-static bool is_kernels(const struct statfs *fs, mode_t mode)
-{
-	switch ((unsigned long)fs->f_type) {
-	case TMPFS_MAGIC:
-	case RAMFS_MAGIC:
-	case HUGETLBFS_MAGIC:
-	case PROC_SUPER_MAGIC:
-	case SYSFS_MAGIC:
-	case DEBUGFS_MAGIC:
-	case TRACEFS_MAGIC:
-	case ANON_INODE_FS_MAGIC:
-		return true;
-	default:
-		return !S_ISREG(mode);
-	}
-}
-
-static bool is_append_only(int fd)
-{
-	struct statx x;
-
-	if (sys_call(SYS_statx, fd, (long)"", AT_EMPTY_PATH, 0, (long)&x, 0))
-		return false;
-	return x.stx_attributes & STATX_ATTR_APPEND;
-}
-
-static int look_at_file_system(struct address_space *as, int fd, mode_t mode, bool soft)
-{
-	struct statfs fs;
-	int err = (int)sys_call(SYS_fstatfs, fd, (long)&fs, 0, 0, 0, 0);
-
-	if (err)
-		return err;
-	as->noexec = fs.f_flags & ST_NOEXEC;
-	as->append_only = is_append_only(fd);
-	as->kernels = !soft && is_kernels(&fs, mode);
-	atomic_store(&as->handed, as->kernels);
-	if (!soft && !as->kernels && hosted_wanted())
-		atomic_store(&as->frames, &hosted_frames);
-	return S_ISREG(mode) ? try_to_map(fd) : 0;
-}
-
 static void free_file(struct address_space *as)
 {
-	if (as_is_hosted(as) && as->memfd >= 0)
-		hosted_close(as);
-	if (as->memfd >= 0)
-		fd_close(as->memfd);
-	if (as->store)
-		as->store->ops->close(as->store);
+	file_object_close(as);
 	object_free(as);
 }
 
@@ -385,11 +245,7 @@ static int new_file(int fd, const struct stat *st, bool scratch, bool soft, stru
 		return -ENOMEM;
 	as->file = (struct file_id){.dev = st->st_dev, .ino = st->st_ino};
 	as->scratch = scratch;
-	err = scratch ? 0 : look_at_file_system(as, fd, st->st_mode, soft);
-	if (!err)
-		err = open_store(as, fd);
-	if (!err)
-		err = open_frames(as, fd);
+	err = file_object_open(as, fd, st->st_mode, soft, use_direct);
 	if (err) {
 		free_file(as);
 		return err;
@@ -788,27 +644,6 @@ bool address_space_fork_keeps(struct page_key key, bool leaving)
 	return as && as_is_anon(as) && !(leaving && anon_is_swapped(as, key.index));
 }
 
-static int fork_file(struct address_space *as)
-{
-	char path[4096];
-	int old = as->memfd;
-
-	path_of(file_store_fd(as->store), path, sizeof path);
-	as->report = report_slot(as, path);
-	atomic_store(&as->huge_failures, 0);
-	if (as->kernels || as_is_pool(as))
-		return 0;
-	if (as_is_hosted(as))
-		return hosted_open_again(as, file_store_fd(as->store));
-	as->memfd = shmem_frames_create(base_name(path));
-	if (as->memfd < 0)
-		return as->memfd;
-	fd_close(old);
-	for (int i = 0; i < RA_STREAMS; i++)
-		atomic_store(&as->streams[i], 0);
-	return 0;
-}
-
 static struct report_file *report_of(struct address_space *anon)
 {
 	struct address_space *file = anon->file.ino ? lookup(anon->file) : &zero;
@@ -859,7 +694,7 @@ static int fork_all(uint64_t *pages)
 	zero.report = report_file_get(0, 0, "(anonymous memory)");
 	rwlock_init(&zero.invalidate_lock, RANK_INVALIDATE);
 	for (struct address_space *as = files; as && !err; as = as->next)
-		err = fork_file(as);
+		err = file_object_fork(as);
 	for (uint32_t id = 0; id < IDS; id++) {
 		struct address_space *as = by_id[id];
 
@@ -889,78 +724,6 @@ int address_space_fork_child(uint64_t *pages)
 	arena_fork_done(&arena);
 	err = swap_fork_child();
 	return err ? err : fork_all(pages);
-}
-
-/* ---- Reverse map ---- */
-
-void rmap_add(struct address_space *as, struct rmap *r)
-{
-	if (r->locked)
-		atomic_fetch_add(&as->locked, 1);
-	r->next = as->rmaps;
-	r->link = &as->rmaps;
-	if (r->next)
-		r->next->link = &r->next;
-	as->rmaps = r;
-}
-
-void rmap_del(struct address_space *as, struct rmap *r)
-{
-	if (!r->link)
-		return;
-	if (r->locked)
-		atomic_fetch_sub(&as->locked, 1);
-	*r->link = r->next;
-	if (r->next)
-		r->next->link = r->link;
-	r->link = NULL;
-	r->next = NULL;
-}
-
-static int protect_in(struct address_space *as, struct rmap *r, uint64_t index, uint32_t n)
-{
-	uint64_t first = max_u64(index, r->pgoff), end = min_u64(index + n, r->pgoff + r->pages);
-
-	if (first >= end || (!r->shared && !as_is_anon(as)))
-		return 0;
-	return r->mmu->ops->protect(r->mmu, r->addr + ((first - r->pgoff) << FL_PAGE_SHIFT), (end - first) << FL_PAGE_SHIFT);
-}
-
-int rmap_protect(struct address_space *as, uint64_t index, uint32_t n)
-{
-	int err = 0;
-
-	if (as->frames->protect)
-		return as->frames->protect(as, index, n);
-	read_lock(&rmap_lock);
-	for (struct rmap *r = as->rmaps; r && !err; r = r->next)
-		err = protect_in(as, r, index, n);
-	read_unlock(&rmap_lock);
-	return err;
-}
-
-bool rmap_is_locked(struct address_space *as, uint64_t index, uint64_t n)
-{
-	bool locked = false;
-
-	read_lock(&rmap_lock);
-	for (struct rmap *r = as->rmaps; r && !locked; r = r->next)
-		locked = r->locked && index < r->pgoff + r->pages && index + n > r->pgoff;
-	read_unlock(&rmap_lock);
-	return locked;
-}
-
-bool rmap_can_unmap(struct address_space *as, uint64_t index)
-{
-	bool yes = true;
-
-	if (serves_others)
-		return true; /* see frames_zap_add_mapped() */
-	read_lock(&rmap_lock);
-	for (struct rmap *r = as->rmaps; r && yes; r = r->next)
-		yes = index < r->pgoff || index - r->pgoff >= r->pages || rmap_shows_file(r);
-	read_unlock(&rmap_lock);
-	return yes;
 }
 
 /* ---- Errors of write-back ---- */

@@ -6,7 +6,7 @@
 driver leveldb_driver leveldb
 BUDGET=$(sized 64M 16M)
 records=$(sized 800000 100000)
-steps=$(sized 4000 400)
+steps=$(sized 1000 400)
 
 mkdir base
 ./leveldb_driver write base/db "$records" "$SEED" "$steps" >/dev/null || fail "cannot make the database"
@@ -23,7 +23,7 @@ level()
 
 work()
 {
-	level read db "$records" "$SEED" $((records / 4))
+	level read db "$records" "$SEED" $((records / $(sized 16 4)))
 	level write db "$records" "$SEED" $((steps + steps / 4)) | tail -n 1
 	level verify db "$records"
 	level compact db

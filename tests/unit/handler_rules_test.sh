@@ -24,7 +24,7 @@ hardening='__stack_chk_fail __memcpy_chk __memmove_chk __memset_chk'
 exceptions()
 {
 	case $1 in
-	cache_address_space.c.o) echo 'snprintf __snprintf_chk strrchr' ;; # path_of(), base_name(): a file is mapped
+	cache_file_object.c.o) echo 'snprintf __snprintf_chk strrchr' ;; # path_of(), base_name(): a file is mapped
 	cache_frames.c.o) echo 'snprintf __snprintf_chk' ;;               # shmem_frames_create(): a file is mapped
 	mm_hand_over.c.o) echo 'snprintf __snprintf_chk' ;;               # note(): mmap, fork, exit
 	mm_maps.c.o) echo 'snprintf __snprintf_chk' ;;                    # mm_maps(), mm_smaps(): calls of the program's own
