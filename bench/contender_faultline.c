@@ -11,7 +11,6 @@ static int start(const struct job *job)
 		.size = sizeof o,
 		.budget = job->memory,
 		.direct = job->page_cache ? FL_DIRECT_OFF : FL_DIRECT_ON,
-		.faults = FL_FAULTS_INLINE,
 	};
 
 	return fl_init(&o);
