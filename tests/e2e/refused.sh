@@ -30,21 +30,21 @@ done
 # More changed private memory than the budget has, and an order of pages of which each is a mapping of its own to the kernel.
 for anon in '' '--anon 64K'; do
 	# shellcheck disable=SC2086 # options
-	"$BUILD/tests/refuse" 1 "$FAULTLINE" run --budget 16M $anon --report=json --report-file report -- python3 - "$WORK/data" <<-'EOF' || fail "python"
+	"$BUILD/tests/refuse" 1 "$FAULTLINE" run --budget 8M $anon --report=json --report-file report -- python3 - "$WORK/data" <<-'EOF' || fail "python"
 	import mmap, os, sys
-	pages = 20000
+	pages = 6000
 	with open(sys.argv[1], "wb") as f:
 	    f.truncate(pages * 4096)
 	for access in mmap.ACCESS_COPY, mmap.ACCESS_WRITE:
 	    with open(sys.argv[1], "r+b") as f, mmap.mmap(f.fileno(), 0, access=access) as m:
 	        for i in range(pages):
-	            at = i * 7919 % pages * 4096
+	            at = i * 1777 % pages * 4096
 	            m[at:at + 8] = i.to_bytes(8, "little")
 	        for i in range(pages):
-	            at = i * 7919 % pages * 4096
+	            at = i * 1777 % pages * 4096
 	            assert m[at:at + 8] == i.to_bytes(8, "little"), i
 	data = open(sys.argv[1], "rb").read()
-	assert all(data[i * 7919 % pages * 4096:][:2] == (i & 0xffff).to_bytes(2, "little") for i in range(0, pages, 97))
+	assert all(data[i * 1777 % pages * 4096:][:2] == (i & 0xffff).to_bytes(2, "little") for i in range(0, pages, 7))
 	EOF
 	grep -q '"faults": *"sigsegv"' report || fail "python: not served"
 done
