@@ -163,16 +163,32 @@ bool ahead_miss(struct fault *f, uint64_t window)
 
 #define START_TRIES 64
 
-/* Starts to read what is missing; waits only where too much is in flight already, or memory is short. How many pages it came past. */
-static uint64_t start_range(struct address_space *as, uint64_t index, uint64_t end)
+/* A huge page, where one can begin here and the range has all of it. */
+static bool start_huge_in_range(const struct fault *f, uint64_t index, uint64_t end)
 {
-	uint64_t first = index;
+	enum huge_start how = HUGE_NEVER;
+
+	if (index + HUGE_PAGES > end || next_huge(f, index) != index)
+		return false;
+	for (int i = 0; i < START_TRIES && (how = start_huge(f, index, false)) == HUGE_LATER && io_help(); i++)
+		;
+	return how == HUGE_STARTED;
+}
+
+/* Starts to read what is missing; waits only where too much is in flight already, or memory is short. How many pages it came past. */
+static uint64_t start_range(const struct fault *f, uint64_t end)
+{
+	struct address_space *as = f->as;
+	uint64_t index = f->index;
 	unsigned tries = 0; /* that found no room in flight: others may fill it for ever */
 
 	while (index < end && tries < START_TRIES) {
-		uint32_t want = (uint32_t)min_u64(end - index, buffer_large_pages()), n = 1;
+		uint64_t until = min_u64(end, next_huge(f, index + 1));
+		uint32_t want = (uint32_t)min_u64(until - index, buffer_large_pages()), n = 1;
 
-		if (!is_in_table(as, index)) {
+		if (start_huge_in_range(f, index, end)) {
+			n = HUGE_PAGES;
+		} else if (!is_in_table(as, index)) {
 			if (reserve_frames(want, &want))
 				break;
 			n = start_reading(as, index, want, true);
@@ -182,7 +198,7 @@ static uint64_t start_range(struct address_space *as, uint64_t index, uint64_t e
 		tries = n ? 0 : tries + 1;
 		index += n;
 	}
-	return index - first;
+	return index - f->index;
 }
 
 /* The same by the caller: nothing is in flight. */
@@ -206,6 +222,13 @@ static uint64_t read_range(struct fault *f, uint64_t pages)
 	return pages;
 }
 
+uint64_t filemap_readahead_max(void)
+{
+	uint64_t limit = budget_limit(), used = budget_used(), available = limit > used ? limit - used : 0;
+
+	return max_u64(limit / 4, available - available / 16);
+}
+
 uint64_t filemap_readahead(struct fault *f, uint64_t pages)
 {
 	uint64_t size = page_align_up(atomic_load(&f->as->size)) >> FL_PAGE_SHIFT, in_file = size > f->index ? size - f->index : 0;
@@ -215,5 +238,5 @@ uint64_t filemap_readahead(struct fault *f, uint64_t pages)
 	if (!io_can(f->as))
 		return read_range(f, pages);
 	io_poll();
-	return start_range(f->as, f->index, f->index + min_u64(pages, in_file)) == min_u64(pages, in_file) ? pages : 0;
+	return start_range(f, f->index + min_u64(pages, in_file)) == min_u64(pages, in_file) ? pages : 0;
 }

@@ -121,6 +121,23 @@ static size_t resident_in(const struct mapping *m, size_t first, size_t pages)
 /* The first page of a huge page that is in memory, some way into the file. */
 #define SOME (8 * HUGE / PAGE)
 
+/* What is asked for ahead is read so too, as much of it as makes whole ones. */
+static void advice_has_them(void **state)
+{
+	struct mapping m;
+
+	(void)state;
+	map(&m);
+	assert_int_equal(fl_madvise(m.at + PAGE, 9 * HUGE, MADV_WILLNEED), 0);
+	assert_int_equal(wrong_in(&m, 1, 9 * HUGE / PAGE), 0);
+	assert_true(memory_of("AnonHugePages") >= 7 * HUGE);
+	assert_int_equal(fl_madvise(m.at, 9 * HUGE, MADV_WILLNEED), 0); /* which are there already */
+	assert_int_equal(wrong_in(&m, 0, 10 * HUGE / PAGE), 0);
+	assert_int_equal(wrong_in(&m, PAGES - 700, PAGES), 0);
+	assert_int_equal(fl_madvise(m.at + (PAGES - 700) / 512 * HUGE, BYTES % HUGE, MADV_WILLNEED), 0); /* up to the end of the file */
+	unmap(&m);
+}
+
 static void a_scan_has_them_within_the_budget(void **state)
 {
 	struct mapping m;
@@ -507,6 +524,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_scan_has_them_within_the_budget),
+		cmocka_unit_test(advice_has_them),
 		cmocka_unit_test(a_scan_in_advised_order_takes_back_what_it_leaves),
 		cmocka_unit_test(what_memory_can_hold_stays_after_a_scan_in_advised_order),
 		cmocka_unit_test(there_are_none_when_asked_for_small_ones),
