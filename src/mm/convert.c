@@ -88,12 +88,16 @@ static void wait_for_pins(struct address_space *as)
 
 /* ---- The mappings: where their pages went is kept in vma->aside ---- */
 
+/* What moves is marked, what stays is not: next to either may be a mapping that must not lose its registration. */
 static int set_aside(struct vma *v, int memfd)
 {
 	uint64_t len = v->end - v->start;
-	void *p = sys_mremap((void *)v->start, len, len, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL);
+	void *p;
 
 	(void)memfd;
+	mm_move_begin(v->start, len);
+	p = sys_mremap((void *)v->start, len, len, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL);
+	mm_move_end(v->start, len);
 	if (sys_is_err(p))
 		return sys_err(p);
 	v->aside = (uint64_t)p;
@@ -110,6 +114,7 @@ static int put_back(struct vma *v, int memfd)
 	if (!sys_is_err(sys_mremap((void *)v->aside, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, (void *)v->start))) {
 		mm_attach(v->mm, v, v->start, len);
 		v->mm->mmu->ops->protect(v->mm->mmu, v->start, len);
+		mm_move_end(v->start, len);
 	}
 	v->aside = 0;
 	return 0;

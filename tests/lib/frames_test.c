@@ -230,6 +230,30 @@ TEST(pinned_while_frames_change)
 	close(fds[1]);
 }
 
+/*
+ * Pages are moved aside next to the lowest mapping, which is that of another file, with the same protection and as untouched: to the
+ * kernel the two could be one.
+ */
+TEST(what_lies_beside_stays_as_it_is)
+{
+	struct fixture *f = *state;
+	char name[] = "/var/tmp/faultline-frames-XXXXXX";
+	int other = mkstemp(name);
+	uint64_t *p, *q;
+
+	unlink(name);
+	assert_int_equal(ftruncate(other, PATTERN_BYTES), 0);
+	p = fl_mmap(NULL, PATTERN_BYTES, PROT_READ, MAP_SHARED, other, 0);
+	q = map_file(f, PROT_READ, MAP_SHARED);
+	assert_int_equal(fl_pwrite(other, "changes frames", 14, 0), 14);
+	for (size_t i = 0; i < PATTERN_WORDS; i += PAGE / 8)
+		assert_int_equal(q[i], pattern(i));
+	assert_memory_equal(p, "changes frames", 14);
+	assert_int_equal(fl_munmap(p, PATTERN_BYTES), 0);
+	assert_int_equal(fl_munmap(q, PATTERN_BYTES), 0);
+	close(other);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -243,6 +267,7 @@ int main(void)
 		RUN(threads_store_on_while_frames_change),
 		RUN(a_child_reads_what_was_stored),
 		RUN(pinned_while_frames_change),
+		RUN(what_lies_beside_stays_as_it_is),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
