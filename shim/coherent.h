@@ -13,7 +13,7 @@
 #include "api/file_io.h"
 
 /* Where a call at the file position starts. */
-#define AT_POSITION ((off_t)-1)
+#define AT_POSITION FILE_IO_POSITION
 
 /* For a read of len bytes at off from the file behind fd. 0, or -1 with errno: the stores cannot be written. */
 int coherent_read(struct address_space *as, int fd, off_t off, size_t len);

@@ -57,18 +57,6 @@ static ssize_t do_write(const struct transfer *t, void *buf, size_t len, size_t 
 	return n;
 }
 
-/* No more than the file has, lest memory be made writable, and private pages copied, that the call does not fill. */
-static size_t readable(int fd, size_t len, off_t off)
-{
-	struct stat st;
-
-	if (sys_fstat(fd, &st) || !S_ISREG(st.st_mode) || !st.st_size) /* of 0 bytes: a file of proc(5) */
-		return len;
-	if (off == AT_POSITION)
-		off = sys_lseek(fd, 0, SEEK_CUR);
-	return off < st.st_size ? min_u64(len, (uint64_t)(st.st_size - off)) : 0;
-}
-
 static ssize_t read_at(int fd, void *buf, size_t len, off_t off)
 {
 	struct transfer t = {.call = do_read, .fd = fd, .to_memory = true, .off = off};
@@ -76,7 +64,7 @@ static ssize_t read_at(int fd, void *buf, size_t len, off_t off)
 
 	if (len > SSIZE_MAX || !file_io_is_ours(buf, len))
 		return do_read(&t, buf, len, 0);
-	n = readable(fd, len, off);
+	n = file_io_readable(fd, len, off);
 	return n ? transfer(&t, buf, n) : do_read(&t, buf, len, 0);
 }
 

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 
 #include "cache/frames.h"
 #include "cache/hosted.h"
@@ -292,13 +293,24 @@ static ssize_t in_pieces(piece_fn fn, int fd, void *buf, size_t len, off_t off, 
 
 /* ---- The calls ---- */
 
-/* No more than the file can give: what a read does not fill must not become a private copy by being pinned. */
-static size_t readable(int fd, size_t len, off_t off)
+/* The text of proc(5) and its kin comes from files of 0 bytes, on file systems of 0 blocks. */
+static bool is_text_of_the_kernel(int fd)
+{
+	struct statfs fs;
+
+	return sys_call(SYS_fstatfs, fd, (long)&fs, 0, 0, 0, 0) || !fs.f_blocks;
+}
+
+size_t file_io_readable(int fd, size_t len, off_t off)
 {
 	struct stat st;
 
-	if (off < 0 || len > (uint64_t)(INT64_MAX - off) || sys_fstat(fd, &st) || !S_ISREG(st.st_mode) || !st.st_size)
-		return len; /* files of /proc say 0 */
+	if (sys_fstat(fd, &st) || !S_ISREG(st.st_mode) || (!st.st_size && is_text_of_the_kernel(fd)))
+		return len;
+	if (off == FILE_IO_POSITION)
+		off = sys_lseek(fd, 0, SEEK_CUR);
+	if (off < 0)
+		return len;
 	return off < st.st_size ? min_u64(len, (uint64_t)(st.st_size - off)) : 0;
 }
 
@@ -313,7 +325,7 @@ ssize_t file_io_pread(int fd, void *buf, size_t len, off_t off)
 	}
 	if (n < 0)
 		return n;
-	return is_absurd(buf, len) ? sys_pread(fd, buf, len, off) : in_pieces(sys_pread, fd, buf, readable(fd, len, off), off, true);
+	return is_absurd(buf, len) ? sys_pread(fd, buf, len, off) : in_pieces(sys_pread, fd, buf, file_io_readable(fd, len, off), off, true);
 }
 
 /* What the kernel did to the file, told to the cache: the write, or what comes of looking at it after. */

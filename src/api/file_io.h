@@ -50,6 +50,13 @@ ssize_t file_io_pwrite(int fd, const void *buf, size_t len, off_t off);
 int file_io_ftruncate(int fd, off_t len);
 
 /*
+ * How much of len bytes a read of the file at off can give, or at its position; len when nobody knows. What a read does not fill must
+ * not be pinned for it, lest memory become writable, and pages private copies.
+ */
+#define FILE_IO_POSITION ((off_t)-1)
+size_t file_io_readable(int fd, size_t len, off_t off);
+
+/*
  * Buffers for the kernel. Whether any part may be a mapping of ours: cheap, never false when it is. Pins as fl_pin(), in
  * every space. A pinned buffer should be no longer than file_io_piece_limit(), so that several threads find room.
  */

@@ -180,6 +180,27 @@ CONFORMS(buffers_in_mappings)
 	assert_int_equal(on_disk(w, FILE_BYTES), mark(10));
 }
 
+/* Memory that a read does not fill is not written: private pages go on showing the file, whatever is in it later. */
+CONFORMS(buffers_that_are_not_filled)
+{
+	char name[] = "/var/tmp/faultline-test-XXXXXX";
+	int empty = mkstemp(name);
+
+	unlink(name);
+	map_layout(w, "pppp");
+	assert_int_equal(w->c->pread(empty, ARENA, PAGE, 0), 0);
+	assert_int_equal(w->c->pread(empty, ARENA + 100, 100, 7 * PAGE), 0);
+	assert_int_equal(w->c->pread(w->fd, ARENA + PAGE, PAGE, FILE_BYTES), 0);
+	assert_int_equal(w->c->pread(w->fd, ARENA + 2 * PAGE, 2 * PAGE, FILE_BYTES - PAGE), PAGE);
+	for (size_t i = 0; i < 4; i++)
+		assert_int_equal(w->c->pwrite(w->fd, "new", 3, (off_t)(i * PAGE + 50)), 3);
+	assert_memory_equal(ARENA + 50, "new", 3);
+	assert_memory_equal(ARENA + PAGE + 50, "new", 3);
+	assert_int_equal(ARENA[2 * PAGE + 50], mark(FILE_BYTES / PAGE - 1));
+	assert_memory_equal(ARENA + 3 * PAGE + 50, "new", 3);
+	close(empty);
+}
+
 /* Buffers that no call can use: EFAULT, no signal. */
 CONFORMS(buffers_that_are_bad)
 {
@@ -303,6 +324,7 @@ int main(void)
 		RUN(file_calls_and_mappings_agree),
 		RUN(file_calls_over_many_pages),
 		RUN(buffers_in_mappings),
+		RUN(buffers_that_are_not_filled),
 		RUN(buffers_that_are_bad),
 		RUN(buffers_that_end_too_early),
 		RUN(other_programs_see_stores),
