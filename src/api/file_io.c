@@ -301,15 +301,25 @@ static bool is_text_of_the_kernel(int fd)
 	return sys_call(SYS_fstatfs, fd, (long)&fs, 0, 0, 0, 0) || !fs.f_blocks;
 }
 
+/* Whether the kernel refuses it whatever the buffer is. */
+static bool cannot_be_read(int fd, mode_t mode, off_t off)
+{
+	if (S_ISDIR(mode) || ((S_ISFIFO(mode) || S_ISSOCK(mode)) && off != FILE_IO_POSITION))
+		return true;
+	return (sys_fcntl(fd, F_GETFL, 0) & O_ACCMODE) == O_WRONLY;
+}
+
 size_t file_io_readable(int fd, size_t len, off_t off)
 {
 	struct stat st;
 
-	if (sys_fstat(fd, &st) || !S_ISREG(st.st_mode) || (!st.st_size && is_text_of_the_kernel(fd)))
+	if (sys_fstat(fd, &st) || cannot_be_read(fd, st.st_mode, off))
+		return 0;
+	if (!S_ISREG(st.st_mode) || (!st.st_size && is_text_of_the_kernel(fd)))
 		return len;
 	if (off == FILE_IO_POSITION)
 		off = sys_lseek(fd, 0, SEEK_CUR);
-	if (off < 0)
+	if (off < 0 || len > (uint64_t)(INT64_MAX - off)) /* the kernel's to refuse */
 		return len;
 	return off < st.st_size ? min_u64(len, (uint64_t)(st.st_size - off)) : 0;
 }
@@ -325,7 +335,8 @@ ssize_t file_io_pread(int fd, void *buf, size_t len, off_t off)
 	}
 	if (n < 0)
 		return n;
-	return is_absurd(buf, len) ? sys_pread(fd, buf, len, off) : in_pieces(sys_pread, fd, buf, file_io_readable(fd, len, off), off, true);
+	return is_absurd(buf, len) ? sys_pread(fd, buf, len, off)
+				   : in_pieces(sys_pread, fd, buf, file_io_readable(fd, len, off), off, true);
 }
 
 /* What the kernel did to the file, told to the cache: the write, or what comes of looking at it after. */

@@ -187,17 +187,20 @@ CONFORMS(buffers_that_are_not_filled)
 	int empty = mkstemp(name);
 
 	unlink(name);
-	map_layout(w, "pppp");
+	map_layout(w, "ppppp");
 	assert_int_equal(w->c->pread(empty, ARENA, PAGE, 0), 0);
+	assert_error(w->c->pread(w->write_only, ARENA + 4 * PAGE, PAGE, 0), EBADF);
+	assert_error(w->c->pread(-1, ARENA + 4 * PAGE, PAGE, 0), EBADF);
 	assert_int_equal(w->c->pread(empty, ARENA + 100, 100, 7 * PAGE), 0);
 	assert_int_equal(w->c->pread(w->fd, ARENA + PAGE, PAGE, FILE_BYTES), 0);
 	assert_int_equal(w->c->pread(w->fd, ARENA + 2 * PAGE, 2 * PAGE, FILE_BYTES - PAGE), PAGE);
-	for (size_t i = 0; i < 4; i++)
+	for (size_t i = 0; i < 5; i++)
 		assert_int_equal(w->c->pwrite(w->fd, "new", 3, (off_t)(i * PAGE + 50)), 3);
 	assert_memory_equal(ARENA + 50, "new", 3);
 	assert_memory_equal(ARENA + PAGE + 50, "new", 3);
 	assert_int_equal(ARENA[2 * PAGE + 50], mark(FILE_BYTES / PAGE - 1));
 	assert_memory_equal(ARENA + 3 * PAGE + 50, "new", 3);
+	assert_memory_equal(ARENA + 4 * PAGE + 50, "new", 3);
 	close(empty);
 }
 
