@@ -287,27 +287,51 @@ static void unpoison(struct mm *mm, uint64_t addr)
 	vma_unlock_write(v);
 }
 
-/* Those poisoned before `before`, in order. Caller holds mmap_lock. */
+/* Whether the access would fail again: while poison goes, another thread could read the zeros. Caller holds mmap_lock. */
+static bool is_beyond_the_end(struct mm *mm, uint64_t addr)
+{
+	const struct vma *v = vma_find(&mm->index, addr);
+	uint64_t size;
+
+	if (!v || v->start > addr || (v->flags & (VM_HANDED | VM_GUARD)) || vma_is_anonymous(v) || as_is_hosted(v->as))
+		return false;
+	return !v->as->store->ops->size(v->as->store, &size) && vma_index_of(v, addr) << FL_PAGE_SHIFT >= size;
+}
+
+/* Those poisoned before `before`, in order, but for what still cannot be there. Caller holds mmap_lock. */
 static void unpoison_older(struct mm *mm, uint64_t before)
 {
-	uint32_t n = atomic_load(&mm->npoisoned), old = 0;
+	uint32_t n = atomic_load(&mm->npoisoned), kept = 0;
 
-	while (old < n && mm->poisoned[old].since <= before)
-		unpoison(mm, mm->poisoned[old++].addr);
-	for (uint32_t i = old; i < n; i++)
-		mm->poisoned[i - old] = mm->poisoned[i];
-	atomic_store(&mm->npoisoned, n - old);
+	for (uint32_t i = 0; i < n; i++) {
+		uint64_t addr = mm->poisoned[i].addr, since = mm->poisoned[i].since;
+		bool stays = since > before || is_beyond_the_end(mm, addr);
+
+		if (!stays)
+			unpoison(mm, addr);
+		mm->poisoned[kept].addr = addr;
+		mm->poisoned[kept].since = since > before ? since : now_ns();
+		kept += stays;
+	}
+	atomic_store(&mm->npoisoned, kept);
+}
+
+static void drop_oldest_poison(struct mm *mm)
+{
+	uint32_t n = atomic_load(&mm->npoisoned) - 1;
+
+	unpoison(mm, mm->poisoned[0].addr);
+	for (uint32_t i = 0; i < n; i++)
+		mm->poisoned[i] = mm->poisoned[i + 1];
+	atomic_store(&mm->npoisoned, n);
 }
 
 static void note_poison(struct mm *mm, uint64_t addr)
 {
-	uint64_t now = now_ns();
-	uint32_t n;
+	uint32_t n = atomic_load(&mm->npoisoned);
 
-	unpoison_older(mm, atomic_load(&mm->npoisoned) == POISONED_MAX ? mm->poisoned[0].since : now - POISON_NS);
-	n = atomic_load(&mm->npoisoned);
 	mm->poisoned[n].addr = addr;
-	mm->poisoned[n].since = now;
+	mm->poisoned[n].since = now_ns();
 	atomic_store(&mm->npoisoned, n + 1);
 }
 
@@ -340,6 +364,8 @@ static int poison(struct mm *mm, uint64_t addr)
 	int err = 0;
 
 	mutex_lock(&mm->mmap_lock);
+	if (atomic_load(&mm->npoisoned) == POISONED_MAX) /* while who makes this access still waits */
+		drop_oldest_poison(mm);
 	v = vma_find(&mm->index, addr);
 	if (v && v->start <= addr) {
 		vma_lock_write(v);
@@ -358,11 +384,14 @@ static int poison(struct mm *mm, uint64_t addr)
 
 static int fault_in(struct mm *mm, uint64_t addr, unsigned flags)
 {
-	struct vma *v = mm_lock_vma(mm, addr);
 	struct fault f;
+	struct vma *v;
 	uint64_t start;
 	int err;
 
+	if (flags & FAULT_POISON)
+		clear_poison(mm, now_ns() - POISON_NS);
+	v = mm_lock_vma(mm, addr);
 	if (!v)
 		return -EFAULT;
 	if (v->flags & VM_GUARD) { /* the access came before the guard: made again, it gets the kernel's SIGSEGV */
@@ -389,8 +418,6 @@ static int fault_in(struct mm *mm, uint64_t addr, unsigned flags)
 		err = filemap_fault(&f);
 	report_add(&v->as->report->fault_ns, now_ns() - start);
 	vma_unlock_read(v);
-	if (flags & FAULT_POISON)
-		clear_poison(mm, now_ns() - POISON_NS);
 	return err && (flags & FAULT_POISON) ? poison(mm, page_align_down(addr)) : err;
 }
 

@@ -312,6 +312,29 @@ CONFORMS(threads_fault_together)
 	}
 }
 
+static void *touch_pages(void *arg)
+{
+	for (size_t i = 0; i < 60; i++) {
+		usleep(3000);
+		*((volatile char *)arg + i * PAGE) = 1;
+	}
+	return NULL;
+}
+
+/* What is beyond the end of the file is so at all times, whatever faults there are elsewhere. */
+CONFORMS(nothing_is_ever_beyond_the_end)
+{
+	pthread_t thread;
+
+	assert_ok(w->c->ftruncate(w->fd, PAGE));
+	map_layout(w, "ss");
+	map_ok(w, ARENA + 8 * PAGE, 60 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	pthread_create(&thread, NULL, touch_pages, ARENA + 8 * PAGE);
+	do
+		assert_caught(try_read(ARENA + PAGE), SIGBUS, BUS_ADRERR, ARENA + PAGE);
+	while (pthread_tryjoin_np(thread, NULL));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -331,6 +354,7 @@ int main(void)
 		RUN(system_calls_on_absent_pages),
 		RUN_NEEDING(SIGSEGV_HANDLERS, sigbus_is_blocked),
 		RUN(threads_fault_together),
+		RUN(nothing_is_ever_beyond_the_end),
 	};
 
 	return run_conformance_tests(tests);
