@@ -254,6 +254,35 @@ static int remap_vma(struct vma *v)
 	return err;
 }
 
+static void set_family(struct vma *v, uint32_t family)
+{
+	atomic_store(&v->family, family);
+	v->lineage = family;
+}
+
+/* As on Linux: each mapping has an anon_vma of its own, with those of the parent behind it. What only a lock had divided stays divided. */
+static void renew_families(struct mm *mm)
+{
+	struct vma *first = NULL;
+	uint32_t family = 0;
+
+	for (struct vma *v = vma_find(&mm->index, 0); v; v = vma_find(&mm->index, v->end)) {
+		if (!atomic_load(&v->joined)) {
+			first = v;
+			family = 0;
+		}
+		if (v->flags & VM_WIPEONFORK)
+			set_family(v, 0);
+		if (!family && atomic_load(&v->family)) {
+			family = vma_new_family();
+			for (; first != v; first = vma_find(&mm->index, first->end))
+				set_family(first, family);
+		}
+		if (family)
+			set_family(v, family);
+	}
+}
+
 static int fork_space(struct mm *mm)
 {
 	int err = mm->mmu->ops->fork_child(mm->mmu);
@@ -263,11 +292,11 @@ static int fork_space(struct mm *mm)
 	if (err == -EHOSTDOWN)
 		err = 0;
 	mm->def_flags = 0;
+	renew_families(mm);
 	for (struct vma *v = vma_find(&mm->index, 0), *next; v && !err; v = next) {
 		next = vma_find(&mm->index, v->end);
 		err = remap_vma(v);
 	}
-	vma_merge_range(mm, 0, TASK_SIZE); /* what only a lock had divided */
 	return err;
 }
 

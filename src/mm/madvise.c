@@ -74,13 +74,16 @@ static void change_vmas(struct mm *mm, uint64_t start, uint64_t end, const struc
 	}
 }
 
-/* Of [start, end), what is not so already. `advice`: what a mapping of the kernel is told, or -1. Caller holds mmap_lock. */
-static int change_range(struct mm *mm, uint64_t start, uint64_t end, const struct vma_change *c, int advice)
+/*
+ * Of [start, end), what is not so already. `advice`: what the kernel's mapping is told of it, or -1. `again`: also when all is so.
+ * Caller holds mmap_lock.
+ */
+static int change_range(struct mm *mm, uint64_t start, uint64_t end, const struct vma_change *c, int advice, bool again)
 {
 	int err;
 
 	if (!vma_narrow_to_changes(mm, c, &start, &end))
-		return 0;
+		return again ? mm->arch->advise(mm, start, end, advice) : 0;
 	err = vma_split_range(mm, start, end);
 	if (err)
 		return err;
@@ -109,7 +112,7 @@ static int advise_flags(struct mm *mm, const struct vma_part *p, const struct fl
 	if (c && c->advice == MADV_MERGEABLE && (p->flags & (VM_SHARED | VM_HUGETLB | VM_DROPPABLE)))
 		return 0; /* nothing that could be merged */
 	mutex_lock(&mm->mmap_lock);
-	err = change_range(mm, p->start, p->end, &change, tell ? advice : -1);
+	err = change_range(mm, p->start, p->end, &change, tell ? advice : -1, tell && (p->flags & VM_HANDED));
 	mutex_unlock(&mm->mmap_lock);
 	return err == -ENOMEM ? -EAGAIN : err;
 }
@@ -180,7 +183,7 @@ static int remove_part(const struct vma_part *p)
  * A guard is a mark in the page table. In a native space it is the kernel's, which raises the signal. What we know of it is a flag on a
  * VMA of its own: read-ahead, which fills up to the end of a VMA, would take it away. In a soft space the table is ours (mark).
  */
-static const struct flag_change guarded = {.set = VM_GUARD}, unguarded = {.clear = VM_GUARD};
+static const struct flag_change guarded = {.set = VM_GUARD | VM_MAYBE_GUARD}, unguarded = {.clear = VM_GUARD};
 
 static int remove_guard(struct mm *mm, const struct vma_part *p)
 {
@@ -200,17 +203,23 @@ static int convert_part(struct mm *mm, const struct vma_part *p)
 }
 
 /* Anonymous memory has somewhere for its pages then, as on Linux: what it merges with follows from that. */
-static int install_marks(struct mm *mm, const struct vma_part *p)
+static int prepare_anonymous(struct mm *mm, const struct vma_part *p)
 {
 	struct vma *v = p->as->zero ? mm_lock_vma(mm, p->start) : NULL;
-	int err = 0;
+	int err;
 
-	if (v) {
-		err = vma_prepare_anon(v);
-		vma_unlock_read(v);
-	}
-	if (err)
-		return err;
+	if (!v)
+		return 0;
+	err = mm->soft ? vma_prepare_anon(v) : 0;
+	vma_join_family(v);
+	vma_unlock_read(v);
+	return err;
+}
+
+static int install_marks(struct mm *mm, const struct vma_part *p)
+{
+	int err;
+
 	metadata_refill_to(METADATA_SPARE + ((p->end - p->start) >> (FL_PAGE_SHIFT + 9)) + 4);
 	err = for_vmas(mm, p, mm->arch->mark);
 	budget_drop_spare();
@@ -219,10 +228,10 @@ static int install_marks(struct mm *mm, const struct vma_part *p)
 
 static int install_guard(struct mm *mm, const struct vma_part *p)
 {
-	int err;
+	int err = prepare_anonymous(mm, p);
 
-	if (mm->soft)
-		return install_marks(mm, p);
+	if (err || mm->soft)
+		return err ? err : install_marks(mm, p);
 	err = convert_part(mm, p); /* its pages must outlive the guard */
 	if (!err)
 		err = advise_flags(mm, p, &guarded, 0, 0); /* nothing comes in from now on */

@@ -179,20 +179,6 @@ static void put_figures(struct out *o, const struct area *a, const struct smaps 
 
 /* ---- What is mapped ---- */
 
-/*
- * Whether the kernel has one mapping where we have u and then v. To it a guard is a mark in the page table; where private
- * pages are, and which errors have been told, it does not keep with the mapping.
- */
-static bool shown_as_one(const struct vma *u, const struct vma *v)
-{
-	const unsigned unseen = VM_GUARD;
-
-	if (u->mm->soft) /* VMAs are as the kernel's would be */
-		return false;
-	return v->start == u->end && v->as == u->as && v->pgoff == u->pgoff + vma_pages(u) && v->prot == u->prot &&
-	       v->advice == u->advice && (v->flags & ~unseen) == (u->flags & ~unseen) && !(v->flags & VM_HUGETLB);
-}
-
 static void name_area(struct area *a, const struct vma *v)
 {
 	const struct address_space *as = v->as;
@@ -231,7 +217,7 @@ static bool next_area(struct mm *mm, uint64_t at, struct area *a, struct smaps *
 	v = vma_find(&mm->index, at);
 	if (v)
 		describe(a, v, at);
-	for (next = v; next && (next == v || shown_as_one(v, next)); next = vma_find(&mm->index, v->end)) {
+	for (next = v; next && (next == v || vma_continues(v, next)); next = vma_find(&mm->index, v->end)) {
 		v = next;
 		a->end = v->end;
 		if (s)

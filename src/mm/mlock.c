@@ -45,13 +45,26 @@ static void look(struct mm *mm, struct lock_range *r, bool whole)
 	}
 }
 
-static int lock_handed(const struct vma *v, unsigned flags)
+static int lock_handed(uint64_t start, uint64_t end, unsigned flags)
 {
-	uint64_t len = v->end - v->start;
-
 	if (!(flags & VM_LOCKED))
-		return (int)sys_call(SYS_munlock, (long)v->start, (long)len, 0, 0, 0, 0);
-	return (int)sys_call(SYS_mlock2, (long)v->start, (long)len, flags & VM_LOCKONFAULT ? MLOCK_ONFAULT : 0, 0, 0, 0);
+		return (int)sys_call(SYS_munlock, (long)start, (long)(end - start), 0, 0, 0, 0);
+	return (int)sys_call(SYS_mlock2, (long)start, (long)(end - start), flags & VM_LOCKONFAULT ? MLOCK_ONFAULT : 0, 0, 0, 0);
+}
+
+/* What is locked already: the kernel brings in what is not there, or cannot. */
+static int lock_handed_again(struct mm *mm, uint64_t start, uint64_t end, const struct vma_change *c)
+{
+	int err = 0;
+
+	for (struct vma *v = vma_find(&mm->index, start); v && v->start < end; v = vma_find(&mm->index, v->end)) {
+		int e = 0;
+
+		if ((v->flags & VM_HANDED) && !vma_changes(v, c))
+			e = lock_handed(max_u64(v->start, start), min_u64(v->end, end), c->set);
+		err = err ? err : e;
+	}
+	return err;
 }
 
 static void set_flags(struct mm *mm, struct vma *v, unsigned flags)
@@ -81,7 +94,7 @@ static int apply(struct mm *mm, uint64_t start, uint64_t end, unsigned flags, in
 	uint64_t next;
 	int err;
 
-	*handed = 0;
+	*handed = flags & VM_LOCKED ? lock_handed_again(mm, start, end, &c) : 0;
 	if (!vma_narrow_to_changes(mm, &c, &start, &end))
 		return 0;
 	err = vma_split_range(mm, start, end);
@@ -92,7 +105,7 @@ static int apply(struct mm *mm, uint64_t start, uint64_t end, unsigned flags, in
 		next = v->end;
 		if (!vma_changes(v, &c))
 			continue;
-		e = v->flags & VM_HANDED ? lock_handed(v, flags) : 0;
+		e = v->flags & VM_HANDED ? lock_handed(v->start, v->end, flags) : 0;
 		*handed = *handed ? *handed : e;
 		set_flags(mm, v, flags);
 		vma_merge_at(mm, from);
@@ -107,7 +120,7 @@ void mm_unlock_range(struct mm *mm, uint64_t start, uint64_t end)
 		if (!(v->flags & VM_LOCK_FLAGS))
 			continue;
 		if (v->flags & VM_HANDED)
-			lock_handed(v, 0);
+			lock_handed(v->start, v->end, 0);
 		set_flags(mm, v, 0);
 	}
 }

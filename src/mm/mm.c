@@ -209,6 +209,8 @@ int vma_fault(struct vma *v, uint64_t addr, bool write, bool present, struct fau
 	bool takes_private = !(v->flags & VM_SHARED) && (write || vma_is_anonymous(v));
 	int err = takes_private ? vma_prepare_anon(v) : 0; /* which says where in the object the page is */
 
+	if (write)
+		vma_join_family(v);
 	if (atomic_load_explicit(&v->anon, memory_order_relaxed))
 		mm_follow_shrinking(v->as);
 	vma_describe(v, addr, f);

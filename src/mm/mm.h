@@ -139,7 +139,7 @@ int vma_split_range(struct mm *mm, uint64_t start, uint64_t end);
 int vma_split_to_unmap(struct mm *mm, uint64_t start, uint64_t end);
 /*
  * What a call would have of VMAs: these flags and not those, this protection, this advice (-1: as it is). Of a range, what lies between the
- * first VMA that is otherwise and the last; false: there is none. Handed mappings always are, since the kernel is to be told.
+ * first VMA that is otherwise and the last; false: there is none.
  */
 struct vma_change {
 	unsigned set, clear;
@@ -167,8 +167,18 @@ int vma_dispose(struct vma *list);
 void vma_merge_at(struct mm *mm, uint64_t addr);
 /* Neighbours in [start, end], and at its ends, that can be one VMA become one. The same. */
 void vma_merge_range(struct mm *mm, uint64_t start, uint64_t end);
-/* Whether `v` goes on where `u` ends, in memory and in the file, as if the two were one mapping. */
+/* Whether `v` goes on where `u` ends, and the two are one mapping to Linux. In native spaces. */
 bool vma_continues(const struct vma *u, const struct vma *v);
+/* Whether there was ever a guard in it, or in what is one mapping with it to Linux. Caller holds mmap_lock. */
+bool vma_was_guarded(struct mm *mm, const struct vma *v);
+/* Whether one mapping of Linux's, be it several VMAs of ours, lies on both sides of addr. Caller holds mmap_lock. */
+bool vma_is_cut_at(struct mm *mm, uint64_t addr);
+/* Where private pages are, as Linux would have it; see vma_merge.c. Before the first page that is written; VMA locked for reading. */
+void vma_join_family(struct vma *v);
+uint32_t vma_new_family(void);
+/* Before mappings are divided or change: each VMA in the range has the family that others have which are one mapping with it. */
+void vma_spread_families(struct mm *mm, uint64_t start, uint64_t end);
+bool vma_may_share_family(const struct vma *u, const struct vma *v);
 /* Somewhere for private pages, when there is none yet: before a fault that makes one. VMA locked. -ENOMEM. */
 int vma_prepare_anon(struct vma *v);
 /* Gives up a VMA that is in no index, its references included. */

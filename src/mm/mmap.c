@@ -574,14 +574,20 @@ int mm_mmap(struct mm *mm, const struct mmap_request *rq, uint64_t *out)
 
 /* ---- remap_file_pages ---- */
 
+static bool is_of_same_kind(struct mm *mm, const struct vma *u, const struct vma *v)
+{
+	if (u->end != v->start || v->as != u->as || ((v->flags ^ u->flags) & ~VM_GUARDS) || v->prot != u->prot || v->advice != u->advice)
+		return false;
+	return vma_continues(u, v) || vma_was_guarded(mm, u) == vma_was_guarded(mm, v);
+}
+
 /* Whether mappings that continue v, in whatever order of the file, cover the range. Caller holds mmap_lock. */
 static bool same_file(struct mm *mm, const struct vma *v, uint64_t end)
 {
 	while (v->end < end) {
 		const struct vma *next = vma_find(&mm->index, v->end);
 
-		if (!next || next->start != v->end || next->as != v->as || ((next->flags ^ v->flags) & ~(unsigned)VM_GUARD) ||
-		    next->prot != v->prot || next->advice != v->advice)
+		if (!next || !is_of_same_kind(mm, v, next))
 			return false;
 		v = next;
 	}

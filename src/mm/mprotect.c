@@ -62,7 +62,7 @@ static void set_prot(struct mm *mm, struct vma *v, int prot)
 	mm_count(mm, v, -1);
 	if (is_accountable(mm, prot, v->flags))
 		v->flags |= VM_ACCOUNT;
-	else if (!(prot & PROT_WRITE) && vma_is_anonymous(v) && !v->anon)
+	else if (!(prot & PROT_WRITE) && vma_is_anonymous(v) && !vma_has_private(v, mm->soft))
 		v->flags &= ~(unsigned)VM_ACCOUNT; /* there is nothing in it */
 	v->prot = prot & PROT_ALL;
 	mm_count(mm, v, 1);

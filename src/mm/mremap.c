@@ -124,11 +124,13 @@ static int make_like(struct mm *mm, const struct vma *like, uint64_t at, struct 
 	return 0;
 }
 
-/* In a soft space: the private pages of n will be in the family of `like`, so that they are one mapping still. */
+/* The private pages of n will be in the family of `like`, so that they are one mapping still. */
 static void inherit_family(struct vma *n, const struct vma *like, uint64_t at)
 {
 	struct address_space *family = n->mm->soft ? atomic_load(&like->anon) : NULL;
 
+	atomic_store(&n->family, atomic_load(&like->family));
+	n->lineage = n->mm->soft ? 0 : like->lineage;
 	if (!family)
 		return;
 	atomic_fetch_add(&family->anon_refs, 1);
@@ -320,7 +322,7 @@ static void renumber(struct mm *mm, struct remap *r, uint64_t addr)
 	uint64_t end = r->old + r->old_len;
 
 	for (struct vma *v = vma_find(&mm->index, r->old); v && v->start < end; v = vma_find(&mm->index, v->end))
-		if (!vma_is_anonymous(v) || v->anon)
+		if (!vma_is_anonymous(v) || vma_has_private(v, mm->soft))
 			return;
 	for (struct vma *v = vma_find(&mm->index, r->old); v && v->start < end; v = vma_find(&mm->index, v->end))
 		v->pgoff = (addr + (v->start - r->old)) >> FL_PAGE_SHIFT;
@@ -514,11 +516,8 @@ static int change(struct mm *mm, struct remap *r, struct vma *v, uint64_t *out)
 /* Where the run will be cut out of more. */
 static void note_cuts(struct mm *mm, struct remap *r)
 {
-	uint64_t end = r->old + r->old_len;
-	const struct vma *first = vma_find(&mm->index, r->old), *last = vma_find(&mm->index, end);
-
-	r->cut_below = first && first->start < r->old;
-	r->cut_above = last && last->start < end;
+	r->cut_below = vma_is_cut_at(mm, r->old);
+	r->cut_above = vma_is_cut_at(mm, r->old + r->old_len);
 }
 
 /* What is at a new place is merged with what it meets there; at the old one, only what was divided for it. */

@@ -529,14 +529,6 @@ static void count(struct smaps *s, const struct vma *v)
 
 /* ---- Spaces ---- */
 
-/* As anon_vma_compatible() of Linux: mprotect may make one mapping of them. v is locked, and u without waiting for it. */
-static bool may_share_family(const struct vma *u, const struct vma *v)
-{
-	if (u->end != v->start || u->as != v->as || v->pgoff != u->pgoff + vma_pages(u))
-		return false;
-	return !((u->flags ^ v->flags) & ~(unsigned)VM_MAYBE_GUARD) && u->advice == v->advice;
-}
-
 /* The family of the VMA at addr, with a reference, when v may have it; else NULL. */
 static struct address_space *family_beside(struct vma *v, uint64_t addr)
 {
@@ -545,7 +537,7 @@ static struct address_space *family_beside(struct vma *v, uint64_t addr)
 
 	if (!u)
 		return NULL;
-	if (u->mm == v->mm && !u->lineage && (addr < v->start ? may_share_family(u, v) : may_share_family(v, u)))
+	if (u->mm == v->mm && !u->lineage && (addr < v->start ? vma_may_share_family(u, v) : vma_may_share_family(v, u)))
 		family = atomic_load(&u->anon);
 	if (family)
 		atomic_fetch_add(&family->anon_refs, 1);

@@ -40,8 +40,10 @@ enum {
 	VM_HUGETLB = 0x20000,
 	VM_DROPPABLE = 0x40000,    /* MAP_DROPPABLE */
 	VM_NOREAD = 0x80000,       /* may never be made readable: a store has said so (VM_MAYREAD of Linux, the other way round) */
-	VM_MAYBE_GUARD = 0x100000, /* in soft spaces, where guards are marks in the page table: there was one. No reason not to merge */
+	VM_MAYBE_GUARD = 0x100000, /* there was a guard in it, or in what is one mapping with it. No reason not to merge */
 };
+
+#define VM_GUARDS ((unsigned)(VM_GUARD | VM_MAYBE_GUARD)) /* to Linux guards are marks in the page table, and divide nothing */
 
 struct mm;
 
@@ -60,8 +62,11 @@ struct vma {
 	 */
 	struct address_space *_Atomic anon;
 	_Atomic uint32_t blind; /* of files at a host: see show_blindly() in filemap.c */
-	uint64_t anon_pgoff;         /* the same as pgoff: page of the anon object at start; 0 while there is none */
-	uint32_t lineage;            /* the same; in soft spaces: by which VMA of the parent the private pages came, see vma_merge.c */
+	uint64_t anon_pgoff;    /* the same as pgoff: page of the anon object at start; 0 while there is none */
+	uint32_t lineage;       /* the same; by which VMA of the parent the private pages came, 0: they are its own. See vma_merge.c */
+	/* In native spaces, for where Linux would have a border (vma_merge.c): */
+	_Atomic uint32_t family;     /* set by a fault like `anon`; lock (write) else. 0: no private page was ever written */
+	_Atomic bool joined;         /* changes under mmap_lock: one mapping with the VMA that ends where it starts */
 	uint32_t wb_seen;            /* mmap_lock: errors of write-back reported so far */
 	struct rmap rmap, anon_rmap; /* rmap_lock */
 	union {
@@ -152,6 +157,12 @@ static inline uint64_t vma_pages(const struct vma *v)
 static inline bool vma_is_anonymous(const struct vma *v)
 {
 	return v->as->zero;
+}
+
+/* Whether the mapping would have an anon_vma on Linux: a private page was once written. `in_soft`: its space is a soft one. */
+static inline bool vma_has_private(const struct vma *v, bool in_soft)
+{
+	return in_soft ? atomic_load(&v->anon) != NULL : atomic_load(&v->family) != 0;
 }
 
 /* Whether the kernel's mapping is of anonymous memory. */

@@ -5,28 +5,18 @@
  *     before   | A A A | B |       | A | N N | B |      | A | N | B B |
  *     after    | A A A A A |       | A A A A A A |      | A A A A A A |       where N is new or has changed
  *
- * They must agree in object, offset, protection, flags and advice, and in where their private pages are.
+ * They must agree in object, offset, protection, flags and advice, and in where their private pages are: in one anon_vma, or one of them has
+ * none yet. But those that a fork has inherited (lineage) merge only with what came from the same VMA of the parent. Only borders of what is
+ * new or has changed are looked at. mremap, remap_file_pages and /proc/PID/maps show where mappings end, so this is Linux's to decide.
  *
- * In a soft space VMAs are what they would be on Linux, since mremap and remap_file_pages show where they end. So only borders of what is
- * new or has changed are looked at, and private pages are no reason when both VMAs have them in one family, or one has none
- * yet. But those that a fork has inherited (lineage) merge only with what came from the same VMA of the parent.
+ * In a soft space the object that holds private pages is the anon_vma (a family), and VMAs are what they would be on Linux.
  *
- * In a native space private pages must be in one object in one sequence, or there are none yet on either side: an object would be
- * outgrown, whose length is fixed. And mappings on pool frames stay apart: each must be one to the kernel, which may not merge what is
+ * In a native space it has a length, and would be outgrown: so a VMA has a number of its family besides, and what Linux has as one mapping
+ * can be several VMAs of ours, of which all but the first are `joined`. They stay apart where private pages are not in one object in one
+ * sequence, where one is a guard, and on pool frames: each must be one to the kernel, which may not merge what is
  * anonymous memory to it (convert.c moves them whole).
  */
 #include "mm.h"
-
-static bool anon_continues(const struct vma *u, const struct vma *v)
-{
-	struct address_space *below = atomic_load(&u->anon), *above = atomic_load(&v->anon);
-
-	if (below == above)
-		return !below || (v->anon_pgoff == u->anon_pgoff + vma_pages(u) && v->lineage == u->lineage);
-	if (!u->mm->soft || (below && above))
-		return false;
-	return !(below ? u : v)->lineage;
-}
 
 static bool is_like(const struct vma *u, const struct vma *v, unsigned apart_from)
 {
@@ -35,17 +25,158 @@ static bool is_like(const struct vma *u, const struct vma *v, unsigned apart_fro
 	return v->prot == u->prot && !((v->flags ^ u->flags) & ~apart_from) && v->advice == u->advice;
 }
 
-/* Guards are marks in the kernel's page table: to it they are no reason. */
 bool vma_continues(const struct vma *u, const struct vma *v)
 {
-	return !u->mm->soft && is_like(u, v, VM_GUARD);
+	return !u->mm->soft && atomic_load(&v->joined) && is_like(u, v, VM_GUARDS);
 }
 
-static bool can_merge(const struct vma *u, const struct vma *v)
+bool vma_was_guarded(struct mm *mm, const struct vma *v)
 {
-	if (!is_like(u, v, VM_MAYBE_GUARD) || (u->flags & VM_HUGETLB) || as_is_pool(u->as))
+	const struct vma *first = v;
+
+	while (atomic_load(&first->joined))
+		first = vma_find(&mm->index, first->start - 1);
+	for (v = first; v && (v == first || atomic_load(&v->joined)); v = vma_find(&mm->index, v->end))
+		if (v->flags & VM_MAYBE_GUARD)
+			return true;
+	return false;
+}
+
+bool vma_is_cut_at(struct mm *mm, uint64_t addr)
+{
+	const struct vma *v = vma_find(&mm->index, addr);
+
+	return v && (v->start < addr || (v->start == addr && atomic_load(&v->joined)));
+}
+
+/* ---- Families of native spaces ---- */
+
+uint32_t vma_new_family(void)
+{
+	static _Atomic uint32_t last;
+	uint32_t n = atomic_fetch_add(&last, 1) + 1;
+
+	return n ? n : vma_new_family();
+}
+
+/* As anon_vma_compatible() of Linux: mprotect may make one mapping of them. */
+bool vma_may_share_family(const struct vma *u, const struct vma *v)
+{
+	if (u->end != v->start || u->as != v->as || v->pgoff != u->pgoff + vma_pages(u))
 		return false;
-	return v->wb_seen == u->wb_seen && anon_continues(u, v);
+	return !((u->flags ^ v->flags) & ~VM_GUARDS) && u->advice == v->advice;
+}
+
+/* The family of the VMA at addr when v may have it, else 0. */
+static uint32_t family_beside(const struct vma *v, uint64_t addr)
+{
+	struct vma *u = vma_trylock_read(&v->mm->index, addr);
+	uint32_t family = 0;
+
+	if (!u)
+		return 0;
+	if (u->mm == v->mm && !u->lineage && (addr < v->start ? vma_may_share_family(u, v) : vma_may_share_family(v, u)))
+		family = atomic_load(&u->family);
+	vma_unlock_read(u);
+	return family;
+}
+
+/* find_mergeable_anon_vma() of Linux, in its order. */
+void vma_join_family(struct vma *v)
+{
+	uint32_t none = 0, family;
+
+	if (atomic_load_explicit(&v->family, memory_order_relaxed) || (v->flags & VM_SHARED) || v->mm->soft)
+		return;
+	family = family_beside(v, v->end);
+	if (!family)
+		family = family_beside(v, v->start - 1);
+	if (!family)
+		family = vma_new_family();
+	atomic_compare_exchange_strong(&v->family, &none, family);
+}
+
+/* The nearest of those that are one mapping with v which has a family; the last of them when none has. */
+static const struct vma *with_family_below(struct mm *mm, const struct vma *v)
+{
+	while (!atomic_load(&v->family) && atomic_load(&v->joined))
+		v = vma_find(&mm->index, v->start - 1);
+	return v;
+}
+
+static const struct vma *with_family_above(struct mm *mm, const struct vma *v)
+{
+	const struct vma *next;
+
+	while (!atomic_load(&v->family) && (next = vma_find(&mm->index, v->end)) && next->start == v->end && atomic_load(&next->joined))
+		v = next;
+	return v;
+}
+
+void vma_spread_families(struct mm *mm, uint64_t start, uint64_t end)
+{
+	uint32_t family = 0;
+	bool any = false;
+
+	for (struct vma *v = vma_find(&mm->index, start); v && v->start < end && !mm->soft; v = vma_find(&mm->index, v->end)) {
+		if (!any || !atomic_load(&v->joined)) {
+			family = atomic_load(&with_family_below(mm, v)->family);
+			family = family ? family : atomic_load(&with_family_above(mm, v)->family);
+		}
+		any = true;
+		if (!atomic_load(&v->family))
+			atomic_store(&v->family, family);
+	}
+}
+
+static bool families_agree(struct mm *mm, const struct vma *u, const struct vma *v)
+{
+	uint32_t below, above;
+
+	if (u->flags & VM_SHARED)
+		return true;
+	u = with_family_below(mm, u);
+	v = with_family_above(mm, v);
+	below = atomic_load(&u->family);
+	above = atomic_load(&v->family);
+	return below == above || (!(below && above) && !(below ? u : v)->lineage);
+}
+
+/* ---- Merging ---- */
+
+static bool is_one_sequence(const struct vma *u, const struct vma *v)
+{
+	return v->anon_pgoff == u->anon_pgoff + vma_pages(u);
+}
+
+static bool anon_continues(const struct vma *u, const struct vma *v)
+{
+	struct address_space *below = atomic_load(&u->anon), *above = atomic_load(&v->anon);
+
+	if (below == above)
+		return !below || (is_one_sequence(u, v) && v->lineage == u->lineage);
+	if (below && above)
+		return false;
+	return !(below ? u : v)->lineage;
+}
+
+/* Whether they are one mapping to Linux. */
+static bool belong_together(struct mm *mm, const struct vma *u, const struct vma *v)
+{
+	if (!is_like(u, v, VM_GUARDS) || (u->flags & VM_HUGETLB))
+		return false;
+	return mm->soft ? anon_continues(u, v) : families_agree(mm, u, v);
+}
+
+/* And whether they can be one of ours. */
+static bool can_merge(struct mm *mm, const struct vma *u, const struct vma *v)
+{
+	if (!belong_together(mm, u, v) || v->wb_seen != u->wb_seen)
+		return false;
+	if (mm->soft)
+		return true;
+	return !((u->flags ^ v->flags) & VM_GUARD) && !as_is_pool(u->as) && atomic_load(&u->anon) == atomic_load(&v->anon) &&
+	       (!atomic_load(&u->anon) || is_one_sequence(u, v));
 }
 
 /* What one of them has private pages in is that of both. Both are out of the reverse map. */
@@ -69,6 +200,10 @@ static void absorb(struct mm *mm, struct vma *u, struct vma *v)
 	vma_unlink_rmap(u);
 	vma_unlink_rmap(v);
 	join_anon(u, v);
+	if (!atomic_load(&u->family)) {
+		atomic_store(&u->family, atomic_load(&v->family));
+		u->lineage = mm->soft ? u->lineage : v->lineage;
+	}
 	u->flags |= v->flags & VM_MAYBE_GUARD;
 	vma_index_erase(&mm->index, v);
 	vma_set_range(v, 0, 0);
@@ -83,11 +218,13 @@ static bool merge(struct mm *mm, struct vma *u, struct vma *v)
 {
 	bool yes;
 
-	if (!can_merge(u, v))
+	atomic_store(&v->joined, belong_together(mm, u, v));
+	if (!can_merge(mm, u, v))
 		return false;
 	vma_lock_write(u);
 	vma_lock_write(v);
-	yes = can_merge(u, v); /* a fault may have made the first private page meanwhile */
+	yes = can_merge(mm, u, v); /* a fault may have made the first private page meanwhile */
+	atomic_store(&v->joined, belong_together(mm, u, v));
 	if (yes)
 		absorb(mm, u, v);
 	vma_unlock_write(v);

@@ -103,11 +103,12 @@ static void split_anon(struct vma *v, struct vma *u)
 {
 	struct address_space *anon = v->anon;
 
+	u->lineage = v->lineage;
+	atomic_store(&u->family, atomic_load(&v->family));
 	if (!anon)
 		return;
 	atomic_fetch_add(&anon->anon_refs, 1);
 	u->anon_pgoff = v->anon_pgoff + ((u->start - v->start) >> FL_PAGE_SHIFT);
-	u->lineage = v->lineage;
 	atomic_store(&u->anon, anon);
 }
 
@@ -151,13 +152,17 @@ static int split_at(struct mm *mm, uint64_t addr)
 {
 	struct vma *v = vma_find(&mm->index, addr);
 
+	if (v && v->start == addr)
+		atomic_store(&v->joined, false);
 	return v && v->start < addr ? split(mm, v, addr) : 0;
 }
 
 static int split_ends(struct mm *mm, uint64_t start, uint64_t end)
 {
-	int err = split_at(mm, start);
+	int err;
 
+	vma_spread_families(mm, start ? start - 1 : 0, end + 1);
+	err = split_at(mm, start);
 	if (err)
 		return err;
 	err = split_at(mm, end);
@@ -198,15 +203,13 @@ int mm_refuse_sealed(struct mm *mm, uint64_t start, uint64_t end)
 
 	if (!mm_any_sealed(mm, start, end))
 		return 0;
-	if (mm->soft && v->start < start && !(v->flags & VM_SEALED))
+	if (v->start <= start && !(v->flags & VM_SEALED))
 		split_at(mm, start);
 	return -EPERM;
 }
 
 bool vma_changes(const struct vma *v, const struct vma_change *c)
 {
-	if (v->flags & VM_HANDED)
-		return true;
 	return (v->flags & c->set) != c->set || (v->flags & c->clear) || (c->prot >= 0 && v->prot != c->prot) ||
 	       (c->advice >= 0 && v->advice != (enum ra_advice)c->advice);
 }

@@ -354,6 +354,117 @@ CONFORMS(anonymous_pages_go_along)
 	assert_ok(w->c->munmap(p, 8 * PAGE));
 }
 
+/* ---- Where mappings end: a range of two cannot grow. What is alike is one, unless Linux has a reason. ---- */
+
+#define ONE 0
+#define TWO EFAULT
+
+/* Whether pages [0, n) from p on are one mapping. Where they are, they are another place then. */
+static void assert_mappings(struct world *w, char *p, size_t n, int expected)
+{
+	char *to = ARENA + 64 * PAGE;
+
+	assert_pointer_error(w->c->mremap(p, n * PAGE, (n + 1) * PAGE, FIXED, to), expected);
+	assert_ok(w->c->munmap(to, 32 * PAGE));
+}
+
+CONFORMS(what_was_alike_is_one)
+{
+	map_layout(w, "aaaa");
+	ARENA[0] = 'x';
+	assert_ok(w->c->mprotect(ARENA + PAGE, PAGE, PROT_READ));
+	assert_mappings(w, ARENA, 4, TWO);
+	assert_ok(w->c->mprotect(ARENA + PAGE, PAGE, PROT_READ | PROT_WRITE));
+	assert_mappings(w, ARENA, 4, ONE);
+}
+
+/* Memory that was written apart, and memory that was only read. */
+CONFORMS(pages_written_apart_keep_mappings_apart)
+{
+	map_layout(w, "aa.aa");
+	ARENA[0] = ARENA[3 * PAGE] = 'x';
+	map_ok(w, ARENA + 2 * PAGE, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	assert_mappings(w, ARENA + PAGE, 4, TWO);
+	assert_mappings(w, ARENA, 3, ONE);
+	map_layout(w, ".....aa.aa");
+	assert_int_equal(try_read(ARENA + 5 * PAGE).value + try_read(ARENA + 8 * PAGE).value, 0);
+	map_ok(w, ARENA + 7 * PAGE, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	assert_mappings(w, ARENA + 5 * PAGE, 5, ONE);
+}
+
+/* Two parts that differ get their pages one after the other, and may become one later only where they lie side by side then. */
+CONFORMS(parts_that_get_pages_one_by_one)
+{
+	map_layout(w, "aaaaaaaa");
+	assert_ok(w->c->mlock(ARENA, 2 * PAGE));
+	assert_ok(w->c->mlock(ARENA + 5 * PAGE, 3 * PAGE));
+	assert_ok(w->c->mlock(ARENA + 2 * PAGE, 3 * PAGE));
+	assert_mappings(w, ARENA, 8, TWO);
+	assert_mappings(w, ARENA, 5, ONE);
+	assert_mappings(w, ARENA + 5 * PAGE, 3, ONE);
+	map_layout(w, "aaaa");
+	assert_ok(w->c->mprotect(ARENA, 2 * PAGE, PROT_READ));
+	ARENA[3 * PAGE] = 'x';
+	assert_ok(w->c->mprotect(ARENA, 2 * PAGE, PROT_READ | PROT_WRITE));
+	ARENA[0] = 'x';
+	assert_mappings(w, ARENA, 4, ONE);
+}
+
+/* What has no pages yet is at home in its new place; what has them continues only what it came from. */
+CONFORMS(moved_beside_others)
+{
+	map_layout(w, "aaaa");
+	ARENA[0] = 'x';
+	assert_ptr_equal(w->c->mremap(ARENA + PAGE, PAGE, PAGE, FIXED, ARENA + 16 * PAGE), ARENA + 16 * PAGE);
+	map_ok(w, ARENA + 17 * PAGE, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	assert_mappings(w, ARENA + 16 * PAGE, 2, TWO);
+	map_layout(w, "........aaaa");
+	assert_int_equal(try_read(ARENA + 9 * PAGE).value, 0);
+	assert_ptr_equal(w->c->mremap(ARENA + 9 * PAGE, PAGE, PAGE, FIXED, ARENA + 24 * PAGE), ARENA + 24 * PAGE);
+	map_ok(w, ARENA + 25 * PAGE, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	assert_mappings(w, ARENA + 24 * PAGE, 2, ONE);
+}
+
+/* A lock that goes with a mapping that moves away, or that a child does not inherit, leaves its border. */
+CONFORMS(borders_of_locks_stay)
+{
+	map_layout(w, "ssss");
+	assert_ok(w->c->mlock2(ARENA + 2 * PAGE, 2 * PAGE, MLOCK_ONFAULT));
+	for (size_t i = 0; i < 4; i += 2)
+		assert_ptr_equal(w->c->mremap(ARENA + i * PAGE, 2 * PAGE, 2 * PAGE, FIXED | KEEP, ARENA + (i + 16) * PAGE),
+				 ARENA + (i + 16) * PAGE);
+	assert_mappings(w, ARENA, 4, TWO);
+	assert_mappings(w, ARENA, 2, ONE);
+	assert_mappings(w, ARENA + 2 * PAGE, 2, ONE);
+}
+
+static int child_has_two(struct world *w, char *map)
+{
+	return POINTER_ERROR_OF(w->c->mremap(map, 4 * PAGE, 8 * PAGE, MREMAP_MAYMOVE, NULL)) != TWO;
+}
+
+CONFORMS(borders_of_locks_stay_in_a_child)
+{
+	map_layout(w, "zzzz....qqqq");
+	assert_ok(w->c->mlock2(ARENA + 2 * PAGE, 2 * PAGE, MLOCK_ONFAULT));
+	assert_ok(w->c->mlock2(ARENA + 10 * PAGE, 2 * PAGE, MLOCK_ONFAULT));
+	assert_true(in_child(child_has_two, w, ARENA));
+	assert_true(in_child(child_has_two, w, ARENA + 8 * PAGE));
+}
+
+/* To be told again what is so already is no change. */
+static int child_unlocks(struct world *w, char *map)
+{
+	return w->c->munlock(map, PAGE) || w->c->mprotect(map, PAGE, PROT_READ | PROT_WRITE) || child_has_two(w, map);
+}
+
+CONFORMS(borders_stay_where_nothing_changes)
+{
+	map_layout(w, "zzzz");
+	assert_ok(w->c->mlock2(ARENA + PAGE, 3 * PAGE, MLOCK_ONFAULT));
+	assert_true(in_child(child_unlocks, w, ARENA));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -374,6 +485,13 @@ int main(void)
 		RUN_NEEDING(SECOND_VIEW, dontunmap_of_private_pages),
 		RUN(dontunmap_of_anonymous_pages),
 		RUN(anonymous_pages_go_along),
+		RUN(what_was_alike_is_one),
+		RUN(pages_written_apart_keep_mappings_apart),
+		RUN(parts_that_get_pages_one_by_one),
+		RUN(moved_beside_others),
+		RUN_NEEDING(SECOND_VIEW, borders_of_locks_stay),
+		RUN(borders_of_locks_stay_in_a_child),
+		RUN(borders_stay_where_nothing_changes),
 	};
 
 	return run_conformance_tests(tests);

@@ -251,6 +251,7 @@ void touch(uint64_t page)
 	struct vma *v = mm_lock_vma(mm, (uint64_t)at(page));
 
 	assert_int_equal(vma_prepare_anon(v), 0);
+	vma_join_family(v);
 	vma_unlock_read(v);
 	sigguard_leave(g);
 }

@@ -102,12 +102,28 @@ static void random_unmap(uint64_t page, uint64_t n)
 	memset(&model[page], 0, n * sizeof model[0]);
 }
 
+/* Whether a page of the mapping that it is in was touched, with all that is one mapping on Linux. */
+static bool part_has_private(uint64_t page)
+{
+	uint64_t addr = (uint64_t)at(page);
+
+	if (!model[page].as)
+		return false;
+	mutex_lock(&mm->mmap_lock);
+	vma_spread_families(mm, addr, addr + 1);
+	mutex_unlock(&mm->mmap_lock);
+	return atomic_load(&vma_at(page)->family);
+}
+
 static void random_protect(uint64_t page, uint64_t n)
 {
 	static const int prots[] = {PROT_NONE, PROT_READ, RW};
 	uint64_t to = first_hole(page, page + n);
 	int prot = prots[random_below(3)];
+	bool has_private[MODEL_PAGES];
 
+	for (uint64_t p = page; p < page + n; p++)
+		has_private[p] = part_has_private(p);
 	assert_int_equal(fl_mprotect(at(page), n * PAGE, prot), to < page + n ? -1 : 0);
 	for (uint64_t p = page; p < to; p++) {
 		struct page_model *m = &model[p];
@@ -115,7 +131,7 @@ static void random_protect(uint64_t page, uint64_t n)
 		m->prot = prot;
 		if ((prot & PROT_WRITE) && !(m->flags & (VM_SHARED | VM_NORESERVE)))
 			m->flags |= VM_ACCOUNT;
-		else if (!(prot & PROT_WRITE) && m->as->zero && !m->anon)
+		else if (!(prot & PROT_WRITE) && m->as->zero && !has_private[p])
 			m->flags &= ~(unsigned)VM_ACCOUNT;
 	}
 }
@@ -161,44 +177,29 @@ static void random_touch(uint64_t page)
 	assert_non_null(model[page].anon);
 }
 
-/* Whether what goes along with the page, the mappings that continue each other, has private pages. */
-static bool run_has_private(uint64_t page, uint64_t end, uint64_t *run_end)
-{
-	bool yes = model[page].anon;
-	uint64_t p = page + 1;
-
-	for (; p < end && model[p].as == model[page].as && model[p].pgoff == model[page].pgoff + (p - page); p++) {
-		if (model[p].prot != model[page].prot || model[p].flags != model[page].flags || model[p].advice != model[page].advice)
-			break;
-		yes |= model[p].anon != NULL;
-	}
-	*run_end = p;
-	return yes;
-}
-
 /* Memory without private pages is numbered by where it is. */
-static void renumber(uint64_t page, uint64_t n, uint64_t to)
+static void renumber(uint64_t page, uint64_t n, uint64_t to, const bool *has_private)
 {
-	for (uint64_t p = page, run; p < page + n; p = run) {
-		bool has_private = run_has_private(p, page + n, &run);
-
-		for (uint64_t i = p; i < run && !has_private; i++)
-			if (model[i].as && model[i].as->zero)
-				model[i].pgoff = (uint64_t)at(to + (i - page)) >> FL_PAGE_SHIFT;
-	}
+	for (uint64_t p = page; p < page + n; p++)
+		if (model[p].as && model[p].as->zero && !has_private[p])
+			model[p].pgoff = (uint64_t)at(to + (p - page)) >> FL_PAGE_SHIFT;
 }
 
 /* What is behind a hole of the old range stays. */
 static void random_move(uint64_t page, uint64_t n, uint64_t to)
 {
+	bool has_private[MODEL_PAGES];
+
 	if (to + n > MODEL_PAGES || (to < page + n && page < to + n))
 		return;
 	if (!model[page].as) {
 		assert_ptr_equal(fl_mremap(at(page), n * PAGE, n * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, at(to)), MAP_FAILED);
 		return;
 	}
+	for (uint64_t p = page; p < page + n; p++)
+		has_private[p] = part_has_private(p);
 	move(page, n, to);
-	renumber(page, n, to);
+	renumber(page, n, to, has_private);
 	for (uint64_t i = 0; i < n; i++)
 		if (model[page + i].as) {
 			model[to + i] = model[page + i];
