@@ -38,7 +38,8 @@ static uint64_t budget_for(const struct list *l, uint64_t budget)
 
 static void side_start(struct side *s, const struct comparison *c, const struct list *l, const char *name)
 {
-	struct run_request rq = {.backend = s->backend, .list = l, .options = c->options, .directory = s->directory};
+	struct run_request rq = {.backend = s->backend, .list = l, .options = c->options, .directory = s->directory,
+				 .borders = c->borders, .one_open = c->one_open};
 
 	rq.options.budget = budget_for(l, c->options.budget);
 	snprintf(s->directory, sizeof s->directory, "%s/diff-%d-%s", c->directory, (int)getpid(), name);

@@ -14,8 +14,8 @@ struct comparison {
 	int timeout;           /* seconds, for each list */
 	bool kept;             /* one process for each side, see kept.c */
 	bool twice;            /* both are soft spaces: their addresses are the same, and so are their dumps */
-	bool borders;          /* where mappings begin and end is compared, too; with `kept` */
-	bool one_open;         /* each file is opened once, and the descriptors are copies; with `kept` */
+	bool borders;          /* where mappings begin and end is compared, too */
+	bool one_open;         /* each file is opened once, and the descriptors are copies */
 };
 
 /* A run of a list. */

@@ -71,7 +71,7 @@ void files_make(struct context *c)
 		close(fd);
 	}
 	for (int i = 0; i < FDS; i++)
-		c->fds[i] = files_open(c->thread, i);
+		c->fds[i] = c->one_open && i == FD_B_AGAIN ? fcntl(c->fds[FD_B], F_DUPFD_CLOEXEC, 0) : files_open(c->thread, i);
 	write_words(c, c->fds[FD_SHARED], c->thread * STRIPE, 1L << 20, (uint64_t)(1000 + c->thread));
 	if (ftruncate(c->fds[FD_SHARED], THREADS_MAX * STRIPE) || pipe2(c->pipe, O_CLOEXEC | O_NONBLOCK))
 		abort();

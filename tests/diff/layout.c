@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What is mapped, as a program can see it: addresses, protection, sharing, and which bytes of which file. How a range is
- * cut into mappings is the implementation's own business, so neighbours that continue each other are one range.
+ * cut into mappings is the implementation's own business, so neighbours that continue each other are one range, but with --borders.
  *
  * Read as the implementation tells it, or from the kernel: what an implementation in user space tells must also be so,
  * but for the memory that it puts behind a mapping, which need not be shared because the mapping is.
@@ -72,6 +72,7 @@ static bool continues(const struct range *a, const struct range *b, enum layout_
 /* Adds what of the mappings lies in an area. */
 static size_t clip(const struct context *c, const struct range *all, size_t n, struct range area, enum layout_kind kind, struct range *out)
 {
+	bool apart = c->borders && (kind == LAYOUT_OWN || c->backend->soft);
 	size_t found = 0;
 
 	for (size_t i = 0; i < n; i++) {
@@ -84,7 +85,7 @@ static size_t clip(const struct context *c, const struct range *all, size_t n, s
 		r.end = r.end < area.end ? r.end : area.end;
 		if (r.start < area.start || r.start >= r.end)
 			continue;
-		if (last && !c->borders && continues(last, &r, kind))
+		if (last && !apart && continues(last, &r, kind))
 			last->end = r.end;
 		else
 			out[found++] = r;

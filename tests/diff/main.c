@@ -38,7 +38,7 @@ static const char usage[] =
 	"  --budget BYTES   of Faultline (default 1 MiB)\n"
 	"  --faults inline|thread    how Faultline's faults are served (default inline)\n"
 	"  --soft           compares a soft space with the kernel; budgets of 1, 4 and 64 MiB when none is given\n"
-	"  --borders        with --soft: also where mappings begin and end, with each file opened once\n"
+	"  --borders        also where mappings begin and end, with each file opened once\n"
 	"  --soft-twice     compares soft spaces of all kinds with themselves: the same list, the same addresses, bytes and page tables\n"
 	"  --without GROUP  leaves operations out: map access file buffer remap advice fork bad check anon lock seal guard soft\n"
 	"  --replay FILE    runs the list in the file, as it was printed\n"

@@ -177,7 +177,12 @@ static void prepare(const struct run_request *rq, int thread)
 {
 	struct context *c = &contexts[thread];
 
-	*c = (struct context){.backend = rq->backend, .thread = thread, .alone = rq->list->threads == 1, .trace = &rq->traces[thread]};
+	*c = (struct context){.backend = rq->backend,
+			      .thread = thread,
+			      .alone = rq->list->threads == 1,
+			      .borders = rq->borders,
+			      .one_open = rq->one_open,
+			      .trace = &rq->traces[thread]};
 	c->zone = (char *)ZONE_BASE + thread * ZONE_STRIDE + MARGIN;
 	atomic_store(&c->trace->turn, 1);
 	c->scratch = malloc(sizeof *c->scratch);

@@ -73,6 +73,7 @@ struct run_request {
 	struct backend_options options;
 	const char *directory;
 	struct trace *traces; /* one for each thread, zeroed */
+	bool borders, one_open;
 };
 
 /* Never returns: the first process of a run. */

@@ -579,6 +579,8 @@ static void step_reopen(struct context *c, const struct op *o)
 
 	if (which < 0 || which >= FDS || which == FD_PIPE || which == FD_CLOSED)
 		return skip(c);
+	if (c->one_open && !c->kept)
+		return skip(c);
 	if (c->kept && c->alive != 1) /* the processes of a soft space have their descriptors in common */
 		return skip(c);
 	close(c->fds[which]);
