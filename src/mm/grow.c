@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
+#include "cache/reclaim.h"
 #include "util/compiler.h"
 #include "util/sys.h"
 
@@ -51,12 +52,32 @@ static bool map_below(const struct vma *v, uint64_t addr)
 	return !mm_attach(v->mm, v, addr, v->start - addr);
 }
 
+/* Whether the kernel has what is missing between addr and v. */
+static bool has_memory_below(const struct vma *v, uint64_t addr)
+{
+	return v->mm->mmu->hides ? map_below(v, addr) : no_hole(addr, v->start);
+}
+
+/* Private pages that were divided from ours, and moved away, keep their places in the object: these are not ours to have again. */
+static bool is_taken(struct address_space *anon, uint64_t first, uint64_t end)
+{
+	bool taken = false;
+
+	read_lock(&rmap_lock);
+	for (struct rmap *r = anon->rmaps; r && !taken; r = r->next)
+		taken = r->pgoff < end && r->pgoff + r->pages > first;
+	read_unlock(&rmap_lock);
+	return taken;
+}
+
 /* Private pages have room below in their object (vma_prepare_anon), or there are none yet. */
 bool vma_may_grow(const struct vma *v, uint64_t addr)
 {
 	uint64_t pages = (v->start - addr) >> FL_PAGE_SHIFT;
 
-	return v->pgoff >= pages && (!v->anon || v->anon_pgoff >= pages);
+	if (v->pgoff < pages || (v->anon && v->anon_pgoff < pages))
+		return false;
+	return v->mm->soft || !v->anon || !is_taken(v->anon, v->anon_pgoff - pages, v->anon_pgoff);
 }
 
 void vma_grow_down(struct mm *mm, struct vma *v, uint64_t addr)
@@ -79,21 +100,51 @@ void vma_grow_down(struct mm *mm, struct vma *v, uint64_t addr)
 	write_unlock(&rmap_lock);
 }
 
+/* Where it cannot grow, what is below is a VMA of its own, with an object of its own for private pages. */
+static bool add_below(struct mm *mm, struct vma *v, uint64_t addr)
+{
+	struct vma *n = vma_index_prepare(&mm->index) ? NULL : vma_alloc(mm);
+
+	if (!n)
+		return false;
+	address_space_hold(v->as);
+	n->as = v->as;
+	n->pgoff = v->pgoff - ((v->start - addr) >> FL_PAGE_SHIFT);
+	n->prot = v->prot;
+	n->flags = v->flags;
+	n->advice = v->advice;
+	n->wb_seen = v->wb_seen;
+	n->lineage = v->lineage;
+	atomic_store(&n->family, atomic_load(&v->family));
+	atomic_store(&v->joined, true);
+	write_lock(&rmap_lock);
+	vma_insert(mm, n, addr, v->start);
+	write_unlock(&rmap_lock);
+	return true;
+}
+
+static bool grow(struct mm *mm, struct vma *v, uint64_t addr)
+{
+	vma_join_family(v); /* as on Linux, before anything is written */
+	if (!vma_may_grow(v, addr))
+		return v->pgoff >= (v->start - addr) >> FL_PAGE_SHIFT && add_below(mm, v, addr);
+	vma_lock_write(v);
+	vma_grow_down(mm, v, addr);
+	vma_unlock_write(v);
+	return true;
+}
+
 bool mm_grow_down(struct mm *mm, uint64_t addr)
 {
 	struct vma *v;
 	bool ours;
 
+	metadata_refill();
 	mutex_lock(&mm->mmap_lock);
 	v = vma_find(&mm->index, addr);
 	ours = v && v->start <= addr; /* another thread was faster */
-	if (v && !ours && (v->flags & VM_GROWSDOWN) && vma_may_grow(v, addr) &&
-	    (mm->mmu->hides ? map_below(v, addr) : no_hole(addr, v->start))) {
-		vma_lock_write(v);
-		vma_grow_down(mm, v, addr);
-		vma_unlock_write(v);
-		ours = true;
-	}
+	if (v && !ours && (v->flags & VM_GROWSDOWN) && has_memory_below(v, addr))
+		ours = grow(mm, v, addr);
 	mutex_unlock(&mm->mmap_lock);
 	return ours;
 }

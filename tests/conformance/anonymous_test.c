@@ -158,6 +158,21 @@ CONFORMS(growing_down)
 	assert_caught(try_write(top - 8 * PAGE, 1), SIGSEGV, SEGV_ACCERR, top - 8 * PAGE);
 }
 
+/* A part of what has grown is moved away, and it grows to there once more. */
+CONFORMS(growing_down_to_what_moved_away)
+{
+	char *top = ARENA + 64 * PAGE;
+
+	map_ok(w, top, PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_FIXED, -1, 0);
+	assert_int_equal(try_write(top - 4 * PAGE, 'm').signal, 0);
+	assert_ptr_equal(w->c->mremap(top - 4 * PAGE, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, ARENA), ARENA);
+	for (size_t i = 4; i <= 6; i++)
+		assert_int_equal(try_write(top - i * PAGE, 'x').signal, 0);
+	assert_int_equal(ARENA[0], 'm');
+	assert_int_equal(top[-4 * (int)PAGE], 'x');
+	assert_int_equal(top[-6 * (int)PAGE], 'x');
+}
+
 /* MAP_POPULATE and MAP_LOCKED of memory that is zeros. */
 CONFORMS(populate)
 {
@@ -272,6 +287,7 @@ int main(void)
 		RUN(shared_memory_does_not_grow),
 		RUN(noreserve),
 		RUN(growing_down),
+		RUN(growing_down_to_what_moved_away),
 		RUN(populate),
 		RUN(droppable),
 		RUN(dev_zero),
