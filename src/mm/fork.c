@@ -251,6 +251,8 @@ static int remap_vma(struct vma *v)
 	err = remap_frames(v);
 	if (!err)
 		mm_advise_again(v, v->start, v->end - v->start);
+	if (v->flags & VM_HANDED)
+		v->flags &= ~(unsigned)VM_GUARD; /* see hand_over.c */
 	return err;
 }
 

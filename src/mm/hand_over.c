@@ -193,6 +193,7 @@ static int mark_one(struct vma *v)
 
 	if (replaced) {
 		forget_private(v);
+		v->flags &= ~(unsigned)VM_GUARD; /* it is in the kernel's mapping, which does with it what it is told */
 		v->flags |= VM_HANDED;
 	}
 	vma_unlock_write(v);

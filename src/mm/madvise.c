@@ -288,6 +288,27 @@ static int advise_pages(struct mm *mm, const struct vma_part *p, int advice)
 	}
 }
 
+static void note_guard(struct mm *mm, const struct vma_part *p)
+{
+	mutex_lock(&mm->mmap_lock);
+	for (struct vma *v = vma_find(&mm->index, p->start); v && v->start < p->end; v = vma_find(&mm->index, v->end)) {
+		vma_lock_write(v);
+		v->flags |= VM_MAYBE_GUARD;
+		vma_unlock_write(v);
+	}
+	mutex_unlock(&mm->mmap_lock);
+}
+
+/* The kernel's mapping has its guards, too: what we know is that there was one. */
+static int advise_handed(struct mm *mm, const struct vma_part *p, int advice)
+{
+	int err = sys_madvise((void *)p->start, p->end - p->start, advice);
+
+	if (!err && advice == MADV_GUARD_INSTALL)
+		note_guard(mm, p);
+	return err;
+}
+
 static int advise_part(struct mm *mm, const struct vma_part *p, int advice)
 {
 	const struct flag_change *c = find_flag_change(advice);
@@ -302,7 +323,7 @@ static int advise_part(struct mm *mm, const struct vma_part *p, int advice)
 	    !may_remove(p)) /* the kernel's mapping may be of a descriptor of ours */
 		return -EACCES;
 	if ((p->flags & VM_HANDED) && advice > MADV_WILLNEED)
-		return sys_madvise((void *)p->start, p->end - p->start, advice);
+		return advise_handed(mm, p, advice);
 	switch (advice) {
 	case MADV_NORMAL:
 		return advise_flags(mm, p, NULL, RA_NORMAL, advice);
@@ -311,7 +332,7 @@ static int advise_part(struct mm *mm, const struct vma_part *p, int advice)
 	case MADV_SEQUENTIAL:
 		return advise_flags(mm, p, NULL, RA_SEQUENTIAL, advice);
 	default:
-		return p->flags & VM_HANDED ? sys_madvise((void *)p->start, p->end - p->start, advice) : advise_pages(mm, p, advice);
+		return p->flags & VM_HANDED ? advise_handed(mm, p, advice) : advise_pages(mm, p, advice);
 	}
 }
 

@@ -392,6 +392,24 @@ CONFORMS(guards_stay)
 	assert_access(ARENA + 8 * PAGE, "wwww");
 }
 
+static int does_nothing(struct world *w, char *map)
+{
+	(void)w, (void)map;
+	return 0;
+}
+
+/* Through a fork, which leaves shared mappings to the kernel where there is no host, and beyond the end of the file. */
+CONFORMS(guards_of_what_is_shared_with_a_child)
+{
+	assert_ok(w->c->ftruncate(w->fd, 2 * PAGE));
+	map_layout(w, "ssss");
+	assert_ok(w->c->madvise(ARENA + PAGE, 3 * PAGE, MADV_GUARD_INSTALL));
+	assert_true(in_child(does_nothing, w, ARENA));
+	assert_access(ARENA, "w---");
+	assert_ok(w->c->madvise(ARENA + PAGE, 2 * PAGE, MADV_GUARD_REMOVE));
+	assert_access(ARENA, "wwb-");
+}
+
 CONFORMS(guards_in_locked_memory)
 {
 	map_layout(w, "pp");
@@ -424,6 +442,7 @@ int main(void)
 		RUN(dontneed_of_locked_memory),
 		RUN_NEEDING(GUARDS, guards_raise_sigsegv),
 		RUN_NEEDING(GUARDS, guards_stay),
+		RUN_NEEDING(GUARDS, guards_of_what_is_shared_with_a_child),
 		RUN_NEEDING(GUARDS, guards_in_locked_memory),
 	};
 
