@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 static const struct {
@@ -41,6 +42,8 @@ int files_open(int thread, int which)
 		return open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (which == FD_SHARED)
 		return open("shared", O_RDWR | O_CLOEXEC | O_CREAT, 0600);
+	if (which == FD_ZERO)
+		return open("/dev/zero", O_RDWR | O_CLOEXEC);
 	if (!files[which].name)
 		return 999; /* FD_CLOSED */
 	snprintf(path, sizeof path, "%s%d", files[which].name, thread);
@@ -57,6 +60,21 @@ int files_open_for_all(int thread, int which)
 	return open(path, O_RDWR | O_CLOEXEC);
 }
 
+static int make_memory(struct context *c)
+{
+	int fd = memfd_create("m", MFD_CLOEXEC);
+
+	write_words(c, fd, 0, 250 * PAGE, (uint64_t)(2000 + c->thread));
+	return fd;
+}
+
+static int open_first(struct context *c, int which)
+{
+	if (which == FD_MEMORY)
+		return make_memory(c);
+	return c->one_open && which == FD_B_AGAIN ? fcntl(c->fds[FD_B], F_DUPFD_CLOEXEC, 0) : files_open(c->thread, which);
+}
+
 void files_make(struct context *c)
 {
 	for (int i = 0; i < FDS; i++) {
@@ -71,7 +89,7 @@ void files_make(struct context *c)
 		close(fd);
 	}
 	for (int i = 0; i < FDS; i++)
-		c->fds[i] = c->one_open && i == FD_B_AGAIN ? fcntl(c->fds[FD_B], F_DUPFD_CLOEXEC, 0) : files_open(c->thread, i);
+		c->fds[i] = open_first(c, i);
 	write_words(c, c->fds[FD_SHARED], c->thread * STRIPE, 1L << 20, (uint64_t)(1000 + c->thread));
 	if (ftruncate(c->fds[FD_SHARED], THREADS_MAX * STRIPE) || pipe2(c->pipe, O_CLOEXEC | O_NONBLOCK))
 		abort();

@@ -33,10 +33,16 @@ static bool chance(struct generator *g, int percent)
 	return below(g, 100) < percent;
 }
 
-/* What only lists for soft spaces have; others are not changed by it, nor are the random numbers that they take. */
+/* What lists for soft spaces have more of; others are not changed by it, nor are the random numbers that they take. */
 static bool soft_chance(struct generator *g, int percent)
 {
 	return (g->groups & GROUP_SOFT) && chance(g, percent);
+}
+
+/* The other way round. */
+static bool native_chance(struct generator *g, int percent)
+{
+	return !(g->groups & GROUP_SOFT) && chance(g, percent);
 }
 
 #define PICK(g, table) (table)[below(g, sizeof(table) / sizeof *(table))]
@@ -100,6 +106,8 @@ static int64_t random_fd(struct generator *g)
 	static const uint8_t common[] = {FD_A, FD_A, FD_A, FD_B, FD_B, FD_B, FD_SHARED, FD_SHARED, FD_C, FD_C_RDONLY, FD_B_AGAIN};
 	static const uint8_t rare[] = {FD_A_RDONLY, FD_D_RDONLY, FD_EMPTY, FD_C, FD_C_RDONLY, FD_A_WRONLY};
 
+	if (native_chance(g, 6))
+		return chance(g, 70) ? FD_MEMORY : FD_ZERO;
 	return chance(g, 80) ? PICK(g, common) : PICK(g, rare);
 }
 

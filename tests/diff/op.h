@@ -19,7 +19,7 @@
 #define THREADS_MAX 8
 #define PROCESSES 3 /* of a thread: itself, a child, a grandchild or second child */
 #define SLOTS 6
-#define FDS 14
+#define FDS 16
 #define ZONE_BASE 0x200000000000L
 #define ZONE_BASE_32 0x40000000L /* in soft spaces of 32 bits */
 #define ZONE_STRIDE (1L << 30)

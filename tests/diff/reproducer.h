@@ -248,6 +248,13 @@ static inline void start(size_t budget)
 	make_file(11, "s.tmp", O_RDWR, 1 << 20);
 	make_file(12, "x.tmp", O_RDWR, 200 * 4096);
 	make_file(13, "c.tmp", O_RDWR, 0);
+	fd[14] = memfd_create("m", 0);
+	for (size_t at = 0; at < 250 * 4096; at += 4096) {
+		pattern(at, 4096);
+		if (pwrite(fd[14], buffer, 4096, (off_t)at) != 4096)
+			abort();
+	}
+	fd[15] = open("/dev/zero", O_RDWR);
 	fd[8] = open(".", O_RDONLY);
 	fd[10] = 999;
 	shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

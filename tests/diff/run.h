@@ -106,6 +106,8 @@ enum {
 	FD_SHARED,
 	FD_UNMAPPED, /* so that copies between it and mappings cannot overlap */
 	FD_C,        /* not for shared mappings, see file_keeps_size() */
+	FD_MEMORY,   /* what the kernel maps: a memfd, and /dev/zero. Not in lists for soft spaces */
+	FD_ZERO,
 };
 
 #define STRIPE (64L << 20) /* of the file that all threads share, one for each thread */

@@ -159,7 +159,7 @@ static void step_mmap(struct context *c, const struct op *o)
 	char *p, *got;
 
 	if (!zone_resolve(c, o->arg[1], &p) || !may_map(c, p, len, flags) || o->arg[5] == FD_UNMAPPED ||
-	    (o->arg[5] == FD_C && (flags & MAP_SHARED)))
+	    (o->arg[5] == FD_C && (flags & MAP_SHARED)) || (o->arg[5] == FD_ZERO && !(flags & MAP_SHARED)))
 		return skip(c);
 	got = c->backend->mmap(p, len, (int)o->arg[3], flags, fd_of(c, fd_to_map(c, o)), file_offset(o, o->arg[5], o->arg[6]));
 	mapped(c, o->arg[0], got, len);
@@ -577,7 +577,7 @@ static void step_reopen(struct context *c, const struct op *o)
 {
 	int64_t which = o->arg[0];
 
-	if (which < 0 || which >= FDS || which == FD_PIPE || which == FD_CLOSED)
+	if (which < 0 || which >= FDS || which == FD_PIPE || which == FD_CLOSED || which == FD_MEMORY)
 		return skip(c);
 	if (c->one_open && !c->kept)
 		return skip(c);
@@ -658,14 +658,14 @@ static void check_file(struct context *c, int which)
 
 static void step_check_file(struct context *c, const struct op *o)
 {
-	if (o->arg[0] < 0 || o->arg[0] >= FDS || o->arg[0] == FD_PIPE)
+	if (o->arg[0] < 0 || o->arg[0] >= FDS || o->arg[0] == FD_PIPE || o->arg[0] == FD_ZERO)
 		return skip(c);
 	check_file(c, (int)o->arg[0]);
 }
 
 void step_check_files(struct context *c)
 {
-	static const int which[] = {FD_A_RDONLY, FD_B, FD_C, FD_D_RDONLY, FD_EMPTY, FD_SHARED, FD_UNMAPPED};
+	static const int which[] = {FD_A_RDONLY, FD_B, FD_C, FD_D_RDONLY, FD_EMPTY, FD_SHARED, FD_UNMAPPED, FD_MEMORY};
 
 	for (size_t i = 0; i < sizeof which / sizeof *which; i++)
 		check_file(c, which[i]);
