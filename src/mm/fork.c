@@ -24,6 +24,7 @@
 #include "cache/writeback.h"
 #include "mm.h"
 #include "util/compiler.h"
+#include "util/handshake.h"
 
 #define WHY "fork with a shared writable mapping"
 
@@ -48,10 +49,18 @@ static bool any_inherited(const struct address_space *as)
 	return found;
 }
 
+/*
+ * At a host, shared anonymous memory goes with the last mapping that the host knows of: until the child has told of its own, the
+ * parent's must stay.
+ */
+static struct handshake mapped = HANDSHAKE_INIT;
+static bool awaited;
+
 static int hand_over_writable(struct address_space *as, void *arg)
 {
 	(void)arg;
 	mm_follow_shrinking(as);
+	awaited |= as->scratch && as_is_hosted(as);
 	if (!as->store->writable || as->kernels || as_is_hosted(as)) /* the host has its pages for both */
 		return 0;
 	if (any_inherited(as))
@@ -79,7 +88,10 @@ void mm_fork_prepare(void)
 {
 	struct mm *mm;
 
+	awaited = false;
 	address_space_for_each(hand_over_writable, NULL);
+	if (awaited)
+		handshake_prepare(&mapped);
 	for (int i = 0; (mm = mm_space(i)); i++) {
 		mutex_lock(&mm->mmap_lock);
 		wait_for_fault_threads(mm);
@@ -94,6 +106,7 @@ void mm_fork_parent(void)
 
 	address_space_fork_parent();
 	io_fork_parent();
+	handshake_wait(&mapped);
 	for (int i = 0; (mm = mm_space(i)); i++)
 		mutex_unlock(&mm->mmap_lock);
 }
@@ -313,6 +326,7 @@ int mm_fork_child(void)
 		mutex_unlock(&mm->mmap_lock);
 		err = fork_space(mm);
 	}
+	handshake_tell(&mapped);
 	return err;
 }
 

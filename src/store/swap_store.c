@@ -18,6 +18,7 @@
 #include "store.h"
 #include "util/compiler.h"
 #include "util/fd.h"
+#include "util/handshake.h"
 
 struct swap_store {
 	struct store store;
@@ -281,52 +282,20 @@ uint64_t swap_written(void)
 
 /* ---- fork ---- */
 
-static int fork_pipe[2] = {-1, -1}; /* by it the child says that it has its copy */
-
-static void open_fork_pipe(void)
-{
-	int fds[2];
-
-	if (!swap_written() || sys_call(SYS_pipe2, (long)fds, O_CLOEXEC, 0, 0, 0, 0))
-		return;
-	fork_pipe[0] = fd_move_high(fds[0]);
-	fork_pipe[1] = fd_move_high(fds[1]);
-}
+static struct handshake copied = HANDSHAKE_INIT; /* by it the child says that it has its copy */
 
 /* The list of regions is whole in the child. */
 void swap_fork_prepare(void)
 {
-	open_fork_pipe();
+	if (swap_written())
+		handshake_prepare(&copied);
 	mutex_lock(&swap_lock);
 }
 
-static void close_fork_pipe(int end)
-{
-	fd_close(fork_pipe[end]);
-	fork_pipe[end] = -1;
-}
-
-/* Also when there is no child after all, or it dies: then the pipe has no writer. */
 void swap_fork_parent(void)
 {
-	char done;
-
 	mutex_unlock(&swap_lock);
-	if (fork_pipe[0] < 0)
-		return;
-	close_fork_pipe(1);
-	while (sys_read(fork_pipe[0], &done, 1) == -EINTR)
-		;
-	close_fork_pipe(0);
-}
-
-static void tell_parent(void)
-{
-	if (fork_pipe[1] < 0)
-		return;
-	close_fork_pipe(0);
-	sys_write(fork_pipe[1], "", 1);
-	close_fork_pipe(1);
+	handshake_wait(&copied);
 }
 
 /* Copies [at, end) of the old file; whole extents, in the kernel where it can. */
@@ -363,6 +332,6 @@ int swap_fork_child(void)
 	}
 	swap_fd = fresh;
 	fd_close(old);
-	tell_parent();
+	handshake_tell(&copied);
 	return err;
 }

@@ -512,6 +512,24 @@ CONFORMS(guards)
 	assert_true(in_child(guarded, w, ARENA));
 }
 
+/* What the parent unmaps as soon as it can, the child still has. */
+CONFORMS(shared_memory_outlives_the_parents_mapping)
+{
+	for (char i = 1; i <= 20; i++) {
+		int status = -1;
+		pid_t pid;
+
+		map_layout(w, "zz");
+		ARENA[PAGE] = i;
+		pid = fork();
+		if (pid == 0)
+			_exit(ARENA[PAGE] != i || ARENA[0] != 0);
+		assert_ok(w->c->munmap(ARENA, 2 * PAGE));
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(status, 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -537,6 +555,7 @@ int main(void)
 		RUN(keeponfork),
 		RUN(anonymous_memory),
 		RUN_NEEDING(GUARDS, guards),
+		RUN(shared_memory_outlives_the_parents_mapping),
 	};
 
 	return run_conformance_tests(tests);
