@@ -45,7 +45,7 @@ soak: build ## real programs at random in pairs, some of them killed, for MINUTE
 	@tools/soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 diff: build ## random operations on the kernel and on Faultline for MINUTES (5), from SEED: alone, in threads, faults by threads, on soft spaces
-	@for how in '' '--threads 4 --operations 800' '--faults thread' --soft '--soft --borders' --soft-twice; do \
+	@for how in '' --borders '--threads 4 --operations 800' '--faults thread' --soft '--soft --borders' --soft-twice; do \
 		build/tests/diff --seconds $$((10 * $(MINUTES))) $(if $(SEED),--seed $(SEED)) --keep-going $$how || status=1; \
 	done; exit $${status:-0}
 

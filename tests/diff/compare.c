@@ -38,8 +38,12 @@ static uint64_t budget_for(const struct list *l, uint64_t budget)
 
 static void side_start(struct side *s, const struct comparison *c, const struct list *l, const char *name)
 {
-	struct run_request rq = {.backend = s->backend, .list = l, .options = c->options, .directory = s->directory,
-				 .borders = c->borders, .one_open = c->one_open};
+	struct run_request rq = {.backend = s->backend,
+				 .list = l,
+				 .options = c->options,
+				 .directory = s->directory,
+				 .borders = c->borders,
+				 .one_open = c->one_open};
 
 	rq.options.budget = budget_for(l, c->options.budget);
 	snprintf(s->directory, sizeof s->directory, "%s/diff-%d-%s", c->directory, (int)getpid(), name);
@@ -218,11 +222,30 @@ static struct difference compare_kept(const struct comparison *c, const struct l
 	return d;
 }
 
+static struct difference compare_new(const struct comparison *c, const struct list *l)
+{
+	struct side judge = {.backend = c->judge}, tested = {.backend = c->tested};
+	struct difference d;
+
+	side_start(&judge, c, l, "judge");
+	side_start(&tested, c, l, "tested");
+	wait_for_both(&judge, &tested, c->timeout);
+	d = first_difference(l, &judge, &tested);
+	side_free(&judge, l->threads);
+	side_free(&tested, l->threads);
+	return d;
+}
+
+static struct difference compare_once(const struct comparison *c, const struct list *l)
+{
+	return c->kept ? compare_kept(c, l) : compare_new(c, l);
+}
+
 /* A difference that does not come then is expected. */
 static struct difference compare_again(const struct comparison *c, const struct list *l, const struct difference *before)
 {
 	struct compared till_now = so_far;
-	struct difference d = compare_kept(c, l);
+	struct difference d = compare_once(c, l);
 
 	so_far = till_now;
 	if (d.kind == SAME)
@@ -230,35 +253,19 @@ static struct difference compare_again(const struct comparison *c, const struct 
 	return d;
 }
 
-static struct difference compare_unless_expected(const struct comparison *c, const struct list *l)
+struct difference compare(const struct comparison *c, const struct list *l)
 {
-	struct difference d = compare_kept(c, l);
+	struct difference d = compare_once(c, l);
 	struct comparison other = *c;
 
 	if (!c->one_open && may_be_of_two_opens(&d)) {
 		other.one_open = true;
 		return compare_again(&other, l, &d);
 	}
-	if (c->options.budget < AMPLE_BUDGET && may_be_of_a_locked_stack(l, &d)) {
+	if (c->kept && c->options.budget < AMPLE_BUDGET && may_be_of_a_locked_stack(l, &d)) {
 		other.options.budget = AMPLE_BUDGET;
 		return compare_again(&other, l, &d);
 	}
-	return d;
-}
-
-struct difference compare(const struct comparison *c, const struct list *l)
-{
-	struct side judge = {.backend = c->judge}, tested = {.backend = c->tested};
-	struct difference d;
-
-	if (c->kept)
-		return compare_unless_expected(c, l);
-	side_start(&judge, c, l, "judge");
-	side_start(&tested, c, l, "tested");
-	wait_for_both(&judge, &tested, c->timeout);
-	d = first_difference(l, &judge, &tested);
-	side_free(&judge, l->threads);
-	side_free(&tested, l->threads);
 	return d;
 }
 
