@@ -170,7 +170,10 @@ void vma_merge_range(struct mm *mm, uint64_t start, uint64_t end);
 /* Whether `v` goes on where `u` ends, and the two are one mapping to Linux. In native spaces. */
 bool vma_continues(const struct vma *u, const struct vma *v);
 /* Whether there was ever a guard in it, or in what is one mapping with it to Linux. Caller holds mmap_lock. */
-bool vma_was_guarded(struct mm *mm, const struct vma *v);
+bool vma_was_guarded(struct mm *mm, struct vma *v);
+/* The first VMA of that mapping, and the one after v; NULL: v is the last. Caller holds mmap_lock. */
+struct vma *vma_first_joined(struct mm *mm, struct vma *v);
+struct vma *vma_next_joined(struct mm *mm, const struct vma *v);
 /* Whether one mapping of Linux's, be it several VMAs of ours, lies on both sides of addr. Caller holds mmap_lock. */
 bool vma_is_cut_at(struct mm *mm, uint64_t addr);
 /* Where private pages are, as Linux would have it; see vma_merge.c. Before the first page that is written; VMA locked for reading. */

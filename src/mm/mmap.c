@@ -574,7 +574,7 @@ int mm_mmap(struct mm *mm, const struct mmap_request *rq, uint64_t *out)
 
 /* ---- remap_file_pages ---- */
 
-static bool is_of_same_kind(struct mm *mm, const struct vma *u, const struct vma *v)
+static bool is_of_same_kind(struct mm *mm, struct vma *u, struct vma *v)
 {
 	if (u->end != v->start || v->as != u->as || ((v->flags ^ u->flags) & ~VM_GUARDS) || v->prot != u->prot || v->advice != u->advice)
 		return false;
@@ -582,10 +582,10 @@ static bool is_of_same_kind(struct mm *mm, const struct vma *u, const struct vma
 }
 
 /* Whether mappings that continue v, in whatever order of the file, cover the range. Caller holds mmap_lock. */
-static bool same_file(struct mm *mm, const struct vma *v, uint64_t end)
+static bool same_file(struct mm *mm, struct vma *v, uint64_t end)
 {
 	while (v->end < end) {
-		const struct vma *next = vma_find(&mm->index, v->end);
+		struct vma *next = vma_find(&mm->index, v->end);
 
 		if (!next || !is_of_same_kind(mm, v, next))
 			return false;

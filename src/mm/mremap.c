@@ -537,6 +537,13 @@ static void merge_cuts(struct mm *mm, const struct remap *r)
 		vma_merge_at(mm, r->old + r->old_len);
 }
 
+static void mapping_bounds(struct mm *mm, struct vma *v, uint64_t *start, uint64_t *end)
+{
+	*start = vma_first_joined(mm, v)->start;
+	for (; v; v = vma_next_joined(mm, v))
+		*end = v->end;
+}
+
 /* One run of VMAs is moved, or made longer. */
 static int remap_run(struct mm *mm, struct remap *r, struct vma *v, uint64_t *out)
 {
@@ -556,8 +563,7 @@ static int remap_run(struct mm *mm, struct remap *r, struct vma *v, uint64_t *ou
 		err = -EFAULT;
 	if (!err) {
 		note_cuts(mm, r);
-		start = v->start;
-		end = v->end;
+		mapping_bounds(mm, v, &start, &end);
 		err = vma_split_range(mm, r->old, r->old + r->old_len);
 		v = vma_find(&mm->index, r->old);
 	}

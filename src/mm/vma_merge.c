@@ -30,13 +30,23 @@ bool vma_continues(const struct vma *u, const struct vma *v)
 	return !u->mm->soft && atomic_load(&v->joined) && is_like(u, v, VM_GUARDS);
 }
 
-bool vma_was_guarded(struct mm *mm, const struct vma *v)
+struct vma *vma_first_joined(struct mm *mm, struct vma *v)
 {
-	const struct vma *first = v;
+	while (atomic_load(&v->joined))
+		v = vma_find(&mm->index, v->start - 1);
+	return v;
+}
 
-	while (atomic_load(&first->joined))
-		first = vma_find(&mm->index, first->start - 1);
-	for (v = first; v && (v == first || atomic_load(&v->joined)); v = vma_find(&mm->index, v->end))
+struct vma *vma_next_joined(struct mm *mm, const struct vma *v)
+{
+	struct vma *next = vma_find(&mm->index, v->end);
+
+	return next && next->start == v->end && atomic_load(&next->joined) ? next : NULL;
+}
+
+bool vma_was_guarded(struct mm *mm, struct vma *v)
+{
+	for (v = vma_first_joined(mm, v); v; v = vma_next_joined(mm, v))
 		if (v->flags & VM_MAYBE_GUARD)
 			return true;
 	return false;
@@ -108,7 +118,7 @@ static const struct vma *with_family_above(struct mm *mm, const struct vma *v)
 {
 	const struct vma *next;
 
-	while (!atomic_load(&v->family) && (next = vma_find(&mm->index, v->end)) && next->start == v->end && atomic_load(&next->joined))
+	while (!atomic_load(&v->family) && (next = vma_next_joined(mm, v)))
 		v = next;
 	return v;
 }

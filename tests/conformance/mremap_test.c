@@ -438,6 +438,20 @@ CONFORMS(borders_of_locks_stay)
 	assert_mappings(w, ARENA + 2 * PAGE, 2, ONE);
 }
 
+/* Of what a part moves away from the rest is unlocked, too, however it has come to be one mapping. */
+CONFORMS(dontunmap_unlocks_the_whole_mapping)
+{
+	map_layout(w, "p");
+	ARENA[0] = 'x';
+	assert_ok(w->c->mlock2(ARENA, PAGE, MLOCK_ONFAULT));
+	assert_ptr_equal(w->c->mremap(ARENA, PAGE, 3 * PAGE, 0), ARENA);
+	assert_error(w->c->msync(ARENA + 2 * PAGE, PAGE, MS_INVALIDATE), EBUSY);
+	assert_ptr_equal(w->c->mremap(ARENA, PAGE, PAGE, FIXED | KEEP, ARENA + 16 * PAGE), ARENA + 16 * PAGE);
+	assert_ok(w->c->msync(ARENA, 3 * PAGE, MS_INVALIDATE));
+	assert_error(w->c->msync(ARENA + 16 * PAGE, PAGE, MS_INVALIDATE), EBUSY);
+	assert_mappings(w, ARENA, 3, ONE);
+}
+
 static int child_has_two(struct world *w, char *map)
 {
 	return POINTER_ERROR_OF(w->c->mremap(map, 4 * PAGE, 8 * PAGE, MREMAP_MAYMOVE, NULL)) != TWO;
@@ -490,6 +504,7 @@ int main(void)
 		RUN(parts_that_get_pages_one_by_one),
 		RUN(moved_beside_others),
 		RUN_NEEDING(SECOND_VIEW, borders_of_locks_stay),
+		RUN_NEEDING(SECOND_VIEW, dontunmap_unlocks_the_whole_mapping),
 		RUN(borders_of_locks_stay_in_a_child),
 		RUN(borders_stay_where_nothing_changes),
 	};
