@@ -122,7 +122,7 @@ static ssize_t copy_in(void *to, const void *from, size_t len)
 static ssize_t write_copied(struct address_space *as, const struct coherent_bytes *b)
 {
 	struct coherent_bytes part = *b;
-	char copy[COPY];
+	_Alignas(FL_PAGE_SIZE) char copy[COPY]; /* as O_DIRECT asks */
 	size_t done = 0;
 
 	if (b->len > TASK_SIZE || (uintptr_t)b->buf > TASK_SIZE - b->len)

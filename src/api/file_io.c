@@ -377,7 +377,7 @@ static ssize_t copy_in(void *to, const void *from, size_t len)
  */
 static ssize_t write_by_copy(struct address_space *as, int fd, const char *buf, size_t len, off_t off)
 {
-	char copy[FL_PAGE_SIZE];
+	_Alignas(FL_PAGE_SIZE) char copy[FL_PAGE_SIZE]; /* as O_DIRECT asks */
 	size_t done = 0;
 
 	do {

@@ -72,6 +72,24 @@ CONFORMS(vectors)
 	assert_page(0, 'a');
 }
 
+/* O_DIRECT wants memory that is aligned, also where the bytes are copied first. */
+CONFORMS(direct_writes)
+{
+	static _Alignas(PAGE) char buf[3 * PAGE];
+	int fd = open(w->path, O_RDWR | O_DIRECT);
+
+	if (fd < 0)
+		skip();
+	map_both(w);
+	memset(buf, 'd', sizeof buf);
+	assert_int_equal(pwrite(fd, buf, 3 * PAGE, 4 * PAGE), 3 * PAGE);
+	for (size_t i = 4; i < 7; i++)
+		assert_page(i, 'd');
+	assert_int_equal(pread(fd, buf, 2 * PAGE, 0), 2 * PAGE);
+	assert_int_equal(buf[50], 'm');
+	close(fd);
+}
+
 /* The vectors themselves may point into mappings. */
 CONFORMS(vectors_in_mappings)
 {
@@ -274,6 +292,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		RUN_SYSTEM(read_and_write),
 		RUN_SYSTEM(vectors),
+		RUN_SYSTEM(direct_writes),
 		RUN_SYSTEM(vectors_in_mappings),
 		RUN_SYSTEM(punched_holes),
 		RUN_SYSTEM(zeroed_ranges),
