@@ -261,6 +261,39 @@ static int fault_handed(const struct vma *v, uint64_t addr, unsigned flags)
 	return sys_madvise((void *)page_align_down(addr), FL_PAGE_SIZE, advice) ? -EFAULT : 0;
 }
 
+/* Whether mappings have changed since the index was at seq. Caller has no VMA. */
+static bool changed_since(struct mm *mm, uint32_t seq)
+{
+	bool changed;
+
+	mutex_lock(&mm->mmap_lock); /* a change that the kernel has made already is in the index then */
+	changed = atomic_load(&mm->index.seq) != seq;
+	mutex_unlock(&mm->mmap_lock);
+	return changed;
+}
+
+/*
+ * The VMA that has the page, or NULL: then what was accessed is another mapping, or was ours until another thread unmapped or replaced it.
+ * *again: made again, the access meets what is there now. What the kernel cannot bring in either is its own SIGBUS, unless the page has become ours
+ * meanwhile; or its own SIGSEGV, where that is the fault signal. With fault threads all accesses are made again.
+ */
+static struct vma *lock_vma_or_ask_kernel(struct mm *mm, uint64_t addr, unsigned flags, bool *again)
+{
+	int advice = flags & FAULT_WRITE ? MADV_POPULATE_WRITE : MADV_POPULATE_READ, err;
+	struct vma *v;
+	uint32_t seq;
+
+	do {
+		seq = atomic_load(&mm->index.seq);
+		v = mm_lock_vma(mm, addr);
+		if (v || !mm->inline_faults || (flags & FAULT_EXEC))
+			return v;
+		err = sys_madvise((void *)page_align_down(addr), FL_PAGE_SIZE, advice);
+		*again = !err || (err == -ENOMEM && !mm->mmu->hides); /* it is there, or nothing is: SIGSEGV */
+	} while (!*again && changed_since(mm, seq));
+	return NULL;
+}
+
 /* ---- Poison: what a fault that fails leaves for the access to meet (FAULT_POISON) ---- */
 
 #define POISON_NS 20000000 /* after this the access has met it */
@@ -388,14 +421,15 @@ static int fault_in(struct mm *mm, uint64_t addr, unsigned flags)
 {
 	struct fault f;
 	struct vma *v;
+	bool again = false;
 	uint64_t start;
 	int err;
 
 	if (flags & FAULT_POISON)
 		clear_poison(mm, now_ns() - POISON_NS);
-	v = mm_lock_vma(mm, addr);
+	v = lock_vma_or_ask_kernel(mm, addr, flags, &again);
 	if (!v)
-		return -EFAULT;
+		return again ? 0 : -EFAULT;
 	if (v->flags & VM_GUARD) { /* the access came before the guard: made again, it gets the kernel's SIGSEGV */
 		vma_unlock_read(v);
 		return 0;
@@ -409,8 +443,8 @@ static int fault_in(struct mm *mm, uint64_t addr, unsigned flags)
 		vma_unlock_read(v);
 		return -EACCES;
 	}
-	if ((flags & FAULT_WRITE) && as_is_pool(v->as) && !(v->prot & PROT_WRITE)) {
-		err = huge_close(&v->rmap, v->prot);
+	if ((flags & FAULT_WRITE) && !(v->prot & PROT_WRITE) && (as_is_pool(v->as) || mm->inline_faults)) {
+		err = as_is_pool(v->as) ? huge_close(&v->rmap, v->prot) : 0; /* protected since the access: made again, it gets SIGSEGV */
 		vma_unlock_read(v);
 		return err;
 	}

@@ -277,6 +277,42 @@ CONFORMS(a_mapping_in_use_is_replaced)
 		assert_int_equal(signals, 0);
 }
 
+/* ---- A mapping that goes while it is used ---- */
+
+static void *use_what_goes(void *arg)
+{
+	struct racer *r = arg;
+
+	while (!atomic_load(r->stop)) {
+		char *p = some_page(r) + 8;
+		struct caught c = next(r) % 2 ? try_read(p) : try_write(p, 'x');
+
+		others += c.signal && c.signal != SIGSEGV;
+		r->calls++;
+	}
+	return NULL;
+}
+
+/* An access to what another thread unmaps or protects at that moment raises SIGSEGV, if any signal. */
+CONFORMS(a_mapping_in_use_goes)
+{
+	struct racer r = {.w = w};
+	atomic_bool stop = false;
+	pthread_t t;
+
+	r.stop = &stop;
+	others = 0;
+	assert_int_equal(pthread_create(&t, NULL, use_what_goes, &r), 0);
+	for (int i = 0; i < 3000; i++) {
+		map_ok(w, ARENA, RACE_PAGES * PAGE, i % 4 < 3 ? RW : PROT_READ, (i % 3 ? MAP_SHARED : MAP_PRIVATE) | MAP_FIXED, w->fd, 0);
+		if (i % 2)
+			assert_ok(w->c->munmap(ARENA, RACE_PAGES * PAGE));
+	}
+	atomic_store(&stop, true);
+	pthread_join(t, NULL);
+	assert_int_equal(others, 0);
+}
+
 /* ---- One result for one ---- */
 
 static atomic_int winners;
@@ -455,6 +491,7 @@ int main(void)
 		RUN(accesses_while_pages_come_and_go),
 		RUN(reads_while_protection_changes),
 		RUN_NEEDING(LIBRARY, a_mapping_in_use_is_replaced),
+		RUN(a_mapping_in_use_goes),
 		RUN(one_gets_the_place),
 		RUN(mappings_come_and_go),
 		RUN(a_place_that_comes_and_goes),
