@@ -12,6 +12,7 @@
 #include "peek.h"
 #include "process.h"
 #include "real.h"
+#include "util/own.h"
 #include "util/sys.h"
 
 #define STRING_MAX (32 * 4096) /* of one argument: the kernel's */
@@ -124,7 +125,7 @@ void arguments_hold_slowly(const struct arguments *a, struct arguments_held *h)
 	if (!l.n)
 		return;
 	h->size = l.n * sizeof *l.held;
-	h->held = sys_mmap(NULL, h->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	h->held = own_reserve(h->size);
 	if (sys_is_err(h->held))
 		return;
 	l = (struct list){.held = h->held, .room = l.n};

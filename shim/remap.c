@@ -10,6 +10,7 @@
 #include "mapped.h"
 #include "memory.h"
 #include "real.h"
+#include "util/own.h"
 #include "util/sys.h"
 
 static void *pointer_result(int err, uint64_t addr)
@@ -71,7 +72,7 @@ static int clear_target(void *to, size_t len)
 /* By way of a place in between: ours is given up only when the move was found possible. */
 static long move_in_two_steps(void *old, size_t old_len, size_t new_len, int flags, void *to)
 {
-	void *between = sys_mmap(NULL, new_len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0), *p;
+	void *between = sys_mmap(own_place(new_len), new_len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0), *p;
 	int err;
 
 	if (sys_is_err(between))

@@ -17,6 +17,7 @@
 #include "ram.h"
 #include "util/compiler.h"
 #include "util/fd.h"
+#include "util/own.h"
 
 /* The path of a descriptor as the kernel names it. */
 static void path_of(int fd, char *path, size_t len)
@@ -96,7 +97,7 @@ static int open_frames(struct address_space *as, int fd)
 /* Whether the kernel can map it at all: files of /proc mostly cannot, and look like any other. */
 static int try_to_map(int fd)
 {
-	void *p = sys_mmap(NULL, FL_PAGE_SIZE, PROT_NONE, MAP_PRIVATE, fd, 0);
+	void *p = sys_mmap(own_place(FL_PAGE_SIZE), FL_PAGE_SIZE, PROT_NONE, MAP_PRIVATE, fd, 0);
 
 	return sys_is_err(p) ? sys_err(p) : sys_munmap(p, FL_PAGE_SIZE);
 }

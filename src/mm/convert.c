@@ -23,6 +23,7 @@
 #include "mm.h"
 #include "util/compiler.h"
 #include "util/fd.h"
+#include "util/own.h"
 #include "util/sys.h"
 
 #define PATIENCE 100 /* turns to wait for pins */
@@ -96,7 +97,7 @@ static int set_aside(struct vma *v, int memfd)
 
 	(void)memfd;
 	mm_move_begin(v->start, len);
-	p = sys_mremap((void *)v->start, len, len, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL);
+	p = sys_mremap((void *)v->start, len, len, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, own_place(len));
 	mm_move_end(v->start, len);
 	if (sys_is_err(p))
 		return sys_err(p);

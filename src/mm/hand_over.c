@@ -20,6 +20,7 @@
 #include "mm.h"
 #include "util/compiler.h"
 #include "util/log.h"
+#include "util/own.h"
 
 static bool concerns(const struct vma *v, const struct address_space *as)
 {
@@ -127,7 +128,7 @@ static int prepare_private(struct vma *v)
 
 	if (v->flags & VM_SHARED)
 		return 0;
-	p = sys_mmap(NULL, len, PROT_READ | PROT_WRITE, flags, file_store_fd(v->as->store), (off_t)(v->pgoff << FL_PAGE_SHIFT));
+	p = sys_mmap(own_place(len), len, PROT_READ | PROT_WRITE, flags, file_store_fd(v->as->store), (off_t)(v->pgoff << FL_PAGE_SHIFT));
 	if (sys_is_err(p))
 		return 0;
 	if (v->anon)

@@ -286,7 +286,7 @@ static struct vma *lock_vma_or_ask_kernel(struct mm *mm, uint64_t addr, unsigned
 	do {
 		seq = atomic_load(&mm->index.seq);
 		v = mm_lock_vma(mm, addr);
-		if (v || !mm->inline_faults || (flags & FAULT_EXEC))
+		if (v || !mm->inline_faults || (mm->mmu->hides && (flags & FAULT_EXEC)))
 			return v;
 		err = sys_madvise((void *)page_align_down(addr), FL_PAGE_SIZE, advice);
 		*again = !err || (err == -ENOMEM && !mm->mmu->hides); /* it is there, or nothing is: SIGSEGV */

@@ -30,7 +30,7 @@ static uint64_t choose_start(void)
 }
 
 /* One place after the other; from the start again when all of the span has been used once. */
-static void *next_place(size_t len)
+void *own_place(size_t len)
 {
 	static _Atomic uint64_t next;
 	uint64_t at = atomic_load(&next), from;
@@ -45,7 +45,7 @@ static void *next_place(size_t len)
 
 void *own_map(size_t len, int flags, int fd)
 {
-	return sys_mmap(next_place(len), len, PROT_READ | PROT_WRITE, flags, fd, 0);
+	return sys_mmap(own_place(len), len, PROT_READ | PROT_WRITE, flags, fd, 0);
 }
 
 void *own_reserve(size_t len)

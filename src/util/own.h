@@ -8,6 +8,8 @@
 
 #include <stddef.h>
 
+/* Where to ask the kernel for so much: a hint, which it follows unless something is there. */
+void *own_place(size_t len);
 /* sys_mmap() for reading and writing at a place of our choosing; where that is taken, at one of the kernel's. Check with sys_is_err(). */
 void *own_map(size_t len, int flags, int fd);
 /* Private anonymous memory that takes what is touched of it. */

@@ -313,6 +313,53 @@ CONFORMS(a_mapping_in_use_goes)
 	assert_int_equal(others, 0);
 }
 
+/* ---- A place where nothing is mapped ---- */
+
+static _Atomic(char *) hole;
+
+static void *look_into_hole(void *arg)
+{
+	struct racer *r = arg;
+	unsigned char vec[ARENA_PAGES];
+
+	while (!atomic_load(r->stop)) {
+		char *p = atomic_load(&hole);
+
+		others += p && mincore(p, ARENA_PAGES * PAGE, vec) == 0;
+		r->calls++;
+	}
+	return NULL;
+}
+
+/* A program may come back to what it has unmapped, with MAP_FIXED: no call on another mapping puts anything there meanwhile. */
+CONFORMS(a_hole_stays)
+{
+	struct racer r = {.w = w};
+	atomic_bool stop = false;
+	pthread_t t;
+	char *p;
+
+	r.stop = &stop;
+	others = 0;
+	atomic_store(&hole, NULL);
+	map_layout(w, "s"); /* what Faultline needs to begin with */
+	assert_int_equal(pthread_create(&t, NULL, look_into_hole, &r), 0);
+	p = mmap(NULL, ARENA_PAGES * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(p, MAP_FAILED);
+	assert_ok(munmap(p, ARENA_PAGES * PAGE));
+	atomic_store(&hole, p);
+	for (int i = 0; i < 50; i++) {
+		assert_ok(w->c->munmap(ARENA, ARENA_PAGES * PAGE));
+		map_ok(w, ARENA, ARENA_PAGES * PAGE, RW, MAP_SHARED | MAP_FIXED, w->fd, 0);
+		for (size_t page = 0; page < ARENA_PAGES; page++)
+			ARENA[page * PAGE + 5] = 'x';
+		assert_int_equal(w->c->pwrite(w->fd, "y", 1, 7), 1);
+	}
+	atomic_store(&stop, true);
+	pthread_join(t, NULL);
+	assert_int_equal(others, 0);
+}
+
 /* ---- One result for one ---- */
 
 static atomic_int winners;
@@ -492,6 +539,7 @@ int main(void)
 		RUN(reads_while_protection_changes),
 		RUN_NEEDING(LIBRARY, a_mapping_in_use_is_replaced),
 		RUN(a_mapping_in_use_goes),
+		RUN(a_hole_stays),
 		RUN(one_gets_the_place),
 		RUN(mappings_come_and_go),
 		RUN(a_place_that_comes_and_goes),
