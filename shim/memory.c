@@ -28,6 +28,13 @@ bool is_mapped_by_us(const void *addr, size_t len)
 	return mm && mm_overlaps(mm, (uintptr_t)addr, pages);
 }
 
+bool is_ours_now(const void *addr, size_t len)
+{
+	uint64_t at = (uintptr_t)addr, end = page_align_up(at + len), start, stop;
+
+	return is_mapped_by_us(addr, len) && !(next_gap(at, end, &start, &stop) && start == at && stop == end);
+}
+
 static void *pointer_result(int err, uint64_t addr)
 {
 	return (void *)(err ? shim_result(err) : (long)addr);
@@ -150,7 +157,7 @@ WRAPPER int mprotect(void *addr, size_t len, int prot)
 /* Without a key of the program's it is mprotect(2); with one, what the mapping allows is no longer what its VMA says. */
 WRAPPER int pkey_mprotect(void *addr, size_t len, int prot, int key)
 {
-	if (likely(!is_mapped_by_us(addr, len)))
+	if (likely(!is_ours_now(addr, len)))
 		return REAL(pkey_mprotect)(addr, len, prot, key);
 	if (key == -1)
 		return protect_ours(addr, len, prot);
@@ -165,7 +172,7 @@ WRAPPER int remap_file_pages(void *addr, size_t len, int prot, size_t pgoff, int
 	struct sigguard g;
 	int err;
 
-	if (likely(!is_mapped_by_us(addr, len)))
+	if (likely(!is_ours_now(addr, len)))
 		return REAL(remap_file_pages)(addr, len, prot, pgoff, flags);
 	g = sigguard_enter();
 	err = mm_remap_file_pages(engine_space(), (uintptr_t)addr, len, prot, pgoff, flags);

@@ -7,5 +7,10 @@
 
 /* Whether the calls on mappings concern us: part of the range is in the default space. Cheap while nothing is mapped. */
 bool is_mapped_by_us(const void *addr, size_t len);
+/*
+ * The same, also while other threads unmap: the kernel may have given a place away that is still seen as one of ours. For calls that
+ * refuse what is no mapping of ours; others look again, under the lock.
+ */
+bool is_ours_now(const void *addr, size_t len);
 
 #endif

@@ -60,10 +60,13 @@ static void *remap_ours(void *old, size_t old_len, size_t new_len, int flags, vo
 	return pointer_result(err, addr);
 }
 
-static int clear_target(void *to, size_t len)
+/* In one step: what another thread maps meanwhile must not get the place. */
+static int move_onto_ours(void *from, size_t len, void *to)
 {
+	struct mmap_request rq = {.addr = (uintptr_t)to, .len = len, .foreign = true, .from = (uintptr_t)from};
 	struct sigguard g = sigguard_enter();
-	int err = mm_munmap(engine_space(), (uintptr_t)to, len, false);
+	uint64_t addr;
+	int err = mm_mmap(engine_space(), &rq, &addr);
 
 	sigguard_leave(g);
 	return err;
@@ -83,9 +86,9 @@ static long move_in_two_steps(void *old, size_t old_len, size_t new_len, int fla
 		return sys_err(p);
 	}
 	futexes_unmapped(to, new_len);
-	err = clear_target(to, new_len);
+	err = move_onto_ours(between, new_len, to);
 	if (!err)
-		return (long)sys_mremap(between, new_len, new_len, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+		return (long)to;
 	sys_mremap(between, new_len, old_len, MREMAP_MAYMOVE | MREMAP_FIXED, old); /* sealed: back, as far as that goes */
 	return err;
 }
@@ -135,11 +138,11 @@ WRAPPER void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
 	}
 	if (NOTHING_MAPPED || !args_ok(old, old_len, new_len, flags))
 		return REAL(mremap)(old, old_len, new_len, flags, to);
-	if (is_mapped_by_us(old, 1))
+	if (is_ours_now(old, 1))
 		return remap_ours(old, old_len, new_len, flags, to);
-	if (old_len && is_mapped_by_us(old, old_len))
+	if (old_len && is_ours_now(old, old_len))
 		return remap_mixed(old, old_len, new_len, flags, to);
-	if ((flags & MREMAP_FIXED) && is_target(old, old_len, new_len, to) && is_mapped_by_us(to, new_len))
+	if ((flags & MREMAP_FIXED) && is_target(old, old_len, new_len, to) && is_ours_now(to, new_len))
 		return remap_onto_ours(old, old_len, new_len, flags, to);
 	return REAL(mremap)(old, old_len, new_len, flags, to);
 }

@@ -76,6 +76,7 @@ struct mmap_request {
 	struct address_space *as; /* the object in place of a descriptor: of a store; else NULL */
 	int max_prot;             /* with `as`: what mprotect may ever give */
 	bool foreign;             /* MAP_FIXED takes the range over from us for a mapping that is not ours: offset, fd for the kernel */
+	uint64_t from;            /* with `foreign`: it is moved from there, or 0 */
 };
 
 int mm_mmap(struct mm *mm, const struct mmap_request *rq, uint64_t *out);

@@ -499,7 +499,14 @@ static int mmap_region(struct mm *mm, struct mapping *m, uint64_t *out)
 	return err;
 }
 
-/* A mapping of somebody else's in the place of ours. */
+static void *map_foreign(const struct mmap_request *rq)
+{
+	if (rq->from)
+		return sys_mremap((void *)rq->from, rq->len, rq->len, MREMAP_MAYMOVE | MREMAP_FIXED, (void *)rq->addr);
+	return sys_mmap((void *)rq->addr, rq->len, rq->prot, rq->flags, rq->fd, (off_t)rq->offset);
+}
+
+/* A mapping of somebody else's in the place of ours. A move that fails may have made room for itself before: then there is nothing, for sure. */
 static int mmap_foreign(struct mm *mm, const struct mmap_request *rq, uint64_t *out)
 {
 	uint64_t end = rq->addr + page_align_up(rq->len);
@@ -516,10 +523,12 @@ static int mmap_foreign(struct mm *mm, const struct mmap_request *rq, uint64_t *
 	if (!err) {
 		write_lock(&rmap_lock);
 		mm_detach(mm, rq->addr, end - rq->addr);
-		p = sys_mmap((void *)rq->addr, rq->len, rq->prot, rq->flags, rq->fd, (off_t)rq->offset);
+		p = map_foreign(rq);
 		if (sys_is_err(p))
 			err = sys_err(p);
-		else
+		if (err && rq->from)
+			sys_munmap((void *)rq->addr, rq->len);
+		if (!err || rq->from)
 			replaced = vma_detach_range(mm, rq->addr, end);
 		write_unlock(&rmap_lock);
 		if (err)

@@ -360,6 +360,47 @@ CONFORMS(a_hole_stays)
 	assert_int_equal(others, 0);
 }
 
+/* ---- A place that a mapping is moved to ---- */
+
+#define MOVED_BYTES (16 * PAGE)
+
+static char *map_anywhere(struct racer *r, int flags)
+{
+	char *p = r->w->c->mmap(NULL, MOVED_BYTES, RW, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+
+	if (p != MAP_FAILED)
+		p[0] = (char)r->seed;
+	return p;
+}
+
+/* MAP_STACK has the preload library leave the memory to the kernel. */
+static void *move_and_map(void *arg)
+{
+	struct racer *r = arg;
+	const struct calls *c = r->w->c;
+	bool moves = r->seed % 2;
+	char *p, *q;
+
+	while (!atomic_load(r->stop)) {
+		p = map_anywhere(r, 0);
+		if (moves && p != MAP_FAILED) {
+			q = map_anywhere(r, MAP_STACK);
+			others += c->mremap(q, MOVED_BYTES, MOVED_BYTES, MREMAP_MAYMOVE | MREMAP_FIXED, p) != p;
+		}
+		others += p == MAP_FAILED || p[0] != (char)r->seed || c->munmap(p, MOVED_BYTES);
+		r->calls++;
+	}
+	return NULL;
+}
+
+/* mremap replaces what is at the new place in one step: no other mapping gets there in between. */
+CONFORMS(a_place_is_moved_to)
+{
+	others = 0;
+	race(w, move_and_map, THREADS);
+	assert_int_equal(others, 0);
+}
+
 /* ---- One result for one ---- */
 
 static atomic_int winners;
@@ -540,6 +581,7 @@ int main(void)
 		RUN_NEEDING(LIBRARY, a_mapping_in_use_is_replaced),
 		RUN(a_mapping_in_use_goes),
 		RUN(a_hole_stays),
+		RUN_SYSTEM(a_place_is_moved_to),
 		RUN(one_gets_the_place),
 		RUN(mappings_come_and_go),
 		RUN(a_place_that_comes_and_goes),
