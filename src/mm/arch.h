@@ -47,8 +47,8 @@ struct mm_arch {
 	int (*vacate)(struct mm *mm, uint64_t start, uint64_t end);
 	/* Chooses the place of a new mapping and makes it accessible; faults there are ours. rmap_lock held. *addr is set as soon as what was there has gone. */
 	int (*map)(struct mm *mm, const struct mapping *m, uint64_t *addr);
-	/* Nothing is there any more; *done: how far it came. `whole`: also what is not ours. rmap_lock held. */
-	int (*unmap)(struct mm *mm, uint64_t start, uint64_t end, bool whole, uint64_t *done);
+	/* Nothing is there any more; *done: how far it came. rmap_lock held. */
+	int (*unmap)(struct mm *mm, uint64_t start, uint64_t end, enum unmap_what what, uint64_t *done);
 	int (*protect)(struct mm *mm, uint64_t start, uint64_t end, int prot);
 	/* Grows or moves the mapping of v, with its pages where they live there; rmap_lock held. *addr: its place. */
 	int (*remap)(struct mm *mm, const struct remap *r, const struct vma *v, uint64_t *addr);
@@ -79,7 +79,7 @@ extern const struct mm_arch native_arch, soft_arch;
 /* ---- native, in the files of the calls ---- */
 
 int native_map(struct mm *mm, const struct mapping *m, uint64_t *addr);
-int native_unmap(struct mm *mm, uint64_t start, uint64_t end, bool whole, uint64_t *done);
+int native_unmap(struct mm *mm, uint64_t start, uint64_t end, enum unmap_what what, uint64_t *done);
 int native_remap(struct mm *mm, const struct remap *r, const struct vma *v, uint64_t *addr);
 void native_count(struct smaps *s, const struct vma *v);
 void native_destroy(struct mm *mm);

@@ -202,8 +202,13 @@ int mm_first_prot(const struct mm *mm, int prot);
 int mm_attach(struct mm *mm, const struct vma *v, uint64_t addr, uint64_t len);
 /* The kernel's mapping is about to go, or to move. */
 void mm_detach(struct mm *mm, uint64_t addr, uint64_t len);
+enum unmap_what {
+	UNMAP_OURS,
+	UNMAP_ALL,      /* also what is not ours */
+	UNMAP_FOR_MOVE, /* the same; the kernel gives the place to nobody, until something is moved there or all is unmapped */
+};
 /* munmap of a range whose ends are split, with mmap_lock held; *gone is for vma_dispose(). */
-int mm_unmap_split(struct mm *mm, uint64_t start, uint64_t end, bool whole, struct vma **gone);
+int mm_unmap_split(struct mm *mm, uint64_t start, uint64_t end, enum unmap_what what, struct vma **gone);
 bool mm_any_sealed(struct mm *mm, uint64_t start, uint64_t end);
 /* -EPERM when something in a range that is to be unmapped is sealed; what is not, and was to be cut first, is cut then, as on Linux. */
 int mm_refuse_sealed(struct mm *mm, uint64_t start, uint64_t end);

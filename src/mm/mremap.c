@@ -83,7 +83,7 @@ static void push_gone(struct remap *r, struct vma *list)
 }
 
 /* munmap of [addr, addr + len), ours and others', with mmap_lock held. */
-static int unmap_part(struct mm *mm, struct remap *r, uint64_t addr, uint64_t len)
+static int unmap_part(struct mm *mm, struct remap *r, uint64_t addr, uint64_t len, enum unmap_what what)
 {
 	struct vma *gone = NULL;
 	int err;
@@ -95,7 +95,7 @@ static int unmap_part(struct mm *mm, struct remap *r, uint64_t addr, uint64_t le
 		err = vma_split_to_unmap(mm, addr, addr + len);
 	if (err)
 		return err;
-	err = mm_unmap_split(mm, addr, addr + len, true, &gone);
+	err = mm_unmap_split(mm, addr, addr + len, what, &gone);
 	if (err) {
 		vma_merge_at(mm, addr);
 		vma_merge_at(mm, addr + len);
@@ -550,12 +550,13 @@ static int remap_run(struct mm *mm, struct remap *r, struct vma *v, uint64_t *ou
 	uint64_t grows = r->new_len > r->old_len ? r->new_len - r->old_len : 0, start = 0, end = 0;
 	bool unlocks = (r->flags & MREMAP_DONTUNMAP) && (v->flags & VM_LOCKED);
 	int err = account(mm, r, v);
-	bool charged = !err && (v->flags & (VM_LOCKED | VM_HANDED)) == VM_LOCKED;
+	bool charged = !err && (v->flags & (VM_LOCKED | VM_HANDED)) == VM_LOCKED, placed;
 
 	if (!err && (r->flags & MREMAP_FIXED))
-		err = unmap_part(mm, r, r->new_addr, r->new_len);
+		err = unmap_part(mm, r, r->new_addr, r->new_len, UNMAP_FOR_MOVE);
+	placed = !err && (r->flags & MREMAP_FIXED);
 	if (!err && r->new_len < r->old_len) {
-		err = unmap_part(mm, r, r->old + r->new_len, r->old_len - r->new_len);
+		err = unmap_part(mm, r, r->old + r->new_len, r->old_len - r->new_len, UNMAP_ALL);
 		r->old_len = r->new_len;
 	}
 	v = vma_find(&mm->index, r->old);
@@ -571,6 +572,8 @@ static int remap_run(struct mm *mm, struct remap *r, struct vma *v, uint64_t *ou
 		err = prepare(mm, r, v);
 	if (!err)
 		err = change(mm, r, v, out);
+	if (err && placed)
+		unmap_part(mm, r, r->new_addr, r->new_len, UNMAP_ALL);
 	if (err && charged)
 		filemap_uncharge_locked(grows >> FL_PAGE_SHIFT);
 	if (!err)
@@ -621,7 +624,7 @@ static int remap_locked(struct mm *mm, struct remap *r, uint64_t *out)
 		return -EINVAL;
 	*out = r->old;
 	if (!(r->flags & REMAP_PLACED) && r->new_len <= r->old_len)
-		return r->new_len < r->old_len ? unmap_part(mm, r, r->old + r->new_len, r->old_len - r->new_len) : 0;
+		return r->new_len < r->old_len ? unmap_part(mm, r, r->old + r->new_len, r->old_len - r->new_len, UNMAP_ALL) : 0;
 	one_run = run_covers(mm, v, r->old, min_u64(r->old_len, r->new_len), &end); /* what is cut off may be anything */
 	if (!one_run && (!(r->flags & MREMAP_FIXED) || r->old_len != r->new_len))
 		return -EFAULT;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <sys/mman.h>
 
 #include "arch.h"
 #include "cache/reclaim.h"
@@ -44,14 +45,27 @@ static int unmap_all(uint64_t start, uint64_t end, uint64_t *done)
 	return err;
 }
 
-int native_unmap(struct mm *mm, uint64_t start, uint64_t end, bool whole, uint64_t *done)
+/* Where there is no room for it, the place is free for a moment. */
+static int unmap_for_move(uint64_t start, uint64_t end, uint64_t *done)
+{
+	void *p = sys_mmap((void *)start, end - start, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+
+	if (sys_is_err(p))
+		return unmap_all(start, end, done);
+	*done = end;
+	return 0;
+}
+
+int native_unmap(struct mm *mm, uint64_t start, uint64_t end, enum unmap_what what, uint64_t *done)
 {
 	mm_detach(mm, start, end - start);
-	return whole ? unmap_all(start, end, done) : unmap_ours(mm, start, end, done);
+	if (what == UNMAP_FOR_MOVE)
+		return unmap_for_move(start, end, done);
+	return what == UNMAP_ALL ? unmap_all(start, end, done) : unmap_ours(mm, start, end, done);
 }
 
 /* Caller holds mmap_lock and has split the VMAs at both ends. What is unmapped is put on *gone, to be disposed of. */
-int mm_unmap_split(struct mm *mm, uint64_t start, uint64_t end, bool whole, struct vma **gone)
+int mm_unmap_split(struct mm *mm, uint64_t start, uint64_t end, enum unmap_what what, struct vma **gone)
 {
 	uint64_t done;
 	int err = vma_lock_range_to_unmap(mm, start, end);
@@ -64,7 +78,7 @@ int mm_unmap_split(struct mm *mm, uint64_t start, uint64_t end, bool whole, stru
 	if (err)
 		return err;
 	write_lock(&rmap_lock);
-	err = mm->arch->unmap(mm, start, end, whole, &done);
+	err = mm->arch->unmap(mm, start, end, what, &done);
 	*gone = vma_detach_range(mm, start, done);
 	write_unlock(&rmap_lock);
 	if (err)
@@ -80,7 +94,7 @@ static int munmap_locked(struct mm *mm, uint64_t start, uint64_t end, bool whole
 		return err;
 	err = vma_split_to_unmap(mm, start, end);
 	if (!err)
-		err = mm_unmap_split(mm, start, end, whole, gone);
+		err = mm_unmap_split(mm, start, end, whole ? UNMAP_ALL : UNMAP_OURS, gone);
 	if (err) {
 		vma_merge_at(mm, start);
 		vma_merge_at(mm, end);

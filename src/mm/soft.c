@@ -214,9 +214,9 @@ static void free_tables(struct mm *mm, uint64_t start, uint64_t end)
 	}
 }
 
-static int unmap(struct mm *mm, uint64_t start, uint64_t end, bool whole, uint64_t *done)
+static int unmap(struct mm *mm, uint64_t start, uint64_t end, enum unmap_what what, uint64_t *done)
 {
-	(void)whole;
+	(void)what;
 	gaps_give(&mm->soft->gaps, start, end);
 	free_tables(mm, start, end);
 	*done = end;

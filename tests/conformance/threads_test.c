@@ -401,6 +401,53 @@ CONFORMS(a_place_is_moved_to)
 	assert_int_equal(others, 0);
 }
 
+static void *move_file(void *arg)
+{
+	struct racer *r = arg;
+	const struct calls *c = r->w->c;
+
+	while (!atomic_load(r->stop)) {
+		char *p = mmap(NULL, FILE_BYTES, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		char *q = c->mmap(NULL, FILE_BYTES, RW, r->calls % 2 ? MAP_SHARED : MAP_PRIVATE, r->w->fd, 0);
+
+		others += c->mremap(q, FILE_BYTES, FILE_BYTES, MREMAP_MAYMOVE | MREMAP_FIXED, p) != p || *p != mark(0);
+		others += c->munmap(p, FILE_BYTES) != 0;
+		r->calls++;
+	}
+	return NULL;
+}
+
+static void *use_memory(void *arg)
+{
+	struct racer *r = arg;
+
+	while (!atomic_load(r->stop)) {
+		volatile char *p = mmap(NULL, FILE_BYTES, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		*p = 'm';
+		for (int i = 0; i < 300; i++)
+			others += *p != 'm';
+		munmap((char *)p, FILE_BYTES);
+		r->calls++;
+	}
+	return NULL;
+}
+
+static void *move_file_or_use_memory(void *arg)
+{
+	struct racer *r = arg;
+
+	return r->seed % 2 ? move_file(r) : use_memory(r);
+}
+
+/* The same for a mapping of a file, and memory that the kernel maps in other threads. */
+CONFORMS(a_place_that_a_file_is_moved_to)
+{
+	others = 0;
+	race(w, move_file_or_use_memory, THREADS);
+	assert_int_equal(others, 0);
+}
+
 /* ---- One result for one ---- */
 
 static atomic_int winners;
@@ -582,6 +629,7 @@ int main(void)
 		RUN(a_mapping_in_use_goes),
 		RUN(a_hole_stays),
 		RUN_SYSTEM(a_place_is_moved_to),
+		RUN(a_place_that_a_file_is_moved_to),
 		RUN(one_gets_the_place),
 		RUN(mappings_come_and_go),
 		RUN(a_place_that_comes_and_goes),
