@@ -30,6 +30,7 @@
 #include "writeback.h"
 
 #define FAULT_AROUND 16 /* pages, as on the kernel */
+#define STREAM_PAGES 16 /* a window from which on the page that was asked for is the stream's as the others are, and leaves with them */
 
 static _Atomic uint64_t pinned_pages;
 
@@ -289,7 +290,7 @@ static int fill_locked(struct fault *f, struct fill *fl, uint32_t want)
 
 int fault_fill(struct fault *f, uint32_t want)
 {
-	struct fill fl = {.as = f->as, .index = f->index};
+	struct fill fl = {.as = f->as, .index = f->index, .ahead = want >= STREAM_PAGES};
 	int err = reserve_frames(want, &want);
 	bool locked;
 

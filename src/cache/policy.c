@@ -387,6 +387,17 @@ uint32_t policy_hand(enum policy_queue queue, uint32_t step, uint32_t high)
 	return atomic_fetch_add_explicit(&q->hand, step, memory_order_relaxed) % high;
 }
 
+/* Where another has taken the hand meanwhile, it comes by some entries twice, and by others not. */
+void policy_hand_back(enum policy_queue queue, uint32_t n)
+{
+	struct queue *q = &queues[queue];
+	uint32_t looked = atomic_load_explicit(&q->looked, memory_order_relaxed);
+
+	atomic_fetch_sub_explicit(&q->hand, n, memory_order_relaxed);
+	if (looked >= n) /* else it has begun anew */
+		atomic_compare_exchange_strong(&q->looked, &looked, looked - n);
+}
+
 bool policy_is_due(enum policy_queue queue, uint32_t word)
 {
 	struct queue *q = &queues[queue];

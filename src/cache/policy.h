@@ -60,6 +60,8 @@ enum policy_queue policy_choose(uint32_t probed);
  * stepped over.
  */
 uint32_t policy_hand(enum policy_queue queue, uint32_t step, uint32_t high);
+/* The last n of these entries were not looked at. */
+void policy_hand_back(enum policy_queue queue, uint32_t n);
 bool policy_is_due(enum policy_queue queue, uint32_t word);
 /*
  * What becomes of a page that is due. `used`: it is known to have been used since reclaim last came by; `can_probe`: whether that can be

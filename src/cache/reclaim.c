@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Hands go over the page table, and policy.c says which page leaves: dirty ones are written back with their neighbours, clean ones
- * leave in batches, sorted so that neighbours leave with one call. Pages of the main queue on shmem frames are taken out of their
- * mappings first, in the same batches, to see whether they are missed.
+ * leave in batches, sorted so that neighbours leave with one call. What a stream has read is gathered by its place in the file. Pages of
+ * the main queue on shmem frames are taken out of their mappings first, in the same batches, to see whether they are missed.
  *
  * Reclaim runs in the thread that needs a frame, also in the SIGBUS handler. It only tries page locks and the
  * invalidate_lock of other files, so it waits for nobody who could wait for its caller.
@@ -260,23 +260,56 @@ static void postpone(pfn_t pfn)
 	page_unlock(pfn);
 }
 
+/* Whether it is due as well, and leaves. */
+static bool take_neighbour(struct sweep *s, enum policy_queue q, struct page_key key)
+{
+	pfn_t pfn = key.index <= PAGE_INDEX_MAX ? page_find(key) : PFN_NONE;
+	uint32_t n = s->n;
+
+	if (pfn == PFN_NONE || !policy_is_due(q, page_word(pfn)) || page_state_of(page_word(pfn)) != PAGE_CLEAN)
+		return false;
+	look_at(s, pfn);
+	return s->n != n;
+}
+
+/* What a stream has read with this page leaves with it, by one call. */
+static void take_run(struct sweep *s, enum policy_queue q, struct page_key key)
+{
+	for (int step = 1; step >= -1; step -= 2)
+		for (struct page_key at = key; !is_done(s);) {
+			at.index += (uint64_t)(int64_t)step;
+			if (!take_neighbour(s, q, at))
+				break;
+		}
+}
+
 static void sweep_some(struct sweep *s, uint32_t high)
 {
 	enum policy_queue q = policy_choose(s->probed);
 	uint32_t at;
+	bool streamed;
 
 	if (s->pass != HARD)
 		q = (enum policy_queue)((q + s->pass - CHOSEN) % POLICY_QUEUES);
+	streamed = s->pass != HARD && q == POLICY_STREAMED;
 	at = policy_hand(q, STEP, high);
 	for (uint32_t i = 0; i < STEP; i++) {
 		pfn_t pfn = (at + i) % high;
 
 		if (s->pass != HARD && !policy_is_due(q, page_word(pfn)))
 			continue;
-		if ((page_word(pfn) & PG_HUGE) && is_done(s))
+		if ((page_word(pfn) & PG_HUGE) && is_done(s)) {
 			postpone(pfn);
-		else
+		} else if (streamed && is_done(s)) {
+			policy_hand_back(q, STEP - i); /* it leaves with its neighbours, next time */
+			return;
+		} else {
+			struct page_key key = page_key(pfn);
+
 			look_at(s, pfn);
+			if (streamed)
+				take_run(s, q, key);
+		}
 	}
 }
 

@@ -742,12 +742,20 @@ static int punch_one(int fd, uint64_t index)
 	return err;
 }
 
+static _Atomic uint64_t punches;
+
+uint64_t sim_punches(void)
+{
+	return atomic_load(&punches);
+}
+
 int __wrap_sys_fallocate(int fd, int mode, off_t off, off_t len)
 {
 	int err = 0;
 
 	if (!holds_frames(fd) || !(mode & FALLOC_FL_PUNCH_HOLE))
 		return __real_sys_fallocate(fd, mode, off, len);
+	atomic_fetch_add(&punches, 1);
 	if (len > (off_t)(STRIPES * FL_PAGE_SIZE))
 		return punch_many(fd, (uint64_t)off >> FL_PAGE_SHIFT, (uint64_t)(off + len - 1) >> FL_PAGE_SHIFT, off, len);
 	pthread_rwlock_rdlock(&table_lock);

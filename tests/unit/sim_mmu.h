@@ -39,6 +39,8 @@ enum { SIM_PRESENT = 1, SIM_WP = 2, SIM_PRIVATE = 4 };
 unsigned sim_pte(const volatile void *addr);
 /* Faults taken by sim_load64() and sim_store64() so far. */
 uint64_t sim_faults(void);
+/* Calls so far that have punched holes in frames. */
+uint64_t sim_punches(void);
 /*
  * Ends the test when a page of a shared mapping can be written without a fault and is not dirty (invariant 1 of
  * cache/page.c). For moments when nothing runs.

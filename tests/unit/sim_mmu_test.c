@@ -128,6 +128,38 @@ static void pages_mapped_without_write_protection_are_dirty(void **state)
 	close(fd);
 }
 
+/* Whatever order its pages have in the table by then. */
+static void what_a_stream_has_read_leaves_in_runs(void **state)
+{
+	const uint64_t pages = 4 * (16UL << 20) / FL_PAGE_SIZE;
+	struct fl_options o = {.size = sizeof o, .budget = 16UL << 20, .faults = FL_FAULTS_INLINE};
+	struct fl_stats st = {.size = sizeof st};
+	int fd = pattern_file(pages);
+	uint64_t *a, evictions, punches;
+
+	(void)state;
+	setenv("FAULTLINE_FRAMES", "shmem", 1);
+	assert_int_equal(fl_init(&o), 0);
+	a = sim_map(fd, pages, PROT_READ, MAP_SHARED);
+	for (uint64_t p = 0; p < pages; p += 97) /* single pages, that leave in another order than they came */
+		assert_int_equal(load(a + p * 31 % pages * WORDS_PER_PAGE), pattern(p * 31 % pages * WORDS_PER_PAGE));
+	for (uint64_t p = 0; p < pages / 2; p++)
+		assert_int_equal(load(a + p * WORDS_PER_PAGE), pattern(p * WORDS_PER_PAGE));
+	fl_stats(&st);
+	evictions = st.evictions;
+	punches = sim_punches();
+	for (uint64_t p = pages / 2; p < pages; p++)
+		assert_int_equal(load(a + p * WORDS_PER_PAGE), pattern(p * WORDS_PER_PAGE));
+	fl_stats(&st);
+	evictions = st.evictions - evictions;
+	punches = sim_punches() - punches;
+	assert_true(evictions > pages / 4);
+	assert_true(punches * 25 <= evictions);
+	assert_int_equal(fl_munmap(a, pages * FL_PAGE_SIZE), 0);
+	sim_stop();
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -136,6 +168,7 @@ int main(void)
 		cmocka_unit_test(errors_of_accesses),
 		cmocka_unit_test(a_moved_private_mapping_keeps_its_pages),
 		cmocka_unit_test(pages_mapped_without_write_protection_are_dirty),
+		cmocka_unit_test(what_a_stream_has_read_leaves_in_runs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
