@@ -196,6 +196,9 @@ void frames_zap_end(struct frames_zap *z);
 /* Frames of a file. */
 int frame_write(struct address_space *as, uint64_t off, const void *buf, uint64_t len);
 int frame_read(struct address_space *as, uint64_t off, void *buf, uint64_t len);
+/* On shmem frames: whether all of these pages are in the memfd. False where the kernel does not tell (before Linux 6.5), as frames_can_tell() then says. */
+bool frames_hold(struct address_space *as, uint64_t index, uint64_t n);
+bool frames_can_tell(void);
 /* Drops every frame from page `index` on, and what any mapping, private ones too, has of them. */
 int frame_truncate(struct address_space *as, uint64_t index);
 /* A page that nobody maps, and whose place in the table the caller has, has no memory any more (shmem frames). */

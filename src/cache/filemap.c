@@ -223,14 +223,30 @@ static uint32_t install_private(struct fault *f, struct fill *fl, int *err)
 	return fl->n;
 }
 
+/* Into the frames, and the mapping, with one call: how many pages of the run have so come into the frames. */
+static uint32_t copy_remote(struct fault *f, struct fill *fl)
+{
+	uint64_t done = 0;
+
+	if (!f->mmu->remote || fl->n == 1 || f->write || f->view || f->alone || !frames_can_tell())
+		return 0;
+	f->mmu->ops->copy(f->mmu, f->addr, fl->buf.data, (uint64_t)fl->n << FL_PAGE_SHIFT, MMU_WP, &done);
+	done >>= FL_PAGE_SHIFT;
+	return frames_hold(fl->as, fl->index, done) ? (uint32_t)done : 0;
+}
+
 /*
  * The same where copy() is not for frames, or the mapping is another process's. That may die, or not have mapped there what it said: the frames hold
- * the pages whatever comes of mapping them, as others will look for them there.
+ * the pages whatever comes of mapping them, as others will look for them there. What a run that was copied into the mapping has not left there is
+ * written; nobody can have stored to it, as it is write-protected, and locked.
  */
 static uint32_t install_in_frames(struct fault *f, struct fill *fl, int *err)
 {
 	uint64_t more = f->alone ? 0 : fl->n - 1;
 
+	*err = 0;
+	if (copy_remote(f, fl) == fl->n)
+		return fl->n;
 	*err = frame_write(fl->as, fl->index << FL_PAGE_SHIFT, fl->buf.data, (uint64_t)fl->n << FL_PAGE_SHIFT);
 	if (*err) {
 		fl->as->frames->discard(fl->as, fl->index, fl->n);

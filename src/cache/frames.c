@@ -80,6 +80,39 @@ int frame_read(struct address_space *as, uint64_t off, void *buf, uint64_t len)
 	return n == (ssize_t)len ? 0 : n < 0 ? (int)n : -EIO;
 }
 
+#ifndef SYS_cachestat
+#define SYS_cachestat 451
+#endif
+
+/* struct cachestat_range and struct cachestat of linux/mman.h. */
+struct file_range {
+	uint64_t off, len;
+};
+struct file_cached {
+	uint64_t pages, dirty, writeback, evicted, recently_evicted;
+};
+
+static _Atomic bool cannot_tell;
+
+bool frames_can_tell(void)
+{
+	return !atomic_load_explicit(&cannot_tell, memory_order_relaxed);
+}
+
+bool frames_hold(struct address_space *as, uint64_t index, uint64_t n)
+{
+	struct file_range range = {.off = index << FL_PAGE_SHIFT, .len = n << FL_PAGE_SHIFT};
+	struct file_cached there = {0};
+
+	if (!n) /* to the kernel that is all of the file */
+		return true;
+	if (sys_call(SYS_cachestat, as->memfd, (long)&range, (long)&there, 0, 0, 0) < 0) {
+		atomic_store(&cannot_tell, true);
+		return false;
+	}
+	return there.pages == n;
+}
+
 static void hide_for_good(struct address_space *as, uint64_t index, uint64_t n);
 
 int frame_truncate(struct address_space *as, uint64_t index)

@@ -73,12 +73,19 @@ static int remote_map(struct mmu *m, uint64_t addr, uint64_t len, unsigned flags
 	return err;
 }
 
-/* Its pages would be copies of its own in a private mapping; so the frames are written, and mapped. */
+/*
+ * Once, as far as it goes: who wants more of it writes the frames (install_remote()). What a client has mapped private there, or elsewhere, gets
+ * pages of its own.
+ */
 static int remote_copy(struct mmu *m, uint64_t addr, const void *src, uint64_t len, unsigned flags, uint64_t *done)
 {
-	(void)m, (void)addr, (void)src, (void)len, (void)flags;
-	*done = 0;
-	return -EOPNOTSUPP;
+	struct uffdio_copy c = {.dst = addr, .src = (uint64_t)(uintptr_t)src, .len = len};
+	int err;
+
+	c.mode = flags & MMU_WP ? UFFDIO_COPY_MODE_WP : 0;
+	err = sys_ioctl(container_of(m, struct uffd_mmu, mmu)->fd, UFFDIO_COPY, &c);
+	*done = c.copy > 0 ? (uint64_t)c.copy : 0;
+	return err;
 }
 
 static int remote_attach(struct mmu *m, uint64_t addr, uint64_t len, unsigned flags)

@@ -507,6 +507,34 @@ static void pins_come_in_runs(void **state)
 	assert_int_equal(unpin_run(&m, PAGES - 1, 1), 0);
 }
 
+/* It has said that the mapping is shared, and what is copied there does not come to where others look for it. */
+static void what_a_client_has_mapped_in_truth_is_its_own_matter(void **state)
+{
+	struct fixture *x = *state;
+	struct file at_b = x->file;
+	struct map lie, m;
+	struct wire_slot map = {.op = WIRE_MAP};
+
+	assert_int_equal(client_open(&x->a, &x->file, 0, true), 0);
+	client_map(&x->a, &x->file, 0, PAGES, true, &lie);
+	map.file = x->file.number;
+	map.arg[0] = (uintptr_t)lie.addr;
+	map.arg[2] = PAGES;
+	map.arg[3] = x->a.mmu;
+	assert_int_equal(client_ask(&x->a, &map), 0);
+	lie.private = false;
+	for (uint64_t i = 0; i < PAGES; i++)
+		map_fault(&lie, i, 0);
+	at_b.memfd = -1;
+	assert_int_equal(client_open(&x->b, &at_b, 0, true), 0);
+	client_map(&x->b, &at_b, 0, PAGES, false, &m);
+	for (uint64_t i = 0; i < PAGES; i++)
+		assert_int_equal(load(&m, i), i + 1);
+	client_unmap(&m);
+	client_unmap(&lie);
+	close(at_b.memfd);
+}
+
 static void borrow(struct fixture *x, struct client *c, struct file *f)
 {
 	struct wire_slot r = {.op = WIRE_BORROW, .arg = {HALF}};
@@ -626,6 +654,7 @@ int main(void)
 		with(a_client_that_is_killed_in_a_change_does_not_stop_others),
 		with(pins_go_with_their_client),
 		with(pins_come_in_runs),
+		with(what_a_client_has_mapped_in_truth_is_its_own_matter),
 		with(what_was_borrowed_comes_back),
 		with(a_client_that_only_hangs_up_cannot_store_unseen),
 		with(the_host_writes_everything_back_when_it_is_told_to),
