@@ -275,6 +275,7 @@ static void publish(struct fault *f, struct fill *fl)
 		report_add(&fl->as->report->read_ahead, fl->n - 1);
 	readahead_done(fl->as, fl->index, fl->n);
 	f->forward = fl->n > 1;
+	f->read = fl->n;
 }
 
 /* Caller holds the invalidate_lock (read). */
@@ -304,26 +305,61 @@ static int fill_locked(struct fault *f, struct fill *fl, uint32_t want)
 	return err;
 }
 
-int fault_fill(struct fault *f, uint32_t want)
+/* Caller has reserved the frames. *locked: nobody was changing the file. */
+static int fill_reserved(struct fault *f, uint32_t want, bool *locked)
 {
-	struct fill fl = {.as = f->as, .index = f->index, .ahead = want >= STREAM_PAGES};
-	int err = reserve_frames(want, &want);
-	bool locked;
+	struct fill fl = {.as = f->as, .index = f->index, .reserved = want, .ahead = want >= STREAM_PAGES};
+	int err = -EAGAIN;
 
-	if (err)
-		return err;
-	fl.reserved = want;
 	fl.buf = buffer_get(want > 1);
-	locked = read_trylock(&f->as->invalidate_lock);
-	if (locked) {
+	*locked = read_trylock(&f->as->invalidate_lock);
+	if (*locked) {
 		err = fill_locked(f, &fl, (uint32_t)min_u64(min_u64(want, fl.buf.pages), RUN_MAX));
 		read_unlock(&f->as->invalidate_lock);
 	}
 	buffer_put(fl.buf);
 	budget_release(fl.reserved);
+	return err;
+}
+
+int fault_fill(struct fault *f, uint32_t want)
+{
+	int err = reserve_frames(want, &want);
+	bool locked;
+
+	if (err)
+		return err;
+	err = fill_reserved(f, want, &locked);
 	if (!locked)
 		address_space_wait_change(f->as);
-	return locked ? err : -EAGAIN;
+	return err;
+}
+
+/*
+ * A fault of another process costs two wake-ups, as much as to read some ten pages in. So a stream that has shown itself to be long reads on for it, window
+ * by window up to `want` pages in all, as far as that makes nobody wait.
+ */
+static void fill_on(struct fault *f, uint64_t want)
+{
+	struct fault next = *f;
+	uint64_t done = f->read;
+
+	next.write = next.present = false;
+	while (next.read == buffer_large_pages() && done < want) {
+		uint32_t n = (uint32_t)min_u64(want - done, buffer_large_pages());
+		bool locked;
+
+		next.index = f->index + done;
+		next.addr = f->addr + (done << FL_PAGE_SHIFT);
+		next.room = f->room - done;
+		next.before = f->before + done;
+		next.read = 0;
+		if (!try_reserve_frames(n) || fill_reserved(&next, n, &locked))
+			break;
+		done += next.read;
+	}
+	readahead_grown(f->as, f->index + done, (uint32_t)done);
+	f->read = (uint32_t)done;
 }
 
 /* ---- A page of the file ---- */
@@ -342,20 +378,42 @@ static void wait_for_io(struct fault *f)
 	io_poll(); /* others that have come in meanwhile cost no fault of their own */
 }
 
+/* In the mapping of another process; where reads can be in flight, those do it. */
+static bool reads_on(const struct fault *f)
+{
+	return f->mmu && f->mmu->remote && !f->alone && !io_can(f->as);
+}
+
+/* What the next fault of the stream will have read. */
+static void expect_next(const struct fault *f, uint64_t pages)
+{
+	const struct store_ops *ops = f->as->store->ops;
+
+	if (ops->expect)
+		ops->expect(f->as->store, (f->index + pages) << FL_PAGE_SHIFT, pages << FL_PAGE_SHIFT);
+}
+
 static int miss(struct fault *f)
 {
-	uint64_t size = page_align_up(atomic_load_explicit(&f->as->size, memory_order_relaxed)) >> FL_PAGE_SHIFT, want;
+	uint64_t size = page_align_up(atomic_load_explicit(&f->as->size, memory_order_relaxed)) >> FL_PAGE_SHIFT, window, want;
+	int err;
 
 	f->missed = true;
 	io_poll();
 	readahead_pass(f->as, f->index);
-	want = readahead_window(f->as, f->index, f->advice);
-	if (ahead_miss(f, want))
+	window = readahead_window(f->as, f->index, f->advice, reads_on(f));
+	if (ahead_miss(f, window))
 		return -EAGAIN;
-	want = min_u64(want, f->room);
+	want = min_u64(window, f->room);
 	if (size > f->index)
 		want = min_u64(want, size - f->index);
-	return fault_fill(f, (uint32_t)max_u64(want, 1));
+	want = max_u64(want, 1);
+	if (window >= buffer_large_pages() && reads_on(f))
+		expect_next(f, want);
+	err = fault_fill(f, (uint32_t)min_u64(want, buffer_large_pages()));
+	if (!err && want > f->read && reads_on(f))
+		fill_on(f, want);
+	return err;
 }
 
 int fault_file(struct fault *f, pfn_t *locked)

@@ -29,6 +29,7 @@ struct fault {
 	bool touched;            /* it was in flight */
 	bool retried;            /* it was tried as part of a huge page */
 	bool forward;            /* read as part of a forward stream */
+	uint32_t read;           /* pages that were, from its own on */
 };
 
 /* Whether serving it takes a private page: *anon must be there. */

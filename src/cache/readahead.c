@@ -2,7 +2,8 @@
 /*
  * A file has a few forward streams, each the index where its next miss is expected and the window it last read. A miss at
  * an expected index is a stream going on: its window doubles. Any other miss reads one page and starts a stream in
- * another's place. Streams are single words, read and replaced without a lock: a race costs a guess.
+ * another's place. For another process, whose faults cost more, a stream with the largest window reads several, one after the other, and twice
+ * as many each time. Streams are single words, read and replaced without a lock: a race costs a guess.
  *
  * Where reads can be in flight, a forward stream whose window has grown to RA_ASYNC goes on by itself:
  *
@@ -29,13 +30,15 @@
 #define RA_REACH 1024 /* pages: the longest step */
 #define RA_STRIDED 32 /* single pages under way */
 #define RA_PASSED 64  /* pages in memory that a stream goes over unseen, and is still the same */
+#define RA_ON 256     /* pages that are read for one fault, one window after the other */
 
-static uint32_t max_window = 1, max_ahead = 2;
+static uint32_t max_window = 1, max_ahead = 2, max_on = 1;
 
 void readahead_init(uint32_t max_pages, uint64_t max_under_way)
 {
 	max_window = max_pages ? max_pages : 1;
 	max_ahead = (uint32_t)max_u64(2 * max_window, min_u64(max_under_way, max_window * RA_AHEAD));
+	max_on = max_window * (uint32_t)max_u64(1, min_u64(RA_ON, max_under_way / 2 + max_window / 2) / max_window);
 }
 
 static uint64_t pack(uint64_t next, uint32_t window)
@@ -80,18 +83,28 @@ void readahead_pass(struct address_space *as, uint64_t index)
 	}
 }
 
-uint32_t readahead_window(struct address_space *as, uint64_t index, enum ra_advice advice)
+uint32_t readahead_window(struct address_space *as, uint64_t index, enum ra_advice advice, bool on)
 {
+	uint32_t window;
 	int i;
 
 	if (advice == RA_RANDOM)
 		return 1;
 	if (advice == RA_SEQUENTIAL)
-		return max_window;
+		return on ? max_on : max_window;
 	i = stream_at(as, index);
 	if (i < 0)
 		return 1;
-	return grow(atomic_load_explicit(&as->streams[i], memory_order_relaxed) & 0xffff);
+	window = atomic_load_explicit(&as->streams[i], memory_order_relaxed) & 0xffff;
+	return on && window >= max_window ? (uint32_t)min_u64(max_on, window * 2) : grow(window);
+}
+
+void readahead_grown(struct address_space *as, uint64_t next, uint32_t pages)
+{
+	int i = stream_at(as, next);
+
+	if (i >= 0)
+		atomic_store_explicit(&as->streams[i], pack(next, pages), memory_order_relaxed);
 }
 
 /* Once for each fault: what comes out has proved no more than what went in. */

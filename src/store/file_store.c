@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 
 #include "store.h"
@@ -89,6 +90,15 @@ static ssize_t file_read(struct store *s, void *buf, size_t len, uint64_t off)
 			atomic_store(&f->direct_off, true);
 	}
 	return read_all(f->fd, buf, len, off);
+}
+
+/* What is read by the page cache of the kernel: its own read-ahead looks no further than a fraction of a window of ours. */
+static void file_expect(struct store *s, uint64_t off, uint64_t len)
+{
+	struct file_store *f = self(s);
+
+	if (load_fd(&f->direct_fd) < 0 || atomic_load_explicit(&f->direct_off, memory_order_relaxed))
+		sys_call(SYS_readahead, f->fd, (long)off, (long)len, 0, 0, 0);
 }
 
 static ssize_t write_once(struct file_store *f, int fd, const char *buf, size_t len, uint64_t off)
@@ -190,6 +200,7 @@ static void file_close(struct store *s)
 static const struct store_ops file_ops = {
 	.name = "file",
 	.read = file_read,
+	.expect = file_expect,
 	.write = file_write,
 	.size = file_size,
 	.sync = file_sync,

@@ -20,6 +20,8 @@ struct store_ops {
 	const char *name;
 	/* Bytes read, fewer than len only at the end of the object; off and buf are page aligned. */
 	ssize_t (*read)(struct store *s, void *buf, size_t len, uint64_t off);
+	/* The bytes will be read soon: whatever can be done for that while nobody waits. NULL: nothing. */
+	void (*expect)(struct store *s, uint64_t off, uint64_t len);
 	/* 0 when all len bytes are written. off is page aligned; len ends at a page or at the end of the object. */
 	int (*write)(struct store *s, const void *buf, size_t len, uint64_t off);
 	int (*size)(struct store *s, uint64_t *size);

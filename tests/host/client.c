@@ -39,7 +39,7 @@ static int listen_as(const struct test_host *h)
 	return sock;
 }
 
-static void run_host(int listen_fd, int hold_fd)
+static void run_host(int listen_fd, int hold_fd, uint64_t budget)
 {
 	struct host_options o = {.listen_fd = listen_fd, .hold_fd = hold_fd};
 	const char *what;
@@ -48,15 +48,16 @@ static void run_host(int listen_fd, int hold_fd)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (engine_options_from_env(&o.engine, &what))
 		_exit(99);
-	o.engine.budget = TEST_BUDGET;
+	o.engine.budget = budget;
 	_exit(host_run(&o, &served) ? 1 : 0);
 }
 
-static void start(struct test_host *h, bool held)
+static void start(struct test_host *h, bool held, uint64_t budget)
 {
 	static unsigned number;
 	int hold[2], sock;
 
+	h->budget = budget;
 	snprintf(h->name, sizeof h->name, "faultline-%d-%u", (int)getpid(), number++);
 	sock = listen_as(h);
 	assert_int_equal(pipe2(hold, O_CLOEXEC), 0);
@@ -65,7 +66,7 @@ static void start(struct test_host *h, bool held)
 	assert_true(h->pid >= 0);
 	if (!h->pid) {
 		close(hold[1]);
-		run_host(sock, held ? hold[0] : -1);
+		run_host(sock, held ? hold[0] : -1, budget);
 	}
 	close(hold[0]);
 	close(sock);
@@ -73,12 +74,17 @@ static void start(struct test_host *h, bool held)
 
 void host_start(struct test_host *h)
 {
-	start(h, true);
+	start(h, true, TEST_BUDGET);
+}
+
+void host_start_with(struct test_host *h, uint64_t budget)
+{
+	start(h, true, budget);
 }
 
 void host_start_unheld(struct test_host *h)
 {
-	start(h, false);
+	start(h, false, TEST_BUDGET);
 }
 
 bool host_lives(struct test_host *h)
@@ -171,7 +177,7 @@ void client_attach(struct client *c, const struct test_host *h)
 	c->sock = client_dial(h);
 	assert_int_equal(client_say(c->sock, &m, -1, got), 2);
 	assert_int_equal(m.result, 0);
-	assert_int_equal(m.value, TEST_BUDGET);
+	assert_int_equal(m.value, h->budget);
 	c->area = map_shared(got[0], sizeof *c->area);
 	c->board = map_shared(got[1], sizeof *c->board);
 	c->uffd = uffd_open(false, true, &user_mode_only);

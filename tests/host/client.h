@@ -29,9 +29,11 @@ struct test_host {
 	pid_t pid;
 	int hold; /* the host lives until it is closed */
 	char name[32];
+	uint64_t budget;
 };
 
-void host_start(struct test_host *h);
+void host_start(struct test_host *h); /* with TEST_BUDGET */
+void host_start_with(struct test_host *h, uint64_t budget);
 void host_start_unheld(struct test_host *h);
 /* Closes the hold, waits for its end, and answers its exit status; fails when it does not end. */
 int host_end(struct test_host *h);

@@ -507,6 +507,78 @@ static void pins_come_in_runs(void **state)
 	assert_int_equal(unpin_run(&m, PAGES - 1, 1), 0);
 }
 
+/* Whether the kernel has the page of the file in its page cache, within a second. */
+static bool kernel_gets(const struct file *f, uint64_t page)
+{
+	unsigned char there = 0;
+	void *p = mmap(NULL, FL_PAGE_SIZE, PROT_READ, MAP_SHARED, f->fd, (off_t)(page * FL_PAGE_SIZE));
+
+	assert_ptr_not_equal(p, MAP_FAILED);
+	for (int i = 0; i < 100 && !(there & 1); i++) {
+		assert_int_equal(mincore(p, FL_PAGE_SIZE, &there), 0);
+		if (!(there & 1))
+			usleep(10000);
+	}
+	munmap(p, FL_PAGE_SIZE);
+	return there & 1;
+}
+
+static void what_a_stream_will_read_is_asked_for_before(void **state)
+{
+	struct fixture *x = *state;
+	struct file f;
+	struct map m;
+
+	if (getenv("FAULTLINE_DIRECT") || getenv("FAULTLINE_IO"))
+		skip();
+	file_create(&f, 256);
+	assert_int_equal(fsync(f.fd), 0);
+	assert_int_equal(posix_fadvise(f.fd, 0, 0, POSIX_FADV_RANDOM), 0); /* the kernel's own read-ahead is off */
+	assert_int_equal(posix_fadvise(f.fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+	assert_int_equal(client_open(&x->a, &f, 0, true), 0);
+	client_map(&x->a, &f, 0, 256, false, &m);
+	for (uint64_t i = 0; i < 40; i++)
+		if (!is_mapped(&m, i))
+			assert_int_equal(load(&m, i), i + 1);
+	assert_false(is_mapped(&m, 48));
+	assert_true(kernel_gets(&f, 48));
+	assert_false(kernel_gets(&f, 128));
+	client_unmap(&m);
+	file_remove(&f);
+}
+
+/* Of a file that memory has no room for; each fault brings more than the one before, up to a 128th of memory. */
+static void a_long_stream_faults_seldom(void **state)
+{
+	const uint64_t budget = 64UL << 20, pages = 3 * budget / FL_PAGE_SIZE / 2;
+	struct test_host h;
+	struct client c;
+	struct file f;
+	struct map m;
+	uint64_t faults = 0, window = 64;
+
+	(void)state;
+	host_start_with(&h, budget);
+	file_create(&f, pages);
+	client_attach(&c, &h);
+	assert_int_equal(client_open(&c, &f, 0, false), 0);
+	client_map(&c, &f, 0, pages, false, &m);
+	for (uint64_t i = 0; i < pages; i++) {
+		if (!is_mapped(&m, i)) {
+			assert_int_equal(map_fault(&m, i, 0), 0);
+			faults++;
+		}
+		assert_int_equal(*(volatile uint64_t *)map_word(&m, i), i + 1);
+	}
+	if (!getenv("FAULTLINE_DIRECT") && !getenv("FAULTLINE_IO")) /* else windows come in by themselves */
+		window = 128;
+	assert_true(faults < pages / window + 20);
+	client_unmap(&m);
+	client_detach(&c);
+	assert_int_equal(host_end(&h), 0);
+	file_remove(&f);
+}
+
 /* It has said that the mapping is shared, and what is copied there does not come to where others look for it. */
 static void what_a_client_has_mapped_in_truth_is_its_own_matter(void **state)
 {
@@ -654,6 +726,8 @@ int main(void)
 		with(a_client_that_is_killed_in_a_change_does_not_stop_others),
 		with(pins_go_with_their_client),
 		with(pins_come_in_runs),
+		with(what_a_stream_will_read_is_asked_for_before),
+		cmocka_unit_test(a_long_stream_faults_seldom),
 		with(what_a_client_has_mapped_in_truth_is_its_own_matter),
 		with(what_was_borrowed_comes_back),
 		with(a_client_that_only_hangs_up_cannot_store_unseen),

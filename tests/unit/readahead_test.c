@@ -27,7 +27,7 @@ static int start(void **state)
 /* A miss at `index`, served in full; how many pages were read. */
 static uint32_t miss(uint64_t index)
 {
-	uint32_t n = readahead_window(&file, index, RA_NORMAL);
+	uint32_t n = readahead_window(&file, index, RA_NORMAL, false);
 
 	readahead_done(&file, index, n);
 	return n;
@@ -121,8 +121,8 @@ static void advice_decides(void **state)
 {
 	(void)state;
 	for (uint64_t at = 0; at < 100; at++) {
-		assert_int_equal(readahead_window(&file, at, RA_RANDOM), 1);
-		assert_int_equal(readahead_window(&file, at * 1000, RA_SEQUENTIAL), MAX);
+		assert_int_equal(readahead_window(&file, at, RA_RANDOM, false), 1);
+		assert_int_equal(readahead_window(&file, at * 1000, RA_SEQUENTIAL, false), MAX);
 		readahead_done(&file, at, 1);
 	}
 }
@@ -133,7 +133,7 @@ static void the_limit_is_at_least_a_page(void **state)
 	readahead_init(0, 0);
 	assert_int_equal(miss(5), 1);
 	assert_int_equal(miss(6), 1);
-	assert_int_equal(readahead_window(&file, 7, RA_SEQUENTIAL), 1);
+	assert_int_equal(readahead_window(&file, 7, RA_SEQUENTIAL, false), 1);
 }
 
 /* The highest index takes 40 bits, the window 16. */
@@ -330,6 +330,34 @@ static void without_huge_pages_nothing_is_huge(void **state)
 
 #define WITH_TABLE(name) cmocka_unit_test_setup_teardown(name, start_with_table, end_with_table)
 
+/* Only where windows are read one after the other, and only as long as the stream goes on. */
+static void a_stream_reads_on_by_windows(void **state)
+{
+	uint64_t at = 1000;
+	uint32_t n;
+
+	(void)state;
+	for (n = 1; n < MAX; at += n) {
+		n = readahead_window(&file, at, RA_NORMAL, true);
+		assert_true(n <= MAX);
+		readahead_done(&file, at, n);
+	}
+	for (uint32_t was = n; was < 4 * MAX; was = n) {
+		n = readahead_window(&file, at, RA_NORMAL, true);
+		assert_int_equal(n, 2 * was);
+		assert_int_equal(readahead_window(&file, at, RA_NORMAL, false), MAX);
+		readahead_done(&file, at, MAX);
+		readahead_grown(&file, at + 1, 7); /* no stream is there */
+		for (uint32_t done = MAX; done < n; done += MAX)
+			readahead_done(&file, at + done, MAX);
+		at += n;
+		readahead_grown(&file, at, n);
+	}
+	assert_int_equal(readahead_window(&file, at + 5, RA_NORMAL, true), 1);
+	assert_int_equal(readahead_window(&file, at, RA_RANDOM, true), 1);
+	assert_true(readahead_window(&file, 5, RA_SEQUENTIAL, true) > MAX);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -338,6 +366,7 @@ int main(void)
 		T(random_reads_are_one_page),
 		T(backward_reads_are_one_page),
 		T(reads_with_gaps_are_one_page),
+		T(a_stream_reads_on_by_windows),
 		T(interleaved_streams_grow_each_for_itself),
 		T(a_stream_survives_random_misses),
 		T(advice_decides),
