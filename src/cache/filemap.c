@@ -59,8 +59,11 @@ static bool is_dirty(pfn_t pfn)
 	return s == PAGE_DIRTY || s == PAGE_REDIRTY;
 }
 
-/* Maps a page of the frame memory; an mmu that cannot write-protect at once gets clean pages of shared mappings as dirty ones. */
-static int map_page(struct fault *f, pfn_t pfn)
+/*
+ * Maps a page of the frame memory; an mmu that cannot write-protect at once gets clean pages of shared mappings as dirty ones. *was: it was
+ * mapped before.
+ */
+static int map_page(struct fault *f, pfn_t pfn, bool *was)
 {
 	bool wp = !f->write || f->anon;
 	int err;
@@ -70,7 +73,8 @@ static int map_page(struct fault *f, pfn_t pfn)
 	if (f->anon && private_has_copy(f, 0))
 		return -EAGAIN; /* in swap by now: the file's page must not show in its place */
 	err = f->mmu->ops->map(f->mmu, f->addr, FL_PAGE_SIZE, wp && (f->anon || f->view || !is_dirty(pfn)) ? MMU_WP : 0);
-	return err == -EEXIST ? (f->write && !f->anon ? f->mmu->ops->unprotect(f->mmu, f->addr, FL_PAGE_SIZE) : 0) : err;
+	*was = err == -EEXIST;
+	return *was ? (f->write && !f->anon ? f->mmu->ops->unprotect(f->mmu, f->addr, FL_PAGE_SIZE) : 0) : err;
 }
 
 static void count_fault(const struct fault *f)
@@ -101,20 +105,38 @@ static pfn_t lock_neighbour(const struct fault *f, int i)
 	return PFN_NONE;
 }
 
-/* Up to max pages in memory on one side of the one that was asked for. */
-static void map_side(struct fault *f, int step, uint32_t max)
+/* Of n pages behind the one that was asked for, those that are not mapped yet. */
+static int map_others(struct fault *f, uint32_t n)
+{
+	int err = 0;
+
+	for (uint32_t i = 1; i <= n && !err; i++) {
+		err = f->mmu->ops->map(f->mmu, f->addr + ((uint64_t)i << FL_PAGE_SHIFT), FL_PAGE_SIZE, MMU_WP);
+		if (err == -EEXIST)
+			err = 0;
+	}
+	return err;
+}
+
+/* Up to max pages in memory on one side of the one that was asked for; how many, where that was all that could be. */
+static uint32_t map_side(struct fault *f, int step, uint32_t max)
 {
 	pfn_t pfn[RUN_MAX];
-	uint32_t n = 0;
+	uint32_t n = 0, mapped;
 	uint64_t len;
+	int err = 0;
 
 	while (n < max && (pfn[n] = lock_neighbour(f, step * (int)(n + 1))) != PFN_NONE)
 		n++;
 	len = (uint64_t)n << FL_PAGE_SHIFT;
 	if (n)
-		f->mmu->ops->map(f->mmu, step > 0 ? f->addr + FL_PAGE_SIZE : f->addr - len, len, MMU_WP);
+		err = f->mmu->ops->map(f->mmu, step > 0 ? f->addr + FL_PAGE_SIZE : f->addr - len, len, MMU_WP);
+	if (err == -EEXIST && step > 0 && f->wanted > 1)
+		err = map_others(f, n);
+	mapped = err ? 0 : n;
 	while (n)
 		page_unlock(pfn[--n]);
+	return mapped;
 }
 
 /*
@@ -123,16 +145,17 @@ static void map_side(struct fault *f, int step, uint32_t max)
  */
 static void map_around(struct fault *f)
 {
-	uint64_t max = f->touched ? RUN_MAX : FAULT_AROUND;
+	uint64_t max = f->touched || f->wanted > 1 ? RUN_MAX : FAULT_AROUND;
 
 	if (!f->mmu->map_can_wp || f->alone)
 		return;
-	map_side(f, 1, (uint32_t)min_u64(f->room - 1, max));
-	map_side(f, -1, (uint32_t)min_u64(f->before, max));
+	f->mapped = 1 + map_side(f, 1, (uint32_t)min_u64(f->room - 1, max));
+	if (f->wanted <= 1)
+		map_side(f, -1, (uint32_t)min_u64(f->before, max));
 }
 
-/* The page is locked; a write is one through a shared mapping. */
-static int hit(struct fault *f, pfn_t pfn)
+/* The page is locked; a write is one through a shared mapping. `pin`: and is to stay so, its neighbours each for itself. */
+static int hit(struct fault *f, pfn_t pfn, bool pin)
 {
 	if (!f->touched) /* else it is the first use of what was read ahead */
 		page_set_flags(pfn, PG_REFERENCED);
@@ -142,9 +165,10 @@ static int hit(struct fault *f, pfn_t pfn)
 	if (as_is_ram(f->as) || !f->addr)
 		return 0;
 	if (!f->present && !as_is_pool(f->as)) { /* a page on a pool frame that is in memory is mapped: another fault was faster */
-		int err = map_page(f, pfn);
+		bool was;
+		int err = map_page(f, pfn, &was);
 
-		if (!err && !f->write)
+		if (!err && !f->write && !(pin && was))
 			map_around(f);
 		return err;
 	}
@@ -276,6 +300,7 @@ static void publish(struct fault *f, struct fill *fl)
 	readahead_done(fl->as, fl->index, fl->n);
 	f->forward = fl->n > 1;
 	f->read = fl->n;
+	f->mapped = f->alone ? 1 : fl->n;
 }
 
 /* Caller holds the invalidate_lock (read). */
@@ -359,7 +384,7 @@ static void fill_on(struct fault *f, uint64_t want)
 		done += next.read;
 	}
 	readahead_grown(f->as, f->index + done, (uint32_t)done);
-	f->read = (uint32_t)done;
+	f->read = f->mapped = (uint32_t)done;
 }
 
 /* ---- A page of the file ---- */
@@ -404,7 +429,7 @@ static int miss(struct fault *f)
 	window = readahead_window(f->as, f->index, f->advice, reads_on(f));
 	if (ahead_miss(f, window))
 		return -EAGAIN;
-	want = min_u64(window, f->room);
+	want = min_u64(max_u64(window, f->wanted), f->room);
 	if (size > f->index)
 		want = min_u64(want, size - f->index);
 	want = max_u64(want, 1);
@@ -427,7 +452,7 @@ int fault_file(struct fault *f, pfn_t *locked)
 		wait_for_io(f);
 		pfn = locked || f->write ? page_find_lock(file_key(f)) : page_find_lock_any(file_key(f));
 		if (pfn != PFN_NONE) {
-			err = hit(f, pfn);
+			err = hit(f, pfn, locked);
 			if (locked && !err) {
 				*locked = pfn;
 				return 0;
@@ -575,6 +600,22 @@ void filemap_unpin(struct fault *f)
 static bool is_hosted_run(const struct fault *f)
 {
 	return as_is_hosted(f->as) && !f->anon;
+}
+
+int filemap_populate(struct fault *f, uint64_t pages, uint64_t *done)
+{
+	int err;
+
+	*done = 1;
+	pages = min_u64(pages, min_u64(f->room, WIRE_POPULATE_MAX));
+	if (pages < 2 || !is_hosted_run(f))
+		return filemap_fault(f);
+	count_fault(f);
+	err = hosted_populate(f, pages, done);
+	*done = max_u64(*done, 1);
+	if (!err)
+		count_hit(f);
+	return err;
 }
 
 int filemap_pin_run(struct fault *f, uint64_t pages, uint64_t *done)

@@ -18,6 +18,7 @@ struct fault {
 	struct mmu *mmu;
 	uint64_t addr;         /* of the page */
 	uint64_t room, before; /* pages from addr to the end of the mapping; from its start to addr */
+	uint64_t wanted;       /* pages from its own on that will be asked for, which says more than the advice */
 	uint32_t tail;         /* pages that a page of the space has, less one: so far past the end of the file there may be zeros */
 	enum ra_advice advice;
 	bool write, present;     /* what the access was; whether the page is mapped, only protected */
@@ -30,6 +31,7 @@ struct fault {
 	bool retried;            /* it was tried as part of a huge page */
 	bool forward;            /* read as part of a forward stream */
 	uint32_t read;           /* pages that were, from its own on */
+	uint32_t mapped;         /* pages from its own on that are mapped now */
 };
 
 /* Whether serving it takes a private page: *anon must be there. */
@@ -44,6 +46,11 @@ static inline bool fault_needs_anon(const struct fault *f)
  * store failed. All of these are SIGBUS to a program.
  */
 int filemap_fault(struct fault *f);
+/*
+ * The same for pages of the mapping from f's on, as many as are had with one request to a host: *done, which is 1 where there is none. What goes
+ * wrong after the first is for the next call to find.
+ */
+int filemap_populate(struct fault *f, uint64_t pages, uint64_t *done);
 
 /*
  * filemap_fault() and a pin: the page stays mapped, writable if f->write, until filemap_unpin(). Counts against the
@@ -51,10 +58,7 @@ int filemap_fault(struct fault *f);
  */
 int filemap_pin(struct fault *f);
 void filemap_unpin(struct fault *f);
-/*
- * The same for pages of the mapping from f's on, as many as are had with one request to a host: *done, which is 1 where there is none. What goes
- * wrong after the first is for the next call to find.
- */
+/* The same for several pages, as filemap_populate(). */
 int filemap_pin_run(struct fault *f, uint64_t pages, uint64_t *done);
 void filemap_unpin_run(struct fault *f, uint64_t pages, uint64_t *done);
 

@@ -122,30 +122,36 @@ int hosted_lock(const struct mmu *mmu, uint64_t addr, uint64_t pages, bool locke
 
 /* ---- Pages ---- */
 
-static int fault_there(struct fault *f, uint32_t pins, uint64_t *pinned)
+/* `flags` besides, and `pages` in all; *done: of these. */
+static int fault_there(struct fault *f, uint32_t flags, uint64_t pages, uint64_t *done)
 {
 	struct channel_call c = {
 		.op = WIRE_FAULT, .file = f->as->host_file, .arg = {f->index, f->addr, f->room, f->before, f->advice, f->mmu->host_number}};
 	int err;
 
-	c.flags = (f->write ? WIRE_WRITE : 0) | (f->present ? WIRE_PRESENT : 0) | (pins ? WIRE_PIN + (pins - 1) * WIRE_MORE : 0);
+	c.flags = flags | (uint32_t)(pages - 1) * WIRE_MORE | (f->write ? WIRE_WRITE : 0) | (f->present ? WIRE_PRESENT : 0);
 	c.flags |= (f->anon ? WIRE_PRIVATE : 0) | (f->alone ? WIRE_ALONE : 0);
 	err = channel_call(&c);
 	f->missed |= c.out[0] & WIRE_MISSED;
-	*pinned = err ? 0 : c.out[1];
+	*done = err ? 0 : c.out[1];
 	return err;
 }
 
 int hosted_fault(struct fault *f, bool pin)
 {
-	uint64_t pinned;
+	uint64_t done;
 
-	return fault_there(f, pin, &pinned);
+	return fault_there(f, pin ? WIRE_PIN : 0, 1, &done);
+}
+
+int hosted_populate(struct fault *f, uint64_t pages, uint64_t *done)
+{
+	return fault_there(f, 0, pages, done);
 }
 
 int hosted_pin(struct fault *f, uint64_t pages, uint64_t *pinned)
 {
-	return fault_there(f, (uint32_t)pages, pinned);
+	return fault_there(f, WIRE_PIN, pages, pinned);
 }
 
 static uint64_t unpin(uint32_t file, uint64_t index, uint64_t pages)

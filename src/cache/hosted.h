@@ -32,6 +32,8 @@ void hosted_drop_mmu(struct mmu *mmu);
 
 /* As filemap_fault(), for the file's page; `pin`: as filemap_pin(). */
 int hosted_fault(struct fault *f, bool pin);
+/* The same for so many pages, WIRE_POPULATE_MAX at most, from the fault's on; *done: so many are mapped, which is fewer where one cannot be. An error is the first one's. */
+int hosted_populate(struct fault *f, uint64_t pages, uint64_t *done);
 /* Pins so many pages, WIRE_PIN_MAX at most, from the fault's on; *pinned: so many were, which is fewer where one cannot be. An error is the first one's. */
 int hosted_pin(struct fault *f, uint64_t pages, uint64_t *pinned);
 /* Takes a pin of ours away from so many pages: how many had one, up to the first that has none. May stop short of that. */

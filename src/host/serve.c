@@ -80,28 +80,59 @@ static bool is_mapped(const struct request *r, struct fault *f)
 	return true;
 }
 
-/* One after the other: what is mapped there may change meanwhile. */
-static int pin_run(struct request *r, struct fault *f)
+/* Pages that are read in by one request before others are looked at. */
+static uint64_t part_of_memory(void)
 {
-	uint32_t more = min_u64(r->flags / WIRE_MORE, WIRE_PIN_MAX - 1);
-	struct fault next = *f;
-	int err = pins_add(r->s, r->file, f);
+	return max_u64(budget_limit() / 128, 1);
+}
 
+/* Pages [done, pages) of a run are still to be had, of which those before `mapped` were mapped with others. */
+struct run {
+	uint64_t pages, done, mapped;
+};
+
+/* The fault of the next page. */
+static bool get_next(const struct request *r, const struct fault *f, const struct run *run, struct fault *one)
+{
+	*one = *f;
+	one->index += run->done;
+	one->addr += run->done << FL_PAGE_SHIFT;
+	one->room -= run->done;
+	one->before += run->done;
+	one->wanted = min_u64(run->pages - run->done, part_of_memory());
+	one->alone |= run->done < run->mapped;
+	return one->index <= PAGE_INDEX_MAX && is_mapped(r, one);
+}
+
+/* What was mapped with another is pinned, or stored to, page by page all the same. */
+static int serve_next(struct request *r, const struct fault *f, struct run *run)
+{
+	bool pin = r->flags & WIRE_PIN;
+	struct fault one;
+	int err;
+
+	if (!get_next(r, f, run, &one))
+		return -EINVAL;
+	err = pin ? pins_add(r->s, r->file, &one) : filemap_fault(&one);
+	r->out[0] |= one.missed ? WIRE_MISSED : 0;
 	if (err)
 		return err;
-	for (r->out[1] = 1; r->out[1] <= more && next.room > 1; r->out[1]++) {
-		struct fault one;
-
-		next.index++;
-		next.addr += FL_PAGE_SIZE;
-		next.room--;
-		next.before++;
-		one = next;
-		if (next.index > PAGE_INDEX_MAX || !is_mapped(r, &one) || pins_add(r->s, r->file, &one))
-			break;
-		f->missed |= one.missed;
-	}
+	run->mapped = max_u64(run->mapped, run->done + one.mapped);
+	run->done = pin || one.write ? run->done + 1 : max_u64(run->mapped, run->done + 1);
 	return 0;
+}
+
+/* One after the other: what is mapped there may change meanwhile. An error is that of the first. */
+static int serve_run(struct request *r, const struct fault *f)
+{
+	struct run run = {.pages = min_u64(1 + r->flags / WIRE_MORE, r->flags & WIRE_PIN ? WIRE_PIN_MAX : WIRE_POPULATE_MAX)};
+	int err = 0;
+
+	run.pages = min_u64(run.pages, f->room);
+	while (run.done < run.pages && !err)
+		err = serve_next(r, f, &run);
+	r->out[1] = min_u64(run.done, run.pages);
+	return run.done ? 0 : err;
 }
 
 static int serve_fault(struct request *r)
@@ -118,11 +149,7 @@ static int serve_fault(struct request *r)
 	if (!m)
 		return -EINVAL;
 	f.mmu = &m->uffd.mmu;
-	if (!is_mapped(r, &f))
-		err = -EINVAL;
-	else
-		err = r->flags & WIRE_PIN ? pin_run(r, &f) : filemap_fault(&f);
-	r->out[0] = f.missed ? WIRE_MISSED : 0;
+	err = serve_run(r, &f);
 	mmu_put(m);
 	return err;
 }

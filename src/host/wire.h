@@ -41,8 +41,8 @@ enum wire_op {
 	/*
 	 * A fault. arg: index of the page, address, pages from there to the end of the mapping, pages from its start to there, advice (enum
 	 * ra_advice), mmu. flags: WIRE_WRITE, WIRE_PRESENT, WIRE_PRIVATE, WIRE_ALONE, WIRE_PIN. Answers as filemap_fault(); with WIRE_PIN as
-	 * filemap_pin(), and so many pages more are pinned as the flags say from WIRE_MORE on, up to the first that cannot be. out: WIRE_MISSED when
-	 * the page was not in memory; pages that are pinned.
+	 * filemap_pin(). The same is done for so many pages more as the flags say from WIRE_MORE on, up to the first for which it cannot be. out:
+	 * WIRE_MISSED when a page was not in memory; pages for which it was done.
 	 */
 	WIRE_FAULT,
 	WIRE_UNPIN, /* arg: index, pages. Takes one pin of this client's away from each. -EINVAL: the first has none. out: pages that had one */
@@ -74,10 +74,12 @@ enum wire_flag {
 	WIRE_WAIT = 32,
 	WIRE_DURABLE = 64,
 	WIRE_PRIVATE = 128,  /* the mapping is a private one: what is mapped is write-protected */
-	WIRE_MORE = 1 << 16, /* times the pages, WIRE_PIN_MAX - 1 at most, that are pinned after the first */
+	WIRE_MORE = 1 << 16, /* times the pages, WIRE_PIN_MAX or WIRE_POPULATE_MAX - 1 at most, that are wanted after the first */
 };
 
-#define WIRE_PIN_MAX 64 /* pages at a time */
+/* Pages at a time. */
+#define WIRE_PIN_MAX 64
+#define WIRE_POPULATE_MAX 512
 
 enum { WIRE_MISSED = 1, WIRE_IN_MEMORY = 1, WIRE_DIRTY = 3 };
 

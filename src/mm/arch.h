@@ -65,8 +65,9 @@ struct mm_arch {
 	int (*mark)(struct vma *v, uint64_t from, uint64_t to);
 	int (*unmark)(struct vma *v, uint64_t from, uint64_t to);
 	/* VMA locked for reading: */
-	int (*populate)(struct vma *v, uint64_t addr, bool write); /* the page is there, and may be accessed so */
-	bool (*swapped)(struct vma *v, uint64_t addr);             /* the page is private and in swap */
+	/* Some of the pages from there on, *done of them, are there, and may be accessed so. */
+	int (*populate)(struct vma *v, uint64_t addr, uint64_t pages, bool write, uint64_t *done);
+	bool (*swapped)(struct vma *v, uint64_t addr); /* the page is private and in swap */
 	bool (*resident)(struct vma *v, uint64_t addr);
 	void (*count)(struct smaps *s, const struct vma *v); /* adds the figures of its pages; mmap_lock */
 	/* Where private pages of a mapping of `pages` pages are kept book of. */

@@ -96,12 +96,12 @@ static int unguard(struct mm *mm, uint64_t start, uint64_t end)
 	return sys_madvise((void *)start, end - start, MADV_GUARD_REMOVE);
 }
 
-static int populate(struct vma *v, uint64_t addr, bool write)
+static int populate(struct vma *v, uint64_t addr, uint64_t pages, bool write, uint64_t *done)
 {
 	struct fault f;
 	int err = vma_fault(v, addr, write, false, &f);
 
-	return err ? err : filemap_fault(&f);
+	return err ? err : filemap_populate(&f, pages, done);
 }
 
 static bool swapped(struct vma *v, uint64_t addr)

@@ -104,12 +104,13 @@ int mm_swap_in(struct mm *mm, uint64_t start, uint64_t end)
 {
 	for (uint64_t at = start; at < end; at += FL_PAGE_SIZE) {
 		struct vma *v = mm_lock_vma(mm, at);
+		uint64_t done;
 		int err = 0;
 
 		if (!v)
 			continue;
 		if (!(v->flags & VM_HANDED) && mm->arch->swapped(v, at))
-			err = mm->arch->populate(v, at, false);
+			err = mm->arch->populate(v, at, 1, false, &done);
 		vma_unlock_read(v);
 		if (err)
 			return 0; /* a hint */
@@ -120,18 +121,21 @@ int mm_swap_in(struct mm *mm, uint64_t start, uint64_t end)
 /* The kernel's errors for MADV_POPULATE_*: -EFAULT where an access would raise SIGBUS. */
 int mm_populate(struct mm *mm, uint64_t addr, uint64_t len, bool write)
 {
-	for (uint64_t at = addr; at < addr + len; at += FL_PAGE_SIZE) {
+	for (uint64_t at = addr, done; at < addr + len; at += done << FL_PAGE_SHIFT) {
 		struct vma *v = mm_lock_vma(mm, at);
 		int err;
 
+		done = 1;
 		if (!v)
 			return -ENOMEM;
 		if (v->flags & VM_GUARD)
 			err = -EFAULT;
 		else if (!may_access(v, write))
 			err = -EINVAL;
+		else if (v->flags & VM_HANDED)
+			err = populate_handed(at, write);
 		else
-			err = v->flags & VM_HANDED ? populate_handed(at, write) : mm->arch->populate(v, at, write);
+			err = mm->arch->populate(v, at, page_align_up(addr + len - at) >> FL_PAGE_SHIFT, write, &done);
 		vma_unlock_read(v);
 		if (err)
 			return err == -ENXIO ? -EFAULT : err;

@@ -576,6 +576,13 @@ static void destroy(struct mm *mm)
 	arena_free(address_space_arena(), s, sizeof *s);
 }
 
+static int populate(struct vma *v, uint64_t addr, uint64_t pages, bool write, uint64_t *done)
+{
+	(void)pages;
+	*done = 1;
+	return soft_populate(v, addr, write);
+}
+
 const struct mm_arch soft_arch = {
 	.name = "soft",
 	.vacate = vacate,
@@ -589,7 +596,7 @@ const struct mm_arch soft_arch = {
 	.page_out = page_out,
 	.mark = mark,
 	.unmark = unmark,
-	.populate = soft_populate,
+	.populate = populate,
 	.swapped = swapped,
 	.resident = resident,
 	.count = count,

@@ -507,6 +507,60 @@ static void pins_come_in_runs(void **state)
 	assert_int_equal(unpin_run(&m, PAGES - 1, 1), 0);
 }
 
+/* Has so many pages mapped, to be stored to or not; how many were. */
+static uint64_t populate(struct map *m, uint64_t page, uint32_t pages, bool write)
+{
+	struct wire_slot r = {.op = WIRE_FAULT, .flags = (pages - 1) * WIRE_MORE | (write ? WIRE_WRITE : 0), .file = m->file->number};
+
+	r.arg[0] = m->pgoff + page;
+	r.arg[1] = (uintptr_t)map_word(m, page);
+	r.arg[2] = m->pages - page;
+	r.arg[3] = page;
+	r.arg[5] = m->client->mmu;
+	return client_ask(m->client, &r) ? 0 : r.out[1];
+}
+
+static void pages_are_mapped_in_runs(void **state)
+{
+	struct fixture *x = *state;
+	struct map m, longer;
+
+	assert_int_equal(client_open(&x->a, &x->file, 0, true), 0);
+	client_map(&x->a, &x->file, 0, PAGES, false, &m);
+	assert_int_equal(populate(&m, 3, 20, false), 20);
+	for (uint64_t i = 3; i < 23; i++)
+		assert_true(is_mapped(&m, i));
+	assert_int_equal(madvise(map_word(&m, 5), 4 * FL_PAGE_SIZE, MADV_DONTNEED), 0);
+	assert_int_equal(populate(&m, 0, 30, false), 30); /* what is mapped is stepped over */
+	for (uint64_t i = 0; i < 30; i++) {
+		assert_true(is_mapped(&m, i));
+		assert_int_equal(*(volatile uint64_t *)map_word(&m, i), i + 1);
+	}
+	assert_int_equal(populate(&m, PAGES - 3, WIRE_POPULATE_MAX, false), 3); /* up to the end of the mapping */
+	client_map(&x->a, &x->file, 0, PAGES + 8, false, &longer);
+	assert_int_equal(populate(&longer, PAGES - 5, 10, false), 5); /* and of the file */
+	assert_int_equal(populate(&longer, PAGES, 2, false), 0);
+	client_unmap(&longer);
+	client_unmap(&m);
+}
+
+static void pages_to_be_stored_to_are_mapped_in_runs(void **state)
+{
+	struct fixture *x = *state;
+	struct map m;
+
+	assert_int_equal(client_open(&x->a, &x->file, 0, true), 0);
+	client_map(&x->a, &x->file, 0, PAGES, false, &m);
+	assert_int_equal(populate(&m, 10, 10, false), 10);
+	assert_int_equal(populate(&m, 5, 30, true), 30);
+	for (uint64_t i = 5; i < 35; i++) /* no fault would be served */
+		*(volatile uint64_t *)map_word(&m, i) = 1000 + i;
+	sync_all(&x->a, &x->file);
+	for (uint64_t i = 0; i < PAGES; i++)
+		assert_int_equal(file_word(&x->file, i), i >= 5 && i < 35 ? 1000 + i : i + 1);
+	client_unmap(&m);
+}
+
 /* Whether the kernel has the page of the file in its page cache, within a second. */
 static bool kernel_gets(const struct file *f, uint64_t page)
 {
@@ -726,6 +780,8 @@ int main(void)
 		with(a_client_that_is_killed_in_a_change_does_not_stop_others),
 		with(pins_go_with_their_client),
 		with(pins_come_in_runs),
+		with(pages_are_mapped_in_runs),
+		with(pages_to_be_stored_to_are_mapped_in_runs),
 		with(what_a_stream_will_read_is_asked_for_before),
 		cmocka_unit_test(a_long_stream_faults_seldom),
 		with(what_a_client_has_mapped_in_truth_is_its_own_matter),
