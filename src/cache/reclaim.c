@@ -448,6 +448,12 @@ bool try_reserve_frames(uint32_t want)
 	return budget_try_reserve(want) || (reclaim_pages(batch_size(want)) && budget_try_reserve(want));
 }
 
+void reclaim_ahead(uint32_t pages)
+{
+	for (uint32_t n = 1, freed = 0; n && freed < pages && budget_used() + pages > budget_limit(); freed += n)
+		n = sweep(EVICT_BATCH, CHOSEN);
+}
+
 int reserve_frames(uint32_t want, uint32_t *got)
 {
 	unsigned idle = 0;

@@ -34,6 +34,8 @@ bool reclaim_may_take(pfn_t pfn);
 void reclaim_page(pfn_t pfn);
 /* A page that reclaim had written back is clean now: it may be the next to leave. */
 void reclaim_written(pfn_t pfn);
+/* Makes room for so many pages that will be wanted soon, as far as some can leave by the policy. The caller holds what it may for reserve_frames(). */
+void reclaim_ahead(uint32_t pages);
 /* Takes about n pages out of memory; how many frames that released. */
 uint32_t reclaim_pages(uint32_t n);
 /*

@@ -80,7 +80,7 @@ static bool is_mapped(const struct request *r, struct fault *f)
 	return true;
 }
 
-/* Pages that are read in by one request before others are looked at. */
+/* Pages that are read in, or made room for, by one request before others are looked at. */
 static uint64_t part_of_memory(void)
 {
 	return max_u64(budget_limit() / 128, 1);
@@ -115,6 +115,7 @@ static int serve_next(struct request *r, const struct fault *f, struct run *run)
 		return -EINVAL;
 	err = pin ? pins_add(r->s, r->file, &one) : filemap_fault(&one);
 	r->out[0] |= one.missed ? WIRE_MISSED : 0;
+	r->streamed += one.read;
 	if (err)
 		return err;
 	run->mapped = max_u64(run->mapped, run->done + one.mapped);
@@ -393,4 +394,6 @@ void serve_slot(struct session *s, uint32_t slot)
 	result = serve(&r);
 	if (!r.answered)
 		serve_answer(&r, result);
+	if (r.streamed > 1) /* while the client looks at what it has got */
+		reclaim_ahead((uint32_t)min_u64(r.streamed, part_of_memory()));
 }

@@ -12,6 +12,7 @@ struct request {
 	uint64_t arg[6], out[2];
 	struct handle *file; /* of that number, with a reference; where the operation has one */
 	bool answered;       /* the slot is not the worker's any more */
+	uint32_t streamed;   /* pages that were read in for it */
 };
 
 /* Serves the request in a slot whose bit in area.pending the caller has cleared, and answers it. */

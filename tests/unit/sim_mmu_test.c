@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The engine over the simulated MMU does what it does over the real one: the ground that the other sim tests stand on. */
+#include "cache/evict.h"
+#include "cache/reclaim.h"
 #include "sim_fixture.h"
 
 #define PAGES 1024 /* four times the budget */
@@ -160,6 +162,27 @@ static void what_a_stream_has_read_leaves_in_runs(void **state)
 	close(fd);
 }
 
+static void room_is_made_before_it_is_wanted(void **state)
+{
+	int fd = pattern_file(PAGES);
+	uint64_t *a, room;
+
+	(void)state;
+	sim_start(NULL);
+	a = sim_map(fd, PAGES, PROT_READ, MAP_SHARED);
+	for (uint64_t p = 0; p < PAGES; p++)
+		assert_int_equal(load(a + p * WORDS_PER_PAGE), pattern(p * WORDS_PER_PAGE));
+	reclaim_ahead(32);
+	room = budget_limit() - budget_used();
+	assert_true(room >= 32 && room <= 32 + EVICT_BATCH);
+	reclaim_ahead(16); /* it is there */
+	assert_int_equal(budget_limit() - budget_used(), room);
+	assert_int_equal(fl_munmap(a, PAGES * FL_PAGE_SIZE), 0);
+	reclaim_ahead(1U << 20); /* as far as there are pages */
+	sim_stop();
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -169,6 +192,7 @@ int main(void)
 		cmocka_unit_test(a_moved_private_mapping_keeps_its_pages),
 		cmocka_unit_test(pages_mapped_without_write_protection_are_dirty),
 		cmocka_unit_test(what_a_stream_has_read_leaves_in_runs),
+		cmocka_unit_test(room_is_made_before_it_is_wanted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
