@@ -72,7 +72,7 @@ static bool continues(const struct range *a, const struct range *b, enum layout_
 /* Adds what of the mappings lies in an area. */
 static size_t clip(const struct context *c, const struct range *all, size_t n, struct range area, enum layout_kind kind, struct range *out)
 {
-	bool apart = c->borders && (kind == LAYOUT_OWN || c->backend->soft);
+	bool apart = c->borders && (kind == LAYOUT_OWN || c->kept);
 	size_t found = 0;
 
 	for (size_t i = 0; i < n; i++) {

@@ -383,7 +383,7 @@ static int self_test(const struct settings *s)
 {
 	bool ok = finds_nothing(*s);
 
-	ok &= finds(*s, &lost_store_backend, 4);
+	ok &= finds(*s, &lost_store_backend, 6);
 	ok &= finds(*s, &wrong_errno_backend, 2);
 	return !ok;
 }

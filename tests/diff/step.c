@@ -152,6 +152,12 @@ static int64_t fd_to_map(const struct context *c, const struct op *o)
 	return o->arg[5] == FD_A_RDONLY ? FD_A : o->arg[5] == FD_C_RDONLY ? FD_C : o->arg[5];
 }
 
+/* Not private, where it is a file only by name; nor from where no regular file can reach. */
+static bool may_map_zero(const struct op *o)
+{
+	return (o->arg[4] & MAP_SHARED) && o->arg[6] >= 0 && o->arg[6] < 1L << 40;
+}
+
 static void step_mmap(struct context *c, const struct op *o)
 {
 	size_t len = (size_t)o->arg[2];
@@ -159,7 +165,7 @@ static void step_mmap(struct context *c, const struct op *o)
 	char *p, *got;
 
 	if (!zone_resolve(c, o->arg[1], &p) || !may_map(c, p, len, flags) || o->arg[5] == FD_UNMAPPED ||
-	    (o->arg[5] == FD_C && (flags & MAP_SHARED)) || (o->arg[5] == FD_ZERO && !(flags & MAP_SHARED)))
+	    (o->arg[5] == FD_C && (flags & MAP_SHARED)) || (o->arg[5] == FD_ZERO && !may_map_zero(o)))
 		return skip(c);
 	got = c->backend->mmap(p, len, (int)o->arg[3], flags, fd_of(c, fd_to_map(c, o)), file_offset(o, o->arg[5], o->arg[6]));
 	mapped(c, o->arg[0], got, len);
