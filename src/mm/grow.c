@@ -36,20 +36,40 @@ static bool is_within_stack_limit(uint64_t len)
 	return sys_call(SYS_prlimit64, 0, RLIMIT_STACK, 0, (long)&rl, 0, 0) || len <= rl.rlim_cur;
 }
 
-/* Makes the kernel's mapping that is missing below v. */
-static bool map_below(const struct vma *v, uint64_t addr)
+/* The kernel's mapping, where it has nothing. */
+static bool map_free(uint64_t from, uint64_t to)
 {
 	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
-	uint64_t from = addr - GUARD_GAP;
-	void *p;
 
-	if (addr < GUARD_GAP || !is_within_stack_limit(v->end - addr))
+	return !sys_is_err(sys_mmap((void *)from, to - from, PROT_NONE, flags, -1, 0));
+}
+
+/* Nothing may lie close below a stack but other stacks, and what cannot be accessed. What is not ours we cannot look at. */
+static bool gap_is_empty(struct mm *mm, uint64_t from, uint64_t to)
+{
+	uint64_t at = from, end;
+
+	while (at < to) {
+		const struct vma *v = vma_find(&mm->index, at);
+
+		end = v ? min_u64(v->start, to) : to;
+		if (at < end && !map_free(at, end))
+			return false;
+		if (at < end)
+			sys_munmap((void *)at, end - at);
+		if (v && v->start < to && v->prot && !(v->flags & VM_GROWSDOWN))
+			return false;
+		at = v ? v->end : to;
+	}
+	return true;
+}
+
+/* Makes the kernel's mapping that is missing below v. Caller holds mmap_lock. */
+static bool map_below(const struct vma *v, uint64_t addr)
+{
+	if (addr < GUARD_GAP || !is_within_stack_limit(v->end - addr) || !gap_is_empty(v->mm, addr - GUARD_GAP, addr))
 		return false;
-	p = sys_mmap((void *)from, v->start - from, PROT_NONE, flags, -1, 0);
-	if (sys_is_err(p))
-		return false;
-	sys_munmap(p, GUARD_GAP);
-	return !mm_attach(v->mm, v, addr, v->start - addr);
+	return map_free(addr, v->start) && !mm_attach(v->mm, v, addr, v->start - addr);
 }
 
 /* Whether the kernel has what is missing between addr and v. */
