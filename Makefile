@@ -61,7 +61,7 @@ format: ## lay the code out as .clang-format says
 lint: build ## what clang-format, shellcheck, cppcheck, clang-tidy and mandoc have to say
 	@tools/setup lint
 	@clang-format --dry-run --Werror $(SOURCES)
-	@shellcheck $(SCRIPTS)
+	@shellcheck --severity=warning $(SCRIPTS)
 	@cppcheck --quiet --error-exitcode=1 --inline-suppr --enable=warning,performance,portability -Isrc -Iinclude -I. $(COMPILED)
 	@clang-tidy --quiet --checks=-clang-analyzer-security.insecureAPI.DeprecatedOrUnsafeBufferHandling --warnings-as-errors='*' -p build $(COMPILED)
 	@mandoc -T lint -W warning $(wildcard man/*.[137])

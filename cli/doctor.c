@@ -96,7 +96,10 @@ static bool check_userfaultfd(bool wanted)
 	if (p.error)
 		line(wanted ? MARK_NO : MARK_INFO, "userfaultfd", "%s", uffd_cause(&p));
 	else
-		line(usable ? MARK_OK : wanted ? MARK_NO : MARK_INFO, "userfaultfd", "by %s", p.device ? "/dev/userfaultfd" : "the system call");
+		line(usable   ? MARK_OK
+		     : wanted ? MARK_NO
+			      : MARK_INFO,
+		     "userfaultfd", "by %s", p.device ? "/dev/userfaultfd" : "the system call");
 	if (!usable)
 		cure("%s", uffd_cure(&p));
 	if (!p.error)
@@ -127,7 +130,8 @@ static bool check_sigsegv_faults(bool wanted)
 	int error = probe_hidden_memory();
 
 	if (!error)
-		line(MARK_OK, "--faults=sigsegv", "works%s", wanted ? ": slower than userfaultfd, no hosts, no huge pages" : "; for where userfaultfd is refused");
+		line(MARK_OK, "--faults=sigsegv", "works%s",
+		     wanted ? ": slower than userfaultfd, no hosts, no huge pages" : "; for where userfaultfd is refused");
 	else
 		line(wanted ? MARK_NO : MARK_INFO, "--faults=sigsegv", "/proc/self/mem: %s", strerror(-error));
 	if (error && wanted)
@@ -355,7 +359,10 @@ static void verdict(bool works, const struct run_options *o)
 	}
 	size_format(o->budget, budget, sizeof budget);
 	printf("\nfaultline run can work here: faults served %s, budget %s unless you say otherwise.\n",
-	       o->faults == FAULTS_THREAD ? "by threads" : o->faults == FAULTS_SIGSEGV ? "by SIGSEGV" : "inline", budget);
+	       o->faults == FAULTS_THREAD    ? "by threads"
+	       : o->faults == FAULTS_SIGSEGV ? "by SIGSEGV"
+					     : "inline",
+	       budget);
 }
 
 static const struct argp doctor_argp;

@@ -22,6 +22,7 @@ static const struct command {
 	char *full_name; /* argv[0] of the subcommand: what its messages start with */
 	int (*main)(int argc, char **argv);
 } commands[] = {
+	/* clang-format off */
 	{"run", NULL, "faultline run", run_main},
 	{"host", NULL, "faultline host", host_main},
 	{"doctor", NULL, "faultline doctor", doctor_main},
@@ -30,6 +31,7 @@ static const struct command {
 	{"help", "--help", "faultline help", help_main},
 	{"help", "-h", "faultline help", help_main},
 	{"version", "--version", "faultline version", version_main},
+	/* clang-format on */
 };
 
 static const char help[] = "Usage: faultline run [OPTION...] [--] PROGRAM [ARG...]\n"

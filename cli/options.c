@@ -233,7 +233,8 @@ static const struct argp_option option_table[] = {
 	{"direct", KEY_DIRECT, "0|1", OPTION_ARG_OPTIONAL, "Read and write with O_DIRECT, past the kernel's page cache (default: 0)", 2},
 	{"faults", KEY_FAULTS, "inline|thread|sigsegv", 0,
 	 "Who serves page faults: the thread that faults, by userfaultfd, which is fastest (default); threads "
-	 "of Faultline's own, which needs privilege; or the thread that faults, without userfaultfd (default where that is refused), which is "
+	 "of Faultline's own, which needs privilege; or the thread that faults, without userfaultfd (default where that is refused), which "
+	 "is "
 	 "slower, and each process by itself",
 	 2},
 	{NULL, 0, NULL, 0, "Messages:", 3},

@@ -188,7 +188,10 @@ static void print_end(FILE *out, const struct run_report *r)
 		fprintf(out, "killed by signal %d (%s)", r->end.signal, strsignal(r->end.signal));
 	else
 		fprintf(out, "exit status %d", r->end.exit_status);
-	fprintf(out, " after %s, budget %s%s\n", took, budget, r->one_budget ? " for all processes" : r->nprocesses > 1 ? " for each process" : "");
+	fprintf(out, " after %s, budget %s%s\n", took, budget,
+		r->one_budget       ? " for all processes"
+		: r->nprocesses > 1 ? " for each process"
+				    : "");
 	if (r->faults == FAULTS_SIGSEGV)
 		fputs("faultline: faults were served by SIGSEGV, without userfaultfd (see: faultline doctor)\n", out);
 	free(program);

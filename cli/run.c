@@ -43,11 +43,13 @@ static int use_sigsegv(struct run_options *o)
 	int error = probe_hidden_memory();
 
 	if (wants_a_host(o)) {
-		complain("--host=%s: takes userfaultfd, and faults are served by SIGSEGV; --host=none does without (see: faultline doctor)", o->host);
+		complain("--host=%s: takes userfaultfd, and faults are served by SIGSEGV; --host=none does without (see: faultline doctor)",
+			 o->host);
 		return EXIT_FAULTLINE;
 	}
 	if (error) {
-		complain("--faults=sigsegv: /proc/self/mem: %s; mount /proc, and allow writing to memory by it (see: faultline doctor)", strerror(-error));
+		complain("--faults=sigsegv: /proc/self/mem: %s; mount /proc, and allow writing to memory by it (see: faultline doctor)",
+			 strerror(-error));
 		return EXIT_FAULTLINE;
 	}
 	o->faults = FAULTS_SIGSEGV;
@@ -178,7 +180,10 @@ static void clear_up(struct run *r)
 
 static int run_program(struct run *r)
 {
-	struct run_report report = {.argv = r->options.program, .budget_bytes = r->options.budget, .one_budget = r->host.hold >= 0, .faults = r->options.faults};
+	struct run_report report = {.argv = r->options.program,
+				    .budget_bytes = r->options.budget,
+				    .one_budget = r->host.hold >= 0,
+				    .faults = r->options.faults};
 	struct child_end *end = &report.end;
 	int error = child_run(r->path, r->options.program, end), status = host_let_go(&r->host), report_status;
 

@@ -109,6 +109,7 @@ static long call_masked(long nr, long *v, int at, size_t size)
 
 	if (set && size == SET_SIZE && peek(&copy, set, sizeof copy)) {
 		copy &= ~FAULT_BIT;
+		/* cppcheck-suppress autoVariables ; until the call */
 		v[at] = (long)&copy;
 	}
 	return REAL(syscall)(nr, v[0], v[1], v[2], v[3], v[4], v[5]);

@@ -97,6 +97,7 @@ int __poll_chk(struct pollfd *fds, nfds_t n, int timeout, size_t room);
 int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *set, size_t room);
 int mseal(void *addr, size_t len, unsigned long flags);
 
+/* clang-format off */
 #define REAL_FUTEXES(X)                                                                                                              \
 	X(pthread_mutex_lock)                                                                                                        \
 	X(pthread_mutex_timedlock)                                                                                                   \
@@ -263,6 +264,7 @@ int mseal(void *addr, size_t len, unsigned long flags);
 	REAL_SPAWN(X)      \
 	REAL_USERS(X)      \
 	REAL_MORE(X)
+/* clang-format on */
 
 /* Functions that libc lacks are NULL: wrappers of those that came after glibc 2.28 check. */
 struct real_functions {

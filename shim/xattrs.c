@@ -6,6 +6,7 @@
 
 #define NO_PATH READS(NULL, 0)
 
+/* cppcheck-suppress preprocessorErrorDirective ; an empty prefix */
 #define XATTR_WRAPPERS(prefix, type, file, path)                                                                             \
 	WRAPPER int prefix##setxattr(type file, const char *name, const void *value, size_t size, int flags)                 \
 	{                                                                                                                    \

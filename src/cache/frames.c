@@ -151,7 +151,8 @@ static int hide_everywhere(struct address_space *as, uint64_t index, uint64_t n)
 		uint64_t first = max_u64(index, r->pgoff), end = min_u64(index + n, r->pgoff + r->pages);
 
 		if (first < end && r->mmu->hides)
-			err = r->mmu->ops->hide(r->mmu, r->addr + ((first - r->pgoff) << FL_PAGE_SHIFT), (end - first) << FL_PAGE_SHIFT, true);
+			err = r->mmu->ops->hide(r->mmu, r->addr + ((first - r->pgoff) << FL_PAGE_SHIFT), (end - first) << FL_PAGE_SHIFT,
+						true);
 	}
 	read_unlock(&rmap_lock);
 	return err;

@@ -262,7 +262,8 @@ static int map_again(struct mm *mm, const struct remap *r, const struct vma *v, 
 {
 	int flags = MAP_SHARED | (v->flags & VM_NORESERVE ? MAP_NORESERVE : 0) | (r->flags & MREMAP_FIXED ? MAP_FIXED : 0);
 	void *at = (void *)(r->flags & REMAP_PLACED ? r->new_addr : 0);
-	void *p = sys_mmap(at, r->new_len, mm_first_prot(mm, v->prot), flags, v->as->memfd, (off_t)(vma_index_of(v, r->old) << FL_PAGE_SHIFT));
+	void *p = sys_mmap(at, r->new_len, mm_first_prot(mm, v->prot), flags, v->as->memfd,
+			   (off_t)(vma_index_of(v, r->old) << FL_PAGE_SHIFT));
 	int err;
 
 	if (sys_is_err(p))
