@@ -6,6 +6,7 @@
  */
 #include "mm.h"
 
+#include <errno.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -36,30 +37,17 @@ static bool is_within_stack_limit(uint64_t len)
 	return sys_call(SYS_prlimit64, 0, RLIMIT_STACK, 0, (long)&rl, 0, 0) || len <= rl.rlim_cur;
 }
 
-/* The kernel's mapping, where it has nothing. */
-static bool map_free(uint64_t from, uint64_t to)
-{
-	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
-
-	return !sys_is_err(sys_mmap((void *)from, to - from, PROT_NONE, flags, -1, 0));
-}
-
 /* Nothing may lie close below a stack but other stacks, and what cannot be accessed. What is not ours we cannot look at. */
 static bool gap_is_empty(struct mm *mm, uint64_t from, uint64_t to)
 {
-	uint64_t at = from, end;
+	unsigned char in_core;
 
-	while (at < to) {
+	for (uint64_t at = from; at < to; at += FL_PAGE_SIZE) {
 		const struct vma *v = vma_find(&mm->index, at);
 
-		end = v ? min_u64(v->start, to) : to;
-		if (at < end && !map_free(at, end))
+		if (v && v->start <= at ? v->prot && !(v->flags & VM_GROWSDOWN)
+					: sys_mincore((void *)at, FL_PAGE_SIZE, &in_core) != -ENOMEM)
 			return false;
-		if (at < end)
-			sys_munmap((void *)at, end - at);
-		if (v && v->start < to && v->prot && !(v->flags & VM_GROWSDOWN))
-			return false;
-		at = v ? v->end : to;
 	}
 	return true;
 }
@@ -67,9 +55,13 @@ static bool gap_is_empty(struct mm *mm, uint64_t from, uint64_t to)
 /* Makes the kernel's mapping that is missing below v. Caller holds mmap_lock. */
 static bool map_below(const struct vma *v, uint64_t addr)
 {
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
+
 	if (addr < GUARD_GAP || !is_within_stack_limit(v->end - addr) || !gap_is_empty(v->mm, addr - GUARD_GAP, addr))
 		return false;
-	return map_free(addr, v->start) && !mm_attach(v->mm, v, addr, v->start - addr);
+	if (sys_is_err(sys_mmap((void *)addr, v->start - addr, PROT_NONE, flags, -1, 0)))
+		return false;
+	return !mm_attach(v->mm, v, addr, v->start - addr);
 }
 
 /* Whether the kernel has what is missing between addr and v. */
