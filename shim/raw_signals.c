@@ -102,14 +102,15 @@ long raw_sigprocmask(int how, const uint64_t *set, uint64_t *old, size_t size)
 }
 
 /* The call with a mask, at index `at` of its arguments, that does not have SIGBUS. */
-static long call_masked(long nr, long *v, int at, size_t size)
+static long call_masked(long nr, const long args[6], int at, size_t size)
 {
-	const uint64_t *set = (const uint64_t *)v[at];
+	const uint64_t *set = (const uint64_t *)args[at];
 	uint64_t copy;
+	long v[6];
 
+	memcpy(v, args, sizeof v);
 	if (set && size == SET_SIZE && peek(&copy, set, sizeof copy)) {
 		copy &= ~FAULT_BIT;
-		/* cppcheck-suppress autoVariables ; until the call */
 		v[at] = (long)&copy;
 	}
 	return REAL(syscall)(nr, v[0], v[1], v[2], v[3], v[4], v[5]);
@@ -122,12 +123,14 @@ long raw_sigsuspend(const uint64_t *set, size_t size)
 
 long raw_ppoll(struct pollfd *fds, size_t n, struct timespec *timeout, const uint64_t *set, size_t size)
 {
-	RETURN_HELD(call_masked(SYS_ppoll, ((long[6]){(long)fds, (long)n, (long)timeout, (long)set, (long)size}), 3, size),
-		    FILLS(fds, n * sizeof *fds), FILLS(timeout, sizeof *timeout));
+	long v[6] = {(long)fds, (long)n, (long)timeout, (long)set, (long)size};
+
+	RETURN_HELD(call_masked(SYS_ppoll, v, 3, size), FILLS(fds, n * sizeof *fds), FILLS(timeout, sizeof *timeout));
 }
 
 long raw_epoll_pwait(int fd, struct epoll_event *events, int max, int timeout, const uint64_t *set, size_t size)
 {
-	RETURN_HELD(call_masked(SYS_epoll_pwait, ((long[6]){fd, (long)events, max, timeout, (long)set, (long)size}), 4, size),
-		    FILLS(events, max > 0 ? (size_t)max * sizeof *events : 0));
+	long v[6] = {fd, (long)events, max, timeout, (long)set, (long)size};
+
+	RETURN_HELD(call_masked(SYS_epoll_pwait, v, 4, size), FILLS(events, max > 0 ? (size_t)max * sizeof *events : 0));
 }
