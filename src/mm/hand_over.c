@@ -158,27 +158,31 @@ static void forget_private(struct vma *v)
 
 /* ---- In the place of ours ---- */
 
-static void *put_in_place(struct vma *v)
+static int put_in_place(struct vma *v)
 {
 	uint64_t len = v->end - v->start;
+	int fd = file_store_fd(v->as->store);
+	void *p;
 
-	if (!(v->flags & VM_SHARED))
-		return sys_mremap((void *)v->aside, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, (void *)v->start);
-	return sys_mmap((void *)v->start, len, v->prot, MAP_SHARED | MAP_FIXED, file_store_fd(v->as->store),
-			(off_t)(v->pgoff << FL_PAGE_SHIFT));
+	mm_begin_detach(v->mm);
+	if (v->flags & VM_SHARED)
+		p = sys_mmap((void *)v->start, len, v->prot, MAP_SHARED | MAP_FIXED, fd, (off_t)(v->pgoff << FL_PAGE_SHIFT));
+	else
+		p = sys_mremap((void *)v->aside, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, (void *)v->start);
+	mm_end_detach(v->mm, v->start, len, !sys_is_err(p));
+	return sys_is_err(p) ? sys_err(p) : 0;
 }
 
 static int replace_one(struct vma *v)
 {
-	void *p;
+	int err;
 
 	if (!(v->flags & VM_SHARED) && !v->aside)
 		return 0;
-	mm_detach(v->mm, v->start, v->end - v->start);
-	p = put_in_place(v);
+	err = put_in_place(v);
 	v->aside = 0;
-	if (sys_is_err(p))
-		return sys_err(p);
+	if (err)
+		return err;
 	vma_unlink_rmap(v);
 	mm_uncharge_locked(v, v->end - v->start);
 	mm_advise_again(v, v->start, v->end - v->start);

@@ -138,10 +138,16 @@ int mm_first_prot(const struct mm *mm, int prot)
 	return mm->mmu->hides ? PROT_NONE : prot;
 }
 
-void mm_detach(struct mm *mm, uint64_t addr, uint64_t len)
+void mm_begin_detach(struct mm *mm)
 {
-	if (mm->mmu->ops->detach)
-		mm->mmu->ops->detach(mm->mmu, addr, len);
+	if (mm->mmu->ops->begin_detach)
+		mm->mmu->ops->begin_detach(mm->mmu);
+}
+
+void mm_end_detach(struct mm *mm, uint64_t addr, uint64_t len, bool gone)
+{
+	if (mm->mmu->ops->end_detach)
+		mm->mmu->ops->end_detach(mm->mmu, addr, len, gone);
 }
 
 int mm_attach(struct mm *mm, const struct vma *v, uint64_t addr, uint64_t len)

@@ -200,8 +200,9 @@ void mm_follow_shrinking(struct address_space *as);
 int mm_first_prot(const struct mm *mm, int prot);
 /* Has the faults in the range come to us, for a mapping as v is. */
 int mm_attach(struct mm *mm, const struct vma *v, uint64_t addr, uint64_t len);
-/* The kernel's mapping is about to go, or to move. */
-void mm_detach(struct mm *mm, uint64_t addr, uint64_t len);
+/* Around the kernel's call by which mappings go, or are replaced; `gone`: they have. No lock is taken, and no fault served, in between. */
+void mm_begin_detach(struct mm *mm);
+void mm_end_detach(struct mm *mm, uint64_t addr, uint64_t len, bool gone);
 enum unmap_what {
 	UNMAP_OURS,
 	UNMAP_ALL,      /* also what is not ours */

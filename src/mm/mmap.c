@@ -313,6 +313,21 @@ static void *map_frames(const struct mapping *m, int prot)
 	return sys_mmap((void *)m->rq->addr, m->len, prot, flags, v->as->memfd, (off_t)(v->pgoff << FL_PAGE_SHIFT));
 }
 
+static void *map_kernel(const struct mapping *m, int prot)
+{
+	return m->vma->flags & VM_HANDED ? map_handed(m) : map_frames(m, prot);
+}
+
+static void *map_over(struct mm *mm, const struct mapping *m)
+{
+	void *p;
+
+	mm_begin_detach(mm);
+	p = map_kernel(m, PROT_NONE);
+	mm_end_detach(mm, m->rq->addr, m->len, !sys_is_err(p));
+	return p;
+}
+
 static int attach_frames(struct mm *mm, const struct mapping *m, uint64_t addr, int prot)
 {
 	int err = mm_attach(mm, m->vma, addr, m->len);
@@ -332,11 +347,8 @@ int native_map(struct mm *mm, const struct mapping *m, uint64_t *addr)
 	bool handed = m->vma->flags & VM_HANDED;
 	bool fixed = (rq->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) == MAP_FIXED;
 	int prot = fixed ? PROT_NONE : mm_first_prot(mm, m->vma->prot), err;
-	void *p;
+	void *p = fixed ? map_over(mm, m) : map_kernel(m, prot);
 
-	if (fixed)
-		mm_detach(mm, rq->addr, m->len);
-	p = handed ? map_handed(m) : map_frames(m, prot);
 	if (sys_is_err(p))
 		return sys_err(p);
 	if ((rq->flags & MAP_FIXED_NOREPLACE) && (uint64_t)p != rq->addr) { /* a kernel before 4.17 took it as a hint */
@@ -523,8 +535,9 @@ static int mmap_foreign(struct mm *mm, const struct mmap_request *rq, uint64_t *
 		err = vma_lock_range_to_unmap(mm, rq->addr, end);
 	if (!err) {
 		write_lock(&rmap_lock);
-		mm_detach(mm, rq->addr, end - rq->addr);
+		mm_begin_detach(mm);
 		p = map_foreign(rq);
+		mm_end_detach(mm, rq->addr, end - rq->addr, !sys_is_err(p) || rq->from);
 		if (sys_is_err(p))
 			err = sys_err(p);
 		if (err && rq->from)

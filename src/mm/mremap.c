@@ -296,8 +296,9 @@ static int place_shared(struct mm *mm, const struct remap *r, const struct vma *
 	if (r->flags & MREMAP_MAYMOVE)
 		err = map_again(mm, r, v, addr);
 	if (!err && r->old_len && !(r->flags & MREMAP_DONTUNMAP)) {
-		mm_detach(mm, r->old, r->old_len);
+		mm_begin_detach(mm);
 		sys_munmap((void *)r->old, r->old_len);
+		mm_end_detach(mm, r->old, r->old_len, true); /* hidden before */
 		if (vma_is_at_host(v))
 			hosted_unmap(mm->mmu, r->old, r->old_len >> FL_PAGE_SHIFT);
 	}

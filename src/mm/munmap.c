@@ -20,6 +20,16 @@ static uint64_t run_end(struct mm *mm, const struct vma *v, uint64_t end)
 	return at;
 }
 
+static int unmap_kernel(struct mm *mm, uint64_t start, uint64_t end)
+{
+	int err;
+
+	mm_begin_detach(mm);
+	err = sys_munmap((void *)start, end - start);
+	mm_end_detach(mm, start, end - start, !err);
+	return err;
+}
+
 /* Ours, run by run: what lies between is not ours. *done: how far it came. Caller holds mmap_lock and the VMAs, split. */
 static int unmap_ours(struct mm *mm, uint64_t start, uint64_t end, uint64_t *done)
 {
@@ -27,7 +37,7 @@ static int unmap_ours(struct mm *mm, uint64_t start, uint64_t end, uint64_t *don
 
 	for (*done = start; (v = vma_find(&mm->index, *done)) && v->start < end;) {
 		uint64_t to = run_end(mm, v, end);
-		int err = sys_munmap((void *)v->start, to - v->start);
+		int err = unmap_kernel(mm, v->start, to);
 
 		if (err)
 			return err;
@@ -37,31 +47,33 @@ static int unmap_ours(struct mm *mm, uint64_t start, uint64_t end, uint64_t *don
 	return 0;
 }
 
-static int unmap_all(uint64_t start, uint64_t end, uint64_t *done)
+static int unmap_all(struct mm *mm, uint64_t start, uint64_t end, uint64_t *done)
 {
-	int err = sys_munmap((void *)start, end - start);
+	int err = unmap_kernel(mm, start, end);
 
 	*done = err ? start : end;
 	return err;
 }
 
 /* Where there is no room for it, the place is free for a moment. */
-static int unmap_for_move(uint64_t start, uint64_t end, uint64_t *done)
+static int unmap_for_move(struct mm *mm, uint64_t start, uint64_t end, uint64_t *done)
 {
-	void *p = sys_mmap((void *)start, end - start, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+	void *p;
 
+	mm_begin_detach(mm);
+	p = sys_mmap((void *)start, end - start, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+	mm_end_detach(mm, start, end - start, !sys_is_err(p));
 	if (sys_is_err(p))
-		return unmap_all(start, end, done);
+		return unmap_all(mm, start, end, done);
 	*done = end;
 	return 0;
 }
 
 int native_unmap(struct mm *mm, uint64_t start, uint64_t end, enum unmap_what what, uint64_t *done)
 {
-	mm_detach(mm, start, end - start);
 	if (what == UNMAP_FOR_MOVE)
-		return unmap_for_move(start, end, done);
-	return what == UNMAP_ALL ? unmap_all(start, end, done) : unmap_ours(mm, start, end, done);
+		return unmap_for_move(mm, start, end, done);
+	return what == UNMAP_ALL ? unmap_all(mm, start, end, done) : unmap_ours(mm, start, end, done);
 }
 
 /* Caller holds mmap_lock and has split the VMAs at both ends. What is unmapped is put on *gone, to be disposed of. */

@@ -33,8 +33,12 @@ struct mmu_ops {
 	const char *name;
 	/* Faults in the range come to us from now on. The mapping must be fresh: nothing touched. */
 	int (*attach)(struct mmu *m, uint64_t addr, uint64_t len, unsigned flags);
-	/* The mapping is about to go, or is there no more. NULL where that is not needed. */
-	void (*detach)(struct mmu *m, uint64_t addr, uint64_t len);
+	/*
+	 * Around the kernel's call that takes mappings away, or puts others in their place: `gone` says whether it has. In between nothing is asked
+	 * of the mmu, by any thread. NULL where that is not needed.
+	 */
+	void (*begin_detach)(struct mmu *m);
+	void (*end_detach)(struct mmu *m, uint64_t addr, uint64_t len, bool gone);
 	/*
 	 * Puts copies of `len` bytes at src there: into the frame memory of a shared mapping, as private pages of a private
 	 * one. *done says how many bytes were, also on failure. -EEXIST: a page is there already.

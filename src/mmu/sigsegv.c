@@ -348,11 +348,18 @@ static int attach(struct mmu *m, uint64_t addr, uint64_t len, unsigned flags)
 	return err;
 }
 
-static void detach(struct mmu *m, uint64_t addr, uint64_t len)
+/* What stays must not be forgotten: it would not be hidden before its frames go. What has gone must not be hidden: something else may be there. */
+static void begin_detach(struct mmu *m)
 {
 	(void)m;
 	mutex_lock(&lock);
-	forget_pages(page_of(addr), page_of(addr + len));
+}
+
+static void end_detach(struct mmu *m, uint64_t addr, uint64_t len, bool gone)
+{
+	(void)m;
+	if (gone)
+		forget_pages(page_of(addr), page_of(addr + len));
 	mutex_unlock(&lock);
 }
 
@@ -590,7 +597,8 @@ static int fork_child(struct mmu *m)
 static const struct mmu_ops sigsegv_ops = {
 	.name = "SIGSEGV",
 	.attach = attach,
-	.detach = detach,
+	.begin_detach = begin_detach,
+	.end_detach = end_detach,
 	.copy = copy,
 	.map = map,
 	.protect = protect,

@@ -525,6 +525,29 @@ TEST(the_process_has_nearly_all_mappings_that_it_may_have)
 	assert_int_equal(fl_munmap(q, PATTERN_BYTES), 0);
 }
 
+/* What stays mapped as the kernel has refused to unmap it stays what it is: its pages leave memory, and come back. */
+TEST(a_mapping_that_could_not_be_unmapped)
+{
+	long count = max_map_count();
+	uint64_t *p = map_file(*state, PROT_READ, MAP_SHARED), *q = map_file(*state, PROT_READ, MAP_SHARED);
+	char *area;
+
+	if (count <= 0 || count > 200000)
+		skip();
+	for (size_t i = 0; i < 64; i++)
+		assert_int_equal(p[i * 512], pattern(i * 512));
+	area = use_up_mappings(count, 0);
+	assert_fails(fl_munmap(p + 32 * 512, 4096), ENOMEM);
+	assert_fails(fl_mmap(p + 32 * 512, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED, ENOMEM);
+	assert_int_equal(munmap(area, (size_t)count * 4096), 0);
+	assert_int_equal(fl_madvise(q, PATTERN_BYTES, MADV_PAGEOUT), 0);
+	assert_int_equal(p[32 * 512], pattern(32 * 512)); /* before a neighbour brings it in */
+	for (size_t i = 0; i < 64; i++)
+		assert_int_equal(p[i * 512], pattern(i * 512));
+	assert_int_equal(fl_munmap(p, PATTERN_BYTES), 0);
+	assert_int_equal(fl_munmap(q, PATTERN_BYTES), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -552,6 +575,7 @@ int main(void)
 		RUN(madvise_pageout),
 		RUN(a_huge_sparse_file_costs_little),
 		RUN(the_process_has_nearly_all_mappings_that_it_may_have),
+		RUN(a_mapping_that_could_not_be_unmapped),
 		RUN(fork_keeps_private_and_shared_apart),
 		RUN(arguments_that_cannot_be),
 	};
