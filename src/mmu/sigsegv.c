@@ -291,19 +291,36 @@ static int set_protection(uint64_t addr, uint64_t len, int prot)
 	return err;
 }
 
+/* A page changes or does not; of a run that the kernel has refused it may have changed a part. */
+static int show_by_page(uint64_t from, uint64_t to, enum shown as, int prot)
+{
+	int err = 0;
+
+	for (uint64_t n = from; n < to; n++) {
+		int failed = sys_mprotect((void *)(n << FL_PAGE_SHIFT), FL_PAGE_SIZE, prot);
+
+		if (failed)
+			err = failed;
+		else
+			set_shown(n, as);
+	}
+	return err;
+}
+
 static int show_run(uint64_t from, uint64_t to, enum shown as)
 {
 	uint64_t addr = from << FL_PAGE_SHIFT;
-	int err;
+	int prot = protection(addr, as);
 
-	if (protection_at(addr) < 0) /* a mapping on its way to its place: it is hidden there */
+	if (prot < 0) /* a mapping on its way to its place: it is hidden there */
 		return 0;
 	if (is_full(to - from))
 		make_room(to - from);
-	err = set_protection(addr, (to - from) << FL_PAGE_SHIFT, protection(addr, as));
-	for (uint64_t n = from; n < to && !err; n++)
+	if (set_protection(addr, (to - from) << FL_PAGE_SHIFT, prot))
+		return show_by_page(from, to, as, prot);
+	for (uint64_t n = from; n < to; n++)
 		set_shown(n, as);
-	return err;
+	return 0;
 }
 
 /* Pages that are shown as `least` or more, and less than `as`, become so, in runs. *changed: how many. */
@@ -342,8 +359,7 @@ static int attach(struct mmu *m, uint64_t addr, uint64_t len, unsigned flags)
 		sys_madvise((void *)addr, len, MADV_NOHUGEPAGE);
 	mutex_lock(&lock);
 	err = set_protection(addr, len, PROT_NONE);
-	if (!err)
-		forget_pages(page_of(addr), page_of(addr + len));
+	forget_pages(page_of(addr), page_of(addr + len)); /* also where that fails: the mapping goes then */
 	mutex_unlock(&lock);
 	return err;
 }
@@ -403,7 +419,9 @@ static int copy(struct mmu *m, uint64_t addr, const void *src, uint64_t len, uns
 	err = write_memory(addr, src, len);
 	if (!err)
 		err = map(m, addr, len, flags);
-	if (!err)
+	if (err) /* who looks for the page finds none in the table: there must be none */
+		sys_madvise((void *)addr, len, MADV_DONTNEED);
+	else
 		*done = len;
 	return err;
 }
