@@ -524,11 +524,6 @@ static void wake(struct mmu *m, uint64_t addr, uint64_t len)
 	(void)m, (void)addr, (void)len; /* the handler's return is the wake-up */
 }
 
-static void destroy(struct mmu *m)
-{
-	m->ops = NULL;
-}
-
 /* ---- /proc/self/mem ---- */
 
 /* A process that has changed its user may not open it, unless it says that it may be dumped (prctl(2)). */
@@ -573,6 +568,14 @@ static void read_map_count(void)
 	borders_max = (count ? count : MAP_COUNT_USUAL) / 4 * 3;
 }
 
+/* What is open now is of no use to a child, in which nobody would open its own. */
+static void close_proc(void)
+{
+	fd_close(memory);
+	fd_close(proc);
+	memory = proc = -1;
+}
+
 static int open_proc(void)
 {
 	int fd = sys_openat(AT_FDCWD, "/proc", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
@@ -581,17 +584,26 @@ static int open_proc(void)
 		return -ENOSYS;
 	proc = fd_move_high(fd);
 	read_map_count();
-	fd = open_memory();
-	if (fd >= 0) {
-		memory = fd;
-		if (can_write_hidden())
-			return 0;
-		fd_close(memory);
-	}
-	memory = -1;
-	fd_close(proc);
-	proc = -1;
+	memory = open_memory();
+	if (memory >= 0 && can_write_hidden())
+		return 0;
+	close_proc();
 	return -ENOSYS;
+}
+
+static struct mmu *find_context(bool in_use)
+{
+	for (int i = 0; i < CONTEXTS; i++)
+		if (!contexts[i].ops == !in_use)
+			return &contexts[i];
+	return NULL;
+}
+
+static void destroy(struct mmu *m)
+{
+	m->ops = NULL;
+	if (!find_context(true))
+		close_proc();
 }
 
 /* The parent's descriptor is one of the parent's memory. All mappings are attached again. */
@@ -633,17 +645,15 @@ static const struct mmu_ops sigsegv_ops = {
 
 int sigsegv_create(struct mmu **out)
 {
-	struct mmu *m = NULL;
-	int err = memory < 0 ? open_proc() : 0;
+	struct mmu *m = find_context(false);
+	int err = !m ? -ENOMEM : memory < 0 ? open_proc() : 0;
 
 	if (err)
 		return err;
-	for (int i = 0; i < CONTEXTS && !m; i++)
-		if (!contexts[i].ops)
-			m = &contexts[i];
-	if (!m)
-		return -ENOMEM;
 	*m = (struct mmu){.ops = &sigsegv_ops, .map_can_wp = true, .hides = true};
+	err = fault_signal_install(SIGSEGV);
+	if (err)
+		destroy(m);
 	*out = m;
-	return fault_signal_install(SIGSEGV);
+	return err;
 }

@@ -204,6 +204,34 @@ TEST(forks_while_threads_swap)
 	assert_int_equal(fl_munmap(touched, PATTERN_BYTES), 0);
 }
 
+/* In a child that is forked when there is no engine, one can be started: it must not reach into the parent. */
+TEST(a_child_starts_after_the_parent_has_ended)
+{
+	struct fixture *f = *state;
+	struct fl_options o = {.size = sizeof o, .budget = BUDGET};
+	char *p = (char *)map_file(f, PROT_READ | PROT_WRITE, MAP_PRIVATE), *q;
+	int status;
+	pid_t pid;
+
+	p[0] = 'A';
+	assert_int_equal(fl_munmap(p, PATTERN_BYTES), 0);
+	assert_int_equal(fl_exit(), 0);
+	q = mmap(NULL, PATTERN_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	pid = fork();
+	if (pid == 0) {
+		munmap(q, PATTERN_BYTES);
+		if (fl_init(&o) || fl_mmap(q, PATTERN_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, f->fd, 0) != q)
+			_exit(2);
+		store_all(q, 100, 'B');
+		_exit(count_other_than(q, 100, 'B') != 0 || ((uint64_t *)q)[1] != pattern(1));
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(count_other_than(q, PAGES, 0), 0);
+	munmap(q, PATTERN_BYTES);
+	assert_int_equal(fl_init(&o), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -214,6 +242,7 @@ int main(void)
 		RUN(the_child_keeps_what_the_parent_unmaps),
 		RUN(threads_store_on_while_a_fork_hands_over),
 		RUN(forks_while_threads_swap),
+		RUN(a_child_starts_after_the_parent_has_ended),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
