@@ -164,6 +164,8 @@ static int copy_private(struct vma *v, uint64_t to)
 		if (page_state_of(page_word(p)) == PAGE_ABSENT || k.as != v->anon->id || k.index < v->anon_pgoff || at >= v->end - v->start)
 			continue;
 		err = ops->copy(v->mm->mmu, to + at, (void *)(v->start + at), FL_PAGE_SIZE, 0, &done);
+		if (v->mm->mmu->hides) /* the kernel has made the file's page for it, see private.c */
+			frame_empty(v->as, v->pgoff + (at >> FL_PAGE_SHIFT));
 	}
 	return err;
 }

@@ -143,9 +143,36 @@ static void four_mebibytes(void **state)
 	many_threads_within(4UL << 20);
 }
 
+/* They are copied to it; of the file it has nothing yet. */
+static void a_child_has_private_pages_once(void **state)
+{
+	struct fl_options o = {.size = sizeof o, .budget = 4UL << 20};
+	struct fixture f = {.path = "faultline-budget-XXXXXX"};
+	int status;
+	pid_t pid;
+
+	(void)state;
+	f.fd = mkstemp(f.path);
+	unlink(f.path);
+	fill(f.fd);
+	assert_int_equal(fl_init(&o), 0);
+	private_map = (char *)map_file(&f, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	for (size_t i = 0; i < 200; i++)
+		private_map[i * 4096] = 1;
+	pid = fork();
+	if (pid == 0)
+		_exit(memfd_bytes() > 16 * 4096);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(fl_munmap(private_map, PATTERN_BYTES), 0);
+	assert_int_equal(fl_exit(), 0);
+	close(f.fd);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(one_mebibyte), cmocka_unit_test(four_mebibytes)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(one_mebibyte), cmocka_unit_test(four_mebibytes),
+					   cmocka_unit_test(a_child_has_private_pages_once)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
