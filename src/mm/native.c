@@ -120,8 +120,16 @@ static bool resident(struct vma *v, uint64_t addr)
 	return filemap_resident(&f);
 }
 
+/*
+ * The kernel merges two mappings of a file again only when private pages have come to them from one: they come while it is one, where pages can be
+ * hidden. Else each piece stays a mapping for good.
+ */
 static int new_anon(struct vma *v, uint64_t pages, struct address_space **out)
 {
+	struct mmu *m = v->mm->mmu;
+
+	if (m->hides && !vma_is_anonymous(v))
+		m->ops->hide(m, v->start, v->end - v->start, false);
 	return address_space_new_anon(v->as, pages, out);
 }
 

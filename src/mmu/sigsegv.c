@@ -11,6 +11,9 @@
  * hidden at any time: its next access asks for it again. So the table and the number of the kernel's mappings, of which each border between
  * two protections makes one more, can be bounded: when either is full, some pages are hidden, of those that no system call is using (hold()).
  *
+ * In a child of fork(2) the kernel merges no pieces of anonymous memory that were apart at the fork. So before there are many they are hidden, and
+ * are one.
+ *
  * Under the lock the kernel is asked for no memory of the program's. Bytes go to private pages by /proc/self/mem, which writes to what is
  * hidden (ptrace(2) does the same): no other thread sees half of it. Where the mapping is one of frames, the kernel copies the frame's page
  * first, which must be there or gets memory (private.c).
@@ -50,6 +53,7 @@ static uint64_t slots, used; /* of the table */
 static uint64_t borders;     /* between a page and the next, where they are shown differently */
 static uint64_t borders_max; /* so many mappings of the kernel's are ours to make */
 static uint64_t hand;        /* the slot at which room is made next */
+static uint64_t inherited;   /* borders at the forks that have led to this process, of which each may be one for good */
 
 static struct mmu contexts[CONTEXTS]; /* in use when ops is set; changed under the lock of spaces */
 static int proc = -1, memory = -1;    /* /proc, from which a child opens its own memory after chroot(2); /proc/self/mem */
@@ -59,7 +63,7 @@ void sigsegv_init(void *mem, uint64_t bytes)
 {
 	table = mem;
 	slots = bytes / sizeof *table;
-	used = borders = hand = 0;
+	used = borders = hand = inherited = 0;
 }
 
 void sigsegv_set_protection(int (*fn)(uint64_t addr))
@@ -606,6 +610,19 @@ static void destroy(struct mmu *m)
 		close_proc();
 }
 
+#define INHERITED_PART 8 /* of the borders that there may be */
+
+static bool is_in_pieces(struct mmu *m)
+{
+	bool yes;
+
+	(void)m;
+	mutex_lock(&lock);
+	yes = inherited + borders > borders_max / INHERITED_PART;
+	mutex_unlock(&lock);
+	return yes;
+}
+
 /* The parent's descriptor is one of the parent's memory. All mappings are attached again. */
 static int fork_child(struct mmu *m)
 {
@@ -615,6 +632,7 @@ static int fork_child(struct mmu *m)
 	mutex_init(&lock, RANK_LEAF);
 	for (uint64_t i = 0; i < slots; i++)
 		table[i] = 0;
+	inherited = min_u64(inherited + borders, borders_max);
 	used = borders = 0;
 	fd = open_memory();
 	if (fd < 0)
@@ -640,6 +658,7 @@ static const struct mmu_ops sigsegv_ops = {
 	.zap_many = zap_many,
 	.wake = wake,
 	.destroy = destroy,
+	.is_in_pieces = is_in_pieces,
 	.fork_child = fork_child,
 };
 

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 
 #include "harness.h"
+#include "memory.h"
 
 #define PAGE 4096UL
 #define PAGES (PATTERN_BYTES / PAGE)
@@ -232,6 +233,37 @@ TEST(a_child_starts_after_the_parent_has_ended)
 	assert_int_equal(fl_init(&o), 0);
 }
 
+#define APART 4000 /* pages, none beside another */
+
+/* The kernel never merges them again in the child, whose own children would have more and more. */
+TEST(a_child_does_not_inherit_thousands_of_mappings)
+{
+	struct fl_options o = {.size = sizeof o, .budget = 40UL << 20};
+	int status;
+	char *p;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(fl_exit(), 0);
+	assert_int_equal(fl_init(&o), 0);
+	p = fl_mmap(NULL, 3 * APART * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_true(p != MAP_FAILED);
+	for (size_t i = 0; i < APART; i++)
+		p[3 * i * PAGE] = 'A';
+	pid = fork();
+	if (pid == 0) {
+		size_t n = count_mappings();
+
+		for (size_t i = 0; i < APART; i++)
+			if (p[3 * i * PAGE] != 'A')
+				_exit(2);
+		_exit(n > 1000);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(fl_munmap(p, 3 * APART * PAGE), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -243,6 +275,7 @@ int main(void)
 		RUN(threads_store_on_while_a_fork_hands_over),
 		RUN(forks_while_threads_swap),
 		RUN(a_child_starts_after_the_parent_has_ended),
+		RUN(a_child_does_not_inherit_thousands_of_mappings),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a mapping shows: contents, ends of files, sharing, privacy, errors and signals. */
 #include "harness.h"
+#include "memory.h"
 
 /* AddressSanitizer keeps a page of its own for each place touched. */
 #ifdef __SANITIZE_ADDRESS__
@@ -548,6 +549,23 @@ TEST(a_mapping_that_could_not_be_unmapped)
 	assert_int_equal(fl_munmap(q, PATTERN_BYTES), 0);
 }
 
+/* Private pages that were made between pages of the file leave no mappings of their own behind. */
+TEST(private_pages_do_not_divide_the_mapping_for_good)
+{
+	char *p = (char *)map_file(*state, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	size_t before = count_mappings();
+
+	assert_int_equal(fl_madvise(p, PATTERN_BYTES, MADV_RANDOM), 0);
+	for (size_t at = 0; at + 4 * 4096 < PATTERN_BYTES; at += 2 * 4096) {
+		access_read(p + at);
+		access_read(p + at + 2 * 4096);
+		access_write(p + at + 4096);
+	}
+	assert_int_equal(fl_madvise(p, PATTERN_BYTES, MADV_DONTNEED), 0);
+	assert_in_range(count_mappings(), 1, before + 20);
+	assert_int_equal(fl_munmap(p, PATTERN_BYTES), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -576,6 +594,7 @@ int main(void)
 		RUN(a_huge_sparse_file_costs_little),
 		RUN(the_process_has_nearly_all_mappings_that_it_may_have),
 		RUN(a_mapping_that_could_not_be_unmapped),
+		RUN(private_pages_do_not_divide_the_mapping_for_good),
 		RUN(fork_keeps_private_and_shared_apart),
 		RUN(arguments_that_cannot_be),
 	};

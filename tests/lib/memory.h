@@ -29,6 +29,19 @@ static inline size_t memory_of(const char *kind)
 	return at ? strtoul(at + len + 1, NULL, 10) * 1024 : 0;
 }
 
+/* How many mappings the process has, to the kernel. */
+static inline size_t count_mappings(void)
+{
+	FILE *f = fopen("/proc/self/maps", "re");
+	size_t n = 0;
+
+	for (int c; f && (c = getc(f)) != EOF;)
+		n += c == '\n';
+	if (f)
+		fclose(f);
+	return n;
+}
+
 static inline bool reads_can_be_in_flight(void)
 {
 	const char *io = getenv("FAULTLINE_IO");
