@@ -79,6 +79,11 @@ static int init_shown(void)
 	return shown ? 0 : -ENOMEM;
 }
 
+uint64_t engine_shown_pages(void)
+{
+	return shown ? shown_bytes >> FL_PAGE_SHIFT : 0;
+}
+
 #define CLIENT_BUFFERS (1UL << 20) /* a client's budget counts for no more where buffers are made: its files are read by the host */
 
 /* The budget is the host's: what of it is used here is borrowed page by page, up to half. */

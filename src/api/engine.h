@@ -57,6 +57,8 @@ struct mm *engine_space(void);
  */
 int engine_flush(bool final);
 int engine_stop(void);
+/* What is kept of pages that can be accessed, where that is kept book of: pages of the budget. */
+uint64_t engine_shown_pages(void);
 /* A space more, with its own way of serving faults (AUTO: that of the default space); and its end. */
 int engine_space_create(enum engine_faults faults, const struct mm_limits *limits, struct mm **out);
 struct soft_config;

@@ -59,7 +59,7 @@ static int make_whole(void)
 	io_fork_child();
 	err = address_space_fork_child(&pages);
 	budget_set_used(budget_fixed_pages() + (buffer_bytes() >> FL_PAGE_SHIFT) +
-			((page_table_bytes() + policy_bytes()) >> FL_PAGE_SHIFT) + pages + kept + mm_fork_pages());
+			((page_table_bytes() + policy_bytes()) >> FL_PAGE_SHIFT) + engine_shown_pages() + pages + kept + mm_fork_pages());
 	return err ? err : mm_fork_child();
 }
 

@@ -233,6 +233,21 @@ TEST(a_child_starts_after_the_parent_has_ended)
 	assert_int_equal(fl_init(&o), 0);
 }
 
+TEST(a_child_is_charged_for_what_it_has)
+{
+	struct fl_stats before = {.size = sizeof before}, now = {.size = sizeof now};
+	int status;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(fl_stats(&before), 0);
+	pid = fork();
+	if (pid == 0)
+		_exit(fl_stats(&now) || now.used_bytes != before.used_bytes || fl_exit());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 #define APART 4000 /* pages, none beside another */
 
 /* The kernel never merges them again in the child, whose own children would have more and more. */
@@ -275,6 +290,7 @@ int main(void)
 		RUN(threads_store_on_while_a_fork_hands_over),
 		RUN(forks_while_threads_swap),
 		RUN(a_child_starts_after_the_parent_has_ended),
+		RUN(a_child_is_charged_for_what_it_has),
 		RUN(a_child_does_not_inherit_thousands_of_mappings),
 	};
 
