@@ -74,14 +74,14 @@ static int init_shown(void)
 	shown_bytes = FL_PAGE_SIZE;
 	while (shown_bytes * 2 <= budget_limit() * SHOWN_PER_FRAME * sizeof(uint64_t))
 		shown_bytes *= 2;
-	shown = budget_map(shown_bytes);
+	shown = budget_map(shown_bytes + FL_PAGE_SIZE);
 	sigsegv_init(shown, shown ? shown_bytes : 0);
 	return shown ? 0 : -ENOMEM;
 }
 
 uint64_t engine_shown_pages(void)
 {
-	return shown ? shown_bytes >> FL_PAGE_SHIFT : 0;
+	return shown ? (shown_bytes >> FL_PAGE_SHIFT) + 1 : 0;
 }
 
 #define CLIENT_BUFFERS (1UL << 20) /* a client's budget counts for no more where buffers are made: its files are read by the host */
@@ -120,7 +120,8 @@ static void exit_cache(void)
 	page_table_exit();
 	policy_exit();
 	buffer_exit();
-	budget_unmap(shown, shown_bytes);
+	sigsegv_init(NULL, 0);
+	budget_unmap(shown, shown_bytes + FL_PAGE_SIZE);
 	shown = NULL;
 	swap_exit();
 	report_exit();

@@ -232,7 +232,7 @@ static void on_sigsegv(siginfo_t *info, ucontext_t *uc)
 	unsigned flags = fault_flags(uc) & ~(unsigned)FAULT_PRESENT;
 	int err = -EFAULT;
 
-	if (info->si_code == SEGV_ACCERR || info->si_code == SEGV_MAPERR)
+	if ((info->si_code == SEGV_ACCERR || info->si_code == SEGV_MAPERR) && sigsegv_is_whole())
 		err = mmu_fault_handler()(addr, flags | (sigsegv_is_present(addr) ? FAULT_PRESENT : 0));
 	if (err == -EFAULT || err == -EACCES)
 		pass_on(info, uc);

@@ -49,6 +49,7 @@ enum shown { HIDDEN, SHOWN, OPEN };
 static struct mutex lock = MUTEX_INIT(RANK_LEAF);
 /* Under the lock: */
 static uint64_t *table;
+static _Atomic bool *whole;  /* false in a child until fork_child(): the kernel empties its page there */
 static uint64_t slots, used; /* of the table */
 static uint64_t borders;     /* between a page and the next, where they are shown differently */
 static uint64_t borders_max; /* so many mappings of the kernel's are ours to make */
@@ -64,6 +65,16 @@ void sigsegv_init(void *mem, uint64_t bytes)
 	table = mem;
 	slots = bytes / sizeof *table;
 	used = borders = hand = inherited = 0;
+	whole = NULL;
+	if (mem && !sys_madvise((char *)mem + bytes, FL_PAGE_SIZE, MADV_WIPEONFORK)) {
+		whole = (_Atomic bool *)((char *)mem + bytes);
+		atomic_store(whole, true);
+	}
+}
+
+bool sigsegv_is_whole(void)
+{
+	return !whole || atomic_load(whole);
 }
 
 void sigsegv_set_protection(int (*fn)(uint64_t addr))
@@ -639,6 +650,8 @@ static int fork_child(struct mmu *m)
 		return fd;
 	fd_close(memory);
 	memory = fd;
+	if (whole)
+		atomic_store(whole, true);
 	return 0;
 }
 

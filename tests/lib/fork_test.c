@@ -2,6 +2,7 @@
 /* fork and moves with pages in every condition: in memory, in swap, pinned, being faulted on by other threads. */
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/syscall.h>
 
 #include "harness.h"
 #include "memory.h"
@@ -233,6 +234,29 @@ TEST(a_child_starts_after_the_parent_has_ended)
 	assert_int_equal(fl_init(&o), 0);
 }
 
+/* No other way than fork() makes a child whole; one that is not must not serve its faults, with what is the parent's. */
+TEST(a_child_that_nobody_was_told_of)
+{
+	const char *faults = getenv("FAULTLINE_FAULTS");
+	int status;
+	char *p;
+	pid_t pid;
+
+	if (!faults || strcmp(faults, "sigsegv") != 0)
+		skip();
+	p = (char *)map_file(*state, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	pid = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+	if (pid == 0) {
+		if (sigsetjmp(access_failed, 1) == 0)
+			access_write(p + 100 * PAGE);
+		syscall(SYS_exit_group, caught_signal == SIGSEGV ? 0 : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	access_write(p + 100 * PAGE);
+	assert_int_equal(fl_munmap(p, PATTERN_BYTES), 0);
+}
+
 TEST(a_child_is_charged_for_what_it_has)
 {
 	struct fl_stats before = {.size = sizeof before}, now = {.size = sizeof now};
@@ -290,6 +314,7 @@ int main(void)
 		RUN(threads_store_on_while_a_fork_hands_over),
 		RUN(forks_while_threads_swap),
 		RUN(a_child_starts_after_the_parent_has_ended),
+		RUN(a_child_that_nobody_was_told_of),
 		RUN(a_child_is_charged_for_what_it_has),
 		RUN(a_child_does_not_inherit_thousands_of_mappings),
 	};

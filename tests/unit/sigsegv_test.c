@@ -333,12 +333,13 @@ static void do_zap(struct mmu *m)
 
 /* ---- Runs of them ---- */
 
-static struct mmu *begin(uint64_t *space, uint64_t table_slots, uint64_t most_borders)
+static struct mmu *begin(uint64_t table_slots, uint64_t most_borders)
 {
+	void *space = sys_mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	struct mmu *m;
 	int err;
 
-	memset(space, 0, table_slots * sizeof *space);
+	assert_false(sys_is_err(space));
 	memset(shown, HIDDEN, sizeof shown);
 	memset(holds, 0, sizeof holds);
 	memset(real, PROT_READ | PROT_WRITE, sizeof real);
@@ -348,7 +349,7 @@ static struct mmu *begin(uint64_t *space, uint64_t table_slots, uint64_t most_bo
 		prots[i] = PROT_READ | PROT_WRITE;
 	mem = sys_mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	assert_false(sys_is_err(mem));
-	sigsegv_init(space, table_slots * sizeof *space);
+	sigsegv_init(space, table_slots * sizeof *table);
 	sigsegv_set_protection(protection_of);
 	err = sigsegv_create(&m);
 	if (err == -ENOSYS)
@@ -367,6 +368,8 @@ static void end(struct mmu *m)
 	m->ops->end_detach(m, address(0), PAGES * PAGE, true);
 	assert_true(used == 0 && borders == 0);
 	m->ops->destroy(m);
+	munmap(table, 2 * PAGE);
+	sigsegv_init(NULL, 0);
 	fault_signal_restore();
 }
 
@@ -374,8 +377,7 @@ static void random_operations(uint64_t table_slots, uint64_t most_borders, uint3
 {
 	static void (*const ops[])(struct mmu *) = {do_map,  do_map,    do_map,     do_protect, do_unprotect, do_hide,           do_hold,
 						    do_copy, do_let_go, do_replace, do_zap,     do_reprotect, do_fail_to_replace};
-	static uint64_t space[512];
-	struct mmu *m = begin(space, table_slots, most_borders);
+	struct mmu *m = begin(table_slots, most_borders);
 
 	for (int i = 0; i < STEPS; i++) {
 		refuse_one_in = i > STEPS / 8 ? refusals : 0;
@@ -422,13 +424,12 @@ static void a_kernel_that_refuses(void **state)
 /* Entries at the end of the table that go on at its beginning, removed in every order. */
 static void runs_that_wrap_around(void **state)
 {
-	static uint64_t space[16];
 	uint64_t number[8];
 	struct mmu *m;
 	uint32_t n = 0;
 
 	(void)state;
-	m = begin(space, 16, 1000);
+	m = begin(16, 1000);
 	for (uint64_t page = page_of(address(0)); n < 8; page += 2)
 		if (home(page) >= 13)
 			number[n++] = page;
@@ -452,8 +453,7 @@ static void runs_that_wrap_around(void **state)
 
 static void what_is_held_stays_when_all_is_hidden(void **state)
 {
-	static uint64_t space[64];
-	struct mmu *m = begin(space, 64, 1000);
+	struct mmu *m = begin(64, 1000);
 
 	(void)state;
 	assert_int_equal(m->ops->map(m, address(0), 20 * PAGE, 0), 0);
