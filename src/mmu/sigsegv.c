@@ -52,7 +52,8 @@ static uint64_t *table;
 static _Atomic bool *whole;  /* false in a child until fork_child(): the kernel empties its page there */
 static uint64_t slots, used; /* of the table */
 static uint64_t borders;     /* between a page and the next, where they are shown differently */
-static uint64_t borders_max; /* so many mappings of the kernel's are ours to make */
+static uint64_t borders_max; /* so many mappings of the kernel's are ours to make, as far as is known */
+static uint64_t borders_top; /* borders_max at most */
 static uint64_t hand;        /* the slot at which room is made next */
 static uint64_t inherited;   /* borders at the forks that have led to this process, of which each may be one for good */
 
@@ -291,6 +292,12 @@ static void have_fewer(void)
 	make_room(0);
 }
 
+/* It may have less again. If not, the kernel says so. */
+static void have_more(void)
+{
+	borders_max = min_u64(borders_max + borders_max / 64 + 1, borders_top);
+}
+
 static int set_protection(uint64_t addr, uint64_t len, int prot)
 {
 	int err = sys_mprotect((void *)addr, len, prot);
@@ -329,8 +336,10 @@ static int show_run(uint64_t from, uint64_t to, enum shown as)
 
 	if (prot < 0) /* a mapping on its way to its place: it is hidden there */
 		return 0;
-	if (is_full(to - from))
+	if (is_full(to - from)) {
 		make_room(to - from);
+		have_more();
+	}
 	if (set_protection(addr, (to - from) << FL_PAGE_SHIFT, prot))
 		return show_by_page(from, to, as, prot);
 	for (uint64_t n = from; n < to; n++)
@@ -580,7 +589,7 @@ static void read_map_count(void)
 		count = count * 10 + (uint64_t)(text[i] - '0');
 	if (fd >= 0)
 		sys_close(fd);
-	borders_max = (count ? count : MAP_COUNT_USUAL) / 4 * 3;
+	borders_max = borders_top = (count ? count : MAP_COUNT_USUAL) / 4 * 3;
 }
 
 /* What is open now is of no use to a child, in which nobody would open its own. */

@@ -355,7 +355,7 @@ static struct mmu *begin(uint64_t table_slots, uint64_t most_borders)
 	if (err == -ENOSYS)
 		skip();
 	assert_int_equal(err, 0);
-	borders_max = most_borders;
+	borders_max = borders_top = most_borders;
 	assert_int_equal(m->ops->attach(m, address(0), PAGES * PAGE, MMU_ANON), 0);
 	return m;
 }
@@ -421,6 +421,23 @@ static void a_kernel_that_refuses(void **state)
 	random_operations(512, 200, 20);
 }
 
+/* A kernel that has refused once is tried again, little by little. */
+static void borders_come_back(void **state)
+{
+	struct mmu *m = begin(512, 400);
+
+	(void)state;
+	refuse_one_in = 1;
+	assert_int_equal(m->ops->map(m, address(0), PAGE, 0), -ENOMEM);
+	assert_true(borders_max == 64);
+	refuse_one_in = 0;
+	for (uint32_t turn = 0; turn < 20; turn++)
+		for (uint32_t p = 0; p < PAGES; p += 2)
+			assert_int_equal(m->ops->map(m, address(p), PAGE, 0), 0);
+	assert_true(borders_max == 400);
+	end(m);
+}
+
 /* Entries at the end of the table that go on at its beginning, removed in every order. */
 static void runs_that_wrap_around(void **state)
 {
@@ -477,11 +494,9 @@ static void what_is_held_stays_when_all_is_hidden(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_table_that_is_full),
-		cmocka_unit_test(few_borders),
-		cmocka_unit_test(a_kernel_that_refuses),
-		cmocka_unit_test(runs_that_wrap_around),
-		cmocka_unit_test(what_is_held_stays_when_all_is_hidden),
+		cmocka_unit_test(a_table_that_is_full),  cmocka_unit_test(few_borders),
+		cmocka_unit_test(a_kernel_that_refuses), cmocka_unit_test(borders_come_back),
+		cmocka_unit_test(runs_that_wrap_around), cmocka_unit_test(what_is_held_stays_when_all_is_hidden),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
