@@ -100,7 +100,7 @@ WRAPPER void quick_exit(int status)
 	__builtin_unreachable();
 }
 
-/* ---- clone ---- */
+/* ---- clone, and fork without its handlers ---- */
 
 struct start {
 	int (*fn)(void *arg);
@@ -148,6 +148,29 @@ WRAPPER int clone(int (*fn)(void *arg), void *stack, int flags, void *arg, ...)
 	if (flags & (CLONE_VM | CLONE_FILES))
 		return REAL(clone)(fn, stack, flags, arg, v[0], v[1], v[2]);
 	return clone_followed(&(struct start){fn, arg}, stack, flags, v);
+}
+
+WRAPPER pid_t _Fork(void)
+{
+	pid_t pid;
+	int saved;
+
+	if (!REAL(_Fork)) { /* before glibc 2.34 */
+		errno = ENOSYS;
+		return -1;
+	}
+	engine_fork_prepare();
+	pid = REAL(_Fork)();
+	saved = errno;
+	if (pid) {
+		engine_fork_parent();
+		after_fork_parent();
+	} else {
+		engine_fork_child();
+		after_fork_child();
+	}
+	errno = saved;
+	return pid;
 }
 
 void process_clones(uint64_t flags)

@@ -56,6 +56,7 @@
 #undef getc
 
 /* Functions of libc's that its headers do not declare, or not always. */
+pid_t _Fork(void);
 ssize_t __read_chk(int fd, void *buf, size_t len, size_t room);
 ssize_t __pread_chk(int fd, void *buf, size_t len, off_t off, size_t room);
 ssize_t __pread64_chk(int fd, void *buf, size_t len, off64_t off, size_t room);
@@ -238,7 +239,7 @@ int mseal(void *addr, size_t len, unsigned long flags);
 	X(sysinfo)                                                                                                                     \
 	X(getrusage) X(getrlimit) X(getrlimit64) X(setrlimit64) X(prlimit) X(prlimit64) X(setrlimit) X(getgroups) X(sched_getaffinity) \
 		X(sched_setaffinity) X(wait4) X(waitpid) X(wait) X(waitid)
-#define REAL_PROCESS(X) X(clone) X(_exit) X(_Exit) X(quick_exit) X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) X(execveat) X(syscall)
+#define REAL_PROCESS(X) X(_Fork) X(clone) X(_exit) X(_Exit) X(quick_exit) X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) X(execveat) X(syscall)
 #define REAL_SPAWN(X) X(posix_spawn) X(posix_spawnp) X(system) X(popen)
 #define REAL_USERS(X) X(setuid) X(seteuid) X(setreuid) X(setresuid) X(unshare) X(setns)
 #define REAL_ALL(X)        \

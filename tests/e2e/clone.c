@@ -59,9 +59,18 @@ static void by_number(void)
 	is_done((pid_t)child, 15);
 }
 
+static void by_fork_without_handlers(void)
+{
+	pid_t child = _Fork();
+
+	if (!child)
+		_exit(work(&(int){16}));
+	is_done(child, 16);
+}
+
 int main(int argc, char **argv)
 {
-	static const struct test_case cases[] = {{"clone", by_clone}, {"number", by_number}};
+	static const struct test_case cases[] = {{"clone", by_clone}, {"number", by_number}, {"_Fork", by_fork_without_handlers}};
 
 	(void)argc;
 	fd = pattern_file(SIZE);
