@@ -313,10 +313,20 @@ static void renew_families(struct mm *mm)
 	}
 }
 
+/* Each as one mapping to the kernel again, where the parent had it in pieces: there may be no room for one more until then. */
+static void hide_inherited(struct mm *mm)
+{
+	for (struct vma *v = vma_find(&mm->index, 0); v; v = vma_find(&mm->index, v->end))
+		if (!(v->flags & (VM_HANDED | VM_DONTFORK)))
+			sys_mprotect((void *)v->start, v->end - v->start, PROT_NONE);
+}
+
 static int fork_space(struct mm *mm)
 {
 	int err = mm->mmu->ops->fork_child(mm->mmu);
 
+	if (mm->mmu->hides)
+		hide_inherited(mm);
 	if (!err && hosted_wanted())
 		err = mm_join_host(mm);
 	if (err == -EHOSTDOWN)

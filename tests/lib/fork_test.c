@@ -303,6 +303,37 @@ TEST(a_child_does_not_inherit_thousands_of_mappings)
 	assert_int_equal(fl_munmap(p, 3 * APART * PAGE), 0);
 }
 
+/* Some of which are pieces of ours (faults by SIGSEGV): they make room. */
+TEST(forks_with_all_mappings_that_a_process_may_have)
+{
+	const char *faults = getenv("FAULTLINE_FAULTS");
+	long count = max_map_count();
+	char *p, *q, *area;
+	int status;
+	pid_t pid;
+
+	if (count <= 0 || count > 200000 || !faults || strcmp(faults, "sigsegv") != 0)
+		skip();
+	q = (char *)map_file(*state, PROT_READ, MAP_PRIVATE);
+	p = (char *)map_file(*state, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	assert_true(p < q);
+	store_all(p, 100, 'A');
+	area = use_up_mappings(count, 2000);
+	assert_int_equal(fl_madvise(q, PATTERN_BYTES, MADV_RANDOM), 0);
+	for (size_t i = 0; i < 200; i++)
+		access_read(q + 2 * i * PAGE);
+	for (long i = 1; i + 2 < count && !mprotect(area + i * 4096, 4096, PROT_READ); i += 2)
+		;
+	pid = fork();
+	if (pid == 0)
+		_exit(count_other_than(p, 100, 'A') != 0 || ((uint64_t *)q)[1] != pattern(1));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(munmap(area, (size_t)count * 4096), 0);
+	assert_int_equal(fl_munmap(p, PATTERN_BYTES), 0);
+	assert_int_equal(fl_munmap(q, PATTERN_BYTES), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -314,6 +345,7 @@ int main(void)
 		RUN(threads_store_on_while_a_fork_hands_over),
 		RUN(forks_while_threads_swap),
 		RUN(a_child_starts_after_the_parent_has_ended),
+		RUN(forks_with_all_mappings_that_a_process_may_have),
 		RUN(a_child_that_nobody_was_told_of),
 		RUN(a_child_is_charged_for_what_it_has),
 		RUN(a_child_does_not_inherit_thousands_of_mappings),

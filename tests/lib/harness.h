@@ -160,4 +160,30 @@ __attribute__((unused)) static uint64_t *map_file(struct fixture *f, int prot, i
 	return p;
 }
 
+__attribute__((unused)) static long max_map_count(void)
+{
+	FILE *f = fopen("/proc/sys/vm/max_map_count", "re");
+	long n = 0;
+
+	if (f && fscanf(f, "%ld", &n) != 1)
+		n = 0;
+	if (f)
+		fclose(f);
+	return n;
+}
+
+/* The process has as many mappings as it may have, but for a few. The kernel's address of the first; each is a page of its own. */
+__attribute__((unused)) static char *use_up_mappings(long count, long leave)
+{
+	char *area = mmap(NULL, (size_t)count * 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	long made = 0;
+
+	assert_true(area != MAP_FAILED);
+	while (made + 2 < count && !mprotect(area + (made + 1) * 4096, 4096, PROT_READ))
+		made += 2;
+	for (long i = made; i > 0 && i > made - leave; i -= 2)
+		assert_int_equal(mprotect(area + (i - 1) * 4096, 4096, PROT_NONE), 0);
+	return area;
+}
+
 #endif

@@ -471,32 +471,6 @@ TEST(arguments_that_cannot_be)
 	assert_fails(fl_mremap(p, 4096, 8192, MREMAP_MAYMOVE) == MAP_FAILED, EFAULT);
 }
 
-static long max_map_count(void)
-{
-	FILE *f = fopen("/proc/sys/vm/max_map_count", "re");
-	long n = 0;
-
-	if (f && fscanf(f, "%ld", &n) != 1)
-		n = 0;
-	if (f)
-		fclose(f);
-	return n;
-}
-
-/* The process has as many mappings as it may have, but for a few. The kernel's address of the first; each is a page of its own. */
-static char *use_up_mappings(long count, long leave)
-{
-	char *area = mmap(NULL, (size_t)count * 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	long made = 0;
-
-	assert_true(area != MAP_FAILED);
-	while (made + 2 < count && !mprotect(area + (made + 1) * 4096, 4096, PROT_READ))
-		made += 2;
-	for (long i = made; i > 0 && i > made - leave; i -= 2)
-		assert_int_equal(mprotect(area + (i - 1) * 4096, 4096, PROT_NONE), 0);
-	return area;
-}
-
 /* Where each page's protection is one of the kernel's mappings (faults by SIGSEGV), fewer are shown. */
 TEST(the_process_has_nearly_all_mappings_that_it_may_have)
 {
