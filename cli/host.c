@@ -251,7 +251,7 @@ static void remove_stale(const char *path)
 
 	if (path[0] == '@' || strlen(path) >= sizeof to.sun_path || lstat(path, &st) < 0 || !S_ISSOCK(st.st_mode))
 		return;
-	strcpy(to.sun_path, path);
+	memcpy(to.sun_path, path, strlen(path) + 1);
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (fd >= 0 && connect(fd, (struct sockaddr *)&to, sizeof to) < 0 && errno == ECONNREFUSED)
 		unlink(path);
