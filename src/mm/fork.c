@@ -85,14 +85,14 @@ static void wait_for_fault_threads(struct mm *mm)
 }
 
 /* A thread that accesses some of it meanwhile makes a few pieces. */
-static void hide_anonymous(struct mm *mm)
+static void hide_private(struct mm *mm)
 {
 	const struct mmu_ops *ops = mm->mmu->ops;
 
 	if (!ops->is_in_pieces || !ops->is_in_pieces(mm->mmu))
 		return;
 	for (struct vma *v = vma_find(&mm->index, 0); v; v = vma_find(&mm->index, v->end))
-		if (vma_is_anonymous(v) && !(v->flags & VM_HANDED))
+		if (atomic_load(&v->anon) && !(v->flags & VM_HANDED))
 			ops->hide(mm->mmu, v->start, v->end - v->start, false);
 }
 
@@ -107,7 +107,7 @@ void mm_fork_prepare(void)
 	for (int i = 0; (mm = mm_space(i)); i++) {
 		mutex_lock(&mm->mmap_lock);
 		wait_for_fault_threads(mm);
-		hide_anonymous(mm);
+		hide_private(mm);
 	}
 	io_fork_prepare();
 	address_space_fork_prepare();

@@ -80,7 +80,7 @@ struct mmu_ops {
 	int (*descriptor)(struct mmu *m);
 	/* Gives up the context. Mappings attached must be gone. */
 	void (*destroy)(struct mmu *m);
-	/* Whether what is anonymous should be hidden before a fork; see sigsegv.c. NULL: no. */
+	/* Whether what has private pages should be hidden before a fork; see sigsegv.c. NULL: no. */
 	bool (*is_in_pieces)(struct mmu *m);
 	/* In a forked child: a context of its own in place of the parent's. */
 	int (*fork_child)(struct mmu *m);

@@ -11,7 +11,7 @@
  * hidden at any time: its next access asks for it again. So the table and the number of the kernel's mappings, of which each border between
  * two protections makes one more, can be bounded: when either is full, some pages are hidden, of those that no system call is using (hold()).
  *
- * In a child of fork(2) the kernel merges no pieces of anonymous memory that were apart at the fork. So before there are many they are hidden, and
+ * In a child of fork(2) the kernel merges no pieces of private memory that were apart at the fork. So before there are many they are hidden, and
  * are one.
  *
  * Under the lock the kernel is asked for no memory of the program's. Bytes go to private pages by /proc/self/mem, which writes to what is

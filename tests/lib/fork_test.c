@@ -304,7 +304,7 @@ TEST(a_child_does_not_inherit_thousands_of_mappings)
 }
 
 /* Some of which are pieces of ours (faults by SIGSEGV): they make room. */
-TEST(forks_with_all_mappings_that_a_process_may_have)
+static void fork_with_all_mappings(struct fixture *f, bool writes, long leave)
 {
 	const char *faults = getenv("FAULTLINE_FAULTS");
 	long count = max_map_count();
@@ -314,11 +314,13 @@ TEST(forks_with_all_mappings_that_a_process_may_have)
 
 	if (count <= 0 || count > 200000 || !faults || strcmp(faults, "sigsegv") != 0)
 		skip();
-	q = (char *)map_file(*state, PROT_READ, MAP_PRIVATE);
-	p = (char *)map_file(*state, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	q = (char *)map_file(f, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	p = (char *)map_file(f, PROT_READ | PROT_WRITE, MAP_PRIVATE);
 	assert_true(p < q);
 	store_all(p, 100, 'A');
-	area = use_up_mappings(count, 2000);
+	if (writes)
+		access_write(q + PATTERN_BYTES - PAGE);
+	area = use_up_mappings(count, leave);
 	assert_int_equal(fl_madvise(q, PATTERN_BYTES, MADV_RANDOM), 0);
 	for (size_t i = 0; i < 200; i++)
 		access_read(q + 2 * i * PAGE);
@@ -334,6 +336,16 @@ TEST(forks_with_all_mappings_that_a_process_may_have)
 	assert_int_equal(fl_munmap(q, PATTERN_BYTES), 0);
 }
 
+TEST(forks_with_all_mappings_that_a_process_may_have)
+{
+	fork_with_all_mappings(*state, false, 2000);
+}
+
+TEST(forks_with_private_pages_and_all_mappings)
+{
+	fork_with_all_mappings(*state, true, 100);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -346,6 +358,7 @@ int main(void)
 		RUN(forks_while_threads_swap),
 		RUN(a_child_starts_after_the_parent_has_ended),
 		RUN(forks_with_all_mappings_that_a_process_may_have),
+		RUN(forks_with_private_pages_and_all_mappings),
 		RUN(a_child_that_nobody_was_told_of),
 		RUN(a_child_is_charged_for_what_it_has),
 		RUN(a_child_does_not_inherit_thousands_of_mappings),
