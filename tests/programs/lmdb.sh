@@ -5,8 +5,8 @@
 driver lmdb_driver lmdb
 BUDGET=$(sized 128M 16M)
 records=$(sized 300000 40000)
-transactions=$(sized 800 500)
-reads=$(sized 120 60)
+transactions=$(sized 150 500)
+reads=$(sized 20 60)
 
 # The file must have its size before the work starts: one that is small when it is mapped is left to the kernel.
 mkdir base

@@ -7,7 +7,7 @@
 driver lmdb_driver lmdb
 BUDGET=$(sized 128M 16M)
 records=$(sized 300000 40000)
-transactions=$(sized 1500 500)
+transactions=$(sized 200 500)
 
 mkdir base
 ./lmdb_driver --nosync create base "$records" "$SEED" || fail "cannot make the database"
