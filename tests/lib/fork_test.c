@@ -243,7 +243,7 @@ TEST(a_child_that_nobody_was_told_of)
 	pid_t pid;
 
 	if (!faults || strcmp(faults, "sigsegv") != 0)
-		skip();
+		skip_test(state);
 	p = (char *)map_file(*state, PROT_READ | PROT_WRITE, MAP_PRIVATE);
 	pid = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
 	if (pid == 0) {
@@ -304,8 +304,9 @@ TEST(a_child_does_not_inherit_thousands_of_mappings)
 }
 
 /* Some of which are pieces of ours (faults by SIGSEGV): they make room. */
-static void fork_with_all_mappings(struct fixture *f, bool writes, long leave)
+static void fork_with_all_mappings(void **state, bool writes, long leave)
 {
+	struct fixture *f = *state;
 	const char *faults = getenv("FAULTLINE_FAULTS");
 	long count = max_map_count();
 	char *p, *q, *area;
@@ -313,7 +314,7 @@ static void fork_with_all_mappings(struct fixture *f, bool writes, long leave)
 	pid_t pid;
 
 	if (count <= 0 || count > 200000 || !faults || strcmp(faults, "sigsegv") != 0)
-		skip();
+		skip_test(state);
 	q = (char *)map_file(f, PROT_READ | PROT_WRITE, MAP_PRIVATE);
 	p = (char *)map_file(f, PROT_READ | PROT_WRITE, MAP_PRIVATE);
 	assert_true(p < q);
@@ -338,12 +339,12 @@ static void fork_with_all_mappings(struct fixture *f, bool writes, long leave)
 
 TEST(forks_with_all_mappings_that_a_process_may_have)
 {
-	fork_with_all_mappings(*state, false, 2000);
+	fork_with_all_mappings(state, false, 2000);
 }
 
 TEST(forks_with_private_pages_and_all_mappings)
 {
-	fork_with_all_mappings(*state, true, 100);
+	fork_with_all_mappings(state, true, 100);
 }
 
 int main(void)

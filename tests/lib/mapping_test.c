@@ -405,7 +405,7 @@ TEST(a_huge_sparse_file_costs_little)
 	char *p;
 
 	if (ftruncate(f->fd, (off_t)size))
-		skip();
+		skip_test(state);
 	before = anonymous_kib();
 	p = fl_mmap(NULL, size, PROT_READ, MAP_SHARED | MAP_NORESERVE, f->fd, 0);
 	assert_true(anonymous_kib() - before < 256);
@@ -475,11 +475,13 @@ TEST(arguments_that_cannot_be)
 TEST(the_process_has_nearly_all_mappings_that_it_may_have)
 {
 	long count = max_map_count();
-	uint64_t *p = map_file(*state, PROT_READ | PROT_WRITE, MAP_SHARED), *q = map_file(*state, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	uint64_t *p, *q;
 	char *area;
 
 	if (count <= 0 || count > 200000)
-		skip();
+		skip_test(state);
+	p = map_file(*state, PROT_READ | PROT_WRITE, MAP_SHARED);
+	q = map_file(*state, PROT_READ | PROT_WRITE, MAP_PRIVATE);
 	area = use_up_mappings(count, 100);
 	for (size_t i = 0; i < PATTERN_WORDS / 1024; i++) { /* every other page, in an order that leaves no runs */
 		size_t at = i * 389 % (PATTERN_WORDS / 1024) * 1024;
@@ -504,11 +506,13 @@ TEST(the_process_has_nearly_all_mappings_that_it_may_have)
 TEST(a_mapping_that_could_not_be_unmapped)
 {
 	long count = max_map_count();
-	uint64_t *p = map_file(*state, PROT_READ, MAP_SHARED), *q = map_file(*state, PROT_READ, MAP_SHARED);
+	uint64_t *p, *q;
 	char *area;
 
 	if (count <= 0 || count > 200000)
-		skip();
+		skip_test(state);
+	p = map_file(*state, PROT_READ, MAP_SHARED);
+	q = map_file(*state, PROT_READ, MAP_SHARED);
 	for (size_t i = 0; i < 64; i++)
 		assert_int_equal(p[i * 512], pattern(i * 512));
 	area = use_up_mappings(count, 0);
