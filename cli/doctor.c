@@ -92,14 +92,12 @@ static bool check_userfaultfd(bool wanted)
 {
 	struct uffd_probe p = uffd_probe(UFFD_USER_FAULTS);
 	bool usable = uffd_usable(&p);
+	enum mark missing = wanted ? MARK_NO : MARK_INFO;
 
 	if (p.error)
-		line(wanted ? MARK_NO : MARK_INFO, "userfaultfd", "%s", uffd_cause(&p));
+		line(missing, "userfaultfd", "%s", uffd_cause(&p));
 	else
-		line(usable   ? MARK_OK
-		     : wanted ? MARK_NO
-			      : MARK_INFO,
-		     "userfaultfd", "by %s", p.device ? "/dev/userfaultfd" : "the system call");
+		line(usable ? MARK_OK : missing, "userfaultfd", "by %s", p.device ? "/dev/userfaultfd" : "the system call");
 	if (!usable)
 		cure("%s", uffd_cure(&p));
 	if (!p.error)
@@ -351,6 +349,7 @@ static bool examine(const char *path, struct run_options *o)
 
 static void verdict(bool works, const struct run_options *o)
 {
+	static const char *const how[] = {[FAULTS_INLINE] = "inline", [FAULTS_THREAD] = "by threads", [FAULTS_SIGSEGV] = "by SIGSEGV"};
 	char budget[NUMBER_MAX];
 
 	if (!works) {
@@ -358,11 +357,7 @@ static void verdict(bool works, const struct run_options *o)
 		return;
 	}
 	size_format(o->budget, budget, sizeof budget);
-	printf("\nfaultline run can work here: faults served %s, budget %s unless you say otherwise.\n",
-	       o->faults == FAULTS_THREAD    ? "by threads"
-	       : o->faults == FAULTS_SIGSEGV ? "by SIGSEGV"
-					     : "inline",
-	       budget);
+	printf("\nfaultline run can work here: faults served %s, budget %s unless you say otherwise.\n", how[o->faults], budget);
 }
 
 static const struct argp doctor_argp;

@@ -68,14 +68,9 @@ static char *check_plain_size(const char *what, const char *value, struct run_op
 
 static char *check_faults(const char *what, const char *value, struct run_options *o)
 {
-	static const struct {
-		const char *word;
-		enum engine_faults faults;
-	} ways[] = {{"inline", FAULTS_INLINE}, {"thread", FAULTS_THREAD}, {"sigsegv", FAULTS_SIGSEGV}};
-
-	for (size_t i = 0; i < ARRAY_SIZE(ways); i++)
-		if (!strcmp(value, ways[i].word)) {
-			o->faults = ways[i].faults;
+	for (int i = FAULTS_AUTO + 1; engine_fault_words[i]; i++)
+		if (!strcmp(value, engine_fault_words[i])) {
+			o->faults = (enum engine_faults)i;
 			return text_copy(value);
 		}
 	complain("%s: no such way to serve faults; write inline, thread or sigsegv", what);
@@ -232,10 +227,9 @@ static const struct argp_option option_table[] = {
 	{NULL, 0, NULL, 0, "Input and output:", 2},
 	{"direct", KEY_DIRECT, "0|1", OPTION_ARG_OPTIONAL, "Read and write with O_DIRECT, past the kernel's page cache (default: 0)", 2},
 	{"faults", KEY_FAULTS, "inline|thread|sigsegv", 0,
-	 "Who serves page faults: the thread that faults, by userfaultfd, which is fastest (default); threads "
-	 "of Faultline's own, which needs privilege; or the thread that faults, without userfaultfd (default where that is refused), which "
-	 "is "
-	 "slower, and each process by itself",
+	 "Who serves page faults: the thread that faults, by userfaultfd, which is fastest (default); threads of Faultline's own, which "
+	 "needs privilege; or the thread that faults, without userfaultfd (default where that is refused), which is slower, and each "
+	 "process by itself",
 	 2},
 	{NULL, 0, NULL, 0, "Messages:", 3},
 	{"report", KEY_REPORT, "text|json", OPTION_ARG_OPTIONAL, "Afterwards say what each mapped file cost (default: text)", 3},

@@ -84,10 +84,7 @@ static void add_run(struct json_object *j, const struct run_report *r)
 	add_number(j, "signal", (uint64_t)r->end.signal);
 	add_number(j, "wall_time_ns", r->end.wall_ns);
 	add_number(j, "budget_bytes", r->budget_bytes);
-	json_object_object_add(j, "faults",
-			       json_object_new_string(r->faults == FAULTS_SIGSEGV  ? "sigsegv"
-						      : r->faults == FAULTS_THREAD ? "thread"
-										   : "inline"));
+	json_object_object_add(j, "faults", json_object_new_string(engine_fault_words[r->faults]));
 }
 
 static void add_lists(struct json_object *j, const struct run_report *r)

@@ -67,8 +67,10 @@ static int settle_faults(struct run_options *o)
 	if (o->faults == FAULTS_SIGSEGV)
 		return use_sigsegv(o);
 	p = uffd_probe(threads ? UFFD_ALL_FAULTS : UFFD_USER_FAULTS);
-	if (uffd_usable(&p))
+	if (uffd_usable(&p)) {
+		o->faults = threads ? FAULTS_THREAD : FAULTS_INLINE;
 		return 0;
+	}
 	if (o->faults == FAULTS_AUTO && !probe_hidden_memory() && !wants_a_host(o))
 		return use_sigsegv(o);
 	complain("%s%s; %s (see: faultline doctor)", threads ? "--faults=thread: " : "", uffd_cause(&p), uffd_cure(&p));

@@ -16,6 +16,9 @@ enum engine_faults {
 	FAULTS_SIGSEGV,
 };
 
+/* As FAULTLINE_FAULTS and --faults have them; "" for AUTO, NULL at the end. */
+extern const char *const engine_fault_words[];
+
 struct engine_options {
 	uint64_t budget;            /* bytes */
 	enum engine_faults faults;  /* AUTO until the start */

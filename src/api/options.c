@@ -55,9 +55,12 @@ static int read_text(const char *name, char *buf, size_t len)
 	return 0;
 }
 
+const char *const engine_fault_words[] = {
+	[FAULTS_AUTO] = "", [FAULTS_INLINE] = "inline", [FAULTS_THREAD] = "thread", [FAULTS_SIGSEGV] = "sigsegv", NULL};
+
 int engine_options_from_env(struct engine_options *o, const char **what)
 {
-	static const char *const faults[] = {[FAULTS_AUTO] = "", "inline", "thread", "sigsegv", NULL}, *const off_on[] = {"0", "1", NULL};
+	static const char *const off_on[] = {"0", "1", NULL};
 	static const char *const levels[] = {"quiet", "error", "warn", "info", "debug", NULL};
 	enum { POOL, SHMEM, SMALL };
 	static const char *const frame_words[] = {[POOL] = "pool", [SHMEM] = "shmem", [SMALL] = "small", NULL};
@@ -70,7 +73,8 @@ int engine_options_from_env(struct engine_options *o, const char **what)
 	o->log_level = LOG_WARN;
 	if (read_size(*what = "FAULTLINE_BUDGET", BUDGET_MIN, physical_memory(), &o->budget) ||
 	    read_size(*what = "FAULTLINE_MIN_MAP", 0, INT64_MAX, &o->min_map) ||
-	    read_size(*what = "FAULTLINE_ANON", 0, INT64_MAX, &o->anon_min) || read_word(*what = "FAULTLINE_FAULTS", faults, &fault_word) ||
+	    read_size(*what = "FAULTLINE_ANON", 0, INT64_MAX, &o->anon_min) ||
+	    read_word(*what = "FAULTLINE_FAULTS", engine_fault_words, &fault_word) ||
 	    read_word(*what = "FAULTLINE_DIRECT", off_on, &direct) || read_word(*what = "FAULTLINE_FRAMES", frame_words, &frames) ||
 	    read_word(*what = "FAULTLINE_IO", io, &o->io) || read_word(*what = "FAULTLINE_LOG", levels, &o->log_level) ||
 	    read_text(*what = "FAULTLINE_SWAP", o->swap_directory, sizeof o->swap_directory) ||
