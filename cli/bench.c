@@ -19,6 +19,7 @@
 #include "bench/worker.h"
 #include "bench_report.h"
 #include "bench_run.h"
+#include "mmu/sigsegv.h"
 #include "options.h"
 #include "probe.h"
 #include "text.h"
@@ -111,7 +112,7 @@ static int check_userfaultfd(void)
 {
 	struct uffd_probe p = uffd_probe(UFFD_USER_FAULTS);
 
-	if (uffd_usable(&p) || !probe_hidden_memory()) /* or by SIGSEGV, as the library finds out too */
+	if (uffd_usable(&p) || !sigsegv_probe()) /* or by SIGSEGV, as the library finds out too */
 		return 0;
 	complain("bench: %s; %s (see: faultline doctor)", uffd_cause(&p), uffd_cure(&p));
 	return EXIT_FAULTLINE;

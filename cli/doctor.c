@@ -17,6 +17,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "mmu/sigsegv.h"
 #include "options.h"
 #include "probe.h"
 #include "shim.h"
@@ -125,7 +126,7 @@ static bool check_thread_faults(bool inline_works, bool wanted)
 
 static bool check_sigsegv_faults(bool wanted)
 {
-	int error = probe_hidden_memory();
+	int error = sigsegv_probe();
 
 	if (!error)
 		line(MARK_OK, "--faults=sigsegv", "works%s",

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -142,23 +141,6 @@ int probe_direct(const char *path)
 		return fd;
 	error = try_block(fd, directory);
 	close(fd);
-	return error;
-}
-
-int probe_hidden_memory(void)
-{
-	int fd = open("/proc/self/mem", O_RDWR | O_CLOEXEC), error;
-	void *page = mmap(NULL, DIRECT_BLOCK, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	char byte = 1;
-
-	if (fd < 0 || page == MAP_FAILED)
-		error = -errno;
-	else
-		error = pwrite(fd, &byte, 1, (off_t)(uintptr_t)page) == 1 ? 0 : -errno;
-	if (page != MAP_FAILED)
-		munmap(page, DIRECT_BLOCK);
-	if (fd >= 0)
-		close(fd);
 	return error;
 }
 

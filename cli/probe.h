@@ -22,9 +22,6 @@ bool probe_ptrace(void);  /* CAP_SYS_PTRACE is in force */
 
 int probe_aio(void); /* 0 or -errno */
 
-/* Whether memory without access can be written by way of /proc/self/mem: what faults by SIGSEGV take. 0 or -errno. */
-int probe_hidden_memory(void);
-
 /* Whether O_DIRECT works on a file, or on new files in a directory. 0; -EINVAL when it does not; -errno: cannot tell. */
 int probe_direct(const char *path);
 

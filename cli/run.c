@@ -16,8 +16,8 @@
 
 #include "child.h"
 #include "host.h"
+#include "mmu/sigsegv.h"
 #include "options.h"
-#include "probe.h"
 #include "program.h"
 #include "report.h"
 #include "shim.h"
@@ -40,7 +40,7 @@ static bool wants_a_host(const struct run_options *o)
 /* Each process by itself, as a host works with their userfaultfds. */
 static int use_sigsegv(struct run_options *o)
 {
-	int error = probe_hidden_memory();
+	int error = sigsegv_probe();
 
 	if (wants_a_host(o)) {
 		complain("--host=%s: takes userfaultfd, and faults are served by SIGSEGV; --host=none does without (see: faultline doctor)",
@@ -71,7 +71,7 @@ static int settle_faults(struct run_options *o)
 		o->faults = threads ? FAULTS_THREAD : FAULTS_INLINE;
 		return 0;
 	}
-	if (o->faults == FAULTS_AUTO && !probe_hidden_memory() && !wants_a_host(o))
+	if (o->faults == FAULTS_AUTO && !sigsegv_probe() && !wants_a_host(o))
 		return use_sigsegv(o);
 	complain("%s%s; %s (see: faultline doctor)", threads ? "--faults=thread: " : "", uffd_cause(&p), uffd_cure(&p));
 	return EXIT_FAULTLINE;

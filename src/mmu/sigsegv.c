@@ -564,17 +564,17 @@ static int open_memory(void)
 }
 
 /* The kernel may be built, or told, not to write to what is hidden (Linux 6.12, proc_mem.force_override). */
-static bool can_write_hidden(void)
+static int try_to_write_hidden(void)
 {
 	char byte = 1;
 	void *p = sys_mmap(NULL, FL_PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	bool yes;
+	int err;
 
 	if (sys_is_err(p))
-		return false;
-	yes = !write_memory((uint64_t)p, &byte, 1);
+		return sys_err(p);
+	err = write_memory((uint64_t)p, &byte, 1);
 	sys_munmap(p, FL_PAGE_SIZE);
-	return yes;
+	return err;
 }
 
 /* Three quarters of the mappings that a process may have. */
@@ -595,24 +595,25 @@ static void read_map_count(void)
 /* What is open now is of no use to a child, in which nobody would open its own. */
 static void close_proc(void)
 {
-	fd_close(memory);
+	if (memory >= 0)
+		fd_close(memory);
 	fd_close(proc);
 	memory = proc = -1;
 }
 
 static int open_proc(void)
 {
-	int fd = sys_openat(AT_FDCWD, "/proc", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+	int fd = sys_openat(AT_FDCWD, "/proc", O_PATH | O_DIRECTORY | O_CLOEXEC, 0), err;
 
 	if (fd < 0)
-		return -ENOSYS;
+		return fd;
 	proc = fd_move_high(fd);
 	read_map_count();
 	memory = open_memory();
-	if (memory >= 0 && can_write_hidden())
-		return 0;
-	close_proc();
-	return -ENOSYS;
+	err = memory < 0 ? memory : try_to_write_hidden();
+	if (err)
+		close_proc();
+	return err;
 }
 
 static struct mmu *find_context(bool in_use)
@@ -621,6 +622,15 @@ static struct mmu *find_context(bool in_use)
 		if (!contexts[i].ops == !in_use)
 			return &contexts[i];
 	return NULL;
+}
+
+int sigsegv_probe(void)
+{
+	int err = memory < 0 ? open_proc() : 0;
+
+	if (!err && !find_context(true))
+		close_proc();
+	return err;
 }
 
 static void destroy(struct mmu *m)
@@ -690,7 +700,7 @@ int sigsegv_create(struct mmu **out)
 	int err = !m ? -ENOMEM : memory < 0 ? open_proc() : 0;
 
 	if (err)
-		return err;
+		return err == -ENOMEM || err == -EMFILE || err == -ENFILE ? err : -ENOSYS;
 	*m = (struct mmu){.ops = &sigsegv_ops, .map_can_wp = true, .hides = true};
 	err = fault_signal_install(SIGSEGV);
 	if (err)

@@ -14,8 +14,10 @@ void sigsegv_init(void *memory, uint64_t bytes);
 bool sigsegv_is_whole(void);
 /* What the program may do with memory of ours at an address: PROT_*; -1 where nothing is. Set with the fault handler. */
 void sigsegv_set_protection(int (*protection_at)(uint64_t addr));
-/* 0; -ENOMEM; -ENOSYS where /proc/self/mem cannot be used. */
+/* 0; -ENOMEM, -EMFILE, -ENFILE; -ENOSYS where /proc/self/mem cannot be used. */
 int sigsegv_create(struct mmu **out);
+/* Whether a context could be made here. 0, or why /proc/self/mem cannot be used: -errno. */
+int sigsegv_probe(void);
 /* Whether the page at addr can be read now. */
 bool sigsegv_is_present(uint64_t addr);
 
