@@ -19,6 +19,18 @@ for error in 1 38; do
 	[ $? -eq 125 ] || fail "error $error: a host without userfaultfd"
 done
 
+# Nor is there another way without /proc, which takes root to be tried.
+export FAULTLINE BUILD
+# shellcheck disable=SC2016 # for the other shell
+if unshare -m true 2>/dev/null; then
+	unshare -m sh -c 'mount -t tmpfs none /proc && "$FAULTLINE" run --faults=sigsegv -- touch started' 2>err
+	[ $? -eq 125 ] || fail "without /proc: status $?"
+	[ ! -e started ] || fail "without /proc: the program ran all the same"
+	grep -q /proc/self/mem err || { cat err >&2; fail "without /proc: does not name the cause"; }
+	unshare -m sh -c 'mount -t tmpfs none /proc && FAULTLINE_FAULTS=sigsegv "$FAULTLINE" doctor .' >doctor
+	[ $? -eq 1 ] || fail "without /proc: doctor does not say that it cannot work"
+fi
+
 dd if=/dev/urandom of=file bs=1M count=40 2>/dev/null
 "$BUILD/tests/refuse" 1 "$FAULTLINE" bench --budget 8M --seconds 0.05 file >bench 2>&1 || { cat bench; fail "bench"; }
 
