@@ -13,6 +13,7 @@
 #include "cache/budget.h"
 #include "cache/buffer.h"
 #include "cache/filemap.h"
+#include "cache/frames.h"
 #include "cache/hosted.h"
 #include "cache/huge.h"
 #include "cache/io.h"
@@ -107,6 +108,7 @@ static int init_cache(const struct engine_options *o)
 	if (!err)
 		err = address_space_init(o->direct);
 	address_space_use_pool(o->pool);
+	frames_hide_first(o->faults == FAULTS_SIGSEGV);
 	filemap_init();
 	io_init(o->io == IO_AIO && !o->direct ? IO_SYNC : (enum io_mode)o->io); /* what it costs at the end is for who uses it */
 	return err;

@@ -141,11 +141,20 @@ static int punch(struct address_space *as, uint64_t index, uint64_t n)
 			     (off_t)min_u64(n << FL_PAGE_SHIFT, MEMFD_SIZE - off));
 }
 
+static bool hidden_first; /* constant while there are frames */
+
+void frames_hide_first(bool yes)
+{
+	hidden_first = yes;
+}
+
 /* Where a hole does not fault by itself, its pages are hidden first: private copies too, which fault once more. */
 static int hide_everywhere(struct address_space *as, uint64_t index, uint64_t n)
 {
 	int err = 0;
 
+	if (likely(!hidden_first))
+		return 0;
 	read_lock(&rmap_lock);
 	for (struct rmap *r = as->rmaps; r && !err; r = r->next) {
 		uint64_t first = max_u64(index, r->pgoff), end = min_u64(index + n, r->pgoff + r->pages);

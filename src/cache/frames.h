@@ -14,6 +14,8 @@ extern const struct frame_ops hosted_frames;
 bool pool_frames_work(void);
 /* A memfd that holds the frames of a file of any length; -errno. */
 int shmem_frames_create(const char *name);
+/* The mmu of all mappings hides pages (struct mmu): they are before their memory goes. Before the first file. */
+void frames_hide_first(bool yes);
 /* Nothing of it can be accessed, or all: who maps it meanwhile faults. */
 void shmem_frames_hide(int memfd);
 void shmem_frames_show(int memfd);
