@@ -61,7 +61,10 @@ static bool map_below(const struct vma *v, uint64_t addr)
 		return false;
 	if (sys_is_err(sys_mmap((void *)addr, v->start - addr, PROT_NONE, flags, -1, 0)))
 		return false;
-	return !mm_attach(v->mm, v, addr, v->start - addr);
+	if (!mm_attach(v->mm, v, addr, v->start - addr))
+		return true;
+	sys_munmap((void *)addr, v->start - addr);
+	return false;
 }
 
 /* Whether the kernel has what is missing between addr and v. */
@@ -135,6 +138,7 @@ static bool add_below(struct mm *mm, struct vma *v, uint64_t addr)
 	return true;
 }
 
+/* Ours, to match what the kernel has by now. */
 static bool grow(struct mm *mm, struct vma *v, uint64_t addr)
 {
 	vma_join_family(v); /* as on Linux, before anything is written */
@@ -155,8 +159,11 @@ bool mm_grow_down(struct mm *mm, uint64_t addr)
 	mutex_lock(&mm->mmap_lock);
 	v = vma_find(&mm->index, addr);
 	ours = v && v->start <= addr; /* another thread was faster */
-	if (v && !ours && (v->flags & VM_GROWSDOWN) && has_memory_below(v, addr))
+	if (v && !ours && (v->flags & VM_GROWSDOWN) && has_memory_below(v, addr)) {
 		ours = grow(mm, v, addr);
+		if (!ours && mm->mmu->hides) /* nobody else would take it away */
+			sys_munmap((void *)addr, v->start - addr);
+	}
 	mutex_unlock(&mm->mmap_lock);
 	return ours;
 }

@@ -303,8 +303,8 @@ static void *map_frames(const struct mapping *m, int prot)
 	const struct vma *v = m->vma;
 	int flags = (m->rq->flags & KERNEL_FLAGS) | (m->shared ? MAP_SHARED : MAP_PRIVATE);
 
-	if (v->mm->mmu
-		    ->hides) /* what has been written would stay a mapping of its own, being accounted for; grow.c grows those that grow */
+	/* What has been written would stay a mapping of its own, being accounted for; and grow.c grows those that grow. */
+	if (v->mm->mmu->hides)
 		flags = (flags & ~MAP_GROWSDOWN) | MAP_NORESERVE;
 	if (as_is_pool(v->as))
 		return map_pool(m, prot, (flags & ~MAP_SHARED) | MAP_PRIVATE | MAP_NORESERVE | MAP_ANONYMOUS);
