@@ -222,11 +222,11 @@ static uint64_t read_range(struct fault *f, uint64_t pages)
 	return pages;
 }
 
-uint64_t filemap_readahead_max(void)
+uint64_t filemap_readahead_max(struct address_space *as)
 {
 	uint64_t limit = budget_limit(), used = budget_used(), available = limit > used ? limit - used : 0;
 
-	return max_u64(limit / 4, available - available / 16);
+	return io_can(as) ? max_u64(limit / 4, available - available / 16) : limit / 4;
 }
 
 uint64_t filemap_readahead(struct fault *f, uint64_t pages)

@@ -80,8 +80,8 @@ void filemap_forget_pins(uint32_t n);
  * effort: how many it came past, at least one; 0 at an error.
  */
 uint64_t filemap_readahead(struct fault *f, uint64_t pages);
-/* How many pages a program may ask for ahead at once: what memory has free, nearly, or a quarter of it. */
-uint64_t filemap_readahead_max(void);
+/* How many pages of the file may be asked for ahead at once: a quarter of memory, or where nobody waits for them, nearly all that is free. */
+uint64_t filemap_readahead_max(struct address_space *as);
 /*
  * Private pages [first, last] of anonymous memory may be forgotten: they are, unless written to before memory is short.
  * The caller has their VMA locked for writing.

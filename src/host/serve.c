@@ -263,7 +263,7 @@ static int serve_prefetch(struct request *r)
 
 	if (f.index > PAGE_INDEX_MAX)
 		return -EINVAL;
-	filemap_readahead(&f, min_u64(min_u64(r->arg[1], filemap_readahead_max()), PAGES - f.index));
+	filemap_readahead(&f, min_u64(min_u64(r->arg[1], filemap_readahead_max(f.as)), PAGES - f.index));
 	return 0;
 }
 

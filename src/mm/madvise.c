@@ -162,8 +162,8 @@ static int willneed(struct mm *mm, const struct vma_part *p)
 	if (p->as->zero)
 		return mm_swap_in(mm, p->start, p->end);
 	if (as_is_pool(p->as))
-		return mm_read_ahead(mm, p->start, min_u64(p->end - p->start, filemap_readahead_max() << FL_PAGE_SHIFT));
-	filemap_readahead(&f, min_u64(p->last - p->first + 1, filemap_readahead_max()));
+		return mm_read_ahead(mm, p->start, min_u64(p->end - p->start, filemap_readahead_max(p->as) << FL_PAGE_SHIFT));
+	filemap_readahead(&f, min_u64(p->last - p->first + 1, filemap_readahead_max(p->as)));
 	return 0;
 }
 

@@ -138,6 +138,21 @@ static void advice_has_them(void **state)
 	unmap(&m);
 }
 
+/* As much as memory has free, not only a quarter of it; a page of each huge one is looked at, which brings in no other. */
+static void advice_has_all_that_is_free(void **state)
+{
+	const size_t pages = 40 * HUGE / PAGE;
+	struct mapping m;
+
+	(void)state;
+	map(&m);
+	assert_int_equal(fl_madvise(m.at, pages * PAGE, MADV_WILLNEED), 0);
+	for (size_t i = 0; i < pages; i += HUGE / PAGE)
+		assert_int_equal(load(&m, i + i / 100), word_of(i + i / 100));
+	assert_true(resident_in(&m, 0, pages) >= pages / 4 * 3);
+	unmap(&m);
+}
+
 static void a_scan_has_them_within_the_budget(void **state)
 {
 	struct mapping m;
@@ -525,6 +540,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_scan_has_them_within_the_budget),
 		cmocka_unit_test(advice_has_them),
+		cmocka_unit_test(advice_has_all_that_is_free),
 		cmocka_unit_test(a_scan_in_advised_order_takes_back_what_it_leaves),
 		cmocka_unit_test(what_memory_can_hold_stays_after_a_scan_in_advised_order),
 		cmocka_unit_test(there_are_none_when_asked_for_small_ones),
