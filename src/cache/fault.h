@@ -28,6 +28,13 @@ static inline bool beyond_eof(struct address_space *as, uint64_t index)
 	return index << FL_PAGE_SHIFT >= atomic_load_explicit(&as->size, memory_order_relaxed);
 }
 
+static inline bool is_dirty(pfn_t pfn)
+{
+	enum page_state s = page_state_of(page_word(pfn));
+
+	return s == PAGE_DIRTY || s == PAGE_REDIRTY;
+}
+
 /* Caller holds the page lock. */
 static inline void mark_dirty(struct address_space *as, pfn_t pfn)
 {

@@ -52,13 +52,6 @@ static bool may_be_hidden(const struct fault *f)
 
 /* ---- The page is in memory ---- */
 
-static bool is_dirty(pfn_t pfn)
-{
-	enum page_state s = page_state_of(page_word(pfn));
-
-	return s == PAGE_DIRTY || s == PAGE_REDIRTY;
-}
-
 /*
  * Maps a page of the frame memory; an mmu that cannot write-protect at once gets clean pages of shared mappings as dirty ones. *was: it was
  * mapped before.

@@ -50,7 +50,7 @@ static int anon_hit(struct fault *f, pfn_t pfn)
 		report_add(&f->as->report->faults_write, 1);
 	}
 	if (f->mmu->hides)
-		return show(f, page_state_of(page_word(pfn)) == PAGE_DIRTY || page_state_of(page_word(pfn)) == PAGE_REDIRTY);
+		return show(f, is_dirty(pfn));
 	return !f->write ? 0 : f->mmu->ops->unprotect(f->mmu, f->addr, FL_PAGE_SIZE);
 }
 

@@ -74,7 +74,7 @@ static int remote_map(struct mmu *m, uint64_t addr, uint64_t len, unsigned flags
 }
 
 /*
- * Once, as far as it goes: who wants more of it writes the frames (install_remote()). What a client has mapped private there, or elsewhere, gets
+ * Once, as far as it goes: who wants more of it writes the frames (install_in_frames()). What a client has mapped private there, or elsewhere, gets
  * pages of its own.
  */
 static int remote_copy(struct mmu *m, uint64_t addr, const void *src, uint64_t len, unsigned flags, uint64_t *done)
