@@ -474,14 +474,10 @@ TEST(arguments_that_cannot_be)
 /* Where each page's protection is one of the kernel's mappings (faults by SIGSEGV), fewer are shown. */
 TEST(the_process_has_nearly_all_mappings_that_it_may_have)
 {
-	long count = max_map_count();
-	uint64_t *p, *q;
+	long count = map_count_or_skip(state);
+	uint64_t *p = map_file(*state, PROT_READ | PROT_WRITE, MAP_SHARED), *q = map_file(*state, PROT_READ | PROT_WRITE, MAP_PRIVATE);
 	char *area;
 
-	if (count <= 0 || count > 200000)
-		skip_test(state);
-	p = map_file(*state, PROT_READ | PROT_WRITE, MAP_SHARED);
-	q = map_file(*state, PROT_READ | PROT_WRITE, MAP_PRIVATE);
 	area = use_up_mappings(count, 100);
 	for (size_t i = 0; i < PATTERN_WORDS / 1024; i++) { /* every other page, in an order that leaves no runs */
 		size_t at = i * 389 % (PATTERN_WORDS / 1024) * 1024;
@@ -505,14 +501,10 @@ TEST(the_process_has_nearly_all_mappings_that_it_may_have)
 /* What stays mapped as the kernel has refused to unmap it stays what it is: its pages leave memory, and come back. */
 TEST(a_mapping_that_could_not_be_unmapped)
 {
-	long count = max_map_count();
-	uint64_t *p, *q;
+	long count = map_count_or_skip(state);
+	uint64_t *p = map_file(*state, PROT_READ, MAP_SHARED), *q = map_file(*state, PROT_READ, MAP_SHARED);
 	char *area;
 
-	if (count <= 0 || count > 200000)
-		skip_test(state);
-	p = map_file(*state, PROT_READ, MAP_SHARED);
-	q = map_file(*state, PROT_READ, MAP_SHARED);
 	for (size_t i = 0; i < 64; i++)
 		assert_int_equal(p[i * 512], pattern(i * 512));
 	area = use_up_mappings(count, 0);
