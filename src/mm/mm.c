@@ -463,16 +463,30 @@ static int fault_in(struct mm *mm, uint64_t addr, unsigned flags)
 	return err && (flags & FAULT_POISON) ? poison(mm, page_align_down(addr)) : err;
 }
 
+static bool is_within(struct mm *mm, uint64_t addr)
+{
+	return addr >= atomic_load_explicit(&mm->low, memory_order_relaxed) && addr < atomic_load_explicit(&mm->high, memory_order_relaxed);
+}
+
+/* Whether a mapping could be there; one that the kernel has made already, and we not yet, counts. */
+static bool may_be_within(struct mm *mm, uint64_t addr)
+{
+	bool within = is_within(mm, addr);
+
+	if (!within) {
+		mutex_lock(&mm->mmap_lock);
+		within = is_within(mm, addr);
+		mutex_unlock(&mm->mmap_lock);
+	}
+	return within;
+}
+
 /* The second look is for an access that the kernel has grown a mapping for (MAP_GROWSDOWN), of which we hear only now. */
 static int fault_in_space(struct mm *mm, uint64_t addr, unsigned flags)
 {
+	int err = may_be_within(mm, addr) ? fault_in(mm, addr, flags) : -EFAULT;
 	bool grows = atomic_load_explicit(&mm->grows_down, memory_order_relaxed);
-	int err = -EFAULT;
 
-	if (addr >= atomic_load_explicit(&mm->high, memory_order_relaxed))
-		return -EFAULT;
-	if (addr >= atomic_load_explicit(&mm->low, memory_order_relaxed))
-		err = fault_in(mm, addr, flags);
 	if (err == -EFAULT && grows && mm_grow_down(mm, page_align_down(addr)))
 		err = fault_in(mm, addr, flags);
 	return err;

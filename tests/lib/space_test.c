@@ -2,6 +2,9 @@
 /* Start and end, explicit spaces, counters. */
 #include "harness.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 TEST(spaces_share_the_page_cache_and_nothing_else)
 {
 	struct fixture *f = *state;
@@ -47,6 +50,42 @@ TEST(a_space_with_threads_serves_system_calls)
 	assert_int_equal(fl_space_destroy(s), 0);
 	close(pipe_fd[0]);
 	close(pipe_fd[1]);
+}
+
+#define FIRST ((char *)(47UL << 40))
+#define FIRST_BYTES 65536
+
+static atomic_bool stop;
+static atomic_int others;
+
+static void *read_on(void *arg)
+{
+	while (!atomic_load(&stop)) {
+		caught_signal = 0;
+		if (sigsetjmp(access_failed, 1) == 0)
+			access_read(FIRST);
+		others += caught_signal && caught_signal != SIGSEGV;
+	}
+	return arg;
+}
+
+/* What another thread accesses while it is mapped is there or not, for a space that has had no mapping before, too. */
+TEST(the_first_mapping_of_a_space_is_like_any_other)
+{
+	(void)*state;
+	others = 0;
+	for (int i = 0; i < 500; i++) {
+		fl_space *s = fl_space_create(NULL);
+		pthread_t t;
+
+		stop = false;
+		assert_int_equal(pthread_create(&t, NULL, read_on, NULL), 0);
+		assert_ptr_equal(fl_space_mmap(s, FIRST, FIRST_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0), FIRST);
+		atomic_store(&stop, true);
+		pthread_join(t, NULL);
+		assert_int_equal(fl_space_destroy(s), 0);
+	}
+	assert_int_equal(others, 0);
 }
 
 TEST(sixteen_spaces_at_most)
@@ -116,6 +155,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		RUN(spaces_share_the_page_cache_and_nothing_else),
 		RUN(a_space_with_threads_serves_system_calls),
+		RUN(the_first_mapping_of_a_space_is_like_any_other),
 		RUN(sixteen_spaces_at_most),
 		RUN(counters_tell_what_was_done),
 		cmocka_unit_test(options_that_make_no_sense),
