@@ -63,17 +63,35 @@ static int advise_part(void *addr, size_t len, int advice)
 	return err;
 }
 
+/* Those that bring pages in take none away, and may take long. */
+static bool takes_nothing(int advice)
+{
+	return advice == MADV_POPULATE_READ || advice == MADV_POPULATE_WRITE || advice == MADV_WILLNEED;
+}
+
+static int advise_kernels(void *addr, size_t len, int advice)
+{
+	struct kernels k = {.mm = NULL};
+	int err;
+
+	if (!takes_nothing(advice) && !kernels_begin(&k, addr, len)) /* it was given before the memory became ours */
+		return 0;
+	err = sys_madvise(addr, len, advice);
+	kernels_end(&k);
+	return err;
+}
+
 static int advise_ours(void *addr, size_t len, int advice)
 {
 	bool populates = advice == MADV_POPULATE_READ || advice == MADV_POPULATE_WRITE;
-	struct parts p = {.ours = advise_part, .kernels = sys_madvise, .how = advice, .past_holes = !populates};
+	struct parts p = {.ours = advise_part, .kernels = advise_kernels, .how = advice, .past_holes = !populates};
 
 	return (uintptr_t)addr & FL_PAGE_MASK ? -EINVAL : for_parts(addr, len, &p);
 }
 
 WRAPPER int madvise(void *addr, size_t len, int advice)
 {
-	return likely(!is_mapped_by_us(addr, len)) ? REAL(madvise)(addr, len, advice) : (int)shim_result(advise_ours(addr, len, advice));
+	return (int)shim_result(is_mapped_by_us(addr, len) ? advise_ours(addr, len, advice) : advise_kernels(addr, len, advice));
 }
 
 /* POSIX's DONTNEED is a hint, which must not lose private pages as Linux's does: glibc ignores it too. */
@@ -81,7 +99,7 @@ WRAPPER int posix_madvise(void *addr, size_t len, int advice)
 {
 	if (advice == POSIX_MADV_DONTNEED)
 		return 0;
-	return is_mapped_by_us(addr, len) ? -advise_ours(addr, len, advice) : -sys_madvise(addr, len, advice);
+	return is_mapped_by_us(addr, len) ? -advise_ours(addr, len, advice) : -advise_kernels(addr, len, advice);
 }
 
 /* ---- process_madvise: for the process itself, it is madvise on several ranges ---- */
@@ -113,7 +131,7 @@ static ssize_t advise_vector(const struct iovec *iov, size_t n, int advice)
 
 	for (size_t i = 0; i < n; i++) {
 		bool ours = is_mapped_by_us(iov[i].iov_base, iov[i].iov_len);
-		int err = (ours ? advise_ours : sys_madvise)(iov[i].iov_base, iov[i].iov_len, advice);
+		int err = (ours ? advise_ours : advise_kernels)(iov[i].iov_base, iov[i].iov_len, advice);
 
 		if (err)
 			return done ? done : err;

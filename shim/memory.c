@@ -4,6 +4,7 @@
  * that no fault sees one without the other.
  */
 #include <errno.h>
+#include <sys/single_threaded.h>
 #include <sys/syscall.h>
 
 #include "api/engine.h"
@@ -17,15 +18,21 @@
 #include "util/sys.h"
 
 /* What is no range is the kernel's to refuse. */
-bool is_mapped_by_us(const void *addr, size_t len)
+static bool is_range(const void *addr, size_t len)
 {
 	uint64_t pages = page_align_up(len);
+
+	return len && pages >= len && (uintptr_t)addr + pages >= (uintptr_t)addr;
+}
+
+bool is_mapped_by_us(const void *addr, size_t len)
+{
 	struct mm *mm;
 
-	if (NOTHING_MAPPED || !len || pages < len || (uintptr_t)addr + pages < (uintptr_t)addr)
+	if (NOTHING_MAPPED || !is_range(addr, len))
 		return false;
 	mm = engine_space();
-	return mm && mm_overlaps(mm, (uintptr_t)addr, pages);
+	return mm && mm_overlaps(mm, (uintptr_t)addr, page_align_up(len));
 }
 
 bool is_ours_now(const void *addr, size_t len)
@@ -33,6 +40,31 @@ bool is_ours_now(const void *addr, size_t len)
 	uint64_t at = (uintptr_t)addr, end = page_align_up(at + len), start, stop;
 
 	return is_mapped_by_us(addr, len) && !(next_gap(at, end, &start, &stop) && start == at && stop == end);
+}
+
+/* A thread that is alone has nobody beside it; neither has who must not be told: the range is no range, or nothing is mapped. */
+bool kernels_begin(struct kernels *k, const void *addr, size_t len)
+{
+	k->mm = NULL;
+	if (is_mapped_by_us(addr, len))
+		return false;
+	if (__libc_single_threaded || !is_range(addr, len) || NOTHING_MAPPED || !engine_space())
+		return true;
+	k->guard = sigguard_enter();
+	if (mm_begin_foreign(engine_space(), (uintptr_t)addr, page_align_up(len))) {
+		k->mm = engine_space();
+		return true;
+	}
+	sigguard_leave(k->guard);
+	return false;
+}
+
+void kernels_end(struct kernels *k)
+{
+	if (!k->mm)
+		return;
+	mm_end_foreign(k->mm);
+	sigguard_leave(k->guard);
 }
 
 static void *pointer_result(int err, uint64_t addr)
@@ -58,15 +90,25 @@ static void *replace_ours(const struct map_call *c)
 	return pointer_result(err, addr);
 }
 
-static bool replaces_ours(const struct map_call *c)
+static bool replaces(const struct map_call *c)
 {
 	int type = c->flags & MAP_TYPE;
 
 	if ((c->flags & MAP_ANONYMOUS) && type != MAP_PRIVATE && type != MAP_SHARED)
 		return false;
-	if (!(c->flags & MAP_FIXED) || (c->flags & MAP_FIXED_NOREPLACE) || ((uintptr_t)c->addr & FL_PAGE_MASK))
-		return false;
-	return c->len && is_mapped_by_us(c->addr, c->len);
+	return (c->flags & MAP_FIXED) && !(c->flags & MAP_FIXED_NOREPLACE) && !((uintptr_t)c->addr & FL_PAGE_MASK);
+}
+
+static void *map_kernels(const struct map_call *c)
+{
+	struct kernels k = {.mm = NULL};
+	void *out;
+
+	if (replaces(c) && !kernels_begin(&k, c->addr, c->len))
+		return replace_ours(c);
+	out = REAL(mmap)(c->addr, c->len, c->prot, c->flags, c->fd, c->off);
+	kernels_end(&k);
+	return out;
 }
 
 static void *do_mmap(const struct map_call *c)
@@ -80,7 +122,7 @@ static void *do_mmap(const struct map_call *c)
 			locked_ours(out, c->len);
 		return out;
 	}
-	out = replaces_ours(c) ? replace_ours(c) : REAL(mmap)(c->addr, c->len, c->prot, c->flags, c->fd, c->off);
+	out = map_kernels(c);
 	locked_kernels(out, c->len);
 	return out;
 }
@@ -113,11 +155,15 @@ WRAPPER void *mmap64(void *addr, size_t len, int prot, int flags, int fd, off64_
 
 WRAPPER int munmap(void *addr, size_t len)
 {
+	struct kernels k;
 	struct sigguard g;
 	int err;
 
-	if (likely(!is_mapped_by_us(addr, len)))
-		return REAL(munmap)(addr, len);
+	if (likely(kernels_begin(&k, addr, len))) {
+		err = REAL(munmap)(addr, len);
+		kernels_end(&k);
+		return err;
+	}
 	futexes_unmapped(addr, len);
 	g = sigguard_enter();
 	err = mm_munmap(engine_space(), (uintptr_t)addr, len, true);
@@ -134,10 +180,22 @@ static int protect_part(void *addr, size_t len, int prot)
 	return err;
 }
 
+static int protect_kernels(void *addr, size_t len, int prot)
+{
+	struct kernels k;
+	int err;
+
+	if (!kernels_begin(&k, addr, len)) /* it was protected before it became ours */
+		return 0;
+	err = sys_mprotect(addr, len, prot);
+	kernels_end(&k);
+	return err;
+}
+
 /* PROT_GROWSDOWN reaches below the range: the mapping at its start decides whose it is. */
 static int protect_ours(void *addr, size_t len, int prot)
 {
-	struct parts p = {.ours = protect_part, .kernels = sys_mprotect, .how = prot};
+	struct parts p = {.ours = protect_part, .kernels = protect_kernels, .how = prot};
 	int err;
 
 	if ((uintptr_t)addr & FL_PAGE_MASK)
@@ -151,7 +209,14 @@ static int protect_ours(void *addr, size_t len, int prot)
 
 WRAPPER int mprotect(void *addr, size_t len, int prot)
 {
-	return likely(!is_mapped_by_us(addr, len)) ? REAL(mprotect)(addr, len, prot) : protect_ours(addr, len, prot);
+	struct kernels k;
+	int err;
+
+	if (unlikely(!kernels_begin(&k, addr, len)))
+		return protect_ours(addr, len, prot);
+	err = REAL(mprotect)(addr, len, prot);
+	kernels_end(&k);
+	return err;
 }
 
 /* Without a key of the program's it is mprotect(2); with one, what the mapping allows is no longer what its VMA says. */

@@ -125,9 +125,22 @@ static void *remap_mixed(void *old, size_t old_len, size_t new_len, int flags, v
 	return flags & MREMAP_FIXED ? mremap(old, left, left, flags, to) : old;
 }
 
+/* With `to` where it may take the place of something. */
+static bool begin_move(struct kernels *k, void *old, size_t old_len, void *to, size_t new_len)
+{
+	if (!kernels_begin(k, old, max_u64(old_len, 1)))
+		return false;
+	if (!to || !is_mapped_by_us(to, new_len))
+		return true;
+	kernels_end(k);
+	return false;
+}
+
 WRAPPER void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
 {
-	void *to = NULL;
+	void *to = NULL, *p;
+	struct kernels k;
+	bool places;
 
 	if (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) {
 		va_list ap;
@@ -138,11 +151,16 @@ WRAPPER void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
 	}
 	if (NOTHING_MAPPED || !args_ok(old, old_len, new_len, flags))
 		return REAL(mremap)(old, old_len, new_len, flags, to);
-	if (is_ours_now(old, 1))
-		return remap_ours(old, old_len, new_len, flags, to);
-	if (old_len && is_ours_now(old, old_len))
-		return remap_mixed(old, old_len, new_len, flags, to);
-	if ((flags & MREMAP_FIXED) && is_target(old, old_len, new_len, to) && is_ours_now(to, new_len))
-		return remap_onto_ours(old, old_len, new_len, flags, to);
-	return REAL(mremap)(old, old_len, new_len, flags, to);
+	places = (flags & MREMAP_FIXED) && is_target(old, old_len, new_len, to);
+	do {
+		if (is_ours_now(old, 1))
+			return remap_ours(old, old_len, new_len, flags, to);
+		if (old_len && is_ours_now(old, old_len))
+			return remap_mixed(old, old_len, new_len, flags, to);
+		if (places && is_ours_now(to, new_len))
+			return remap_onto_ours(old, old_len, new_len, flags, to);
+	} while (!begin_move(&k, old, old_len, places ? to : NULL, new_len));
+	p = REAL(mremap)(old, old_len, new_len, flags, to);
+	kernels_end(&k);
+	return p;
 }

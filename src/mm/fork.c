@@ -348,6 +348,7 @@ int mm_fork_child(void)
 	vma_pool_fork_child();
 	filemap_init(); /* nor are pins */
 	for (int i = 0; (mm = mm_space(i)) && !err; i++) {
+		rwlock_init(&mm->foreign_lock, RANK_FOREIGN); /* calls that were under way are the parent's */
 		mutex_unlock(&mm->mmap_lock);
 		err = fork_space(mm);
 	}

@@ -157,6 +157,7 @@ bool mm_grow_down(struct mm *mm, uint64_t addr)
 
 	metadata_refill();
 	mutex_lock(&mm->mmap_lock);
+	write_lock(&mm->foreign_lock);
 	v = vma_find(&mm->index, addr);
 	ours = v && v->start <= addr; /* another thread was faster */
 	if (v && !ours && (v->flags & VM_GROWSDOWN) && has_memory_below(v, addr)) {
@@ -164,6 +165,7 @@ bool mm_grow_down(struct mm *mm, uint64_t addr)
 		if (!ours && mm->mmu->hides) /* nobody else would take it away */
 			sys_munmap((void *)addr, v->start - addr);
 	}
+	write_unlock(&mm->foreign_lock);
 	mutex_unlock(&mm->mmap_lock);
 	return ours;
 }

@@ -28,6 +28,7 @@ int mm_create(struct mmu *mmu, const struct mm_limits *limits, struct mm **out)
 		if (atomic_load(&in_use) >> i & 1)
 			continue;
 		*mm = (struct mm){.mmap_lock = MUTEX_INIT(RANK_MMAP),
+				  .foreign_lock = RWLOCK_INIT(RANK_FOREIGN),
 				  .mmu = mmu,
 				  .arch = &native_arch,
 				  .limits = *limits,
@@ -86,6 +87,20 @@ bool mm_overlaps(struct mm *mm, uint64_t addr, uint64_t len)
 	if (end <= atomic_load_explicit(&mm->low, memory_order_relaxed) || addr >= atomic_load_explicit(&mm->high, memory_order_relaxed))
 		return false;
 	return vma_index_overlaps(&mm->index, addr, end);
+}
+
+bool mm_begin_foreign(struct mm *mm, uint64_t addr, uint64_t len)
+{
+	read_lock(&mm->foreign_lock);
+	if (!mm_overlaps(mm, addr, len))
+		return true;
+	read_unlock(&mm->foreign_lock);
+	return false;
+}
+
+void mm_end_foreign(struct mm *mm)
+{
+	read_unlock(&mm->foreign_lock);
 }
 
 bool range_ok(const struct mm *mm, uint64_t addr, uint64_t *len)

@@ -24,6 +24,7 @@ struct soft_space;
 
 struct mm {
 	struct mutex mmap_lock;
+	struct rwlock foreign_lock; /* see mm_begin_foreign(); for writing by who adds VMAs, after mmap_lock */
 	struct vma_index index;     /* changes under mmap_lock */
 	struct mmu *mmu;            /* constant */
 	const struct mm_arch *arch; /* constant */
@@ -67,6 +68,13 @@ int mm_protection_at(uint64_t addr);
 void mm_clear_poison(void);
 /* Whether any part of the range may be one of our mappings; never false when it is. Cheap. */
 bool mm_overlaps(struct mm *mm, uint64_t addr, uint64_t len);
+
+/*
+ * A call on memory that is none of ours, made by the program: false where part of the range is ours. Else nothing in it becomes ours until
+ * mm_end_foreign(). Signals are blocked; the lock is held across the one call to the kernel.
+ */
+bool mm_begin_foreign(struct mm *mm, uint64_t addr, uint64_t len);
+void mm_end_foreign(struct mm *mm);
 
 /* ---- mmap, munmap, mprotect, mremap ---- */
 

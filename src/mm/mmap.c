@@ -496,7 +496,9 @@ static int mmap_region(struct mm *mm, struct mapping *m, uint64_t *out)
 		m->vma->flags |= atomic_load(&mm->def_flags); /* mlockall() has the lock too: no mapping escapes it */
 	err = account(mm, m);
 	if (!err) {
+		write_lock(&mm->foreign_lock);
 		err = place_fixed(mm, m);
+		write_unlock(&mm->foreign_lock);
 		if (err)
 			mm_uncharge_locked(m->vma, m->len);
 	}

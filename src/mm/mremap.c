@@ -647,7 +647,9 @@ int mm_mremap(struct mm *mm, uint64_t old, uint64_t old_len, uint64_t new_len, i
 		return err;
 	metadata_refill();
 	mutex_lock(&mm->mmap_lock);
+	write_lock(&mm->foreign_lock);
 	err = remap_locked(mm, &r, out);
+	write_unlock(&mm->foreign_lock);
 	mutex_unlock(&mm->mmap_lock);
 	mm_check(mm);
 	if (r.fresh)

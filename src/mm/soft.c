@@ -646,6 +646,7 @@ static int init(struct soft_space *s)
 	int err;
 
 	s->mm = (struct mm){.mmap_lock = MUTEX_INIT(RANK_MMAP),
+			    .foreign_lock = RWLOCK_INIT(RANK_FOREIGN),
 			    .mmu = &s->mmu.mmu,
 			    .arch = &soft_arch,
 			    .soft = s,

@@ -20,6 +20,7 @@
 enum lock_rank {
 	RANK_SPACES = 1, /* list of address spaces, start and end of the engine */
 	RANK_MMAP,       /* mm->mmap_lock: writers of one address space */
+	RANK_FOREIGN,    /* mm->foreign_lock: what is not ours, against new mappings of ours */
 	RANK_VMA,        /* one VMA against its faults */
 	RANK_FILES,      /* table of address_spaces by inode */
 	RANK_BUFFER,     /* not a lock: holding, and waiting for, a bounce buffer */

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Programs of small cases, on the kernel and under Faultline alike: ranges that are ours in part, arguments in
 # mapped memory, system calls by number, streams, what is in proc(5), descriptors that come to mean another file,
-# programs that are started.
+# programs that are started; threads that want the same places.
 . "$(dirname "$0")/common.sh"
 
 for program in aio buffers clone descriptors faults held maps messages mixed pending raw spawn streams timestamps; do
@@ -17,4 +17,10 @@ done
 "$BUILD/tests/hole" || fail "hole fails on the kernel itself"
 for host in none auto; do
 	"$FAULTLINE" run --budget 16M --host=$host -- "$BUILD/tests/hole" || fail "hole, --host=$host"
+done
+
+"$BUILD/tests/places" 300 || fail "places fails on the kernel itself"
+for how in --host=none "--host=none --direct" "--host=none --faults=sigsegv" --host=auto; do
+	# shellcheck disable=SC2086
+	"$FAULTLINE" run --budget 4M $how -- "$BUILD/tests/places" 1500 || fail "places, $how"
 done
