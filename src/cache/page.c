@@ -49,6 +49,8 @@
 
 #define HEAD_LOCKED 0x80000000u
 #define PAGES_PER_HEAD 4
+#define GROUP 64
+#define HEADS_PER_GROUP 15 /* and a byte: together they take a byte for each page at most */
 
 /*
  * 7 bytes: index, then id of the address_space. Written under the page lock before the entry is in a chain, constant while
@@ -63,6 +65,7 @@ static struct {
 	_Atomic uint32_t *heads; /* HEAD_LOCKED | pfn + 1; the bit guards the chain */
 	_Atomic uint32_t *nexts; /* pfn + 1, 0 at the end; links a chain, or the free entries */
 	struct packed_key *keys;
+	_Atomic uint8_t *unclean; /* how many of each GROUP entries are in a state that is_unclean() */
 	uint32_t frames, nheads;
 	_Atomic uint32_t high; /* entries from here on were never used */
 	_Atomic uint64_t free; /* stack of free entries: generation << 32 | pfn + 1 */
@@ -97,13 +100,14 @@ const char *page_state_name(enum page_state s)
 
 static size_t table_bytes(uint32_t frames, uint32_t nheads)
 {
-	return (size_t)frames * (2 * sizeof(uint32_t) + sizeof(struct packed_key)) + (size_t)nheads * sizeof(uint32_t);
+	return (size_t)frames * (2 * sizeof(uint32_t) + sizeof(struct packed_key)) + (size_t)nheads * sizeof(uint32_t) +
+	       (frames - 1) / GROUP + 1;
 }
 
 int page_table_init(uint64_t frames)
 {
 	uint32_t n = (uint32_t)min_u64(frames, HEAD_LOCKED - 2);
-	uint32_t nheads = n / PAGES_PER_HEAD + 1;
+	uint32_t nheads = (uint32_t)((uint64_t)n * HEADS_PER_GROUP / GROUP) + 1;
 	size_t bytes = page_align_up(table_bytes(n, nheads));
 	char *p;
 
@@ -119,6 +123,7 @@ int page_table_init(uint64_t frames)
 	table.heads = (void *)(p + (size_t)n * sizeof(uint32_t));
 	table.nexts = table.heads + nheads;
 	table.keys = (void *)(table.nexts + n);
+	table.unclean = (void *)(table.keys + n);
 	return 0;
 }
 
@@ -325,6 +330,7 @@ static void entry_free(pfn_t pfn)
 }
 
 static void move(pfn_t pfn, enum page_state to);
+static void count_unclean(pfn_t pfn, int sign);
 
 /* Caller holds the lock of the new page. */
 static void enter(pfn_t pfn, bool ahead)
@@ -498,6 +504,7 @@ static void chain_again(pfn_t pfn)
 	_Atomic uint32_t *head = head_of(page_key(pfn));
 
 	atomic_store(&table.words[pfn], PAGE_DIRTY);
+	count_unclean(pfn, 1);
 	policy_join(PAGE_DIRTY);
 	set_next(pfn, atomic_load(head));
 	atomic_store(head, pfn + 1);
@@ -512,6 +519,8 @@ uint64_t page_table_fork_child(bool (*keep)(struct page_key key, bool leaving))
 		atomic_store(&table.heads[i], 0);
 	atomic_store(&table.free, 0);
 	atomic_store(&table.huge, 0);
+	for (pfn_t p = 0; p < high; p += GROUP)
+		atomic_store(&table.unclean[p / GROUP], 0);
 	policy_reset();
 	for (pfn_t p = 0; p < high; p++) {
 		if (survives(p, keep)) {
@@ -581,13 +590,41 @@ static enum page_state state(pfn_t pfn)
 	return page_state_of(page_word(pfn));
 }
 
-/* The state bits change under the lock, but PG_WAITERS may change beside them. */
+static bool is_unclean(enum page_state s)
+{
+	return s == PAGE_READING || s == PAGE_DIRTY || s == PAGE_WRITEBACK || s == PAGE_REDIRTY;
+}
+
+static void count_unclean(pfn_t pfn, int sign)
+{
+	atomic_fetch_add(&table.unclean[pfn / GROUP], (uint8_t)sign);
+}
+
+/* The state bits change under the lock, but PG_WAITERS may change beside them. No page is ever unclean and not counted. */
 static void move(pfn_t pfn, enum page_state to)
 {
 	uint32_t w = page_word(pfn);
+	bool was = is_unclean(page_state_of(w)), is = is_unclean(to);
 
 	fl_assert((w & PG_LOCKED) && page_transition_ok(page_state_of(w), to));
+	if (is && !was)
+		count_unclean(pfn, 1);
 	atomic_fetch_xor(&table.words[pfn], (w & PG_STATE) ^ (uint32_t)to);
+	if (was && !is)
+		count_unclean(pfn, -1);
+}
+
+pfn_t page_next_unclean(pfn_t from)
+{
+	pfn_t high = page_table_high();
+
+	for (pfn_t p = from; p < high; p++) {
+		if (!atomic_load(&table.unclean[p / GROUP]))
+			p |= GROUP - 1;
+		else if (is_unclean(state(p)))
+			return p;
+	}
+	return PFN_NONE;
 }
 
 void page_read_done(pfn_t pfn, bool dirty)

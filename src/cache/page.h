@@ -94,6 +94,11 @@ void page_rekey(pfn_t pfn, struct page_key key);
 struct page_key page_key(pfn_t pfn);
 
 uint32_t page_word(pfn_t pfn);
+/*
+ * The first from there on that is neither clean nor absent nor leaving; PFN_NONE: none. It was so at some moment during the call, and none is
+ * passed over that was so all the time. Costs a byte for each 64 entries that are clean.
+ */
+pfn_t page_next_unclean(pfn_t from);
 static inline enum page_state page_state_of(uint32_t word)
 {
 	return (enum page_state)(word & PG_STATE);

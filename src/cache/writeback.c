@@ -341,7 +341,7 @@ static int write_around(struct cluster *c, struct page_key key, uint64_t first, 
 	}
 }
 
-/* A range not much longer than the table is walked page by page, another through the table. */
+/* A short range is walked page by page, another through the table. */
 static int write_by_index(struct cluster *c, uint64_t first, uint64_t last)
 {
 	int err = 0;
@@ -375,10 +375,9 @@ static bool wants_write(pfn_t pfn, struct cluster *c, struct page_key *key)
 
 static int write_by_table(struct cluster *c, uint64_t first, uint64_t last)
 {
-	pfn_t high = page_table_high();
 	int err = 0;
 
-	for (pfn_t p = 0; p < high; p++) {
+	for (pfn_t p = 0; (p = page_next_unclean(p)) != PFN_NONE; p++) {
 		struct page_key key;
 		uint64_t next;
 
@@ -395,7 +394,7 @@ static int write_range(struct cluster *c, uint64_t first, uint64_t last)
 {
 	int err;
 
-	if (last - first < (uint64_t)page_table_high() / 4)
+	if (last - first < (uint64_t)page_table_high() / 64)
 		err = write_by_index(c, first, last);
 	else
 		err = write_by_table(c, first, last);

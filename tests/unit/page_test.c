@@ -278,6 +278,77 @@ static void indices_have_forty_bits(void **state)
 	}
 }
 
+/* ---- Those that are not clean ---- */
+
+static bool is_unclean(enum page_state s)
+{
+	return s != PAGE_ABSENT && s != PAGE_CLEAN && s != PAGE_EVICTING;
+}
+
+static void assert_all_unclean_are_found(void)
+{
+	pfn_t found = page_next_unclean(0);
+
+	for (pfn_t p = 0; p < page_table_high(); p++) {
+		if (!is_unclean(state_of(p)))
+			continue;
+		assert_int_equal(found, p);
+		found = page_next_unclean(p + 1);
+	}
+	assert_int_equal(found, PFN_NONE);
+}
+
+static bool keep_odd(struct page_key k, bool leaving)
+{
+	return k.index % 2 && !leaving;
+}
+
+/* A page that goes to and fro 256 times is counted as often as it is there. */
+static void the_first_of_a_group_is_found(void **state)
+{
+	pfn_t p = page_in(PAGE_READING);
+
+	(void)state;
+	assert_all_unclean_are_found();
+	page_read_done(p, true);
+	for (int i = 0; i < 256; i++) {
+		assert_int_equal(page_next_unclean(0), p);
+		page_begin_writeback(p);
+		page_end_writeback(p);
+		assert_int_equal(page_next_unclean(0), PFN_NONE);
+		page_make_dirty(p);
+	}
+	page_unlock(p);
+}
+
+/* In every state and at random; and what a child of fork keeps is dirty. */
+static void those_that_are_not_clean_are_found(void **state)
+{
+	static const enum page_state states[] = {PAGE_CLEAN, PAGE_READING, PAGE_DIRTY, PAGE_WRITEBACK, PAGE_REDIRTY, PAGE_EVICTING};
+	unsigned seed = 1;
+
+	(void)state;
+	assert_all_unclean_are_found();
+	for (int i = 0; i < FRAMES / 2; i++)
+		page_unlock(page_in(i < 192 ? PAGE_CLEAN : states[i % (int)ARRAY_SIZE(states)]));
+	assert_all_unclean_are_found();
+	for (int turn = 0; turn < 20000; turn++) {
+		const size_t n = (size_t)rand_r(&seed) % ARRAY_SIZE(arrows);
+		pfn_t p = (pfn_t)rand_r(&seed) % page_table_high();
+
+		if (state_of(p) != arrows[n].from)
+			continue;
+		page_lock(p);
+		arrows[n].fn(p);
+		page_unlock(p);
+		if (turn % 50 == 0)
+			assert_all_unclean_are_found();
+	}
+	assert_all_unclean_are_found();
+	assert_true(page_table_fork_child(keep_odd) > 0);
+	assert_all_unclean_are_found();
+}
+
 static void a_page_costs_sixteen_bytes(void **state)
 {
 	static const uint64_t frames[] = {100, 1000, 65536, 1 << 20};
@@ -645,6 +716,8 @@ int main(void)
 		T(chains_survive_removal_in_any_order),
 		T(entries_are_used_again),
 		T(indices_have_forty_bits),
+		T(the_first_of_a_group_is_found),
+		T(those_that_are_not_clean_are_found),
 		T(a_page_costs_sixteen_bytes),
 		T(a_table_beyond_the_budget_is_refused),
 		T(pins_stop_at_their_limit),
