@@ -2,7 +2,7 @@
 /*
  * fork while threads fault: a process reads a file through a shared and stores into a private mapping from several
  * threads, with the budget full, and forks all the while. Each child checks both mappings, stores, forks once more,
- * and ends; the parent's threads check every word they read. FAULTLINE_STRESS_SECONDS (10).
+ * and ends; the parent's threads check every word they read. FAULTLINE_STRESS_SECONDS (6).
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -120,7 +120,7 @@ static void make_file(int fd)
 int main(void)
 {
 	struct fl_options o = {.size = sizeof o, .budget = 2 << 20};
-	unsigned seconds = getenv("FAULTLINE_STRESS_SECONDS") ? (unsigned)atoi(getenv("FAULTLINE_STRESS_SECONDS")) : 10;
+	unsigned seconds = getenv("FAULTLINE_STRESS_SECONDS") ? (unsigned)atoi(getenv("FAULTLINE_STRESS_SECONDS")) : 6;
 	int fd = open("faultline-fork.tmp", O_RDWR | O_CREAT | O_TRUNC, 0600);
 	pthread_t thread[THREADS];
 

@@ -2,7 +2,7 @@
 /*
  * Huge pages under threads: scans, which bring them in, beside random reads, and all that takes them apart - pins, advice on parts, locks, stores
  * that are refused, parts that are unmapped, forks. The file is read-only and known, so every word that is read is checked; and the kernel is
- * asked how much memory the process has. FAULTLINE_STRESS_SECONDS (10), FAULTLINE_STRESS_SEED (of the clock).
+ * asked how much memory the process has. FAULTLINE_STRESS_SECONDS (6), FAULTLINE_STRESS_SEED (of the clock).
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -267,7 +267,7 @@ int main(void)
 	map = map_apart(0, STORED);
 	for (uintptr_t i = 0; i < THREADS; i++)
 		pthread_create(&thread[i], NULL, run, (void *)i);
-	forks = watch_for(s ? (unsigned)atoi(s) : 10, before);
+	forks = watch_for(s ? (unsigned)atoi(s) : 6, before);
 	stop = true;
 	for (size_t i = 0; i < THREADS; i++)
 		pthread_join(thread[i], NULL);

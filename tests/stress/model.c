@@ -7,7 +7,7 @@
  * also sync, unmap and map again, write through the descriptor, and change advice. At the end the file is read with
  * read(2) and compared word for word.
  *
- * FAULTLINE_STRESS_SECONDS (10), _THREADS (8), _BUDGET (1M..), _SEED, _ALONE; see main().
+ * FAULTLINE_STRESS_SECONDS (6), _THREADS (8), _BUDGET (1M..), _SEED, _ALONE; see main().
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -269,7 +269,7 @@ static void start(void)
 
 int main(void)
 {
-	unsigned seconds = env_number("FAULTLINE_STRESS_SECONDS", 10), seed = env_number("FAULTLINE_STRESS_SEED", (unsigned)time(NULL));
+	unsigned seconds = env_number("FAULTLINE_STRESS_SECONDS", 6), seed = env_number("FAULTLINE_STRESS_SEED", (unsigned)time(NULL));
 	struct fl_stats st = {.size = sizeof st};
 	struct worker *w;
 

@@ -14,7 +14,7 @@
  *
  * Children of fork are kept by who made them, written to, forked again, and compared with a copy of what the owner knew.
  *
- * FAULTLINE_STRESS_SECONDS (10), _THREADS (6), _BUDGET (4M), _SEED.
+ * FAULTLINE_STRESS_SECONDS (6), _THREADS (6), _BUDGET (4M), _SEED.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -977,7 +977,7 @@ static void run(unsigned seconds, unsigned seed)
 
 int main(void)
 {
-	unsigned seconds = env_number("FAULTLINE_STRESS_SECONDS", 10), seed = env_number("FAULTLINE_STRESS_SEED", (unsigned)time(NULL));
+	unsigned seconds = env_number("FAULTLINE_STRESS_SECONDS", 6), seed = env_number("FAULTLINE_STRESS_SEED", (unsigned)time(NULL));
 	struct fl_stats st = {.size = sizeof st}, end = {.size = sizeof end};
 
 	nthreads = env_number("FAULTLINE_STRESS_THREADS", 6);
