@@ -319,54 +319,32 @@ static struct vma *lock_vma_or_ask_kernel(struct mm *mm, uint64_t addr, unsigned
 
 #define POISON_NS 20000000 /* after this the access has met it */
 
-static const char zeros[FL_PAGE_SIZE];
-
-/* A page takes the poison's place, and goes. Caller holds mmap_lock. */
+/* What is there by now stays: on pool frames it is all that there is of the page. Caller holds mmap_lock. */
 static void unpoison(struct mm *mm, uint64_t addr)
 {
-	const struct mmu_ops *ops = mm->mmu->ops;
 	struct vma *v = vma_find(&mm->index, addr);
 	struct fault f;
-	uint64_t done;
 
 	if (!v || v->start > addr || (v->flags & (VM_HANDED | VM_GUARD)))
 		return;
 	vma_lock_write(v);
 	vma_describe(v, addr, &f);
-	if (vma_is_at_host(v)) /* others see what is put into its frames; what is taken out of the mapping comes back */
-		ops->zap(mm->mmu, addr, FL_PAGE_SIZE);
-	else if (!filemap_resident(&f) && !ops->copy(mm->mmu, addr, zeros, FL_PAGE_SIZE, MMU_WP, &done)) {
-		ops->zap(mm->mmu, addr, FL_PAGE_SIZE);
-		if (!as_lives_mapped(v->as) && (v->flags & VM_SHARED))
-			v->as->frames->discard(v->as, f.index, 1);
-	}
+	if (vma_is_at_host(v) || !filemap_resident(&f))
+		mm->mmu->ops->zap(mm->mmu, addr, FL_PAGE_SIZE);
 	vma_unlock_write(v);
 }
 
-/* Whether the access would fail again: while poison goes, another thread could read the zeros. Caller holds mmap_lock. */
-static bool is_beyond_the_end(struct mm *mm, uint64_t addr)
-{
-	const struct vma *v = vma_find(&mm->index, addr);
-	uint64_t size;
-
-	if (!v || v->start > addr || (v->flags & (VM_HANDED | VM_GUARD)) || vma_is_anonymous(v) || as_is_hosted(v->as))
-		return false;
-	return !v->as->store->ops->size(v->as->store, &size) && vma_index_of(v, addr) << FL_PAGE_SHIFT >= size;
-}
-
-/* Those poisoned before `before`, in order, but for what still cannot be there. Caller holds mmap_lock. */
+/* Those poisoned before `before`, in order. Caller holds mmap_lock. */
 static void unpoison_older(struct mm *mm, uint64_t before)
 {
 	uint32_t n = atomic_load(&mm->npoisoned), kept = 0;
 
 	for (uint32_t i = 0; i < n; i++) {
-		uint64_t addr = mm->poisoned[i].addr, since = mm->poisoned[i].since;
-		bool stays = since > before || is_beyond_the_end(mm, addr);
+		bool stays = mm->poisoned[i].since > before;
 
 		if (!stays)
-			unpoison(mm, addr);
-		mm->poisoned[kept].addr = addr;
-		mm->poisoned[kept].since = since > before ? since : now_ns();
+			unpoison(mm, mm->poisoned[i].addr);
+		mm->poisoned[kept] = mm->poisoned[i];
 		kept += stays;
 	}
 	atomic_store(&mm->npoisoned, kept);

@@ -205,6 +205,23 @@ CONFORMS(mapped_before_it_grew)
 }
 
 /* ftruncate(2)'s own errors are the system's. */
+/* Where an access has failed another mapping comes: what is read there is of the file, from the first moment on. */
+CONFORMS(a_place_where_an_access_failed)
+{
+	static const int types[] = {MAP_PRIVATE, MAP_SHARED};
+
+	for (size_t i = 0; i < 20; i++) {
+		char *p = map_ok(w, ARENA, PAGE, RW, types[i % 2] | MAP_FIXED, w->fd, FILE_BYTES);
+
+		assert_int_equal(try_read(p).signal, SIGBUS);
+		assert_ok(w->c->munmap(p, PAGE));
+		usleep(25000); /* after which Faultline's threads take back what has failed the access */
+		map_ok(w, p, PAGE, RW, types[i / 2 % 2] | MAP_FIXED, w->fd, (off_t)(i * PAGE));
+		assert_int_equal(p[5], mark(i));
+		assert_ok(w->c->munmap(p, PAGE));
+	}
+}
+
 CONFORMS(errors_of_ftruncate)
 {
 	map_layout(w, "ss");
@@ -230,6 +247,7 @@ int main(void)
 		RUN(growth_by_writing),
 		RUN(holes),
 		RUN(mapped_before_it_grew),
+		RUN(a_place_where_an_access_failed),
 		RUN(errors_of_ftruncate),
 	};
 
