@@ -164,15 +164,32 @@ long raw_call(const void *call)
 	return sys_call(r->nr, r->a, r->b, r->c, r->d, r->e, r->f);
 }
 
-long coherent_change(struct address_space *as, off_t off, size_t len, raw_fn fn, const void *call)
+struct extent {
+	off_t off;
+	size_t len;
+	bool ends_copies;
+};
+
+static long change_within(struct address_space *as, const struct extent *x, raw_fn fn, const void *call)
 {
 	struct file_change c;
 	long n;
 
 	file_change_begin(&c, as);
 	n = fn(call);
-	file_change_end(&c, (uint64_t)off, n < 0 ? 0 : len);
+	c.ends_copies = x->ends_copies && n >= 0;
+	file_change_end(&c, (uint64_t)x->off, n < 0 ? 0 : x->len);
 	if (!as_is_hosted(as))
 		revalidate_remember(file_store_fd(as->store));
 	return shim_result(n);
+}
+
+long coherent_change(struct address_space *as, off_t off, size_t len, raw_fn fn, const void *call)
+{
+	return change_within(as, &(struct extent){.off = off, .len = len}, fn, call);
+}
+
+long coherent_move(struct address_space *as, off_t off, raw_fn fn, const void *call)
+{
+	return change_within(as, &(struct extent){.off = off, .len = (size_t)(INT64_MAX - off), .ends_copies = true}, fn, call);
 }

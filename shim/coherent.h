@@ -52,5 +52,7 @@ bool coherent_copies(void);
 
 /* For calls that change anything in [off, off + len): fn within the bracket. */
 long coherent_change(struct address_space *as, off_t off, size_t len, raw_fn fn, const void *call);
+/* For those that move all from `off` on, and have private copies of that end. */
+long coherent_move(struct address_space *as, off_t off, raw_fn fn, const void *call);
 
 #endif

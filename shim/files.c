@@ -5,7 +5,9 @@
  */
 #include <errno.h>
 #include <linux/falloc.h>
+#include <linux/magic.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 
 #include "api/engine.h"
 #include "coherent.h"
@@ -80,6 +82,14 @@ WRAPPER int truncate64(const char *path, off64_t len)
 
 /* ---- fallocate ---- */
 
+/* ext4 ends private copies of what it moves; XFS, for one, leaves them. */
+static bool ends_copies(int fd)
+{
+	struct statfs fs;
+
+	return !sys_call(SYS_fstatfs, fd, (long)&fs, 0, 0, 0, 0) && fs.f_type == EXT4_SUPER_MAGIC;
+}
+
 /*
  * Taking a piece out or putting one in moves all that follows: that must be in the file before, and is read again
  * after. Holes and zeros change their own range; plain allocation changes nothing but the size.
@@ -91,6 +101,8 @@ static int fallocate_mapped(struct address_space *as, int fd, int mode, off_t of
 	size_t changed = moves ? (size_t)(INT64_MAX - off) : mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE) ? (size_t)len : 0;
 	int err = moves ? file_io_sync(as, 0, UINT64_MAX) : 0;
 
+	if (!err && moves && ends_copies(fd))
+		return (int)coherent_move(as, off, raw_call, &call);
 	return err ? (int)shim_result(err) : (int)coherent_change(as, off, changed, raw_call, &call);
 }
 

@@ -132,7 +132,7 @@ void file_change_begin(struct file_change *c, struct address_space *as)
 {
 	c->as = as;
 	c->guard = sigguard_enter();
-	c->held = false;
+	c->held = c->ends_copies = false;
 	if (as_is_hosted(as)) {
 		hosted_change_begin(&c->pair, as->file, &c->old_size, &c->held);
 		return;
@@ -155,6 +155,8 @@ static void end_hosted(struct file_change *c, uint64_t off, uint64_t len)
 		mm_clear_poison();
 	if (size < c->old_size && !file_io_is_foreign(c->as))
 		mm_follow_shrinking(c->as);
+	if (c->ends_copies && !file_io_is_foreign(c->as))
+		truncate_copies(c->as, off >> FL_PAGE_SHIFT);
 	sigguard_leave(c->guard);
 }
 
@@ -172,6 +174,8 @@ void file_change_end(struct file_change *c, uint64_t off, uint64_t len)
 	size = atomic_load(&as->size);
 	if (size != c->old_size)
 		truncate_setsize(as, c->old_size, size);
+	if (c->ends_copies)
+		truncate_copies(as, off >> FL_PAGE_SHIFT);
 	if (len)
 		refresh_range(as, off, len, c->buf.data);
 	write_unlock(&as->invalidate_lock);

@@ -242,6 +242,13 @@ static void truncate_soft(struct address_space *as, uint64_t end)
 	} while (t.n == RAM_TAKE || t.again);
 }
 
+void truncate_copies(struct address_space *as, uint64_t end)
+{
+	truncate_private(as, end);
+	if (as_is_ram(as))
+		truncate_soft(as, end);
+}
+
 int truncate_setsize(struct address_space *as, uint64_t old_size, uint64_t new_size)
 {
 	uint64_t end = page_align_up(new_size) >> FL_PAGE_SHIFT;
@@ -258,9 +265,7 @@ int truncate_setsize(struct address_space *as, uint64_t old_size, uint64_t new_s
 		return zero_tail(as, old_size);
 	}
 	truncate_pages(as, end, PAGE_INDEX_MAX);
-	truncate_private(as, end);
-	if (as_is_ram(as))
-		truncate_soft(as, end);
+	truncate_copies(as, end);
 	zero_tail(as, new_size);
 	return frame_truncate(as, end);
 }

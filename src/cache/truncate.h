@@ -20,6 +20,8 @@ int truncate_hole(struct address_space *as, uint64_t first, uint64_t last);
 int truncate_setsize(struct address_space *as, uint64_t old_size, uint64_t new_size);
 /* Private copies of pages from `end` on go, in every private mapping of the file. */
 void truncate_private(struct address_space *as, uint64_t end);
+/* The same in mappings of either family. */
+void truncate_copies(struct address_space *as, uint64_t end);
 /*
  * Somebody else may have changed the file: pages that hold no stores of ours go, and come back from the file. Pinned
  * ones stay as they are.

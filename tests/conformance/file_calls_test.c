@@ -6,9 +6,11 @@
  */
 #include "conformance.h"
 
+#include <linux/magic.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 
 static bool holds(const char *p, size_t length, char byte)
 {
@@ -130,6 +132,33 @@ CONFORMS(zeroed_ranges)
 	assert_page(2, 0);
 	assert_page(3, 0);
 	assert_int_equal(ARENA[4 * PAGE + 50], 'm');
+}
+
+static bool is_on_ext4(const struct world *w)
+{
+	struct statfs fs;
+
+	return !fstatfs(w->fd, &fs) && fs.f_type == EXT4_SUPER_MAGIC;
+}
+
+/* What is moved is no copy's original any more: on ext4 copies go, but for those before the range. */
+CONFORMS(copies_of_what_moves)
+{
+	map_both(w);
+	ARENA[16 * PAGE + 60] = ARENA[19 * PAGE + 60] = ARENA[23 * PAGE + 60] = 'p';
+	assert_ok(fallocate(w->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, PAGE, 6 * PAGE));
+	assert_int_equal(ARENA[19 * PAGE + 60], 'p');
+	if (!is_on_ext4(w) || fallocate(w->fd, FALLOC_FL_COLLAPSE_RANGE, 2 * PAGE, 2 * PAGE))
+		skip();
+	assert_int_equal(ARENA[17 * PAGE + 60], 'p');
+	assert_true(holds(ARENA + 18 * PAGE, 3 * PAGE, 0));
+	assert_int_equal(ARENA[21 * PAGE + 60], mark(7));
+	ARENA[22 * PAGE + 60] = 'p';
+	assert_ok(fallocate(w->fd, FALLOC_FL_INSERT_RANGE, PAGE, PAGE));
+	assert_int_equal(ARENA[16 * PAGE + 60], 'p');
+	assert_true(holds(ARENA + 17 * PAGE, PAGE, 0));
+	assert_int_equal(ARENA[22 * PAGE + 60], mark(7));
+	assert_int_equal(ARENA[23 * PAGE + 60], mark(8));
 }
 
 /* Pages move to other offsets under the mappings. */
@@ -296,6 +325,7 @@ int main(void)
 		RUN_SYSTEM(vectors_in_mappings),
 		RUN_SYSTEM(punched_holes),
 		RUN_SYSTEM(zeroed_ranges),
+		RUN_SYSTEM(copies_of_what_moves),
 		RUN_SYSTEM(collapsed_and_inserted_ranges),
 		RUN_SYSTEM(preallocation_grows_the_file),
 		RUN_SYSTEM(truncate_by_name),
