@@ -105,7 +105,7 @@ static int advise_flags(struct mm *mm, const struct vma_part *p, const struct fl
 	bool tell = mm->arch->advise && ((p->flags & VM_HANDED) || (c && c->kernel));
 	int err;
 
-	if (c && c->advice == MADV_WIPEONFORK && (!p->as->zero || (p->flags & VM_HUGETLB)))
+	if (c && c->advice == MADV_WIPEONFORK && (!p->as->zero || (p->flags & (VM_HUGETLB | VM_DEV_ZERO))))
 		return -EINVAL;
 	if (c && (c->advice == MADV_KEEPONFORK || c->advice == MADV_DODUMP) && (p->flags & VM_DROPPABLE))
 		return -EINVAL;
@@ -175,7 +175,7 @@ static bool may_remove(const struct vma_part *p)
 static int remove_part(const struct vma_part *p)
 {
 	if (p->as->zero)
-		return -EINVAL;
+		return p->flags & VM_DEV_ZERO ? -EACCES : -EINVAL;
 	return p->as->label ? -EOPNOTSUPP : truncate_hole(p->as, p->first, p->last);
 }
 

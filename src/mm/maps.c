@@ -179,10 +179,27 @@ static void put_figures(struct out *o, const struct area *a, const struct smaps 
 
 /* ---- What is mapped ---- */
 
+static void name_dev_zero(struct area *a)
+{
+	int fd = sys_openat(AT_FDCWD, "/dev/zero", O_PATH | O_CLOEXEC, 0);
+	struct stat st = {0};
+
+	if (fd >= 0) {
+		sys_fstat(fd, &st);
+		sys_close(fd);
+	}
+	a->file = (struct file_id){.dev = st.st_dev, .ino = st.st_ino};
+	strcpy(a->path, "/dev/zero");
+}
+
 static void name_area(struct area *a, const struct vma *v)
 {
 	const struct address_space *as = v->as;
 
+	if (v->flags & VM_DEV_ZERO) {
+		name_dev_zero(a);
+		return;
+	}
 	a->file = as->file;
 	a->path[0] = 0;
 	if (as->label)
@@ -201,7 +218,7 @@ static void name_area(struct area *a, const struct vma *v)
 static void describe(struct area *a, const struct vma *v, uint64_t at)
 {
 	a->start = max_u64(at, v->start);
-	a->offset = vma_is_anonymous(v) ? 0 : vma_index_of(v, a->start) << FL_PAGE_SHIFT;
+	a->offset = vma_is_anonymous(v) && !(v->flags & VM_DEV_ZERO) ? 0 : vma_index_of(v, a->start) << FL_PAGE_SHIFT;
 	a->prot = v->prot;
 	a->flags = v->flags | VM_MAYREAD;
 	a->advice = v->advice;

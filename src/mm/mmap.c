@@ -234,6 +234,8 @@ static unsigned vm_flags(struct mm *mm, const struct mapping *m)
 		flags |= VM_NOREAD;
 	if (m->as->kernels || (m->rq->flags & MAP_HUGETLB))
 		flags |= VM_HANDED | (m->rq->flags & MAP_HUGETLB ? VM_HUGETLB : 0);
+	if (m->anonymous && !(m->rq->flags & MAP_ANONYMOUS) && (!m->shared || m->access == O_RDONLY))
+		flags |= VM_DEV_ZERO;
 	if (is_accountable(mm, m->rq->prot, flags) || (m->as->scratch && !(flags & VM_NORESERVE)))
 		flags |= VM_ACCOUNT;
 	return flags;

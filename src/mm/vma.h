@@ -41,6 +41,7 @@ enum {
 	VM_DROPPABLE = 0x40000,    /* MAP_DROPPABLE */
 	VM_NOREAD = 0x80000,       /* may never be made readable: a store has said so (VM_MAYREAD of Linux, the other way round) */
 	VM_MAYBE_GUARD = 0x100000, /* there was a guard in it, or in what is one mapping with it. No reason not to merge */
+	VM_DEV_ZERO = 0x200000,    /* of /dev/zero, and nobody's but this: memory without an object, but with a file that it goes by */
 };
 
 #define VM_GUARDS ((unsigned)(VM_GUARD | VM_MAYBE_GUARD)) /* to Linux guards are marks in the page table, and divide nothing */

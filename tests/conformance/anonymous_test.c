@@ -228,6 +228,26 @@ CONFORMS(dev_zero)
 		assert_int_equal(ARENA[i * PAGE], i == 2 || i == 3 ? 'x' : 0);
 }
 
+/* It has a file, but for MADV_FREE. */
+CONFORMS(dev_zero_advised)
+{
+	int fd = open("/dev/zero", O_RDWR), read_only = open("/dev/zero", O_RDONLY);
+
+	map_ok(w, ARENA, 2 * PAGE, RW, MAP_PRIVATE | MAP_FIXED, fd, 0);
+	map_ok(w, ARENA + 2 * PAGE, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, read_only, 0);
+	map_ok(w, ARENA + 3 * PAGE, PAGE, RW, MAP_SHARED | MAP_FIXED, fd, 0);
+	for (size_t i = 0; i < 3; i += 2) {
+		assert_error(w->c->madvise(ARENA + i * PAGE, PAGE, MADV_REMOVE), EACCES);
+		assert_error(w->c->madvise(ARENA + i * PAGE, PAGE, MADV_WIPEONFORK), EINVAL);
+	}
+	assert_ok(w->c->madvise(ARENA, PAGE, MADV_FREE));
+	assert_ok(w->c->mlock(ARENA + PAGE, PAGE));
+	assert_error(w->c->madvise(ARENA + PAGE, PAGE, MADV_REMOVE), EINVAL);
+	assert_ok(w->c->madvise(ARENA + 3 * PAGE, PAGE, MADV_REMOVE));
+	close(fd);
+	close(read_only);
+}
+
 /* The object of a shared mapping is as long as the mapping, and begins where /dev/zero does: an offset is beyond its end. */
 CONFORMS(dev_zero_from_an_offset)
 {
@@ -291,6 +311,7 @@ int main(void)
 		RUN(populate),
 		RUN(droppable),
 		RUN(dev_zero),
+		RUN(dev_zero_advised),
 		RUN(dev_zero_from_an_offset),
 		RUN(dev_zero_twice),
 		RUN(dev_zero_and_fork),

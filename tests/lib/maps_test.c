@@ -106,8 +106,8 @@ static void append_header(char *out, const char *line, unsigned long base)
 
 	sscanf(line, "%lx-%lx %4s %lx %15s %lu%n", &start, &end, perms, &offset, dev, &ino, &n);
 	at += sprintf(at, "%06lx-%06lx ", start - base, end - base);
-	if (strncmp(line + n + strspn(line + n, " "), "/dev/zero", 9) == 0)
-		sprintf(at, "%s %lx %s /dev/zero%s\n", perms, offset, dev, strncmp(strchr(line, '/') + 9, " (deleted)\n", 11) ? "?" : "");
+	if (strncmp(line + n + strspn(line + n, " "), "/dev/zero (deleted)\n", 20) == 0)
+		sprintf(at, "%s %lx %s /dev/zero\n", perms, offset, dev);
 	else
 		strncat(at, strchr(line, ' '), (size_t)(next_line(line) - strchr(line, ' ')));
 }
@@ -307,6 +307,30 @@ TEST(anonymous_memory_as_the_kernel_shows_it)
 		munmap(p, PAGE);
 		compare(droppable, -1);
 	}
+}
+
+/* It is the file of private memory, and of what is shared but cannot be written. */
+static void dev_zero(const struct side *s)
+{
+	int fd = open("/dev/zero", O_RDWR), read_only = open("/dev/zero", O_RDONLY);
+	char *p = map_at(s, 0, 8, RW, MAP_PRIVATE, fd, 0);
+
+	map_at(s, 8, 4, RW, MAP_PRIVATE, fd, 8); /* goes on where the last one ends */
+	map_at(s, 12, 4, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	map_at(s, 20, 4, RW, MAP_SHARED, fd, 0);
+	map_at(s, 30, 4, RW, MAP_PRIVATE, read_only, 3);
+	map_at(s, 40, 4, PROT_READ, MAP_SHARED, read_only, 5);
+	s->c->protect(p + 2 * PAGE, PAGE, PROT_READ);
+	p[6 * PAGE] = 1;
+	s->c->move(p + 6 * PAGE, 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, s->base + 50 * PAGE);
+	close(fd);
+	close(read_only);
+}
+
+TEST(dev_zero_as_the_kernel_shows_it)
+{
+	(void)state;
+	compare(dev_zero, -1);
 }
 
 TEST(files_as_the_kernel_shows_them)
@@ -770,6 +794,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		RUN(anonymous_memory_as_the_kernel_shows_it),
+		RUN(dev_zero_as_the_kernel_shows_it),
 		RUN(files_as_the_kernel_shows_them),
 		RUN(a_file_open_for_reading_only),
 		RUN(advice_and_locks_as_the_kernel_shows_them),
