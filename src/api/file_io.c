@@ -306,18 +306,19 @@ static bool is_text_of_the_kernel(int fd)
 }
 
 /* Whether the kernel refuses it whatever the buffer is. */
-static bool cannot_be_read(int fd, mode_t mode, off_t off)
+static bool cannot_be_read(int flags, mode_t mode, off_t off)
 {
 	if (S_ISDIR(mode) || ((S_ISFIFO(mode) || S_ISSOCK(mode)) && off != FILE_IO_POSITION))
 		return true;
-	return (sys_fcntl(fd, F_GETFL, 0) & O_ACCMODE) == O_WRONLY;
+	return (flags & O_ACCMODE) == O_WRONLY;
 }
 
 size_t file_io_readable(int fd, size_t len, off_t off)
 {
+	int flags = sys_fcntl(fd, F_GETFL, 0);
 	struct stat st;
 
-	if (sys_fstat(fd, &st) || cannot_be_read(fd, st.st_mode, off))
+	if (flags < 0 || sys_fstat(fd, &st) || cannot_be_read(flags, st.st_mode, off))
 		return 0;
 	if (!S_ISREG(st.st_mode) || (!st.st_size && is_text_of_the_kernel(fd)))
 		return len;
@@ -325,7 +326,9 @@ size_t file_io_readable(int fd, size_t len, off_t off)
 		off = sys_lseek(fd, 0, SEEK_CUR);
 	if (off < 0 || len > (uint64_t)(INT64_MAX - off)) /* the kernel's to refuse */
 		return len;
-	return off < st.st_size ? min_u64(len, (uint64_t)(st.st_size - off)) : 0;
+	if (off >= st.st_size)
+		return 0;
+	return flags & O_DIRECT ? len : min_u64(len, (uint64_t)(st.st_size - off)); /* O_DIRECT must have whole blocks, and takes hold of all */
 }
 
 ssize_t file_io_pread(int fd, void *buf, size_t len, off_t off)

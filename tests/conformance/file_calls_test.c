@@ -107,6 +107,26 @@ CONFORMS(vectors_in_mappings)
 	assert_true(holds(ARENA + 33 * PAGE, PAGE, mark(41)));
 }
 
+/* Of a file that ends within a block, too, O_DIRECT must be asked for whole blocks. */
+CONFORMS(direct_reads_to_the_end)
+{
+	struct iovec iov[2] = {{ARENA, PAGE}, {ARENA + 2 * PAGE, 2 * PAGE}};
+	char name[32];
+	int direct;
+
+	map_layout(w, "ppppp");
+	assert_int_equal(ftruncate(w->fd, 20 * PAGE + 200), 0);
+	snprintf(name, sizeof name, "/proc/self/fd/%d", w->fd);
+	direct = open(name, O_RDONLY | O_DIRECT);
+	if (direct < 0)
+		skip();
+	assert_int_equal(pread(direct, ARENA, 2 * PAGE, 19 * PAGE), PAGE + 200);
+	assert_int_equal(ARENA[PAGE + 199], mark(20));
+	assert_int_equal(preadv(direct, iov, 2, 18 * PAGE), 2 * PAGE + 200);
+	assert_int_equal(ARENA[3 * PAGE + 199], mark(20));
+	close(direct);
+}
+
 /* fallocate(2): a hole is zeros, in part of a page, too; private copies stay. */
 CONFORMS(punched_holes)
 {
@@ -323,6 +343,7 @@ int main(void)
 		RUN_SYSTEM(vectors),
 		RUN_SYSTEM(direct_writes),
 		RUN_SYSTEM(vectors_in_mappings),
+		RUN_SYSTEM(direct_reads_to_the_end),
 		RUN_SYSTEM(punched_holes),
 		RUN_SYSTEM(zeroed_ranges),
 		RUN_SYSTEM(copies_of_what_moves),
