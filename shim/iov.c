@@ -56,6 +56,9 @@ struct vector {
 	off_t off; /* AT_POSITION: the file position */
 	int flags;
 	bool writes;
+	/* What a read can fill, and is pinned for it: so many buffers, but for the end of the last of them. */
+	int reached;
+	size_t unused;
 };
 
 static long raw_vector(const void *call)
@@ -76,12 +79,17 @@ static ssize_t libc_vector(const struct vector *v)
 	return v->writes ? REAL(pwritev64)(v->fd, v->iov, v->n, v->off) : REAL(preadv64)(v->fd, v->iov, v->n, v->off);
 }
 
+static size_t used(const struct vector *v, int i)
+{
+	return v->iov[i].iov_len - (i == v->reached - 1 ? v->unused : 0);
+}
+
 static size_t total(const struct vector *v)
 {
 	size_t sum = 0;
 
-	for (int i = 0; i < v->n; i++)
-		sum += v->iov[i].iov_len;
+	for (int i = 0; i < v->reached; i++)
+		sum += used(v, i);
 	return sum;
 }
 
@@ -119,7 +127,7 @@ static ssize_t run(const struct vector *v)
 static ssize_t run_one(const struct transfer *t, void *buf, size_t len, size_t done)
 {
 	struct iovec iov = {.iov_base = buf, .iov_len = len};
-	struct vector v = {.fd = t->fd, .iov = &iov, .n = 1, .flags = t->flags, .writes = !t->to_memory};
+	struct vector v = {.fd = t->fd, .iov = &iov, .n = 1, .reached = 1, .flags = t->flags, .writes = !t->to_memory};
 
 	v.off = t->off == AT_POSITION ? AT_POSITION : t->off + (off_t)done;
 	return run(&v);
@@ -129,41 +137,86 @@ static ssize_t one_by_one(const struct vector *v)
 {
 	size_t done = 0;
 
-	for (int i = 0; i < v->n; i++) {
+	for (int i = 0; i < v->reached; i++) {
 		struct transfer t = {.call = run_one, .fd = v->fd, .to_memory = !v->writes, .flags = v->flags};
 		ssize_t n;
 
 		t.off = v->off == AT_POSITION ? AT_POSITION : v->off + (off_t)done;
-		n = transfer(&t, v->iov[i].iov_base, v->iov[i].iov_len);
+		n = transfer(&t, v->iov[i].iov_base, used(v, i));
 		if (n < 0)
 			return done ? (ssize_t)done : n;
 		done += (size_t)n;
-		if ((size_t)n < v->iov[i].iov_len)
+		if ((size_t)n < used(v, i))
 			break;
 	}
 	return (ssize_t)done;
 }
 
-static ssize_t run_vector(const struct vector *v)
+static struct iovec last_used(const struct vector *v)
+{
+	int last = v->reached - 1;
+
+	return (struct iovec){.iov_base = v->iov[last].iov_base, .iov_len = used(v, last)};
+}
+
+static int pin_used(const struct vector *v)
+{
+	struct iovec last = last_used(v);
+	int err = iov_pin(v->iov, v->reached - 1, !v->writes);
+
+	if (err)
+		return err;
+	err = iov_pin(&last, 1, !v->writes);
+	if (err)
+		iov_unpin(v->iov, v->reached - 1);
+	return err;
+}
+
+static void unpin_used(const struct vector *v)
+{
+	struct iovec last = last_used(v);
+
+	iov_unpin(&last, 1);
+	iov_unpin(v->iov, v->reached - 1);
+}
+
+static ssize_t run_pinned(const struct vector *v)
 {
 	ssize_t n;
 
+	if (total(v) > file_io_piece_limit() || pin_used(v))
+		return one_by_one(v);
+	n = run(v);
+	unpin_used(v);
+	return n;
+}
+
+static ssize_t read_what_is_there(struct vector v)
+{
+	size_t sum = 0, n = file_io_readable(v.fd, total(&v), v.off);
+
+	if (!n)
+		return run(&v);
+	for (v.reached = 0; sum < n; v.reached++)
+		sum += v.iov[v.reached].iov_len;
+	v.unused = sum - n;
+	return run_pinned(&v);
+}
+
+static ssize_t run_vector(const struct vector *v)
+{
 	if (v->n <= 0 || v->n > IOV_MAX || v->off < AT_POSITION)
 		return libc_vector(v);
 	if (v->writes && v->n > 1 && coherent_copies() && identity_is_mapped(v->fd))
 		return one_by_one(v);
 	if (!iov_is_ours(v->iov, v->n))
 		return run(v);
-	if (total(v) > file_io_piece_limit() || iov_pin(v->iov, v->n, !v->writes))
-		return one_by_one(v);
-	n = run(v);
-	iov_unpin(v->iov, v->n);
-	return n;
+	return v->writes ? run_pinned(v) : read_what_is_there(*v);
 }
 
 static ssize_t vector(int fd, const struct iovec *iov, int n, off_t off, int flags, bool writes)
 {
-	struct vector v = {.fd = fd, .iov = iov, .n = n, .off = off, .flags = flags, .writes = writes};
+	struct vector v = {.fd = fd, .iov = iov, .n = n, .reached = n, .off = off, .flags = flags, .writes = writes};
 	size_t bytes = n > 0 && n <= IOV_MAX ? (size_t)n * sizeof *iov : 0;
 
 	if (likely(is_on_stack(iov, bytes)))

@@ -107,6 +107,31 @@ CONFORMS(vectors_in_mappings)
 	assert_true(holds(ARENA + 33 * PAGE, PAGE, mark(41)));
 }
 
+static void becomes_new(struct world *w, size_t page)
+{
+	assert_int_equal(pwrite(w->fd, "new", 3, (off_t)(page * PAGE + 50)), 3);
+}
+
+/* A private page that a short read does not reach goes on showing the file. */
+CONFORMS(vectors_that_are_not_filled)
+{
+	struct iovec iov[3] = {{ARENA + 50, 100}, {ARENA + PAGE, 2 * PAGE}, {ARENA + 4 * PAGE, PAGE}};
+
+	map_layout(w, "ppppp");
+	assert_int_equal(ftruncate(w->fd, 20 * PAGE + 200), 0);
+	assert_int_equal(preadv(w->fd, iov, 3, 20 * PAGE), 200);
+	assert_int_equal(lseek(w->fd, 0, SEEK_END), 20 * PAGE + 200);
+	assert_int_equal(readv(w->fd, iov, 3), 0);
+	for (size_t i = 0; i < 5; i++)
+		becomes_new(w, i);
+	assert_int_equal(ARENA[50], mark(20));
+	assert_int_equal(ARENA[PAGE + 50], mark(20));
+	for (size_t i = 2; i < 5; i++)
+		assert_memory_equal(ARENA + i * PAGE + 50, "new", 3);
+	iov[2].iov_len = -1UL;
+	assert_error(preadv(w->fd, iov, 3, 0), EINVAL);
+}
+
 /* Of a file that ends within a block, too, O_DIRECT must be asked for whole blocks. */
 CONFORMS(direct_reads_to_the_end)
 {
@@ -343,6 +368,7 @@ int main(void)
 		RUN_SYSTEM(vectors),
 		RUN_SYSTEM(direct_writes),
 		RUN_SYSTEM(vectors_in_mappings),
+		RUN_SYSTEM(vectors_that_are_not_filled),
 		RUN_SYSTEM(direct_reads_to_the_end),
 		RUN_SYSTEM(punched_holes),
 		RUN_SYSTEM(zeroed_ranges),
