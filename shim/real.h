@@ -187,7 +187,7 @@ int mseal(void *addr, size_t len, unsigned long flags);
 	X(fwrite_unlocked) \
 	X(fputs)           \
 	X(fputs_unlocked)  \
-	X(puts) X(fflush) X(fflush_unlocked) X(fclose) X(fseek) X(fseeko) X(fseeko64) X(rewind) X(__fread_chk) X(__fread_unlocked_chk)
+	X(puts) X(fflush) X(fflush_unlocked) X(fclose) X(fcloseall) X(fseek) X(fseeko) X(fseeko64) X(rewind) X(__fread_chk) X(__fread_unlocked_chk)
 #define REAL_STDIO_TEXT(X)                                                                                                       \
 	X(fputc)                                                                                                                 \
 	X(putc)                                                                                                                  \

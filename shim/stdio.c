@@ -301,6 +301,13 @@ WRAPPER int fclose(FILE *f)
 	return REAL(fclose)(f);
 }
 
+/* To glibc that is to write all, and to buffer no more: no descriptor is closed. */
+WRAPPER int fcloseall(void)
+{
+	flush_one_or_all(NULL);
+	return REAL(fcloseall)();
+}
+
 WRAPPER int fseek(FILE *f, long off, int whence)
 {
 	stream_flush(f);

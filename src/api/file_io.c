@@ -328,7 +328,8 @@ size_t file_io_readable(int fd, size_t len, off_t off)
 		return len;
 	if (off >= st.st_size)
 		return 0;
-	return flags & O_DIRECT ? len : min_u64(len, (uint64_t)(st.st_size - off)); /* O_DIRECT must have whole blocks, and takes hold of all */
+	return flags & O_DIRECT ? len
+				: min_u64(len, (uint64_t)(st.st_size - off)); /* O_DIRECT must have whole blocks, and takes hold of all */
 }
 
 ssize_t file_io_pread(int fd, void *buf, size_t len, off_t off)

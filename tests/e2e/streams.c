@@ -123,6 +123,20 @@ static void flush_all(void)
 	close_both(&b);
 }
 
+/* The streams stay, without buffers. */
+static void close_all(void)
+{
+	struct both b, c;
+
+	open_both(&b, "r+");
+	open_both(&c, "r+");
+	CHECK(fputs("one", b.f) >= 0 && fprintf(c.f, "%d", 22) == 2);
+	CHECK(!fcloseall() && !memcmp(b.map, "one", 3) && !memcmp(c.map, "22", 2));
+	CHECK(fputs("two", b.f) >= 0 && !memcmp(b.map, "onetwo", 6));
+	close_both(&c);
+	close_both(&b);
+}
+
 static void reading(void)
 {
 	char line[200], word[100], *longer = NULL;
@@ -152,11 +166,8 @@ static void reading(void)
 
 int main(int argc, char **argv)
 {
-	static const struct test_case cases[] = {{"characters", characters},
-						 {"formats", formats},
-						 {"mapped_strings", mapped_strings},
-						 {"flush_all", flush_all},
-						 {"reading", reading}};
+	static const struct test_case cases[] = {{"characters", characters}, {"formats", formats},     {"mapped_strings", mapped_strings},
+						 {"flush_all", flush_all},   {"close_all", close_all}, {"reading", reading}};
 
 	(void)argc;
 	return run_cases(cases, ARRAY_SIZE(cases), argv + 1);
