@@ -505,6 +505,16 @@ int filemap_fault(struct fault *f)
 
 /* ---- Pins ---- */
 
+#define UNLOCKED_SHARE 16 /* of the budget: something must be able to come and go */
+
+bool filemap_has_room_to_lock(uint64_t pages)
+{
+	uint64_t tables = (buffer_bytes() + page_table_bytes() + policy_bytes()) >> FL_PAGE_SHIFT, limit = budget_limit();
+	uint64_t kept = budget_fixed_pages() + tables + budget_metadata() + budget_spare() + limit / UNLOCKED_SHARE;
+
+	return atomic_load(&pinned_pages) + pages + kept <= limit;
+}
+
 bool filemap_charge_locked(uint64_t pages)
 {
 	uint64_t max = budget_is_borrowed() ? budget_limit() : budget_limit() / 2, n = atomic_load(&pinned_pages);

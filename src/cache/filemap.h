@@ -68,6 +68,8 @@ void filemap_unpin_run(struct fault *f, uint64_t pages, uint64_t *done);
  */
 int filemap_get_page(struct fault *f, pfn_t *locked);
 
+/* Whether there can be frames for so many pages more that may not leave memory, at this process. */
+bool filemap_has_room_to_lock(uint64_t pages);
 /* mlock: pages that may not leave memory count against the limit of pins too. False when they would exceed it. */
 bool filemap_charge_locked(uint64_t pages);
 void filemap_uncharge_locked(uint64_t pages);

@@ -26,7 +26,15 @@ struct lock_range {
 	uint64_t to;         /* the first hole, or the end */
 	uint64_t locked;     /* bytes locked already in [start, to) */
 	uint64_t ours;       /* bytes in our own frames, not locked yet */
+	uint64_t here;       /* of those, what is not in a host's memory */
 };
+
+static void count_unlocked(struct lock_range *r, const struct vma *v, uint64_t bytes)
+{
+	r->ours += bytes;
+	if (!vma_is_at_host(v))
+		r->here += bytes;
+}
 
 /* Holes count only where all must be ours. Caller holds mmap_lock. */
 static void look(struct mm *mm, struct lock_range *r, bool whole)
@@ -41,7 +49,7 @@ static void look(struct mm *mm, struct lock_range *r, bool whole)
 		if (v->flags & VM_LOCKED)
 			r->locked += bytes;
 		else if (!(v->flags & VM_HANDED))
-			r->ours += bytes;
+			count_unlocked(r, v, bytes);
 	}
 }
 
@@ -141,6 +149,21 @@ static int ask_host(struct mm *mm, uint64_t start, uint64_t end, bool lock)
 	return lock ? err : 0;
 }
 
+static bool charge(const struct lock_range *r)
+{
+	return (!r->here || filemap_has_room_to_lock(r->here >> FL_PAGE_SHIFT)) && filemap_charge_locked(r->ours >> FL_PAGE_SHIFT);
+}
+
+bool mm_charge_locked(const struct vma *v, uint64_t len)
+{
+	struct lock_range r = {0};
+
+	if ((v->flags & (VM_LOCKED | VM_HANDED)) != VM_LOCKED)
+		return true;
+	count_unlocked(&r, v, len);
+	return charge(&r);
+}
+
 static int lock_locked(struct mm *mm, struct lock_range *r, unsigned flags, bool whole)
 {
 	int err, handed;
@@ -148,7 +171,7 @@ static int lock_locked(struct mm *mm, struct lock_range *r, unsigned flags, bool
 	look(mm, r, whole);
 	if (r->end - r->start > r->locked && !mlock_limit_ok(mm, r->end - r->start - r->locked))
 		return -ENOMEM;
-	if (!filemap_charge_locked(r->ours >> FL_PAGE_SHIFT))
+	if (!charge(r))
 		return -ENOMEM;
 	if (r->to == r->start)
 		return 0;
@@ -278,8 +301,7 @@ int mm_mlockall(struct mm *mm, int flags)
 	mutex_lock(&mm->mmap_lock);
 	if (flags & MCL_CURRENT) {
 		look(mm, &r, true);
-		if (!mlock_limit_ok(mm, atomic_load(&mm->mapped) - atomic_load(&mm->locked)) ||
-		    !filemap_charge_locked(r.ours >> FL_PAGE_SHIFT))
+		if (!mlock_limit_ok(mm, atomic_load(&mm->mapped) - atomic_load(&mm->locked)) || !charge(&r))
 			err = -ENOMEM;
 		else if (!(err = ask_host(mm, r.start, r.end, true)))
 			err = apply(mm, r.start, r.end, vm, &handed); /* what cannot be brought in is no reason */

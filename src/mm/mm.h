@@ -226,7 +226,8 @@ void mm_move_begin(uint64_t addr, uint64_t len);
 void mm_move_end(uint64_t addr, uint64_t len);
 /* What madvise() said of a mapping, said again of a new kernel mapping in its place. */
 void mm_advise_again(const struct vma *v, uint64_t addr, uint64_t len);
-/* Gives back what a locked mapping of len bytes took of the budget's share for locked pages. */
+/* Of the budget's share for locked pages, what a mapping that is to be locked, or to grow, takes with len bytes; and gives back. */
+bool mm_charge_locked(const struct vma *v, uint64_t len);
 void mm_uncharge_locked(const struct vma *v, uint64_t len);
 /* The VMA that has addr, locked for reading; NULL when none does. No lock may be held. */
 struct vma *mm_lock_vma(struct mm *mm, uint64_t addr);

@@ -18,7 +18,6 @@
 #include <sys/sysmacros.h>
 
 #include "arch.h"
-#include "cache/filemap.h"
 #include "cache/hosted.h"
 #include "cache/huge.h"
 #include "cache/reclaim.h"
@@ -452,7 +451,7 @@ static int account(struct mm *mm, const struct mapping *m)
 		err = may_have_data(mm, m->vma->prot, m->vma->flags, m->len);
 	if (!err && (m->vma->flags & VM_ACCOUNT))
 		err = may_commit(mm, m->len);
-	if (!err && (m->vma->flags & (VM_LOCKED | VM_HANDED)) == VM_LOCKED && !filemap_charge_locked(m->len >> FL_PAGE_SHIFT))
+	if (!err && !mm_charge_locked(m->vma, m->len))
 		err = -EAGAIN;
 	return err;
 }

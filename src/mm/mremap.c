@@ -183,7 +183,7 @@ static int account(struct mm *mm, struct remap *r, const struct vma *v)
 		err = may_have_data(mm, v->prot, v->flags, added(r));
 	if (!err && (v->flags & VM_ACCOUNT))
 		err = may_commit(mm, added(r));
-	if (!err && (v->flags & (VM_LOCKED | VM_HANDED)) == VM_LOCKED && !filemap_charge_locked(grows >> FL_PAGE_SHIFT))
+	if (!err && !mm_charge_locked(v, grows))
 		err = -EAGAIN;
 	r->populate = grows && (v->flags & (VM_LOCKED | VM_LOCKONFAULT)) == VM_LOCKED;
 	return err;

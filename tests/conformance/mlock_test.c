@@ -2,6 +2,8 @@
 /* mlock(2), mlock2(2), munlock(2), and MAP_LOCKED. */
 #include "conformance.h"
 
+#include <time.h>
+
 #include "locks.h"
 
 static int do_mlock(const struct calls *c, char *addr, size_t length, int arg)
@@ -333,6 +335,30 @@ CONFORMS(more_than_half_of_the_budget)
 	assert_ok(w->c->munmap(p, length));
 }
 
+/* What is locked does not go by itself, so there is nothing to wait for. */
+CONFORMS(no_room_is_said_at_once)
+{
+	const size_t step = 64 * PAGE, length = 8UL << 20; /* half of what a host has */
+	struct rlimit limit;
+	struct timespec began, now;
+	char *p;
+
+	assert_int_equal(getrlimit(RLIMIT_MEMLOCK, &limit), 0);
+	if (limit.rlim_cur < length)
+		skip();
+	p = map_ok(w, NULL, length, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	for (size_t at = 0; at < length; at += step) {
+		int err;
+
+		clock_gettime(CLOCK_MONOTONIC, &began);
+		err = ERROR_OF(w->c->mlock(p + at, step));
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		assert_true((now.tv_sec - began.tv_sec) * 1000 + (now.tv_nsec - began.tv_nsec) / 1000000 < 900);
+		assert_true(!err || (err == ENOMEM && w->c->faultline));
+	}
+	assert_ok(w->c->munmap(p, length));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -354,6 +380,7 @@ int main(void)
 		RUN(children_have_no_locks),
 		RUN(locked_on_fault),
 		RUN_NEEDING(LIBRARY, more_than_half_of_the_budget),
+		RUN_NEEDING(LIBRARY, no_room_is_said_at_once),
 		RUN(the_limit),
 		RUN(the_limit_of_mmap_and_mremap),
 	};
