@@ -138,8 +138,7 @@ static bool add_below(struct mm *mm, struct vma *v, uint64_t addr)
 	return true;
 }
 
-/* Ours, to match what the kernel has by now. */
-static bool grow(struct mm *mm, struct vma *v, uint64_t addr)
+static bool grow_charged(struct mm *mm, struct vma *v, uint64_t addr)
 {
 	vma_join_family(v); /* as on Linux, before anything is written */
 	if (!vma_may_grow(v, addr))
@@ -148,6 +147,19 @@ static bool grow(struct mm *mm, struct vma *v, uint64_t addr)
 	vma_grow_down(mm, v, addr);
 	vma_unlock_write(v);
 	return true;
+}
+
+/* Ours, to match what the kernel has by now. What grows is locked too, and is given back with the mapping. */
+static bool grow(struct mm *mm, struct vma *v, uint64_t addr)
+{
+	uint64_t len = v->start - addr;
+
+	if (((v->flags & VM_LOCKED) && !mlock_limit_ok(mm, len)) || !mm_charge_locked(v, len))
+		return false;
+	if (grow_charged(mm, v, addr))
+		return true;
+	mm_uncharge_locked(v, len);
+	return false;
 }
 
 bool mm_grow_down(struct mm *mm, uint64_t addr)

@@ -335,6 +335,20 @@ CONFORMS(more_than_half_of_the_budget)
 	assert_ok(w->c->munmap(p, length));
 }
 
+/* MAP_GROWSDOWN: what grows is locked too, and is unlocked with the rest. */
+CONFORMS(what_grows_down_is_locked)
+{
+	char *top = ARENA + 64 * PAGE;
+
+	map_ok(w, top, PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_FIXED, -1, 0);
+	assert_ok(w->c->mlock(top, PAGE));
+	assert_int_equal(try_write(top - 8 * PAGE, 'x').signal, 0);
+	assert_error(w->c->madvise(top - 8 * PAGE, PAGE, MADV_DONTNEED), EINVAL);
+	assert_ok(w->c->munmap(top - 8 * PAGE, 9 * PAGE));
+	map_ok(w, ARENA, PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	assert_ok(w->c->mlock(ARENA, PAGE));
+}
+
 /* What is locked does not go by itself, so there is nothing to wait for. */
 CONFORMS(no_room_is_said_at_once)
 {
@@ -380,6 +394,7 @@ int main(void)
 		RUN(children_have_no_locks),
 		RUN(locked_on_fault),
 		RUN_NEEDING(LIBRARY, more_than_half_of_the_budget),
+		RUN(what_grows_down_is_locked),
 		RUN_NEEDING(LIBRARY, no_room_is_said_at_once),
 		RUN(the_limit),
 		RUN(the_limit_of_mmap_and_mremap),
