@@ -33,10 +33,13 @@ static struct mm *to_mm(fl_space *s)
 	return (struct mm *)s;
 }
 
-/* Signals are blocked while a call works, if a handler could touch memory that it works on. */
-static struct sigguard guard_of(fl_space *space)
+/* Before a call. Signals are blocked while it works, if a handler could touch memory that it works on. */
+static struct sigguard enter(fl_space *space)
 {
-	return to_mm(space)->soft ? sigguard_enter_soft() : sigguard_enter();
+	struct sigguard g = to_mm(space)->soft ? sigguard_enter_soft() : sigguard_enter();
+
+	mm_catch_up(to_mm(space));
+	return g;
 }
 
 /* ---- Spaces ---- */
@@ -114,7 +117,7 @@ FL_EXPORT void *fl_space_mmap(fl_space *space, void *addr, size_t length, int pr
 {
 	struct mmap_request rq = {
 		.addr = (uintptr_t)addr, .len = length, .offset = (uint64_t)offset, .prot = prot, .flags = flags, .fd = fd};
-	struct sigguard g = guard_of(space);
+	struct sigguard g = enter(space);
 	uint64_t out = 0;
 	int err = mm_mmap(to_mm(space), &rq, &out);
 
@@ -124,7 +127,7 @@ FL_EXPORT void *fl_space_mmap(fl_space *space, void *addr, size_t length, int pr
 
 FL_EXPORT int fl_space_munmap(fl_space *space, void *addr, size_t length)
 {
-	struct sigguard g = guard_of(space);
+	struct sigguard g = enter(space);
 	int err = mm_munmap(to_mm(space), (uintptr_t)addr, length, false);
 
 	sigguard_leave(g);
@@ -133,7 +136,7 @@ FL_EXPORT int fl_space_munmap(fl_space *space, void *addr, size_t length)
 
 FL_EXPORT int fl_space_mprotect(fl_space *space, void *addr, size_t length, int prot)
 {
-	struct sigguard g = guard_of(space);
+	struct sigguard g = enter(space);
 	int err = mm_mprotect(to_mm(space), (uintptr_t)addr, length, prot, false);
 
 	sigguard_leave(g);
@@ -142,7 +145,7 @@ FL_EXPORT int fl_space_mprotect(fl_space *space, void *addr, size_t length, int 
 
 FL_EXPORT void *fl_space_mremap(fl_space *space, void *old_address, size_t old_size, size_t new_size, int flags, void *new_address)
 {
-	struct sigguard g = guard_of(space);
+	struct sigguard g = enter(space);
 	uint64_t out = 0;
 	int err = mm_mremap(to_mm(space), (uintptr_t)old_address, old_size, new_size, flags, (uintptr_t)new_address, &out);
 
@@ -152,7 +155,7 @@ FL_EXPORT void *fl_space_mremap(fl_space *space, void *old_address, size_t old_s
 
 FL_EXPORT int fl_space_msync(fl_space *space, void *addr, size_t length, int flags)
 {
-	struct sigguard g = guard_of(space);
+	struct sigguard g = enter(space);
 	int err = mm_msync(to_mm(space), (uintptr_t)addr, length, flags, false);
 
 	sigguard_leave(g);
@@ -161,7 +164,7 @@ FL_EXPORT int fl_space_msync(fl_space *space, void *addr, size_t length, int fla
 
 FL_EXPORT int fl_space_madvise(fl_space *space, void *addr, size_t length, int advice)
 {
-	struct sigguard g = guard_of(space);
+	struct sigguard g = enter(space);
 	int err = mm_madvise(to_mm(space), (uintptr_t)addr, length, advice, false);
 
 	sigguard_leave(g);
@@ -178,7 +181,7 @@ FL_EXPORT int fl_space_mincore(fl_space *space, void *addr, size_t length, unsig
 		return result(-ENOMEM);
 	for (uint64_t done = 0; done < pages || length == 0; done += sizeof part) {
 		uint64_t n = min_u64(sizeof part, pages - done);
-		struct sigguard g = guard_of(space);
+		struct sigguard g = enter(space);
 		int err = mm_mincore(to_mm(space), (uintptr_t)addr + done * page, n * page, part, false);
 
 		sigguard_leave(g);
@@ -193,7 +196,7 @@ FL_EXPORT int fl_space_mincore(fl_space *space, void *addr, size_t length, unsig
 
 FL_EXPORT int fl_space_mlock2(fl_space *space, const void *addr, size_t length, unsigned flags)
 {
-	struct sigguard g = guard_of(space);
+	struct sigguard g = enter(space);
 	int err = mm_mlock(to_mm(space), (uintptr_t)addr, length, (int)flags, false);
 
 	sigguard_leave(g);
@@ -202,7 +205,7 @@ FL_EXPORT int fl_space_mlock2(fl_space *space, const void *addr, size_t length, 
 
 FL_EXPORT int fl_space_munlock(fl_space *space, const void *addr, size_t length)
 {
-	struct sigguard g = guard_of(space);
+	struct sigguard g = enter(space);
 	int err = mm_munlock(to_mm(space), (uintptr_t)addr, length, false);
 
 	sigguard_leave(g);
@@ -211,7 +214,7 @@ FL_EXPORT int fl_space_munlock(fl_space *space, const void *addr, size_t length)
 
 FL_EXPORT int fl_space_mlockall(fl_space *space, int flags)
 {
-	struct sigguard g = guard_of(space);
+	struct sigguard g = enter(space);
 	int err = mm_mlockall(to_mm(space), flags);
 
 	sigguard_leave(g);
@@ -220,7 +223,7 @@ FL_EXPORT int fl_space_mlockall(fl_space *space, int flags)
 
 FL_EXPORT int fl_space_munlockall(fl_space *space)
 {
-	struct sigguard g = guard_of(space);
+	struct sigguard g = enter(space);
 
 	mm_munlockall(to_mm(space));
 	sigguard_leave(g);
@@ -229,7 +232,7 @@ FL_EXPORT int fl_space_munlockall(fl_space *space)
 
 FL_EXPORT int fl_space_mseal(fl_space *space, void *addr, size_t length, unsigned long flags)
 {
-	struct sigguard g = guard_of(space);
+	struct sigguard g = enter(space);
 	int err = mm_mseal(to_mm(space), (uintptr_t)addr, length, flags, false);
 
 	sigguard_leave(g);
@@ -238,7 +241,7 @@ FL_EXPORT int fl_space_mseal(fl_space *space, void *addr, size_t length, unsigne
 
 FL_EXPORT int fl_space_remap_file_pages(fl_space *space, void *addr, size_t size, int prot, size_t pgoff, int flags)
 {
-	struct sigguard g = guard_of(space);
+	struct sigguard g = enter(space);
 	int err = mm_remap_file_pages(to_mm(space), (uintptr_t)addr, size, prot, pgoff, flags);
 
 	sigguard_leave(g);
@@ -248,11 +251,13 @@ FL_EXPORT int fl_space_remap_file_pages(fl_space *space, void *addr, size_t size
 /* Signals are not blocked while the text is written, which may take long. */
 FL_EXPORT int fl_space_maps(fl_space *space, int fd)
 {
+	sigguard_leave(enter(space));
 	return result(mm_maps(to_mm(space), fd));
 }
 
 FL_EXPORT int fl_space_smaps(fl_space *space, int fd)
 {
+	sigguard_leave(enter(space));
 	return result(mm_smaps(to_mm(space), fd));
 }
 
@@ -312,7 +317,7 @@ _Static_assert(sizeof(struct fl_range) == sizeof(struct mm_range) && offsetof(st
 
 FL_EXPORT int fl_space_prefetch(fl_space *space, const struct fl_range *ranges, size_t n)
 {
-	struct sigguard g = guard_of(space);
+	struct sigguard g = enter(space);
 	int err = mm_prefetch(to_mm(space), (const struct mm_range *)ranges, n);
 
 	sigguard_leave(g);

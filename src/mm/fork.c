@@ -100,6 +100,8 @@ void mm_fork_prepare(void)
 {
 	struct mm *mm;
 
+	for (int i = 0; (mm = mm_space(i)); i++)
+		mm_catch_up(mm);
 	awaited = false;
 	address_space_for_each(hand_over_writable, NULL);
 	if (awaited)

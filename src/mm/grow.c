@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * MAP_GROWSDOWN. An access below such a mapping has the kernel grow its own mapping first, within RLIMIT_STACK and the
- * stack guard gap, registration included; then it faults, and ours is grown to match. Where pages are hidden (sigsegv.c) the kernel would grow the
- * lowest with the protection that it has just then, and so is not told; we do what it does.
+ * stack guard gap, registration included; then it faults, and ours is grown to match. An access that the protection refuses grows it as
+ * well, but is a signal for the program: so that is looked for before each call (mm_catch_up).
+ *
+ * Where pages are hidden (sigsegv.c) the kernel would grow the lowest with the protection that it has just then, and so is not told; we do
+ * what it does.
  */
 #include "mm.h"
 
@@ -180,4 +183,55 @@ bool mm_grow_down(struct mm *mm, uint64_t addr)
 	write_unlock(&mm->foreign_lock);
 	mutex_unlock(&mm->mmap_lock);
 	return ours;
+}
+
+/* Faults there come to us, though it is in no space. */
+static bool is_grown_by(const struct mm *mm, uint64_t addr)
+{
+	struct mm *other;
+
+	for (int i = 0; (other = mm_space(i)); i++)
+		if (mm_overlaps(other, addr, FL_PAGE_SIZE))
+			return false;
+	return !mm->mmu->ops->unprotect(mm->mmu, addr, FL_PAGE_SIZE); /* else -ENOENT */
+}
+
+/* Where the kernel's mapping begins by now, not below `floor`. */
+static uint64_t kernel_start(const struct vma *v, uint64_t floor)
+{
+	uint64_t at = v->start;
+
+	while (at > floor && is_grown_by(v->mm, at - FL_PAGE_SIZE))
+		at -= FL_PAGE_SIZE;
+	return at;
+}
+
+/* Caller holds mmap_lock. Whether there are any that may grow. */
+static bool catch_up(struct mm *mm)
+{
+	uint64_t floor = 0;
+	bool any = false;
+
+	for (struct vma *v = vma_find(&mm->index, 0); v; v = vma_find(&mm->index, floor)) {
+		uint64_t addr = v->flags & VM_GROWSDOWN ? kernel_start(v, floor) : v->start;
+
+		any |= v->flags & VM_GROWSDOWN;
+		if (addr < v->start)
+			grow(mm, v, addr);
+		floor = v->end;
+	}
+	return any;
+}
+
+void mm_catch_up(struct mm *mm)
+{
+	if (likely(!atomic_load_explicit(&mm->grows_down, memory_order_relaxed)) || mm->soft || mm->mmu->hides)
+		return;
+	metadata_refill();
+	mutex_lock(&mm->mmap_lock);
+	write_lock(&mm->foreign_lock);
+	if (!catch_up(mm))
+		atomic_store(&mm->grows_down, false);
+	write_unlock(&mm->foreign_lock);
+	mutex_unlock(&mm->mmap_lock);
 }

@@ -44,7 +44,7 @@ struct mm {
 		uint64_t addr, since;
 	} poisoned[POISONED_MAX];
 	_Atomic uint32_t npoisoned;
-	_Atomic bool grows_down; /* a mapping may: set once there was one */
+	_Atomic bool grows_down; /* a mapping may, or might have; set under mmap_lock */
 	bool inline_faults;      /* constant */
 };
 
@@ -75,6 +75,9 @@ bool mm_overlaps(struct mm *mm, uint64_t addr, uint64_t len);
  */
 bool mm_begin_foreign(struct mm *mm, uint64_t addr, uint64_t len);
 void mm_end_foreign(struct mm *mm);
+
+/* Before a call on mappings: what the kernel has grown by itself (MAP_GROWSDOWN) is ours too. No lock may be held. */
+void mm_catch_up(struct mm *mm);
 
 /* ---- mmap, munmap, mprotect, mremap ---- */
 

@@ -234,6 +234,8 @@ static void on_sigsegv(siginfo_t *info, ucontext_t *uc)
 
 	if ((info->si_code == SEGV_ACCERR || info->si_code == SEGV_MAPERR) && sigsegv_is_whole())
 		err = mmu_fault_handler()(addr, flags | (sigsegv_is_present(addr) ? FAULT_PRESENT : 0));
+	if (err == -EACCES)
+		info->si_code = SEGV_ACCERR; /* it may have grown to there only now */
 	if (err == -EFAULT || err == -EACCES)
 		pass_on(info, uc);
 	else if (err)

@@ -158,6 +158,41 @@ CONFORMS(growing_down)
 	assert_caught(try_write(top - 8 * PAGE, 1), SIGSEGV, SEGV_ACCERR, top - 8 * PAGE);
 }
 
+/* An access that the protection refuses has it grow, too. */
+CONFORMS(growing_down_by_what_is_refused)
+{
+	static const int prot[] = {PROT_READ, PROT_NONE};
+
+	for (size_t i = 0; i < 2; i++) {
+		char *top = ARENA + 64 * PAGE, *low = top - 8 * PAGE;
+
+		map_ok(w, top, PAGE, prot[i], MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_FIXED, -1, 0);
+		assert_error(w->c->mprotect(low, PAGE, RW), ENOMEM);
+		assert_caught(try_write(low, 'x'), SIGSEGV, SEGV_ACCERR, low);
+		assert_error(w->c->mprotect(low - PAGE, PAGE, RW), ENOMEM);
+		assert_error(w->c->msync(low, 9 * PAGE, MS_SYNC), 0);
+		assert_ok(w->c->mprotect(low + PAGE, PAGE, RW));
+		low[PAGE] = 'y';
+		assert_access(low, prot[i] == PROT_READ ? "rwrrrrrrr" : "0w0000000");
+		assert_ok(w->c->munmap(low, 9 * PAGE));
+	}
+}
+
+/* In a child of fork, too. */
+static int has_grown(struct world *w, char *low)
+{
+	return w->c->msync(low, 9 * PAGE, MS_SYNC) || w->c->mprotect(low, PAGE, RW) || *low;
+}
+
+CONFORMS(growth_and_fork)
+{
+	char *top = ARENA + 64 * PAGE;
+
+	map_ok(w, top, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_FIXED, -1, 0);
+	assert_caught(try_write(top - 8 * PAGE, 'x'), SIGSEGV, SEGV_ACCERR, top - 8 * PAGE);
+	assert_true(in_child(has_grown, w, top - 8 * PAGE));
+}
+
 /* A part of what has grown is moved away, and it grows to there once more. */
 CONFORMS(growing_down_to_what_moved_away)
 {
@@ -307,6 +342,8 @@ int main(void)
 		RUN(shared_memory_does_not_grow),
 		RUN(noreserve),
 		RUN(growing_down),
+		RUN(growing_down_by_what_is_refused),
+		RUN(growth_and_fork),
 		RUN(growing_down_to_what_moved_away),
 		RUN(populate),
 		RUN(droppable),
