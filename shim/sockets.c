@@ -282,15 +282,23 @@ WRAPPER int sendmmsg(int fd, struct mmsghdr *v, unsigned n, int flags)
 	return sent;
 }
 
-WRAPPER int recvmmsg(int fd, struct mmsghdr *v, unsigned n, int flags, struct timespec *timeout)
+static int receive_several(int fd, struct mmsghdr *v, unsigned n, int flags, struct timespec *timeout)
 {
 	struct batch b;
 	int got = -1;
 
-	if (NOTHING_MAPPED || !can_peek_messages(v, n) || all_plain(v, n))
+	if (!can_peek_messages(v, n) || all_plain(v, n))
 		return REAL(recvmmsg)(fd, v, n, flags, timeout);
 	if (pin_batch(&b, v, n, true))
 		got = REAL(recvmmsg)(fd, v, b.n, flags, timeout);
 	release_batch(&b, v);
 	return got;
+}
+
+/* What is left of the time is put where the time was. */
+WRAPPER int recvmmsg(int fd, struct mmsghdr *v, unsigned n, int flags, struct timespec *timeout)
+{
+	if (NOTHING_MAPPED)
+		return REAL(recvmmsg)(fd, v, n, flags, timeout);
+	RETURN_HELD(receive_several(fd, v, n, flags, timeout), FILLS(timeout, sizeof *timeout));
 }

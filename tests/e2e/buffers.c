@@ -144,6 +144,22 @@ static void socket_addresses(void)
 	unlink(name.sun_path);
 }
 
+/* The time is mapped, the message is or is not; what is left of the time comes back. */
+static void receive_in_time(const int pair[2], struct mmsghdr *mapped)
+{
+	struct timespec second = {1, 0}, *left;
+	char buf[4];
+	struct iovec v = {buf, sizeof buf};
+	struct mmsghdr plain = {.msg_hdr = {.msg_iov = &v, .msg_iovlen = 1}};
+
+	for (int i = 0; i < 2; i++) {
+		CHECK(send(pair[0], "soon", 4, 0) == 4);
+		left = put(&second, sizeof second);
+		CHECK(recvmmsg(pair[1], i ? mapped : &plain, 1, 0, left) == 1);
+		CHECK(left->tv_sec == 0 && left->tv_nsec > 0);
+	}
+}
+
 /* A message all of whose parts are mapped memory; a descriptor goes along. */
 static void messages(void)
 {
@@ -180,6 +196,7 @@ static void messages(void)
 	}
 	two = put(several, sizeof several);
 	CHECK(recvmmsg(pair[1], two, 2, 0, NULL) == 2 && two[1].msg_len == 6 && !strcmp(v.iov_base, "again"));
+	receive_in_time(pair, two);
 	CHECK(sendto(pair[0], put("last", 5), 5, 0, NULL, 0) == 5);
 	CHECK(recvfrom(pair[1], fresh(), 5, 0, fresh(), put(&(socklen_t){100}, sizeof(socklen_t))) == 5);
 	close(pair[0]);
