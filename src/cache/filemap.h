@@ -89,6 +89,8 @@ uint64_t filemap_readahead_max(struct address_space *as);
  * The caller has their VMA locked for writing.
  */
 void filemap_free_lazily(struct address_space *anon, uint64_t first, uint64_t last);
+/* The same for one that the caller has locked, and that is in memory. */
+void filemap_free_page_lazily(struct address_space *anon, pfn_t pfn);
 /* Whether a page is in memory. */
 bool filemap_resident(const struct fault *f);
 /* Whether the file's page is in memory and has stores that are not written back. */

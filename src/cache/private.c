@@ -351,12 +351,12 @@ int fault_private(struct fault *f, pfn_t *locked)
 
 /* ---- MADV_FREE ---- */
 
-/* Caller holds the page lock. Protected, so that a store from now on is seen, and the page kept. */
-static void free_lazily_locked(struct address_space *anon, struct page_key key, pfn_t pfn)
+/* Protected, so that a store from now on is seen, and the page kept. */
+void filemap_free_page_lazily(struct address_space *anon, pfn_t pfn)
 {
 	uint32_t w = page_word(pfn);
 
-	if (page_state_of(w) == PAGE_DIRTY && !page_pins_of(w) && !rmap_protect(anon, key.index, 1)) {
+	if (page_state_of(w) == PAGE_DIRTY && !page_pins_of(w) && !rmap_protect(anon, page_key(pfn).index, 1)) {
 		page_begin_writeback(pfn);
 		page_end_writeback(pfn);
 		as_count_dirty(anon, -1);
@@ -373,7 +373,7 @@ static void free_lazily(struct address_space *anon, struct page_key key)
 
 	if (pfn == PFN_NONE)
 		return;
-	free_lazily_locked(anon, key, pfn);
+	filemap_free_page_lazily(anon, pfn);
 	page_unlock(pfn);
 }
 

@@ -22,6 +22,7 @@
 
 #include "arch.h"
 #include "cache/budget.h"
+#include "cache/filemap.h"
 #include "cache/ram.h"
 #include "cache/reclaim.h"
 #include "util/arena.h"
@@ -390,19 +391,8 @@ static void for_private(struct vma *v, uint64_t from, uint64_t to, page_fn fn)
 
 static void forget_lazily(pfn_t pfn, pte_t e)
 {
-	struct page_key key = page_key(pfn);
-	struct address_space *as = slots_object();
-
 	(void)e;
-	if (page_state_of(page_word(pfn)) == PAGE_DIRTY && !page_pins_of(page_word(pfn)) && !rmap_protect(as, key.index, 1)) {
-		page_begin_writeback(pfn);
-		page_end_writeback(pfn);
-		as_count_dirty(as, -1);
-	}
-	if (page_state_of(page_word(pfn)) != PAGE_CLEAN)
-		return;
-	page_cool(pfn);
-	page_set_flags(pfn, PG_LAZYFREE);
+	filemap_free_page_lazily(slots_object(), pfn);
 }
 
 static int free_lazily(struct vma *v, uint64_t from, uint64_t to)
