@@ -301,6 +301,26 @@ WRAPPER int fclose(FILE *f)
 	return REAL(fclose)(f);
 }
 
+/*
+ * exit(3): libc writes what is pending when our code is no longer met, and other clients of a host would not see it. What another thread has
+ * locked is left to libc, which does not ask for the lock either.
+ */
+__attribute__((destructor)) static void at_exit(void)
+{
+	if (NOTHING_MAPPED)
+		return;
+	_IO_list_lock();
+	for (stream_iterator i = _IO_iter_begin(); i != _IO_iter_end(); i = _IO_iter_next(i)) {
+		FILE *f = _IO_iter_file(i);
+
+		if (ftrylockfile(f))
+			continue;
+		stream_flush(f);
+		funlockfile(f);
+	}
+	_IO_list_unlock();
+}
+
 /* To glibc that is to write all, and to buffer no more: no descriptor is closed. */
 WRAPPER int fcloseall(void)
 {

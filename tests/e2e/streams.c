@@ -2,6 +2,7 @@
 /* Streams of a file that is mapped: what either of them writes, the other reads. Built with optimization, as programs are. */
 #include <stdarg.h>
 #include <stdio_ext.h>
+#include <sys/wait.h>
 
 #include "check.h"
 
@@ -137,6 +138,23 @@ static void close_all(void)
 	close_both(&b);
 }
 
+/* What is pending when a process ends is written. */
+static void ending(void)
+{
+	struct both b;
+	pid_t child;
+	int status;
+
+	open_both(&b, "r+");
+	child = fork();
+	if (!child) {
+		CHECK(fputs("ended", b.f) >= 0);
+		exit(0);
+	}
+	CHECK(waitpid(child, &status, 0) == child && status == 0 && !memcmp(b.map, "ended", 5) && (uint8_t)b.map[5] == pattern(5));
+	close_both(&b);
+}
+
 static void reading(void)
 {
 	char line[200], word[100], *longer = NULL;
@@ -167,7 +185,8 @@ static void reading(void)
 int main(int argc, char **argv)
 {
 	static const struct test_case cases[] = {{"characters", characters}, {"formats", formats},     {"mapped_strings", mapped_strings},
-						 {"flush_all", flush_all},   {"close_all", close_all}, {"reading", reading}};
+						 {"flush_all", flush_all},   {"close_all", close_all}, {"ending", ending},
+						 {"reading", reading}};
 
 	(void)argc;
 	return run_cases(cases, ARRAY_SIZE(cases), argv + 1);
