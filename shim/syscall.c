@@ -232,6 +232,24 @@ static bool changes_user(long nr)
 	return nr == SYS_setuid || nr == SYS_setreuid || nr == SYS_setresuid;
 }
 
+static bool changes_group(long nr)
+{
+	return nr == SYS_setgid || nr == SYS_setregid || nr == SYS_setresgid;
+}
+
+static bool changes_credentials(long nr)
+{
+	return changes_user(nr) || changes_group(nr);
+}
+
+static long call_paused(long nr, const struct args *a)
+{
+	if (changes_user(nr))
+		users_change();
+	users_pause();
+	return users_go_on(REAL(syscall)(nr, a->v[0], a->v[1], a->v[2], a->v[3], a->v[4], a->v[5]));
+}
+
 WRAPPER long syscall(long nr, ...)
 {
 	struct args a;
@@ -244,8 +262,8 @@ WRAPPER long syscall(long nr, ...)
 	va_end(ap);
 	if (wrapped_call(nr, &a, &out))
 		return out;
-	if (changes_user(nr))
-		users_change();
+	if (changes_credentials(nr))
+		return call_paused(nr, &a);
 	if (nr == SYS_exit_group)
 		process_ends();
 	if (nr == SYS_fork || (nr == SYS_clone && a.v[0] == SIGCHLD && !a.v[1]))

@@ -4,6 +4,7 @@
 
 #include "held.h"
 #include "real.h"
+#include "users.h"
 
 #define THREE FILLS(real, sizeof *real), FILLS(effective, sizeof *effective), FILLS(kept, sizeof *kept)
 
@@ -19,7 +20,8 @@ WRAPPER int getresgid(gid_t *real, gid_t *effective, gid_t *kept)
 
 WRAPPER int setgroups(size_t n, const gid_t *groups)
 {
-	RETURN_HELD(REAL(setgroups)(n, groups), READS(groups, n * sizeof *groups));
+	users_pause();
+	RETURN_HELD((int)users_go_on(REAL(setgroups)(n, groups)), READS(groups, n * sizeof *groups));
 }
 
 WRAPPER int sched_getparam(pid_t pid, struct sched_param *p)

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "api/engine.h"
+#include "cache/repay.h"
 #include "host/channel.h"
 #include "paths.h"
 #include "process.h"
@@ -23,11 +24,38 @@ void users_change(void)
 	errno = saved;
 }
 
-#define WRAPPER_BEFORE(name, parameters, arguments) \
-	WRAPPER int name parameters                 \
-	{                                           \
-		users_change();                     \
-		return REAL(name) arguments;        \
+void users_pause(void)
+{
+	int saved = errno;
+
+	if (process_is_own() && engine_started())
+		repay_pause();
+	errno = saved;
+}
+
+long users_go_on(long result)
+{
+	int saved = errno;
+
+	if (process_is_own() && engine_started())
+		repay_go_on();
+	errno = saved;
+	return result;
+}
+
+#define WRAPPER_PAUSED(name, parameters, arguments)            \
+	WRAPPER int name parameters                            \
+	{                                                      \
+		users_pause();                                 \
+		return (int)users_go_on(REAL(name) arguments); \
+	}
+
+#define WRAPPER_BEFORE(name, parameters, arguments)            \
+	WRAPPER int name parameters                            \
+	{                                                      \
+		users_change();                                \
+		users_pause();                                 \
+		return (int)users_go_on(REAL(name) arguments); \
 	}
 
 WRAPPER_BEFORE(setuid, (uid_t user), (user))
@@ -36,6 +64,10 @@ WRAPPER_BEFORE(setreuid, (uid_t real, uid_t effective), (real, effective))
 WRAPPER_BEFORE(setresuid, (uid_t real, uid_t effective, uid_t kept), (real, effective, kept))
 WRAPPER_BEFORE(unshare, (int flags), (flags))
 WRAPPER_BEFORE(setns, (int fd, int type), (fd, type))
+WRAPPER_PAUSED(setgid, (gid_t group), (group))
+WRAPPER_PAUSED(setegid, (gid_t group), (group))
+WRAPPER_PAUSED(setregid, (gid_t real, gid_t effective), (real, effective))
+WRAPPER_PAUSED(setresgid, (gid_t real, gid_t effective, gid_t kept), (real, effective, kept))
 
 WRAPPER int chroot(const char *path)
 {

@@ -5,5 +5,11 @@
 
 /* Before it does. Keeps errno. */
 void users_change(void);
+/*
+ * Around it, and around a change of its groups: the thread that gives memory back would stay what the process was, and some of these calls are refused
+ * where there are two threads. users_go_on() answers its argument. Both keep errno.
+ */
+void users_pause(void);
+long users_go_on(long result);
 
 #endif

@@ -20,6 +20,7 @@
 #include "cache/policy.h"
 #include "cache/ram.h"
 #include "cache/readahead.h"
+#include "cache/repay.h"
 #include "cache/writeback.h"
 #include "host/channel.h"
 #include "mm/soft.h"
@@ -90,7 +91,7 @@ uint64_t engine_shown_pages(void)
 /* The budget is the host's: what of it is used here is borrowed page by page, up to half. */
 static uint64_t budget_of_client(void)
 {
-	budget_set_lender(hosted_borrow, hosted_return);
+	budget_set_lender(&hosted_lender);
 	return max_u64(channel_budget() / 2, BUDGET_MIN);
 }
 
@@ -306,6 +307,7 @@ static int start_locked(const struct engine_options *wanted)
 		return err;
 	}
 	sigguard_off = o->quiet_handlers;
+	repay_begin();
 	atomic_store_explicit(&started, true, memory_order_release);
 	return 0;
 }
@@ -454,6 +456,7 @@ int engine_stop(void)
 	if (!engine_started())
 		return -EINVAL;
 	g = sigguard_enter();
+	repay_end();
 	mutex_lock(&engine_lock);
 	address_space_for_each(write_back_one, &err);
 	atomic_store(&started, false);

@@ -8,6 +8,7 @@
 #include "cache/io.h"
 #include "cache/page.h"
 #include "cache/policy.h"
+#include "cache/repay.h"
 #include "engine.h"
 #include "engine_lock.h"
 #include "host/channel.h"
@@ -53,6 +54,7 @@ static int make_whole(void)
 	err = report_fork_child();
 	if (err)
 		return err;
+	repay_fork_child_begin();
 	kept = page_table_fork_child(address_space_fork_keeps);
 	buffer_fork_child();
 	huge_fork_child();
@@ -60,7 +62,10 @@ static int make_whole(void)
 	err = address_space_fork_child(&pages);
 	budget_set_used(budget_fixed_pages() + (buffer_bytes() >> FL_PAGE_SHIFT) +
 			((page_table_bytes() + policy_bytes()) >> FL_PAGE_SHIFT) + engine_shown_pages() + pages + kept + mm_fork_pages());
-	return err ? err : mm_fork_child();
+	if (!err)
+		err = mm_fork_child();
+	repay_fork_child_end();
+	return err;
 }
 
 /* A child whose mappings cannot be made whole would read zeros: it must not run. */

@@ -35,8 +35,37 @@ void budget_unmap(void *memory, uint64_t bytes);
 /*
  * What is used is borrowed of somebody who has more, in pieces, and given back when much of it lies idle; both functions may be called with any
  * lock held. NULL: the budget is ours alone. Before budget_init(); it stays over a fork, and what the child uses it borrows itself.
+ *
+ * borrow: 0; -EAGAIN: not now, but others have been asked for some; -ENOMEM. `urgent`: nothing of ours can leave memory. give_back: `refused` is
+ * how much that was asked for will not come.
  */
-void budget_set_lender(bool (*borrow)(uint64_t pages), void (*give_back)(uint64_t pages));
+struct budget_lender {
+	int (*borrow)(uint64_t pages, bool urgent);
+	void (*give_back)(uint64_t pages, uint64_t refused);
+};
+void budget_set_lender(const struct budget_lender *lender);
+
+/*
+ * For who has no page left and found none that can leave: borrows as urgently as can be, in parts, until so many more can be reserved. 0; -EAGAIN: there
+ * will be more, perhaps; -ENOMEM: so many there will not be. At any of them more may be lent than before.
+ */
+int budget_beg(uint64_t pages);
+
+/*
+ * The lender asks for some of it back. What is owed is not lent any more, so no reservation succeeds until so much has been released; each release pays of
+ * it. Down to `least` pages that stay lent: how much was taken on.
+ */
+uint64_t budget_owe(uint64_t pages, uint64_t least);
+uint64_t budget_owed(void);
+/* As a release does. */
+void budget_pay(void);
+/* What is still owed and cannot be paid is lent again, and the lender told: it, and `refused` besides. */
+void budget_refuse(uint64_t refused);
+/* All that is not used goes back. */
+void budget_return_idle(void);
+uint64_t budget_lent(void);
+/* Borrows what is overdrawn, as far as that can be had by asking. Whether there is nothing overdrawn any more. */
+bool budget_borrow_overdraft(void);
 
 /* Nothing is used any more: what was borrowed goes back. */
 void budget_exit(void);

@@ -4,8 +4,10 @@
 #include <errno.h>
 #include <string.h>
 
+#include "budget.h"
 #include "frames.h"
 #include "host/channel.h"
+#include "repay.h"
 #include "util/compiler.h"
 #include "util/fd.h"
 
@@ -273,20 +275,23 @@ bool hosted_shrunk(struct address_space *as, uint64_t *size)
 
 /* ---- Memory ---- */
 
-bool hosted_borrow(uint64_t pages)
+static int borrow(uint64_t pages, bool urgent)
 {
-	struct channel_call c = {.op = WIRE_BORROW, .arg = {pages}};
-
+	struct channel_call c = {.op = WIRE_BORROW, .flags = urgent ? WIRE_WAIT : 0, .arg = {pages}};
 	int err = channel_call(&c);
 
-	return !err || err == -EHOSTDOWN; /* nobody else has any, then */
+	if (!err)
+		repay_may_have_to(pages);
+	return err == -EHOSTDOWN ? 0 : err; /* nobody else has any, then */
 }
 
-void hosted_return(uint64_t pages)
+static void give_back(uint64_t pages, uint64_t refused)
 {
-	struct channel_call c = {.op = WIRE_RETURN, .arg = {pages}};
+	struct channel_call c = {.op = WIRE_RETURN, .arg = {pages, refused}};
 
 	channel_call(&c);
 }
+
+const struct budget_lender hosted_lender = {.borrow = borrow, .give_back = give_back};
 
 const struct frame_ops hosted_frames = {.name = "hosted"};

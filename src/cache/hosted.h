@@ -62,7 +62,6 @@ int hosted_leave(struct file_id file);
 bool hosted_shrunk(struct address_space *as, uint64_t *size);
 
 /* Memory for what the process keeps itself, of the host's budget. */
-bool hosted_borrow(uint64_t pages);
-void hosted_return(uint64_t pages);
+extern const struct budget_lender hosted_lender;
 
 #endif

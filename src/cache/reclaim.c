@@ -419,6 +419,7 @@ static uint32_t batch_size(uint32_t want)
 #define PATIENCE_NS ((uint64_t)PATIENCE * PAUSE_NS)
 #define PATIENCE_WITH_OTHERS (40 * PATIENCE)
 #define LOOKS_MIN 50
+#define LOOKS_BEFORE_BEGGING 4
 
 static void pause_for_others(unsigned turn)
 {
@@ -460,6 +461,7 @@ int reserve_frames(uint32_t want, uint32_t *got)
 	uint64_t idle_ns = 0, began;
 	uint32_t failed;
 	bool helped, alone;
+	int begged;
 
 	for (unsigned turn = 0; (idle < LOOKS_MIN || idle_ns < PATIENCE_NS) && turn < PATIENCE_WITH_OTHERS;) {
 		if (budget_try_reserve(*got = want))
@@ -475,13 +477,28 @@ int reserve_frames(uint32_t want, uint32_t *got)
 			helped = io_help();
 			if (helped && io_failures() == failed)
 				continue;
-			alone = helped || !others_are_at_work(); /* what only fails is no help */
+			begged = turn < LOOKS_BEFORE_BEGGING ? -ENOMEM : budget_beg(1);
+			if (!begged)
+				continue;
+			alone = begged != -EAGAIN && (helped || !others_are_at_work()); /* what only fails is no help */
 			pause_for_others(turn++);
 			idle += alone;
 			idle_ns += alone ? now_ns() - began : 0;
 		}
 	}
 	return -ENOMEM;
+}
+
+/* Whether there is a page that others give back, or may be soon. */
+static bool wait_for_loan(void)
+{
+	int err = budget_beg(1);
+
+	if (err == -EAGAIN)
+		sys_nanosleep(PAUSE_NS);
+	else if (err)
+		sys_yield();
+	return err != -ENOMEM;
 }
 
 /*
@@ -495,10 +512,8 @@ static bool reserve_quickly(void)
 	for (int turn = 0, idle = 0; idle < 4 && turn < PATIENCE; turn++) {
 		if (budget_try_reserve(1))
 			return true;
-		if (!reclaim_pages(batch_size(1)) && !io_help()) {
-			idle++;
-			sys_yield();
-		}
+		if (!reclaim_pages(batch_size(1)) && !io_help())
+			idle += !wait_for_loan();
 	}
 	return false;
 }

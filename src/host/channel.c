@@ -443,6 +443,36 @@ int channel_end(struct channel_pair *p)
 	return err;
 }
 
+/* ---- What the host asks for ---- */
+
+uint32_t channel_recall_bell(void)
+{
+	return atomic_load(&channel.area->recall.bell);
+}
+
+struct channel_recall channel_take_recall(void)
+{
+	struct wire_recall *r = &channel.area->recall;
+
+	return (struct channel_recall){.pages = atomic_exchange(&r->pages, 0), .idle = atomic_exchange(&r->idle, 0)};
+}
+
+void channel_wait_recall(uint32_t seen, uint64_t ns)
+{
+	sys_futex_wait_shared(&channel.area->recall.bell, seen, ns);
+}
+
+void channel_hear_recall(bool heard)
+{
+	atomic_store(&channel.area->recall.heard, heard);
+}
+
+void channel_ring_recall(void)
+{
+	atomic_fetch_add(&channel.area->recall.bell, 1);
+	sys_futex_wake_shared(&channel.area->recall.bell, 1);
+}
+
 /* ---- fork ---- */
 
 /* By the parent's word, so that it does not matter who and where the child is. */

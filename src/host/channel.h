@@ -55,6 +55,19 @@ bool channel_has_at(uint32_t place);
 bool channel_has_any(void);
 /* Whether what is mapped there is the channel's own. */
 bool channel_is_at(uint64_t addr);
+/* What the host asks back of what it has lent: looked at, which takes it; and waited for, until the bell is not `seen` any more or for ns. */
+struct channel_recall {
+	uint32_t pages;
+	bool idle;
+};
+uint32_t channel_recall_bell(void);
+struct channel_recall channel_take_recall(void);
+void channel_wait_recall(uint32_t seen, uint64_t ns);
+/* Whether somebody listens; else nothing is asked for. */
+void channel_hear_recall(bool heard);
+/* Wakes who waits. */
+void channel_ring_recall(void);
+
 /* Changes when some file has become shorter. */
 uint32_t channel_shrunk(void);
 

@@ -312,12 +312,12 @@ static int serve_close(struct request *r)
 
 static int serve_borrow(struct request *r)
 {
-	return borrow_take(r->s, r->arg[0]);
+	return borrow_take(r->s, r->arg[0], r->flags & WIRE_WAIT);
 }
 
 static int serve_return(struct request *r)
 {
-	return borrow_return(r->s, r->arg[0]);
+	return borrow_return(r->s, r->arg[0], r->arg[1]);
 }
 
 static int serve_leave(struct request *r)

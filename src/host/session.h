@@ -45,6 +45,15 @@ struct client_mmu {
 
 struct pin;
 
+/* Memory of the budget that the client has for pages of its own; guarded by loan_lock of borrow.c. */
+struct loan {
+	uint64_t has, coming;        /* pages: that are lent, and that are about to be */
+	uint64_t asked, asked_ns;    /* that it was asked to give back and has not answered for; since when */
+	uint64_t idle_ns, barren_ns; /* not to be asked before: for what it does not use; for what it uses */
+	struct session *next;        /* of those that have borrowed */
+	bool listed;
+};
+
 struct session {
 	int sock;               /* constant, closed at the end */
 	pid_t pid;              /* constant: whom to name in messages */
@@ -59,8 +68,8 @@ struct session {
 	struct client_mmu *mmu[SESSION_MMUS]; /* lock */
 	struct table maps;                    /* lock: struct mapping *, see mappings.h */
 	struct pin *pins[PIN_BUCKETS];        /* lock (write) */
-	uint64_t borrowed, borrowing;         /* lock (write): pages that it has, and that are about to be */
-	struct session *next_work;            /* of the queue of workers.c, as is the next */
+	struct loan loan;
+	struct session *next_work; /* of the queue of workers.c, as is the next */
 	bool queued;
 };
 

@@ -19,6 +19,9 @@
  * A change of a file by other means than its mappings has two steps (WIRE_CHANGE): the first DONE says that nothing of the file is
  * filled or written back until the client sets state = RESUME, with what it has changed; the worker waits for it.
  *
+ * What the host wants is in area.recall: memory that it has lent. It adds to `pages`, or sets `idle`, then rings, and waits for nothing; the client takes
+ * what is there (exchange with 0), gives back by WIRE_RETURN, and says so when it will not.
+ *
  * The host believes nothing of what is in an area: values are checked, and may change while it looks at them. It never waits for a client,
  * changes excepted, which end with their client.
  */
@@ -30,7 +33,7 @@
 
 #include "util/compiler.h"
 
-#define WIRE_VERSION 1
+#define WIRE_VERSION 2
 #define WIRE_SLOTS 64
 #define WIRE_FILTER 1024
 
@@ -58,8 +61,12 @@ enum wire_op {
 	WIRE_COOL,     /* arg: first, last; flags: WIRE_WRITE for MADV_PAGEOUT, else MADV_COLD */
 	WIRE_REMOVE,   /* arg: first, last: a hole in the file, as MADV_REMOVE. -EACCES when the file was not opened for writing */
 	WIRE_CLOSE,    /* file */
-	WIRE_BORROW,   /* arg: pages of memory of the client's own. All or -ENOMEM */
-	WIRE_RETURN,   /* arg: pages */
+	/*
+	 * arg: pages of memory of the client's own. All, or -ENOMEM; -EAGAIN: others have been asked for theirs. flags: WIRE_WAIT when the client can take
+	 * none of its own pages out of memory.
+	 */
+	WIRE_BORROW,
+	WIRE_RETURN, /* arg: pages that it gives back, and pages it was asked for that it will not */
 	WIRE_SHRUNK, /* file. out: where the file ended at its shortest since this was last asked, in bytes; UINT64_MAX: it has not shrunk */
 	WIRE_LEAVE, /* arg: dev, ino: the kernel maps the file for good. -EBUSY: the host has it, and the client is to map it by the host as well */
 	WIRE_OPS
@@ -101,9 +108,18 @@ struct wire_slot {
 };
 _Static_assert(sizeof(struct wire_slot) == 128, "two cache lines each");
 
+/* What the client is asked to give back. */
+struct wire_recall {
+	_Atomic uint32_t bell;  /* futex */
+	_Atomic uint32_t pages; /* so many, also if it has to take them out of memory */
+	_Atomic uint32_t idle;  /* 1: all that it does not use */
+	_Atomic uint32_t heard; /* 1, set by the client: somebody listens to the bell. Else it is not asked */
+};
+
 struct wire_area {
 	_Atomic uint64_t pending; /* a bit per slot */
-	uint64_t pad[15];
+	struct wire_recall recall;
+	uint64_t pad[13];
 	struct wire_slot slot[WIRE_SLOTS];
 	_Alignas(FL_PAGE_SIZE) unsigned char page[WIRE_SLOTS][FL_PAGE_SIZE];
 };

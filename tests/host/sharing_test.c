@@ -2,6 +2,8 @@
 /* What clients of a host do with files, and what becomes of it when they die. */
 #include "client.h"
 
+#include <time.h>
+
 #define PAGES 64
 
 struct fixture {
@@ -690,6 +692,97 @@ static void what_was_borrowed_comes_back(void **state)
 	assert_int_equal(client_ask(&x->a, &back), -EINVAL);
 }
 
+static int borrow_by(struct client *c, uint64_t pages, uint32_t flags)
+{
+	struct wire_slot r = {.op = WIRE_BORROW, .flags = flags, .arg = {pages}};
+
+	return client_ask(c, &r);
+}
+
+static int give_back(struct client *c, uint64_t pages, uint64_t refused)
+{
+	struct wire_slot r = {.op = WIRE_RETURN, .arg = {pages, refused}};
+
+	return client_ask(c, &r);
+}
+
+static uint64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static struct wire_recall *listen_to(struct client *c)
+{
+	atomic_store(&c->area->recall.heard, 1);
+	return &c->area->recall;
+}
+
+static void who_has_more_is_asked_for_some(void **state)
+{
+	struct fixture *x = *state;
+	struct wire_recall *recall = &x->a.area->recall;
+	uint64_t began;
+	int err;
+
+	assert_int_equal(borrow_by(&x->a, HALF, 0), 0);
+	assert_int_equal(borrow_by(&x->b, HALF / 2, 0), 0); /* all that is lent */
+	assert_int_equal(borrow_by(&x->b, 16, 0), -ENOMEM);
+	assert_int_equal(atomic_load(&recall->bell), 0);
+	listen_to(&x->a);
+	began = now_ms();
+	assert_int_equal(borrow_by(&x->b, 16, 0), -EAGAIN);
+	assert_int_equal(atomic_load(&recall->idle), 1);
+	assert_in_range(atomic_load(&recall->pages), 16, HALF / 2 - 16);
+	assert_true(atomic_load(&recall->bell) > 0);
+	assert_int_equal(give_back(&x->a, atomic_exchange(&recall->pages, 0), 0), 0);
+	err = borrow_by(&x->a, 16, 0); /* not for who gave it */
+	if (now_ms() - began < 15)
+		assert_int_equal(err, -ENOMEM);
+	if (!err)
+		assert_int_equal(give_back(&x->a, 16, 0), 0);
+	assert_int_equal(borrow_by(&x->b, 16, 0), 0);
+}
+
+/* Of two that have as much, one may be unable to do without: the other is asked then, and may refuse. */
+static void who_has_as_much_is_asked_by_who_needs_it(void **state)
+{
+	struct fixture *x = *state;
+	struct wire_recall *recall = listen_to(&x->a);
+
+	assert_int_equal(borrow_by(&x->a, HALF / 4 * 3, 0), 0);
+	assert_int_equal(borrow_by(&x->b, HALF / 4 * 3, 0), 0);
+	assert_int_equal(borrow_by(&x->b, 16, 0), -ENOMEM);
+	assert_int_equal(atomic_load(&recall->pages), 0);
+	assert_int_equal(borrow_by(&x->b, 16, WIRE_WAIT), -EAGAIN);
+	assert_true(atomic_load(&recall->pages) >= 16);
+	assert_int_equal(borrow_by(&x->b, 16, WIRE_WAIT), -EAGAIN);
+	assert_true(atomic_load(&recall->pages) <= HALF / 2); /* not asked for again and again */
+	assert_int_equal(give_back(&x->a, 0, atomic_exchange(&recall->pages, 0)), 0);
+	assert_int_equal(borrow_by(&x->b, 16, WIRE_WAIT), -ENOMEM);
+	assert_int_equal(atomic_load(&recall->pages), 0);
+	assert_int_equal(give_back(&x->a, 1, HALF), 0); /* more than it was asked for */
+	assert_int_equal(give_back(&x->a, HALF, 0), -EINVAL);
+}
+
+static void who_does_not_answer_is_not_waited_for(void **state)
+{
+	struct fixture *x = *state;
+	uint64_t began = now_ms();
+	int err = -EAGAIN;
+
+	listen_to(&x->a);
+	assert_int_equal(borrow_by(&x->a, HALF / 4 * 3, 0), 0);
+	assert_int_equal(borrow_by(&x->b, HALF / 4 * 3, 0), 0);
+	for (; err == -EAGAIN && now_ms() - began < 20000; usleep(5000))
+		err = borrow_by(&x->b, 16, WIRE_WAIT);
+	assert_int_equal(err, -ENOMEM);
+	assert_true(now_ms() - began >= 900);
+	assert_int_equal(atomic_load(&x->a.area->recall.pages), 0); /* it owes nothing when it comes back */
+}
+
 static sigjmp_buf failed;
 
 static void on_bus(int sig)
@@ -786,6 +879,9 @@ int main(void)
 		cmocka_unit_test(a_long_stream_faults_seldom),
 		with(what_a_client_has_mapped_in_truth_is_its_own_matter),
 		with(what_was_borrowed_comes_back),
+		with(who_has_more_is_asked_for_some),
+		with(who_has_as_much_is_asked_by_who_needs_it),
+		with(who_does_not_answer_is_not_waited_for),
 		with(a_client_that_only_hangs_up_cannot_store_unseen),
 		with(the_host_writes_everything_back_when_it_is_told_to),
 		cmocka_unit_test(a_host_without_a_hold_ends_with_its_last_client),
