@@ -61,6 +61,14 @@ static bool ready(void)
 	return (now == UNKNOWN ? look_at_options() : now) == READY;
 }
 
+static void say_no_room(void)
+{
+	static _Atomic bool said;
+
+	if (!atomic_exchange(&said, true))
+		fl_say("no room in the host's budget for one more process: as long as there is none, what it maps is not in the budget");
+}
+
 static bool start_engine(void)
 {
 	int err = engine_start_default();
@@ -69,8 +77,10 @@ static bool start_engine(void)
 		left_report_early();
 		return true;
 	}
-	if (err == -ENOMEM && channel_joined()) /* the host has lent all that it can: some of it may come back */
+	if (err == -ENOMEM && channel_joined()) { /* the host has lent all that it can: some of it may come back */
+		say_no_room();
 		return false;
+	}
 	if (atomic_exchange(&state, OFF) != OFF)
 		fl_log(LOG_ERROR, "cannot start (error %d); mappings are left to the kernel", -err);
 	return false;
