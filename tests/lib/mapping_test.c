@@ -366,6 +366,16 @@ TEST(madvise_dontneed)
 	assert_int_equal(fl_munmap(p, PATTERN_BYTES), 0);
 }
 
+static int resident_pages(const unsigned char *vec, size_t n)
+{
+	int sum = 0;
+
+	for (size_t i = 0; i < n; i++)
+		sum += vec[i] & 1;
+	return sum;
+}
+
+/* A page that a thread of ours is not quite done with is passed over, as on Linux: so it is said again. */
 TEST(madvise_pageout)
 {
 	uint64_t *p = map_file(*state, PROT_READ | PROT_WRITE, MAP_SHARED);
@@ -374,8 +384,13 @@ TEST(madvise_pageout)
 	for (size_t i = 0; i < 16; i++)
 		p[i * 512] = i + 1;
 	assert_int_equal(fl_madvise(p, 16 * 4096, MADV_COLD), 0);
-	assert_int_equal(fl_madvise(p + 512 * 4, 4 * 4096, MADV_PAGEOUT), 0);
-	assert_int_equal(fl_mincore(p, 16 * 4096, vec), 0);
+	for (int turn = 0; turn < 1000; turn++) {
+		assert_int_equal(fl_madvise(p + 512 * 4, 4 * 4096, MADV_PAGEOUT), 0);
+		assert_int_equal(fl_mincore(p, 16 * 4096, vec), 0);
+		if (resident_pages(vec, 16) <= 12)
+			break;
+		usleep(1000);
+	}
 	for (size_t i = 0; i < 16; i++)
 		assert_int_equal(vec[i] & 1, i < 4 || i >= 8);
 	for (size_t i = 0; i < 16; i++)
