@@ -8,6 +8,7 @@
 #include "util/compiler.h"
 #include "util/lock.h"
 #include "util/own.h"
+#include "util/report.h"
 #include "util/sys.h"
 
 static _Atomic uint64_t used, peak;
@@ -225,6 +226,11 @@ static void note_peak(uint64_t now)
 		;
 }
 
+static void publish(uint64_t now)
+{
+	report_used(now << FL_PAGE_SHIFT, atomic_load_explicit(&peak, memory_order_relaxed) << FL_PAGE_SHIFT);
+}
+
 bool budget_try_reserve(uint64_t pages)
 {
 	uint64_t u = atomic_load_explicit(&used, memory_order_relaxed);
@@ -238,6 +244,7 @@ bool budget_try_reserve(uint64_t pages)
 		return false;
 	}
 	note_peak(u + pages);
+	publish(u + pages);
 	return true;
 }
 
@@ -246,6 +253,8 @@ void budget_release(uint64_t pages)
 	uint64_t was = pages ? atomic_fetch_sub(&used, pages) : 0;
 
 	fl_assert(was >= pages);
+	if (pages)
+		publish(was - pages);
 	if (likely(!lender.give_back))
 		return;
 	if (atomic_load_explicit(&owed, memory_order_relaxed))
@@ -302,6 +311,7 @@ void budget_set_used(uint64_t pages)
 	atomic_store(&used, pages);
 	atomic_store(&peak, pages);
 	atomic_store(&lent, 0);
+	publish(pages);
 	atomic_store(&owed, 0);
 	end_debt();
 	for (uint64_t part = pages; part && lender.borrow && !borrow_for(part); part /= 2)

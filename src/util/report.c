@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -16,8 +17,16 @@
 #include "sys.h"
 
 static struct report *region;
+static bool in_file;                                    /* others see it */
 static struct mutex slots_lock = MUTEX_INIT(RANK_LEAF); /* who fills a slot */
 static char directory[256];
+
+#define SLOTS_PER_PAGE (int)(FL_PAGE_SIZE / sizeof(struct report_file))
+_Static_assert(offsetof(struct report, files) % FL_PAGE_SIZE == 0, "a slot is in one page");
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
 
 /* Where others may put files too, one that somebody else can make shorter is not to be mapped. */
 static bool is_own(int fd)
@@ -52,6 +61,35 @@ static void *map_private(void)
 	return sys_is_err(p) ? NULL : p;
 }
 
+/*
+ * Where the tmpfs is full, the first touch of a page would be SIGBUS. Such a page becomes memory of our own, which nobody else sees. Linux before
+ * 5.14 cannot tell.
+ */
+static void back(void *page)
+{
+	int err = in_file ? sys_madvise(page, FL_PAGE_SIZE, MADV_POPULATE_WRITE) : 0;
+
+	if (err && err != -EINVAL)
+		sys_mmap(page, FL_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+}
+
+/* A process that exec'ed has its file already: the counters go on, and of what it had in memory nothing is left. */
+static void clear(void)
+{
+	back(region);
+	memset(region, 0, offsetof(struct report, notes));
+	for (int i = 0; i < REPORT_FILES_MAX; i++) {
+		struct report_file *f = &region->files[i];
+
+		if (i % SLOTS_PER_PAGE == 0)
+			back(f);
+		if (!atomic_load(&f->used))
+			return;
+		atomic_store(&f->mapped_bytes, 0);
+		atomic_store(&f->pages, 0);
+	}
+}
+
 static void read_program_name(char *buf, size_t len)
 {
 	long n = sys_call(SYS_readlink, (long)"/proc/self/exe", (long)buf, (long)len - 1, 0, 0, 0);
@@ -64,11 +102,12 @@ static int start(uint64_t budget_bytes)
 	struct timespec now;
 
 	region = map_file();
+	in_file = region;
 	if (!region)
 		region = map_private();
 	if (!region)
 		return -ENOMEM;
-	memset(region, 0, offsetof(struct report, notes)); /* a process that exec'ed has its file already */
+	clear();
 	clock_gettime(CLOCK_REALTIME, &now);
 	region->start_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 	region->pid = (uint32_t)sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0);
@@ -129,6 +168,8 @@ static struct report_file *find_or_fill(uint64_t dev, uint64_t ino, const char *
 			f->ino = ino;
 			set_path(f, path);
 			atomic_store(&f->used, 1);
+			if ((i + 1) % SLOTS_PER_PAGE == 0)
+				back(f + 1);
 			return f;
 		}
 		if (f->dev == dev && f->ino == ino)
@@ -180,6 +221,18 @@ void report_note(const char *text)
 		add_note(text);
 	mutex_unlock(&slots_lock);
 	sigguard_leave(g);
+}
+
+void report_used(uint64_t used_bytes, uint64_t peak_bytes)
+{
+	struct report *r = region;
+	uint64_t said = r ? atomic_load_explicit(&r->used_bytes, memory_order_relaxed) : 0;
+
+	if (!r || (used_bytes > said ? used_bytes - said : said - used_bytes) < REPORT_USED_STEP ||
+	    atomic_load_explicit(&r->state, memory_order_relaxed) != REPORT_RUNNING)
+		return;
+	atomic_store_explicit(&r->used_bytes, used_bytes, memory_order_relaxed);
+	atomic_store_explicit(&r->peak_bytes, peak_bytes, memory_order_relaxed);
 }
 
 void report_raise(_Atomic uint64_t *level, _Atomic uint64_t *peak, uint64_t n)

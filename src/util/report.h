@@ -3,8 +3,8 @@
  * The report region: counters in memory that another process can read while this one runs and after it died.
  *
  * With FAULTLINE_REPORT=DIR in the environment each process makes DIR/PID.REPORT (a mapped file, normally on a tmpfs);
- * without, the same layout lies in private memory. `faultline run --report` reads the files at the end. Numbers are
- * updated with relaxed atomics: a reader sees each one whole, not all at one moment.
+ * without, the same layout lies in private memory. `faultline top` reads the files while processes run, `faultline run
+ * --report` at the end. Numbers are updated with relaxed atomics: a reader sees each one whole, not all at one moment.
  *
  * The region is sparse: a slot of a file takes memory when the file is first mapped.
  */
@@ -19,6 +19,7 @@
 #define REPORT_SUFFIX ".report"
 #define REPORT_FILES_MAX 1024 /* later files share the last slot, named "(other files)" */
 #define REPORT_NOTES_MAX 15
+#define REPORT_USED_STEP (64UL << 10)
 
 /* 512 bytes. dev, ino and path are written before `used` is set and constant after. */
 struct report_file {
@@ -60,8 +61,8 @@ struct report {
 	_Atomic uint32_t state; /* REPORT_RUNNING until the process has written back and ends */
 	uint32_t parent;
 	uint64_t budget_bytes;
-	_Atomic uint64_t used_bytes; /* at the end */
-	_Atomic uint64_t peak_bytes; /* the most used */
+	_Atomic uint64_t used_bytes; /* to within REPORT_USED_STEP while it runs; exactly at the end */
+	_Atomic uint64_t peak_bytes; /* the most used, likewise */
 	_Atomic uint64_t notes_lost; /* notes beyond REPORT_NOTES_MAX */
 	uint64_t start_ns;           /* CLOCK_REALTIME */
 	char program[192];
@@ -90,6 +91,9 @@ static inline void report_sub(_Atomic uint64_t *counter, uint64_t n)
 {
 	atomic_fetch_sub_explicit(counter, n, memory_order_relaxed);
 }
+
+/* What is used of the budget now. Seldom a store: threads that take pages meet in one cache line less. */
+void report_used(uint64_t used_bytes, uint64_t peak_bytes);
 
 /* Adds to a level and keeps its peak. */
 void report_raise(_Atomic uint64_t *level, _Atomic uint64_t *peak, uint64_t n);
