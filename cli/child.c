@@ -4,7 +4,7 @@
  * signal and the end. Those that say something to the program go on to it. The terminal's own (interrupt, quit,
  * hang-up) reach the whole process group, the program included, so they are dropped here; kill(2) to us alone is not.
  *
- * They stay blocked after the program's end, until child_done(): a late one must not keep the caller from clearing up.
+ * They are blocked before the program's start and after its end: an early or late one must not keep the caller from clearing up.
  */
 #include "child.h"
 
@@ -18,6 +18,8 @@
 
 #include "text.h"
 
+#define CHORE_SECONDS 5
+
 static const int passed_on[] = {SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGALRM};
 
 /* What the program must find as we found it. */
@@ -30,7 +32,7 @@ static struct signal_state before;
 static sigset_t taken;
 
 /* An inherited "ignore SIGCHLD" would have the kernel reap the child before we learn how it ended. */
-static void signals_take(void)
+void child_signals_take(void)
 {
 	struct sigaction plain = {.sa_handler = SIG_DFL};
 
@@ -42,26 +44,26 @@ static void signals_take(void)
 	sigprocmask(SIG_BLOCK, &taken, &before.mask);
 }
 
-static void signals_give_back(void)
+void child_signals_restore(void)
 {
 	sigaction(SIGCHLD, &before.child, NULL);
 	sigprocmask(SIG_SETMASK, &before.mask, NULL);
 }
 
-void child_done(void)
+void child_signals_release(void)
 {
 	struct timespec now = {0};
 
 	while (sigtimedwait(&taken, NULL, &now) > 0)
 		;
-	signals_give_back();
+	child_signals_restore();
 }
 
 static _Noreturn void become(const char *path, char **argv, int failure)
 {
 	int error;
 
-	signals_give_back();
+	child_signals_restore();
 	execv(path, argv);
 	error = errno;
 	if (write(failure, &error, sizeof error) < 0)
@@ -74,14 +76,19 @@ static bool from_terminal(const siginfo_t *info)
 	return info->si_code == SI_KERNEL && (info->si_signo == SIGINT || info->si_signo == SIGQUIT || info->si_signo == SIGHUP);
 }
 
-static int wait_for(pid_t pid)
+static int wait_for(pid_t pid, void (*chore)(void *arg), void *arg)
 {
+	struct timespec pause = {.tv_sec = CHORE_SECONDS};
 	siginfo_t info;
-	int status = 0;
+	int status = 0, got;
 
-	while (waitpid(pid, &status, WNOHANG) == 0)
-		if (sigwaitinfo(&taken, &info) > 0 && info.si_signo != SIGCHLD && !from_terminal(&info))
+	while (waitpid(pid, &status, WNOHANG) == 0) {
+		got = chore ? sigtimedwait(&taken, &info, &pause) : sigwaitinfo(&taken, &info);
+		if (got > 0 && info.si_signo != SIGCHLD && !from_terminal(&info))
 			kill(pid, info.si_signo);
+		if (got < 0 && errno == EAGAIN)
+			chore(arg);
+	}
 	return status;
 }
 
@@ -112,14 +119,13 @@ static void describe(int status, struct child_end *end)
 	end->exit_status = end->signal ? EXIT_SIGNALLED + end->signal : WEXITSTATUS(status);
 }
 
-int child_run(const char *path, char **argv, struct child_end *end)
+int child_run(const char *path, char **argv, struct child_end *end, void (*chore)(void *arg), void *arg)
 {
 	uint64_t start = now_ns();
 	int failure[2], error;
 	pid_t pid;
 
 	*end = (struct child_end){0};
-	signals_take();
 	if (pipe2(failure, O_CLOEXEC) < 0)
 		return -errno;
 	pid = fork();
@@ -129,7 +135,7 @@ int child_run(const char *path, char **argv, struct child_end *end)
 	close(failure[1]);
 	end->exec_error = read_exec_error(failure[0]);
 	if (!error)
-		describe(wait_for(pid), end);
+		describe(wait_for(pid, chore, arg), end);
 	end->wall_ns = now_ns() - start;
 	return error;
 }

@@ -13,10 +13,19 @@ struct child_end {
 };
 
 /*
- * Runs `path` with this process's environment until its end. 0, or -errno with nothing started. Either way the signals
- * that end a process stay blocked, for the caller to clear up in peace, until child_done().
+ * From here until child_signals_release() the signals that end a process stay blocked, for the caller to clear up in peace. Those that come
+ * while the program runs are passed on to it.
  */
-int child_run(const char *path, char **argv, struct child_end *end);
-void child_done(void);
+void child_signals_take(void);
+/* What came too late goes; then all is as it was. */
+void child_signals_release(void);
+/* In a process forked in between, which goes its own way. */
+void child_signals_restore(void);
+
+/*
+ * Runs `path` with this process's environment until its end. 0, or -errno with nothing started. With signals taken. `chore`, unless NULL, is done
+ * every few seconds meanwhile.
+ */
+int child_run(const char *path, char **argv, struct child_end *end, void (*chore)(void *arg), void *arg);
 
 #endif

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
-#include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +18,9 @@
 #include <unistd.h>
 
 #include "api/engine.h"
+#include "child.h"
 #include "host/host.h"
+#include "rundir.h"
 #include "text.h"
 
 #define BACKLOG 128
@@ -108,6 +109,7 @@ static _Noreturn void become_host(int listening, int hold)
 	struct host_options o = {.listen_fd = 3, .hold_fd = 4};
 	int status;
 
+	child_signals_restore();
 	/* Both may be below 5, in any order. */
 	listening = fcntl(listening, F_DUPFD, 10);
 	hold = fcntl(hold, F_DUPFD, 10);
@@ -258,6 +260,21 @@ static void remove_stale(const char *path)
 	close(fd);
 }
 
+/* So that `faultline top` finds it. */
+static struct rundir own_directory;
+
+static void make_findable(const struct host_command *c)
+{
+	struct run_info info = {.kind = RUN_HOST, .host_pid = (uint32_t)getpid(), .budget_bytes = c->run.budget};
+	const char *given = getenv("FAULTLINE_REPORT");
+
+	if ((given && !access(given, X_OK)) || rundir_make(&own_directory))
+		return;
+	setenv("FAULTLINE_REPORT", own_directory.path, 1);
+	snprintf(info.what, sizeof info.what, "%s", c->socket);
+	rundir_describe(&own_directory, &info);
+}
+
 int host_main(int argc, char **argv)
 {
 	struct host_command c = {0};
@@ -266,9 +283,6 @@ int host_main(int argc, char **argv)
 
 	if (status || parse_command_line(&host_argp, "host", argc, argv, 0, &c))
 		return EXIT_FAULTLINE;
-	status = read_options(&o);
-	if (status)
-		return status;
 	remove_stale(c.socket);
 	umask(077);
 	o.listen_fd = listen_at(c.socket);
@@ -276,7 +290,11 @@ int host_main(int argc, char **argv)
 		complain("%s: %s", c.socket, o.listen_fd == -EADDRINUSE ? "a host listens there already" : strerror(-o.listen_fd));
 		return EXIT_FAULTLINE;
 	}
-	status = serve(&o);
+	make_findable(&c);
+	status = read_options(&o);
+	if (!status)
+		status = serve(&o);
+	rundir_remove(&own_directory);
 	if (c.socket[0] != '@')
 		unlink(c.socket);
 	return status;

@@ -61,6 +61,8 @@ void report_fold(struct report_total *to, const struct report_total *from)
 
 		*sum = c->peak ? max_u64(*sum, n) : *sum + n;
 	}
+	to->sum.mapped_bytes += from->sum.mapped_bytes;
+	to->sum.pages += from->sum.pages;
 	to->processes += from->processes;
 }
 
@@ -71,74 +73,67 @@ const char *report_state_name(enum process_state state)
 	return names[state];
 }
 
-/* ---- The directory ---- */
+/* ---- One region ---- */
 
-char *report_directory_make(void)
-{
-	const char *places[] = {"/dev/shm", getenv("TMPDIR"), "/tmp"};
+#define SLOTS_AT_ONCE 32
 
-	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
-		/* Absolute, because the program may go elsewhere before it writes its report. */
-		char *place = places[i] && *places[i] ? realpath(places[i], NULL) : NULL;
-		char *name = place ? text_format("%s/faultline-XXXXXX", place) : NULL;
-
-		free(place);
-		if (name && mkdtemp(name)) {
-			if (geteuid() == 0) /* a server's processes become another user, before they make theirs */
-				chmod(name, 01733);
-			return name;
-		}
-		free(name);
-	}
-	complain("--report: no directory for the counters can be made in /dev/shm, $TMPDIR or /tmp: %s", strerror(errno));
-	return NULL;
-}
-
-static bool is_region(const char *name)
+bool report_is_region(const char *name)
 {
 	size_t n = strlen(name), suffix = strlen(REPORT_SUFFIX);
 
 	return n > suffix && !strcmp(name + n - suffix, REPORT_SUFFIX);
 }
 
-void report_directory_remove(const char *directory)
-{
-	DIR *d = opendir(directory);
-	struct dirent *e;
-
-	if (!d)
-		return;
-	while ((e = readdir(d)))
-		if (is_region(e->d_name))
-			unlinkat(dirfd(d), e->d_name, 0);
-	closedir(d);
-	rmdir(directory);
-}
-
-/* ---- One region ---- */
-
-static bool read_all(int fd, void *buf, size_t len)
+static bool read_all(int fd, void *buf, size_t len, size_t offset)
 {
 	size_t done = 0;
 	ssize_t n = 1;
 
 	while (done < len && n > 0) {
-		n = pread(fd, (char *)buf + done, len - done, (off_t)done);
+		n = pread(fd, (char *)buf + done, len - done, (off_t)(offset + done));
 		if (n > 0)
 			done += (size_t)n;
 	}
 	return done == len;
 }
 
-/* Into `region`. O_NOFOLLOW and O_NONBLOCK: a program may put anything there, and we must not wait for it. */
-static bool read_region(int directory, const char *name, struct report *region)
+size_t report_slots(const struct report *region)
+{
+	size_t n = 0;
+
+	while (n < REPORT_FILES_MAX && region->files[n].used)
+		n++;
+	return n;
+}
+
+/* They are used in order, and most processes have few. */
+static bool read_slots(int fd, struct report *region)
+{
+	for (size_t i = 0; i < REPORT_FILES_MAX; i += SLOTS_AT_ONCE) {
+		struct report_file *f = &region->files[i];
+
+		if (!read_all(fd, f, SLOTS_AT_ONCE * sizeof *f, offsetof(struct report, files) + i * sizeof *f))
+			return false;
+		for (size_t j = 0; j < SLOTS_AT_ONCE; j++)
+			f[j].path[sizeof f[j].path - 1] = 0;
+		if (!f[SLOTS_AT_ONCE - 1].used)
+			return true;
+	}
+	return true;
+}
+
+/* O_NOFOLLOW and O_NONBLOCK: a program may put anything there, and we must not wait for it. */
+bool report_read(int directory, const char *name, struct report *region)
 {
 	int fd = openat(directory, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	struct stat st;
 	bool ok;
 
 	if (fd < 0)
 		return false;
-	ok = read_all(fd, region, sizeof *region) && region->magic == REPORT_MAGIC && region->version == REPORT_VERSION;
+	ok = !fstat(fd, &st) && (size_t)st.st_size >= sizeof *region && read_all(fd, region, offsetof(struct report, files), 0) &&
+	     region->magic == REPORT_MAGIC && region->version == REPORT_VERSION && read_slots(fd, region);
+	region->program[sizeof region->program - 1] = 0;
 	close(fd);
 	return ok;
 }
@@ -148,22 +143,21 @@ static void end_string(char *s, size_t size)
 	s[size - 1] = 0;
 }
 
-/* A slot is made before the mapping, which may then be refused. A host has not mapped what it reads and writes for others. */
-static bool was_mapped(const struct report_file *f)
+bool report_was_mapped(const struct report_file *f)
 {
 	return f->used && (f->mappings || f->mapped_peak || f->reads || f->writes || f->pages_peak);
 }
 
 static uint64_t take_files(struct run_report *r, struct report *region)
 {
+	size_t slots = report_slots(region);
 	uint64_t n = 0;
 
-	for (size_t i = 0; i < REPORT_FILES_MAX; i++) {
+	for (size_t i = 0; i < slots; i++) {
 		struct report_file *f = &region->files[i];
 
-		if (!was_mapped(f))
+		if (!report_was_mapped(f))
 			continue;
-		end_string(f->path, sizeof f->path);
 		r->files = memory_grow(r->files, r->nfiles + 1, sizeof *r->files);
 		r->files[r->nfiles].processes = 1;
 		memcpy(&r->files[r->nfiles++].sum, f, sizeof *f);
@@ -193,7 +187,7 @@ static void take_notes(struct run_report *r, struct report *region)
 	r->notes_lost += region->notes_lost;
 }
 
-static enum process_state state_of(const struct report *region)
+enum process_state report_state_of(const struct report *region)
 {
 	if (region->state == REPORT_ENDED)
 		return PROCESS_ENDED;
@@ -204,13 +198,12 @@ static void take_process(struct run_report *r, struct report *region, uint64_t f
 {
 	struct report_process *p;
 
-	end_string(region->program, sizeof region->program);
 	r->processes = memory_grow(r->processes, r->nprocesses + 1, sizeof *r->processes);
 	p = &r->processes[r->nprocesses++];
 	*p = (struct report_process){
 		.pid = region->pid,
 		.parent = region->parent,
-		.state = state_of(region),
+		.state = report_state_of(region),
 		.budget_bytes = region->budget_bytes,
 		.used_bytes = region->used_bytes,
 		.peak_bytes = region->peak_bytes,
@@ -249,26 +242,24 @@ static int by_start(const void *a, const void *b)
 	return x->pid == y->pid ? 0 : x->pid < y->pid ? -1 : 1;
 }
 
-/* Brings the slots of one file together, however many processes had it. */
-static void merge_files(struct run_report *r)
+size_t report_merge(struct report_total *files, size_t count)
 {
 	size_t n = 0;
 
-	if (!r->nfiles)
-		return;
-	qsort(r->files, r->nfiles, sizeof *r->files, by_identity);
-	for (size_t i = 1; i < r->nfiles; i++)
-		if (by_identity(&r->files[n], &r->files[i]) == 0)
-			report_fold(&r->files[n], &r->files[i]);
+	if (!count)
+		return 0;
+	qsort(files, count, sizeof *files, by_identity);
+	for (size_t i = 1; i < count; i++)
+		if (by_identity(&files[n], &files[i]) == 0)
+			report_fold(&files[n], &files[i]);
 		else if (++n != i)
-			memcpy(&r->files[n], &r->files[i], sizeof *r->files);
-	r->nfiles = n + 1;
-	qsort(r->files, r->nfiles, sizeof *r->files, by_faults);
+			memcpy(&files[n], &files[i], sizeof *files);
+	return n + 1;
 }
 
 static void take_region(struct run_report *r, int directory, const char *name, struct report *region)
 {
-	if (!read_region(directory, name, region)) {
+	if (!report_read(directory, name, region)) {
 		r->unreadable++;
 		return;
 	}
@@ -283,12 +274,14 @@ void report_collect(const char *directory, struct run_report *r)
 	struct dirent *e;
 
 	while (d && (e = readdir(d)))
-		if (is_region(e->d_name))
+		if (report_is_region(e->d_name))
 			take_region(r, dirfd(d), e->d_name, region);
 	if (d)
 		closedir(d);
 	free(region);
-	merge_files(r);
+	r->nfiles = report_merge(r->files, r->nfiles);
+	if (r->nfiles)
+		qsort(r->files, r->nfiles, sizeof *r->files, by_faults);
 	if (r->nprocesses)
 		qsort(r->processes, r->nprocesses, sizeof *r->processes, by_start);
 }

@@ -58,13 +58,21 @@ struct report_counter {
 extern const struct report_counter report_counters[];
 
 uint64_t report_value(const struct report_file *f, const struct report_counter *c);
-/* Adds `from` to a total of the same file. */
+/* Adds `from` to a total of the same file; so too what is mapped and in memory now. */
 void report_fold(struct report_total *to, const struct report_total *from);
 
-/* A fresh directory for the processes' regions, in memory where possible; the caller frees the path. NULL: it complained. */
-char *report_directory_make(void);
-/* Removes the regions in it, and then the directory; what else is in there is not ours to remove. */
-void report_directory_remove(const char *directory);
+/* ---- The regions in a directory ---- */
+
+bool report_is_region(const char *name);
+/* The header and the slots that are used; what is behind them in `region` means nothing. False: it is none of this version, or cut short. */
+bool report_read(int directory, const char *name, struct report *region);
+size_t report_slots(const struct report *region);
+/* A slot is made before the mapping, which may then be refused. A host has not mapped what it reads and writes for others. */
+bool report_was_mapped(const struct report_file *f);
+enum process_state report_state_of(const struct report *region);
+
+/* Brings the slots of one file together, however many processes had it; how many there are then. */
+size_t report_merge(struct report_total *files, size_t n);
 
 /* Fills in what the regions say; the fields about the run are the caller's. */
 void report_collect(const char *directory, struct run_report *r);

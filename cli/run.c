@@ -20,15 +20,16 @@
 #include "options.h"
 #include "program.h"
 #include "report.h"
+#include "rundir.h"
 #include "shim.h"
 #include "text.h"
 #include "uffd.h"
 
 struct run {
 	struct run_options options;
-	char *path;      /* of the program */
-	char *directory; /* where the processes leave their reports, or NULL */
-	FILE *report;    /* or NULL */
+	char *path;              /* of the program */
+	struct rundir directory; /* where the processes have their counters */
+	FILE *report;            /* or NULL */
 	struct host host;
 };
 
@@ -109,15 +110,60 @@ static int open_report(struct run *r)
 	return EXIT_FAULTLINE;
 }
 
+/* Within another run whose report this one does not take over, its processes are that one's. */
+static bool is_part_of_another(const struct run *r)
+{
+	const char *given = getenv("FAULTLINE_REPORT");
+
+	return !r->report && given && !access(given, X_OK);
+}
+
+/* Without a report to write it is for `faultline top` only, and the program runs all the same. */
 static int make_directory(struct run *r)
 {
-	if (!r->report)
-		return 0;
-	r->directory = report_directory_make();
-	if (!r->directory)
+	int error = is_part_of_another(r) ? 0 : rundir_make(&r->directory);
+
+	if (error && r->report) {
+		complain("--report: no directory for the counters can be made in /dev/shm, $TMPDIR or /tmp: %s", strerror(-error));
 		return EXIT_FAULTLINE;
-	setenv("FAULTLINE_REPORT", r->directory, 1);
+	}
+	if (r->directory.path)
+		setenv("FAULTLINE_REPORT", r->directory.path, 1);
 	return 0;
+}
+
+/* The command, cut where it is long. */
+static void name_command(char **argv, char *buf, size_t len)
+{
+	size_t n = 0;
+
+	for (; *argv && n < len - 1; argv++)
+		n += (size_t)snprintf(buf + n, len - n, "%s%s", n ? " " : "", *argv);
+}
+
+static void describe(struct run *r)
+{
+	struct run_info info = {
+		.kind = r->host.hold >= 0           ? RUN_WITH_HOST
+			: wants_a_host(&r->options) ? RUN_JOINED
+						    : RUN_ALONE,
+		.host_pid = r->host.hold >= 0 ? (uint32_t)r->host.pid : 0,
+		.budget_bytes = r->options.budget,
+	};
+
+	name_command(r->options.program, info.what, sizeof info.what);
+	rundir_describe(&r->directory, &info);
+}
+
+static void prune(void *directory)
+{
+	rundir_prune(directory);
+}
+
+static void clear_up(struct run *r)
+{
+	rundir_remove(&r->directory);
+	child_signals_release();
 }
 
 static int prepare(struct run *r, int argc, char **argv)
@@ -132,10 +178,16 @@ static int prepare(struct run *r, int argc, char **argv)
 		status = preload_shim();
 	if (!status)
 		status = open_report(r);
-	if (!status)
-		status = make_directory(r);
+	if (status)
+		return status;
+	child_signals_take();
+	status = make_directory(r);
 	if (!status)
 		status = host_start(&r->options, &r->host);
+	if (!status)
+		describe(r);
+	else
+		clear_up(r);
 	return status;
 }
 
@@ -172,14 +224,6 @@ static int say_exec_error(const char *path, int error)
 	return error == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_EXEC;
 }
 
-static void clear_up(struct run *r)
-{
-	if (r->directory)
-		report_directory_remove(r->directory);
-	free(r->directory);
-	r->directory = NULL;
-}
-
 static int run_program(struct run *r)
 {
 	struct run_report report = {.argv = r->options.program,
@@ -187,12 +231,12 @@ static int run_program(struct run *r)
 				    .one_budget = r->host.hold >= 0,
 				    .faults = r->options.faults};
 	struct child_end *end = &report.end;
-	int error = child_run(r->path, r->options.program, end), status = host_let_go(&r->host), report_status;
+	int error = child_run(r->path, r->options.program, end, r->report ? NULL : prune, &r->directory);
+	int status = host_let_go(&r->host), report_status;
 
-	if (r->directory)
-		report_collect(r->directory, &report);
+	if (r->report)
+		report_collect(r->directory.path, &report);
 	clear_up(r);
-	child_done();
 	if (error) {
 		complain("no process for the program: %s", strerror(-error));
 		status = EXIT_FAULTLINE;
@@ -213,7 +257,6 @@ int run_main(int argc, char **argv)
 
 	if (!status)
 		status = run_program(&r);
-	clear_up(&r);
 	if (r.report)
 		fclose(r.report);
 	free(r.path);
