@@ -12,6 +12,7 @@
 #include "host.h"
 #include "run.h"
 #include "text.h"
+#include "top.h"
 #include "walk.h"
 
 static int help_main(int argc, char **argv);
@@ -25,6 +26,7 @@ static const struct command {
 	/* clang-format off */
 	{"run", NULL, "faultline run", run_main},
 	{"host", NULL, "faultline host", host_main},
+	{"top", NULL, "faultline top", top_main},
 	{"doctor", NULL, "faultline doctor", doctor_main},
 	{"walk", NULL, "faultline walk", walk_main},
 	{"bench", NULL, "faultline bench", bench_main},
@@ -36,6 +38,7 @@ static const struct command {
 
 static const char help[] = "Usage: faultline run [OPTION...] [--] PROGRAM [ARG...]\n"
 			   "       faultline host --socket PATH\n"
+			   "       faultline top [OPTION...] [PID]\n"
 			   "       faultline doctor [PATH]\n"
 			   "       faultline walk FILE [ADDRESS...]\n"
 			   "       faultline walk --example [--save FILE] [ADDRESS...]\n"
@@ -48,6 +51,7 @@ static const char help[] = "Usage: faultline run [OPTION...] [--] PROGRAM [ARG..
 			   "Commands:\n"
 			   "  run       run a program within a budget\n"
 			   "  host      keep the pages of files for programs that join\n"
+			   "  top       show what mapped files do, while they do it\n"
 			   "  doctor    say what this machine offers, and what to do about the rest\n"
 			   "  walk      show the page tables of a soft space, saved or of an example\n"
 			   "  bench     measure what a budget would cost or gain on a file of yours\n"
@@ -100,7 +104,7 @@ static const struct command *find(const char *name)
 
 static int unknown(const char *name)
 {
-	complain("%s: no such command; the commands are run, host, doctor, walk, bench and help", name);
+	complain("%s: no such command; the commands are run, host, top, doctor, walk, bench and help", name);
 	return EXIT_FAULTLINE;
 }
 

@@ -3,37 +3,19 @@
  * The report for programs. Keys are only ever added. Text is valid UTF-8: bytes of a path that are not appear as \xNN,
  * that is, as a backslash, an x and two digits once the JSON is read.
  */
-#include <json-c/json.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "faultline.h"
+#include "json.h"
 #include "report.h"
-#include "text.h"
 
 #define STRING_OF(x) #x
 #define VERSION_OF(a, b, c) STRING_OF(a) "." STRING_OF(b) "." STRING_OF(c)
-
-static void add_number(struct json_object *to, const char *key, uint64_t n)
-{
-	json_object_object_add(to, key, json_object_new_uint64(n));
-}
-
-static struct json_object *string_of(const char *s)
-{
-	char *clean = text_escape(s, TEXT_JSON);
-	struct json_object *j = json_object_new_string(clean);
-
-	free(clean);
-	return j;
-}
 
 static struct json_object *command_of(char *const *argv)
 {
 	struct json_object *j = json_object_new_array();
 
 	for (; *argv; argv++)
-		json_object_array_add(j, string_of(*argv));
+		json_object_array_add(j, json_text(*argv));
 	return j;
 }
 
@@ -41,12 +23,12 @@ static struct json_object *file_of(const struct report_total *f)
 {
 	struct json_object *j = json_object_new_object();
 
-	json_object_object_add(j, "path", string_of(f->sum.path));
-	add_number(j, "device", f->sum.dev);
-	add_number(j, "inode", f->sum.ino);
-	add_number(j, "processes", f->processes);
+	json_object_object_add(j, "path", json_text(f->sum.path));
+	json_add_number(j, "device", f->sum.dev);
+	json_add_number(j, "inode", f->sum.ino);
+	json_add_number(j, "processes", f->processes);
 	for (const struct report_counter *c = report_counters; c->key; c++)
-		add_number(j, c->key, report_value(&f->sum, c));
+		json_add_number(j, c->key, report_value(&f->sum, c));
 	return j;
 }
 
@@ -54,15 +36,15 @@ static struct json_object *process_of(const struct report_process *p)
 {
 	struct json_object *j = json_object_new_object();
 
-	add_number(j, "pid", p->pid);
-	add_number(j, "parent_pid", p->parent);
-	json_object_object_add(j, "program", string_of(p->program));
+	json_add_number(j, "pid", p->pid);
+	json_add_number(j, "parent_pid", p->parent);
+	json_object_object_add(j, "program", json_text(p->program));
 	json_object_object_add(j, "state", json_object_new_string(report_state_name(p->state)));
-	add_number(j, "start_ns", p->start_ns);
-	add_number(j, "budget_bytes", p->budget_bytes);
-	add_number(j, "used_bytes", p->used_bytes);
-	add_number(j, "peak_bytes", p->peak_bytes);
-	add_number(j, "files", p->files);
+	json_add_number(j, "start_ns", p->start_ns);
+	json_add_number(j, "budget_bytes", p->budget_bytes);
+	json_add_number(j, "used_bytes", p->used_bytes);
+	json_add_number(j, "peak_bytes", p->peak_bytes);
+	json_add_number(j, "files", p->files);
 	return j;
 }
 
@@ -70,8 +52,8 @@ static struct json_object *note_of(const struct report_note *n)
 {
 	struct json_object *j = json_object_new_object();
 
-	json_object_object_add(j, "text", string_of(n->text));
-	add_number(j, "count", n->count);
+	json_object_object_add(j, "text", json_text(n->text));
+	json_add_number(j, "count", n->count);
 	return j;
 }
 
@@ -80,10 +62,10 @@ static void add_run(struct json_object *j, const struct run_report *r)
 	json_object_object_add(j, "faultline_version",
 			       json_object_new_string(VERSION_OF(FL_VERSION_MAJOR, FL_VERSION_MINOR, FL_VERSION_PATCH)));
 	json_object_object_add(j, "command", command_of(r->argv));
-	add_number(j, "exit_status", (uint64_t)r->end.exit_status);
-	add_number(j, "signal", (uint64_t)r->end.signal);
-	add_number(j, "wall_time_ns", r->end.wall_ns);
-	add_number(j, "budget_bytes", r->budget_bytes);
+	json_add_number(j, "exit_status", (uint64_t)r->end.exit_status);
+	json_add_number(j, "signal", (uint64_t)r->end.signal);
+	json_add_number(j, "wall_time_ns", r->end.wall_ns);
+	json_add_number(j, "budget_bytes", r->budget_bytes);
 	json_object_object_add(j, "faults", json_object_new_string(engine_fault_words[r->faults]));
 }
 
@@ -100,8 +82,8 @@ static void add_lists(struct json_object *j, const struct run_report *r)
 	json_object_object_add(j, "files", files);
 	json_object_object_add(j, "processes", processes);
 	json_object_object_add(j, "notes", notes);
-	add_number(j, "notes_lost", r->notes_lost);
-	add_number(j, "unreadable_reports", r->unreadable);
+	json_add_number(j, "notes_lost", r->notes_lost);
+	json_add_number(j, "unreadable_reports", r->unreadable);
 }
 
 void report_json(FILE *out, const struct run_report *r)
