@@ -194,13 +194,9 @@ enum process_state report_state_of(const struct report *region)
 	return kill((pid_t)region->pid, 0) < 0 && errno == ESRCH ? PROCESS_GONE : PROCESS_RUNNING;
 }
 
-static void take_process(struct run_report *r, struct report *region, uint64_t files)
+struct report_process report_process_of(const struct report *region)
 {
-	struct report_process *p;
-
-	r->processes = memory_grow(r->processes, r->nprocesses + 1, sizeof *r->processes);
-	p = &r->processes[r->nprocesses++];
-	*p = (struct report_process){
+	struct report_process p = {
 		.pid = region->pid,
 		.parent = region->parent,
 		.state = report_state_of(region),
@@ -208,9 +204,17 @@ static void take_process(struct run_report *r, struct report *region, uint64_t f
 		.used_bytes = region->used_bytes,
 		.peak_bytes = region->peak_bytes,
 		.start_ns = region->start_ns,
-		.files = files,
 	};
-	memcpy(p->program, region->program, sizeof p->program);
+
+	memcpy(p.program, region->program, sizeof p.program);
+	return p;
+}
+
+static void take_process(struct run_report *r, struct report *region, uint64_t files)
+{
+	r->processes = memory_grow(r->processes, r->nprocesses + 1, sizeof *r->processes);
+	r->processes[r->nprocesses] = report_process_of(region);
+	r->processes[r->nprocesses++].files = files;
 }
 
 /* ---- All of them ---- */

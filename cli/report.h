@@ -70,6 +70,8 @@ size_t report_slots(const struct report *region);
 /* A slot is made before the mapping, which may then be refused. A host has not mapped what it reads and writes for others. */
 bool report_was_mapped(const struct report_file *f);
 enum process_state report_state_of(const struct report *region);
+/* All but how many files it has. */
+struct report_process report_process_of(const struct report *region);
 
 /* Brings the slots of one file together, however many processes had it; how many there are then. */
 size_t report_merge(struct report_total *files, size_t n);

@@ -32,18 +32,11 @@ static void take_process(struct sample *s, size_t run, const struct report *regi
 	p = &s->processes[s->nprocesses++];
 	*p = (struct sample_process){
 		.run = run,
-		.is = {.pid = region->pid,
-		       .parent = region->parent,
-		       .state = report_state_of(region),
-		       .budget_bytes = region->budget_bytes,
-		       .used_bytes = region->used_bytes,
-		       .peak_bytes = region->peak_bytes,
-		       .start_ns = region->start_ns,
-		       .files = n},
+		.is = report_process_of(region),
 		.is_host = region->pid == s->runs[run].info.host_pid,
 		.first = s->nslots,
 	};
-	memcpy(p->is.program, region->program, sizeof p->is.program);
+	p->is.files = n;
 	if (!n)
 		return;
 	s->slots = memory_grow(s->slots, s->nslots + n, sizeof *s->slots);
