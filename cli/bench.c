@@ -151,8 +151,6 @@ static int check(struct bench_request *rq)
 
 /* ---- The command line ---- */
 
-static const struct argp bench_argp;
-
 static error_t parse_budget(const char *arg, struct bench_request *rq)
 {
 	if (size_parse(arg, &rq->budget)) {
@@ -186,8 +184,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 
 	switch (key) {
 	case 'h':
-		argp_help(&bench_argp, stdout, ARGP_HELP_LONG | ARGP_HELP_USAGE | ARGP_HELP_DOC, state->name);
-		exit(0);
+		give_help(state);
 	case 'b':
 		return parse_budget(arg, &b->rq);
 	case 's':

@@ -361,16 +361,13 @@ static void verdict(bool works, const struct run_options *o)
 	printf("\nfaultline run can work here: faults served %s, budget %s unless you say otherwise.\n", how[o->faults], budget);
 }
 
-static const struct argp doctor_argp;
-
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
 	const char **path = state->input;
 
 	switch (key) {
 	case 'h':
-		argp_help(&doctor_argp, stdout, ARGP_HELP_LONG | ARGP_HELP_USAGE | ARGP_HELP_DOC, state->name);
-		exit(0);
+		give_help(state);
 	case ARGP_KEY_ARG:
 		if (state->arg_num)
 			return ARGP_ERR_UNKNOWN;

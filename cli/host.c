@@ -213,8 +213,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		c->socket = arg;
 		return 0;
 	case 'h':
-		argp_help(state->root_argp, stdout, ARGP_HELP_LONG | ARGP_HELP_USAGE | ARGP_HELP_DOC, state->name);
-		exit(0);
+		give_help(state);
 	case ARGP_KEY_ARG:
 		complain("host: %s: there is nothing more to name; usage: faultline host --socket PATH", arg);
 		return EINVAL;

@@ -181,8 +181,6 @@ static error_t parse_end(const struct run_options *o)
 	return EINVAL;
 }
 
-static const struct argp run_argp;
-
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
 	struct parse *p = state->input;
@@ -194,8 +192,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		p->o->report_file = arg;
 		return 0;
 	case 'h':
-		argp_help(&run_argp, stdout, ARGP_HELP_LONG | ARGP_HELP_USAGE | ARGP_HELP_DOC, state->name);
-		exit(0);
+		give_help(state);
 	case ARGP_KEY_ARG:
 		/* The rest is the program's, options and all. */
 		p->o->program = &state->argv[state->next - 1];

@@ -159,6 +159,12 @@ static const char *culprit(int argc, char **argv, int next, bool left_over)
 	return argv[argc - 1];
 }
 
+void give_help(const struct argp_state *state)
+{
+	argp_help(state->root_argp, stdout, ARGP_HELP_LONG | ARGP_HELP_USAGE | ARGP_HELP_DOC, state->name);
+	exit(0);
+}
+
 /* argp's own messages take two lines. A parser that has complained already answers an error too. */
 int parse_command_line(const struct argp *argp, const char *command, int argc, char **argv, unsigned flags, void *input)
 {

@@ -24,11 +24,14 @@ enum {
 void complain(const char *fmt, ...) FL_PRINTF(1, 2);
 
 struct argp;
+struct argp_state;
 /*
  * argp_parse() whose mistakes are one line, by complain(), and whose --help is the option 'h' of the table: 0 when all is
  * well, else EXIT_FAULTLINE. `command` is what comes before the options.
  */
 int parse_command_line(const struct argp *argp, const char *command, int argc, char **argv, unsigned flags, void *input);
+/* What --help gives, to standard output; ends with 0. */
+_Noreturn void give_help(const struct argp_state *state);
 
 /* These end the command with EXIT_FAULTLINE when there is no memory. */
 char *text_format(const char *fmt, ...) FL_PRINTF(1, 2);

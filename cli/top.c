@@ -105,8 +105,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case KEY_SORT:
 		return parse_sort(arg, t);
 	case 'h':
-		argp_help(state->root_argp, stdout, ARGP_HELP_LONG | ARGP_HELP_USAGE | ARGP_HELP_DOC, state->name);
-		exit(0);
+		give_help(state);
 	case ARGP_KEY_ARG:
 		return parse_pid(arg, t);
 	default:

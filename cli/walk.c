@@ -307,8 +307,6 @@ static int read_example(struct walk *w)
 
 /* ---- The command ---- */
 
-static const struct argp walk_argp;
-
 /* Hexadecimal, as addresses are in the dump. */
 static error_t add_address(struct walk *w, const char *text)
 {
@@ -345,8 +343,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 
 	switch (key) {
 	case 'h':
-		argp_help(&walk_argp, stdout, ARGP_HELP_LONG | ARGP_HELP_USAGE | ARGP_HELP_DOC, state->name);
-		exit(0);
+		give_help(state);
 	case 'e':
 		w->example = true;
 		return 0;
