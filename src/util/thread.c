@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- *   memory   | stack ... top | thread-local variables ... | thread pointer, and what the C library keeps there |
+ *   memory   | no access | stack ... top | thread-local variables ... | thread pointer, and what the C library keeps there |
  *
  * Thread-local variables lie below the thread pointer, at the same distance in each thread. Those of ours begin as zeros. What others have there is out of
  * reach for code that calls nothing of theirs.
@@ -68,6 +68,7 @@ static int get_memory(struct thread *t)
 	if (sys_is_err(p))
 		return sys_err(p);
 	sys_madvise(p, memory_bytes(), MADV_NOHUGEPAGE);
+	sys_mprotect(p, FL_PAGE_SIZE, PROT_NONE); /* what outgrows the stack ends here, and not in what lies below */
 	t->memory = p;
 	return 0;
 }
@@ -88,7 +89,8 @@ static struct head *make_head(const struct thread *t)
 static long clone_thread(struct thread *t, void (*run)(void), struct head *head)
 {
 	void **top = (void **)((char *)t->memory + STACK_BYTES) - 2;
-	register void *tid __asm__("r10") = &t->tid;
+	_Atomic uint32_t *word = &t->tid;
+	register void *tid __asm__("r10") = word;
 	register void *tls __asm__("r8") = head;
 	long ret;
 
@@ -106,7 +108,7 @@ static long clone_thread(struct thread *t, void (*run)(void), struct head *head)
 			 "hlt\n\t"
 			 "1:"
 			 : "=a"(ret)
-			 : "0"(SYS_clone), "D"(FLAGS), "S"(top), "d"(&t->tid), "r"(tid), "r"(tls), [exit] "i"(SYS_exit)
+			 : "0"(SYS_clone), "D"(FLAGS), "S"(top), "d"(word), "r"(tid), "r"(tls), [exit] "i"(SYS_exit)
 			 : "rcx", "r11", "memory");
 	return ret;
 }
