@@ -17,21 +17,20 @@
 #include "serve.h"
 #include "util/sys.h"
 
-/* What is no range is the kernel's to refuse. */
-static bool is_range(const void *addr, size_t len)
+/* Where the range could be ours; NULL: nowhere. What is no range is the kernel's to refuse. */
+static struct mm *space_for(const void *addr, size_t len)
 {
 	uint64_t pages = page_align_up(len);
 
-	return len && pages >= len && (uintptr_t)addr + pages >= (uintptr_t)addr;
+	if (NOTHING_MAPPED || !len || pages < len || (uintptr_t)addr + pages < (uintptr_t)addr)
+		return NULL;
+	return engine_space();
 }
 
 bool is_mapped_by_us(const void *addr, size_t len)
 {
-	struct mm *mm;
+	struct mm *mm = space_for(addr, len);
 
-	if (NOTHING_MAPPED || !is_range(addr, len))
-		return false;
-	mm = engine_space();
 	return mm && mm_overlaps(mm, (uintptr_t)addr, page_align_up(len));
 }
 
@@ -42,17 +41,21 @@ bool is_ours_now(const void *addr, size_t len)
 	return is_mapped_by_us(addr, len) && !(next_gap(at, end, &start, &stop) && start == at && stop == end);
 }
 
-/* A thread that is alone has nobody beside it; neither has who must not be told: the range is no range, or nothing is mapped. */
+/* A thread that is alone has nobody beside it. */
 bool kernels_begin(struct kernels *k, const void *addr, size_t len)
 {
+	struct mm *mm = space_for(addr, len);
+
 	k->mm = NULL;
-	if (is_mapped_by_us(addr, len))
+	if (!mm)
+		return true;
+	if (mm_overlaps(mm, (uintptr_t)addr, page_align_up(len)))
 		return false;
-	if (__libc_single_threaded || !is_range(addr, len) || NOTHING_MAPPED || !engine_space())
+	if (__libc_single_threaded)
 		return true;
 	k->guard = sigguard_enter();
-	if (mm_begin_foreign(engine_space(), (uintptr_t)addr, page_align_up(len))) {
-		k->mm = engine_space();
+	if (mm_begin_foreign(mm, (uintptr_t)addr, page_align_up(len))) {
+		k->mm = mm;
 		return true;
 	}
 	sigguard_leave(k->guard);
