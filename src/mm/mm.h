@@ -54,9 +54,9 @@ struct mm {
 /* ---- Spaces ---- */
 
 int mm_create(struct mmu *mmu, const struct mm_limits *limits, struct mm **out);
-/* Of either family: unmaps everything. */
 /* The host is to map pages there, when there is one. */
 int mm_join_host(struct mm *mm);
+/* Of either family: unmaps everything. No thread may access what is mapped there any more. */
 void mm_destroy(struct mm *mm);
 /* The n-th native space in use, for walking them: NULL past the last. */
 struct mm *mm_space(int n);
