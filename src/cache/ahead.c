@@ -132,13 +132,67 @@ static uint32_t start_next(const struct fault *f, struct ra_next *next)
 	return n;
 }
 
+/* ---- Where nothing can be in flight ---- */
+
+static bool is_within(const struct fault *f, uint64_t index)
+{
+	return index >= f->index - f->before && index < f->index + f->room && !beyond_eof(f->as, index);
+}
+
+/*
+ * What a track wants after what is read for it now. Backwards, the window beyond it; in strides, where the store's own read-ahead sees nothing that goes on, all
+ * pages of as much again, so that they come in together.
+ */
+static void expect_after(const struct fault *f, const struct ra_next *next)
+{
+	if (next->step == -1 && next->index >= next->pages && is_within(f, next->index - next->pages)) {
+		fault_expect(f, next->index - next->pages, next->pages);
+		return;
+	}
+	for (uint32_t i = 0; next->step != -1 && i < 2 * next->window; i++) {
+		uint64_t index = next->index + (uint64_t)(next->step * (int64_t)i);
+
+		if (!is_within(f, index))
+			break;
+		fault_expect(f, index, 1);
+	}
+}
+
+/* What is foreseen is read at once, so much for this fault that a walk backwards or in strides has few of them. */
+static void read_on(struct fault *f)
+{
+	struct ra_next next = {.grown = false};
+	uint64_t left = readahead_at_once(fault_reads_on(f));
+	uint32_t n;
+
+	readahead_note(f->as, f->index);
+	for (bool first = true; left && readahead_next(f->as, f->index, false, &next) && clip(f, &next); first = false) {
+		if (next.pages > left) { /* those nearest to the program */
+			next.index += next.step == -1 ? next.pages - left : 0;
+			next.pages = (uint32_t)left;
+		}
+		if (first || next.step == -1)
+			expect_after(f, &next);
+		n = is_in_table(f->as, next.index) ? next.pages : fault_fill_more(f, next.index, next.pages, true);
+		if (!n)
+			break;
+		readahead_started(f->as, &next, n);
+		left -= next.pages;
+	}
+}
+
 void ahead_go_on(struct fault *f)
 {
 	struct ra_next next;
 	uint32_t n;
 
-	if (f->advice == RA_RANDOM || !(f->missed || f->touched) || !io_can(f->as))
+	if (f->advice == RA_RANDOM || !(f->missed || f->touched))
 		return;
+	if (!io_can(f->as)) {
+		if (f->missed && !f->forward && !f->alone)
+			read_on(f);
+		return;
+	}
 	if (f->touched)
 		readahead_touch(f->as, f->index);
 	else if (!f->forward)

@@ -59,6 +59,12 @@ static inline void count_hit(const struct fault *f)
 int fault_file(struct fault *f, pfn_t *locked);
 /* Reads `want` pages from f's on, as far as there is memory, and installs them. -EAGAIN: look again. */
 int fault_fill(struct fault *f, uint32_t want);
+/* The same for pages at which no access waits, as far as that makes nobody wait. How many pages came in. */
+uint32_t fault_fill_more(const struct fault *f, uint64_t index, uint32_t want, bool foretold);
+/* Whether more than its page should be read for a fault, since it costs much: that of another process, where nothing can be in flight. */
+bool fault_reads_on(const struct fault *f);
+/* The store may get ready what will be read of it soon. */
+void fault_expect(const struct fault *f, uint64_t index, uint64_t pages);
 /*
  * ahead.c: a miss of a stream, whose window this is, at a place where a huge page can be: whether one is being read, of which the page is part. Once for
  * each fault, as it may come to nothing.

@@ -288,9 +288,10 @@ static uint32_t install(struct fault *f, struct fill *fl, int *err)
 static void publish(struct fault *f, struct fill *fl)
 {
 	fill_publish(fl, f->write);
-	if (fl->n > 1)
-		report_add(&fl->as->report->read_ahead, fl->n - 1);
-	readahead_done(fl->as, fl->index, fl->n);
+	if (fl->n > 1 || f->foretold)
+		report_add(&fl->as->report->read_ahead, fl->n - !f->foretold);
+	if (!f->foretold)
+		readahead_done(fl->as, fl->index, fl->n);
 	f->forward = fl->n > 1;
 	f->read = fl->n;
 	f->mapped = f->alone ? 1 : fl->n;
@@ -353,28 +354,36 @@ int fault_fill(struct fault *f, uint32_t want)
 	return err;
 }
 
+uint32_t fault_fill_more(const struct fault *f, uint64_t index, uint32_t want, bool foretold)
+{
+	struct fault more = *f;
+	bool locked;
+
+	more.index = index;
+	more.anon_index = f->anon_index + (index - f->index);
+	more.addr = f->addr ? f->addr + ((index - f->index) << FL_PAGE_SHIFT) : 0;
+	more.room = f->room - (index - f->index);
+	more.before = f->before + (index - f->index);
+	more.write = more.present = false;
+	more.foretold = foretold;
+	more.read = 0;
+	if (try_reserve_frames(want))
+		fill_reserved(&more, want, &locked);
+	return more.read;
+}
+
 /*
  * A fault of another process costs two wake-ups, as much as to read some ten pages in. So a stream that has shown itself to be long reads on for it, window
- * by window up to `want` pages in all, as far as that makes nobody wait.
+ * by window up to `want` pages in all.
  */
 static void fill_on(struct fault *f, uint64_t want)
 {
-	struct fault next = *f;
 	uint64_t done = f->read;
+	uint32_t n = f->read;
 
-	next.write = next.present = false;
-	while (next.read == buffer_large_pages() && done < want) {
-		uint32_t n = (uint32_t)min_u64(want - done, buffer_large_pages());
-		bool locked;
-
-		next.index = f->index + done;
-		next.addr = f->addr + (done << FL_PAGE_SHIFT);
-		next.room = f->room - done;
-		next.before = f->before + done;
-		next.read = 0;
-		if (!try_reserve_frames(n) || fill_reserved(&next, n, &locked))
-			break;
-		done += next.read;
+	while (n == buffer_large_pages() && done < want) {
+		n = fault_fill_more(f, f->index + done, (uint32_t)min_u64(want - done, buffer_large_pages()), false);
+		done += n;
 	}
 	readahead_grown(f->as, f->index + done, (uint32_t)done);
 	f->read = f->mapped = (uint32_t)done;
@@ -396,19 +405,17 @@ static void wait_for_io(struct fault *f)
 	io_poll(); /* others that have come in meanwhile cost no fault of their own */
 }
 
-/* In the mapping of another process; where reads can be in flight, those do it. */
-static bool reads_on(const struct fault *f)
+bool fault_reads_on(const struct fault *f)
 {
 	return f->mmu && f->mmu->remote && !f->alone && !io_can(f->as);
 }
 
-/* What the next fault of the stream will have read. */
-static void expect_next(const struct fault *f, uint64_t pages)
+void fault_expect(const struct fault *f, uint64_t index, uint64_t pages)
 {
 	const struct store_ops *ops = f->as->store->ops;
 
 	if (ops->expect)
-		ops->expect(f->as->store, (f->index + pages) << FL_PAGE_SHIFT, pages << FL_PAGE_SHIFT);
+		ops->expect(f->as->store, index << FL_PAGE_SHIFT, pages << FL_PAGE_SHIFT);
 }
 
 static int miss(struct fault *f)
@@ -419,17 +426,17 @@ static int miss(struct fault *f)
 	f->missed = true;
 	io_poll();
 	readahead_pass(f->as, f->index);
-	window = readahead_window(f->as, f->index, f->advice, reads_on(f));
+	window = readahead_window(f->as, f->index, f->advice, fault_reads_on(f));
 	if (ahead_miss(f, window))
 		return -EAGAIN;
 	want = min_u64(max_u64(window, f->wanted), f->room);
 	if (size > f->index)
 		want = min_u64(want, size - f->index);
 	want = max_u64(want, 1);
-	if (window >= buffer_large_pages() && reads_on(f))
-		expect_next(f, want);
+	if (window >= buffer_large_pages() && fault_reads_on(f)) /* what the next fault of the stream will have read */
+		fault_expect(f, f->index + want, want);
 	err = fault_fill(f, (uint32_t)min_u64(want, buffer_large_pages()));
-	if (!err && want > f->read && reads_on(f))
+	if (!err && want > f->read && fault_reads_on(f))
 		fill_on(f, want);
 	return err;
 }

@@ -26,6 +26,7 @@ struct fault {
 	_Atomic uint32_t *blind; /* hosted, private: faults that map pages of the file while the mapping has no private ones */
 	bool view;               /* a private mapping of another process: what is mapped is protected. Never with write */
 	bool alone;              /* the page alone is mapped: its neighbours may be private copies, of which only that process knows */
+	bool foretold;           /* nobody has asked for the page yet: that it is read is no miss of a stream */
 	bool missed;             /* out: the page was not in memory */
 	bool touched;            /* it was in flight */
 	bool retried;            /* it was tried as part of a huge page */

@@ -196,16 +196,6 @@ static int64_t distance(uint64_t from, uint64_t to)
 	return (int64_t)(to - from);
 }
 
-static bool on_track(const struct ra_track *t, uint64_t index)
-{
-	int64_t step = atomic_load_explicit(&t->step, memory_order_relaxed);
-	uint64_t last = atomic_load_explicit(&t->last, memory_order_relaxed);
-
-	if (step == -1) /* a window comes in at once */
-		return index < last && index + 1 >= atomic_load_explicit(&t->edge, memory_order_relaxed);
-	return step && distance(last, index) == step;
-}
-
 static void track_set(struct ra_track *t, uint64_t last, int64_t step, uint32_t proof)
 {
 	atomic_store_explicit(&t->last, last, memory_order_relaxed);
@@ -214,13 +204,19 @@ static void track_set(struct ra_track *t, uint64_t last, int64_t step, uint32_t 
 	atomic_store_explicit(&t->edge, last, memory_order_relaxed);
 }
 
-/* Whether index is where the track would be next, which then is there. */
+/*
+ * Whether the track would come to index, where it is then: some steps on, but not beyond the first one that has not been read ahead. What was is not
+ * always missed.
+ */
 static bool track_follow(struct ra_track *t, uint64_t index)
 {
-	if (!on_track(t, index))
+	uint64_t last = atomic_load_explicit(&t->last, memory_order_relaxed), edge = atomic_load_explicit(&t->edge, memory_order_relaxed);
+	int64_t step = atomic_load_explicit(&t->step, memory_order_relaxed), d = distance(last, index);
+
+	if (!step || d % step || d / step < 1 || d / step > distance(last, edge) / step + 1)
 		return false;
 	atomic_store_explicit(&t->last, index, memory_order_relaxed);
-	if (atomic_load_explicit(&t->step, memory_order_relaxed) == -1 && atomic_load_explicit(&t->edge, memory_order_relaxed) > index)
+	if (distance(index, edge) / step < 0)
 		atomic_store_explicit(&t->edge, index, memory_order_relaxed);
 	if (atomic_load_explicit(&t->proof, memory_order_relaxed) < 16)
 		atomic_fetch_add_explicit(&t->proof, 1, memory_order_relaxed);
@@ -310,6 +306,8 @@ static bool track_next(const struct ra_track *t, int i, uint64_t index, struct r
 	*next = (struct ra_next){.grown = next->grown,
 				 .index = step == -1 ? from - window : from + (uint64_t)step,
 				 .pages = step == -1 ? window : 1,
+				 .step = step,
+				 .window = window,
 				 .stream = BACKWARD + i,
 				 .under_way = ahead > window};
 	return true;
@@ -323,6 +321,11 @@ bool readahead_next(struct address_space *as, uint64_t index, bool forward, stru
 		if (track_next(&as->tracks[i], i, index, next))
 			return true;
 	return false;
+}
+
+uint32_t readahead_at_once(bool on)
+{
+	return on ? max_on : max_window;
 }
 
 /* A window that goes backwards is done with as a whole: what lies in between was there. */

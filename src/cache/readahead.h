@@ -24,8 +24,9 @@ void readahead_grown(struct address_space *as, uint64_t next, uint32_t pages);
 struct ra_next {
 	uint64_t index;
 	uint32_t pages;
+	int64_t step;    /* from each to the next, in what goes backwards (-1) or in strides, of which pages are foreseen one by one */
 	int stream;      /* which, for readahead_started() */
-	uint32_t window; /* of the stream from then on */
+	uint32_t window; /* of the stream from then on; pages that are foreseen now */
 	bool grown;      /* in and out: its window has, in this fault; false before the first */
 	bool huge;       /* it has shown itself to be long: it may be read in huge pages */
 	bool under_way;  /* something of it is */
@@ -36,6 +37,8 @@ struct ra_next {
  * too little under way. `forward`: of forward streams too, which a miss that read one page was not.
  */
 bool readahead_next(struct address_space *as, uint64_t index, bool forward, struct ra_next *next);
+/* The most that is read for one fault where nothing can be in flight; with `on`, by one that costs more. */
+uint32_t readahead_at_once(bool on);
 /* Whether it is of a stream that goes forward. */
 bool readahead_is_forward(const struct ra_next *next);
 /* So many pages of it are on their way, or are there already. */

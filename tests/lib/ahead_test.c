@@ -10,13 +10,18 @@
 #define PAGE 4096UL
 #define PAGES (PATTERN_BYTES / PAGE)
 
-/* Again with O_DIRECT, whatever the environment says. */
-static void start_direct(uint64_t budget)
+/* Again, whatever the environment says. */
+static void start_by(uint64_t budget, int direct)
 {
-	struct fl_options o = {.size = sizeof o, .budget = budget, .direct = FL_DIRECT_ON};
+	struct fl_options o = {.size = sizeof o, .budget = budget, .direct = direct};
 
 	assert_int_equal(fl_exit(), 0);
 	assert_int_equal(fl_init(&o), 0);
+}
+
+static void start_direct(uint64_t budget)
+{
+	start_by(budget, FL_DIRECT_ON);
 }
 
 static void unmap(unsigned char *p)
@@ -85,31 +90,61 @@ TEST(a_scan_of_a_private_mapping)
 	unmap(p);
 }
 
-TEST(a_scan_backwards)
+static void scan_backwards(struct fixture *f, int direct)
 {
 	unsigned char *p;
 	uint64_t faults;
 
-	start_direct(BUDGET);
-	p = map_whole(*state, PROT_READ, MAP_SHARED);
+	start_by(BUDGET, direct);
+	p = map_whole(f, PROT_READ, MAP_SHARED);
 	faults = walk_pages(p, PAGES - 1, PAGES, -1);
 	assert_true(faults < PAGES / 3);
 	assert_true(stats().read_bytes <= PATTERN_BYTES + PATTERN_BYTES / 64); /* a page may leave before it is used */
 	unmap(p);
 }
 
-TEST(a_walk_in_strides_reads_what_it_uses)
+TEST(a_scan_backwards)
+{
+	scan_backwards(*state, FL_DIRECT_ON);
+	scan_backwards(*state, FL_DIRECT_OFF);
+}
+
+static void walk_in_strides(struct fixture *f, int direct)
 {
 	unsigned char *p;
 
-	start_direct(BUDGET);
-	p = map_whole(*state, PROT_READ, MAP_SHARED);
+	start_by(BUDGET, direct);
+	p = map_whole(f, PROT_READ, MAP_SHARED);
 	walk_pages(p, 3, PAGES / 17, 17);
 	assert_true(stats().pages_read_ahead > PAGES / 17 / 2);
 	assert_true(stats().read_bytes <= (PAGES / 17 + 40) * PAGE);
 	walk_pages(p, PAGES - 1, 100, -9);
 	assert_true(stats().read_bytes <= (PAGES / 17 + 100 + 80) * PAGE);
 	unmap(p);
+}
+
+TEST(a_walk_in_strides_reads_what_it_uses)
+{
+	walk_in_strides(*state, FL_DIRECT_ON);
+	walk_in_strides(*state, FL_DIRECT_OFF);
+}
+
+/* Backwards over pages of which the program has changed some: those stay the mapping's own. */
+TEST(a_scan_backwards_over_private_copies)
+{
+	volatile unsigned char *p;
+
+	start_by(BUDGET, FL_DIRECT_OFF);
+	p = map_whole(*state, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	for (size_t i = 0; i < PAGES; i += 61)
+		p[i * PAGE + 1] = 0x55;
+	for (size_t i = PAGES; i-- > 0;) {
+		if (i % 61)
+			check_page(p, i);
+		else
+			assert_int_equal(p[i * PAGE + 1], 0x55);
+	}
+	unmap((unsigned char *)p);
 }
 
 TEST(random_reads_read_nothing_more)
@@ -406,6 +441,7 @@ int main(void)
 		RUN(a_scan_of_a_private_mapping),
 		RUN(a_scan_backwards),
 		RUN(a_walk_in_strides_reads_what_it_uses),
+		RUN(a_scan_backwards_over_private_copies),
 		RUN(random_reads_read_nothing_more),
 		RUN(streams_that_are_left_do_not_hold_memory),
 		RUN(prefetch_brings_pages_in),

@@ -219,6 +219,21 @@ static void strides_are_read_ahead_page_by_page(void **state)
 	}
 }
 
+/* What has been read ahead and mapped is not missed: the next miss is beyond it, and the track goes on. */
+static void a_stride_goes_on_after_what_was_read_at_once(void **state)
+{
+	uint64_t at = 5000, low = UINT64_MAX, high = 0, n = 0, last = 0;
+
+	(void)state;
+	for (int k = 0; k < 12; k++, at = n ? high - 1 + 7 : at + 7) {
+		last = n;
+		n = miss_and_start(at, &low, &high);
+		assert_true(n >= last);
+	}
+	assert_int_equal(n, 32);
+	assert_int_equal(miss_and_start(high - 1 + 14, &low, &high), 0); /* one was passed over */
+}
+
 static void random_misses_start_nothing(void **state)
 {
 	uint64_t low = 0, high = 0, pages = 0;
@@ -375,6 +390,7 @@ int main(void)
 		T(a_walk_backwards_is_read_ahead_of),
 		T(a_walk_backwards_goes_on_to_the_start),
 		T(strides_are_read_ahead_page_by_page),
+		T(a_stride_goes_on_after_what_was_read_at_once),
 		T(random_misses_start_nothing),
 		WITH_TABLE(a_stream_goes_over_pages_in_memory),
 		WITH_TABLE(huge_pages_under_way_double_up_to_the_limit),
