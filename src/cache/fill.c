@@ -49,10 +49,10 @@ int fill_trim(struct fill *fl, uint64_t got)
 	return fl->n ? 0 : -EAGAIN;
 }
 
-void fill_publish(struct fill *fl, bool first_dirty)
+void fill_publish(struct fill *fl, uint32_t dirty)
 {
 	for (uint32_t i = 0; i < fl->n; i++) {
-		page_read_done(fl->pfn[i], i == 0 && first_dirty);
+		page_read_done(fl->pfn[i], i < dirty);
 		page_unlock(fl->pfn[i]);
 	}
 }

@@ -29,7 +29,7 @@ void fill_drop(struct fill *fl, uint32_t keep);
  * 0, or -EAGAIN when nothing is left, or the store stopped short of what is no end of the file.
  */
 int fill_trim(struct fill *fl, uint64_t got);
-/* The pages are in their frames: CLEAN, or the first DIRTY, and unlocked. */
-void fill_publish(struct fill *fl, bool first_dirty);
+/* The pages are in their frames: the first `dirty` of them DIRTY, the others CLEAN, and unlocked. */
+void fill_publish(struct fill *fl, uint32_t dirty);
 
 #endif

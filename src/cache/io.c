@@ -304,7 +304,7 @@ static void finish_read(struct request *r)
 		install(&fl);
 	report_add(&as->report->read_ahead, fl.n);
 	clear_io(&fl);
-	fill_publish(&fl, false);
+	fill_publish(&fl, 0);
 	budget_release(fl.reserved);
 }
 

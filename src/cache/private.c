@@ -16,6 +16,7 @@
 #include "budget.h"
 #include "buffer.h"
 #include "fault.h"
+#include "fill.h"
 #include "hosted.h"
 #include "reclaim.h"
 
@@ -222,14 +223,71 @@ static int make_private(struct fault *f, struct buffer buf, pfn_t pfn)
 	return err;
 }
 
+/* Of the pages that the run has taken, those from its start on that are in swap: their locks are held. */
+static uint32_t count_swapped(const struct fill *fl)
+{
+	uint32_t n = 0;
+
+	while (n < fl->n && anon_is_swapped(fl->as, fl->index + n))
+		n++;
+	return n;
+}
+
+/* Into the mapping, as far as nothing of it is mapped there; how many pages. */
+static uint32_t swap_in_run(struct fault *f, struct fill *fl)
+{
+	struct store *swap = fl->as->store;
+	uint64_t done = 0;
+	ssize_t got = swap->ops->read(swap, fl->buf.data, (size_t)fl->n << FL_PAGE_SHIFT, fl->index << FL_PAGE_SHIFT);
+
+	if (got < (ssize_t)FL_PAGE_SIZE)
+		return 0;
+	f->mmu->ops->copy(f->mmu, f->addr + FL_PAGE_SIZE, fl->buf.data, (size_t)got & ~(FL_PAGE_SIZE - 1), f->write ? 0 : MMU_WP, &done);
+	return (uint32_t)(done >> FL_PAGE_SHIFT);
+}
+
+/* Frames are reserved for it. To a program that stores, each comes as a page that was stored to: it would fault at once again. */
+static void swap_in_next(struct fault *f, struct fill *fl)
+{
+	fl->buf = buffer_get(true);
+	read_lock(&f->as->invalidate_lock);
+	fill_insert(fl, (uint32_t)min_u64(fl->reserved, fl->buf.pages));
+	fill_drop(fl, count_swapped(fl));
+	if (fl->n)
+		fill_drop(fl, swap_in_run(f, fl));
+	if (f->write)
+		as_count_dirty(fl->as, (int)fl->n);
+	fill_publish(fl, f->write ? fl->n : 0);
+	read_unlock(&f->as->invalidate_lock);
+	buffer_put(fl->buf);
+	report_add(&f->as->report->swapped_in, fl->n);
+}
+
+/* A page comes back from swap. What follows comes before it, once the program has shown that it goes on: with it there, the program does. */
+static void swap_in_ahead(struct fault *f)
+{
+	struct address_space *anon = anon_of(f);
+	struct fill fl = {.as = anon, .index = f->anon_index + 1, .ahead = true};
+	uint64_t want = min_u64(readahead_window(anon, f->anon_index, f->advice, false), f->room) - 1;
+
+	if (want && anon_is_swapped(anon, fl.index) && !reserve_frames((uint32_t)min_u64(want, RUN_MAX), &fl.reserved)) {
+		swap_in_next(f, &fl);
+		budget_release(fl.reserved);
+	}
+	readahead_done(anon, f->anon_index, fl.n + 1);
+}
+
 /* A private page that is not in memory: from swap, or by copy-on-write. */
 static int anon_miss(struct fault *f, pfn_t *locked)
 {
 	struct buffer buf;
 	uint32_t got, extra = 0;
 	pfn_t pfn;
-	int err = reserve_frames(1, &got);
+	int err;
 
+	if (!locked && anon_is_swapped(anon_of(f), f->anon_index) && (!f->mmu->hides || f->as->zero)) /* see copy_over_frames() */
+		swap_in_ahead(f);
+	err = reserve_frames(1, &got);
 	if (!err && f->mmu->hides && !f->as->zero) { /* see copy_over_frames() */
 		err = reserve_frames(1, &extra);
 		if (err)

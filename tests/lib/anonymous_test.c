@@ -70,6 +70,35 @@ TEST(shared_memory_larger_than_the_budget)
 	memory_larger_than_the_budget(MAP_SHARED);
 }
 
+static uint64_t faults(void)
+{
+	struct fl_stats st = {.size = sizeof st};
+
+	assert_int_equal(fl_stats(&st), 0);
+	return st.faults;
+}
+
+/* What comes back in order comes several pages at a time, also for a program that stores to each; in random order it comes alone. */
+TEST(swap_comes_back_in_runs)
+{
+	unsigned char *p = map_anonymous(BYTES, MAP_PRIVATE);
+	uint64_t before;
+
+	(void)state;
+	fill_pages(p, PAGES);
+	before = faults();
+	assert_int_equal(count_wrong(p, PAGES), 0);
+	assert_true(faults() - before < PAGES / 3);
+	before = faults();
+	fill_pages(p, PAGES);
+	assert_true(faults() - before < PAGES / 3);
+	assert_int_equal(count_wrong(p, PAGES), 0);
+	for (size_t i = 0, at = 0; i < PAGES; i++, at = (at + 2531) % PAGES)
+		p[at * PAGE] = byte_of(at);
+	assert_int_equal(count_wrong(p, PAGES), 0);
+	assert_int_equal(fl_munmap(p, BYTES), 0);
+}
+
 /* Reading memory that was never written costs no swap. */
 TEST(zeros_are_not_swapped)
 {
@@ -339,6 +368,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		RUN(private_memory_larger_than_the_budget),
 		RUN(shared_memory_larger_than_the_budget),
+		RUN(swap_comes_back_in_runs),
 		RUN(zeros_are_not_swapped),
 		RUN(a_child_has_a_copy_of_private_memory),
 		RUN(a_child_shares_shared_memory),
