@@ -234,47 +234,77 @@ static uint32_t count_swapped(const struct fill *fl)
 }
 
 /* Into the mapping, as far as nothing of it is mapped there; how many pages. */
-static uint32_t swap_in_run(struct fault *f, struct fill *fl)
+static uint32_t copy_swapped(struct fault *f, const struct fill *fl)
 {
 	struct store *swap = fl->as->store;
-	uint64_t done = 0;
+	uint64_t done = 0, addr = f->addr + ((fl->index - f->anon_index) << FL_PAGE_SHIFT);
 	ssize_t got = swap->ops->read(swap, fl->buf.data, (size_t)fl->n << FL_PAGE_SHIFT, fl->index << FL_PAGE_SHIFT);
 
 	if (got < (ssize_t)FL_PAGE_SIZE)
 		return 0;
-	f->mmu->ops->copy(f->mmu, f->addr + FL_PAGE_SIZE, fl->buf.data, (size_t)got & ~(FL_PAGE_SIZE - 1), f->write ? 0 : MMU_WP, &done);
+	f->mmu->ops->copy(f->mmu, addr, fl->buf.data, (size_t)got & ~(FL_PAGE_SIZE - 1), f->write ? 0 : MMU_WP, &done);
 	return (uint32_t)(done >> FL_PAGE_SHIFT);
 }
 
-/* Frames are reserved for it. To a program that stores, each comes as a page that was stored to: it would fault at once again. */
-static void swap_in_next(struct fault *f, struct fill *fl)
+/*
+ * Pages of the mapping from index on, as far as they are in swap; how many came. To a program that stores, each comes as a page that was stored to: it
+ * would fault at once again.
+ */
+static uint32_t swap_in_run(struct fault *f, uint64_t index, uint64_t want)
 {
-	fl->buf = buffer_get(true);
+	struct fill fl = {.as = anon_of(f), .index = index, .ahead = true};
+
+	want = min_u64(want, RUN_MAX);
+	if (!want || !anon_is_swapped(fl.as, index) || reserve_frames((uint32_t)want, &fl.reserved))
+		return 0;
+	fl.buf = buffer_get(true);
 	read_lock(&f->as->invalidate_lock);
-	fill_insert(fl, (uint32_t)min_u64(fl->reserved, fl->buf.pages));
-	fill_drop(fl, count_swapped(fl));
-	if (fl->n)
-		fill_drop(fl, swap_in_run(f, fl));
+	fill_insert(&fl, (uint32_t)min_u64(fl.reserved, fl.buf.pages));
+	fill_drop(&fl, count_swapped(&fl));
+	if (fl.n)
+		fill_drop(&fl, copy_swapped(f, &fl));
 	if (f->write)
-		as_count_dirty(fl->as, (int)fl->n);
-	fill_publish(fl, f->write ? fl->n : 0);
+		as_count_dirty(fl.as, (int)fl.n);
+	fill_publish(&fl, f->write ? fl.n : 0);
 	read_unlock(&f->as->invalidate_lock);
-	buffer_put(fl->buf);
-	report_add(&f->as->report->swapped_in, fl->n);
+	buffer_put(fl.buf);
+	budget_release(fl.reserved);
+	report_add(&f->as->report->swapped_in, fl.n);
+	return fl.n;
+}
+
+/* What a track that goes backwards, or in strides, foresees of it. */
+static void swap_in_track(struct fault *f)
+{
+	struct address_space *anon = anon_of(f);
+	struct ra_next next = {.grown = false};
+	uint64_t low = f->anon_index - f->before, high = f->anon_index + f->room;
+	uint32_t left = readahead_at_once(false), n;
+
+	readahead_note(anon, f->anon_index);
+	while (left && readahead_next(anon, f->anon_index, false, &next) && next.index >= low && next.index + next.pages <= high) {
+		if (next.pages > left) {
+			next.index += next.pages - left;
+			next.pages = left;
+		}
+		n = swap_in_run(f, next.index, next.pages);
+		if (!n)
+			break;
+		readahead_started(anon, &next, n);
+		left -= next.pages;
+	}
 }
 
 /* A page comes back from swap. What follows comes before it, once the program has shown that it goes on: with it there, the program does. */
 static void swap_in_ahead(struct fault *f)
 {
 	struct address_space *anon = anon_of(f);
-	struct fill fl = {.as = anon, .index = f->anon_index + 1, .ahead = true};
-	uint64_t want = min_u64(readahead_window(anon, f->anon_index, f->advice, false), f->room) - 1;
+	uint64_t window = readahead_window(anon, f->anon_index, f->advice, false);
+	uint32_t n = swap_in_run(f, f->anon_index + 1, min_u64(window, f->room) - 1);
 
-	if (want && anon_is_swapped(anon, fl.index) && !reserve_frames((uint32_t)min_u64(want, RUN_MAX), &fl.reserved)) {
-		swap_in_next(f, &fl);
-		budget_release(fl.reserved);
-	}
-	readahead_done(anon, f->anon_index, fl.n + 1);
+	readahead_done(anon, f->anon_index, n + 1);
+	if (window == 1 && f->advice != RA_RANDOM)
+		swap_in_track(f);
 }
 
 /* A private page that is not in memory: from swap, or by copy-on-write. */
