@@ -25,8 +25,11 @@ struct mapping {
 	int max_prot;             /* what mprotect may ever give, beside what the access allows */
 	struct address_space *as; /* a reference, until the VMA has it */
 	struct vma *vma, *replaced;
+	uint64_t gone; /* where the kernel has found room and we believed there to be mappings, or NOWHERE */
 	bool populate;
 };
+
+#define NOWHERE UINT64_MAX /* 0 is a place, for who may map there */
 
 /* mremap on its way. */
 struct remap {

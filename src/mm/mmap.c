@@ -387,16 +387,22 @@ static bool replaces(const struct mapping *m)
 	return (m->rq->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) == MAP_FIXED;
 }
 
-#define NOWHERE UINT64_MAX /* 0 is a place, for who may map there */
-
 static int vacate(struct mm *mm, const struct mapping *m)
 {
 	return mm->arch->vacate(mm, m->rq->addr, replaces(m) ? m->rq->addr + m->len : m->rq->addr);
 }
 
+static bool in_the_way(struct mm *mm, uint64_t addr, uint64_t end)
+{
+	struct vma *v = vma_find(&mm->index, addr);
+
+	return v && v->start < end;
+}
+
 /*
  * The kernel's mapping, the index and the reverse map change together. Caller holds mmap_lock and the VMAs in the way. -ESTALE:
- * the file must have shmem frames.
+ * the file must have shmem frames, or m->gone is not NOWHERE: the kernel has room where we know of mappings, which somebody must have unmapped past
+ * us. They are not locked, so nothing is done.
  */
 static int place(struct mm *mm, struct mapping *m)
 {
@@ -416,8 +422,14 @@ static int place(struct mm *mm, struct mapping *m)
 	err = pool && !fits_pool(mm, m) ? -ESTALE : mm->arch->map(mm, m, &addr);
 	if (pool && err == -ENOMEM) /* the kernel accounts for anonymous memory otherwise */
 		err = -ESTALE;
-	if (addr != NOWHERE) /* the kernel's mapping was made, so what was there is gone, whatever came after */
+	if (addr != NOWHERE && !replaces(m) && in_the_way(mm, addr, addr + m->len)) {
+		if (!err)
+			sys_munmap((void *)addr, m->len);
+		m->gone = addr;
+		err = -ESTALE;
+	} else if (addr != NOWHERE && replaces(m)) { /* the kernel's mapping was made, so what was there is gone, whatever came after */
 		m->replaced = vma_detach_range(mm, addr, addr + m->len);
+	}
 	if (!err && vma_is_at_host(v)) {
 		err = hosted_map(v->as, mm->mmu, addr, v->pgoff, m->len >> FL_PAGE_SHIFT, v->flags & VM_LOCKED);
 		if (err)
@@ -456,13 +468,44 @@ static int account(struct mm *mm, const struct mapping *m)
 	return err;
 }
 
+/*
+ * Mappings of ours that are not there any more, since the C library, say, has unmapped them with its own: free(3) of memory that a file was mapped
+ * over. -ENOMEM: of a page on pool frames that was not written back, the memory has gone with them.
+ */
+static int forget_gone(struct mm *mm, struct mapping *m)
+{
+	uint64_t start = m->gone, end = start + m->len;
+	struct vma *gone = NULL, *next;
+	int err = vma_split_to_unmap(mm, start, end);
+
+	m->gone = NOWHERE;
+	if (!err)
+		err = mm_unmap_split(mm, start, end, UNMAP_OURS, &gone);
+	for (; gone; gone = next) {
+		next = gone->next;
+		gone->next = m->replaced;
+		m->replaced = gone;
+	}
+	return err ? -ENOMEM : 0;
+}
+
+static int place_anywhere(struct mm *mm, struct mapping *m)
+{
+	int err;
+
+	m->gone = NOWHERE;
+	while ((err = place(mm, m)) == -ESTALE && m->gone != NOWHERE && !(err = forget_gone(mm, m)))
+		;
+	return err;
+}
+
 static int place_fixed(struct mm *mm, struct mapping *m)
 {
 	uint64_t addr = m->rq->addr, end = addr + m->len;
 	int err;
 
 	if (!replaces(m))
-		return place(mm, m);
+		return place_anywhere(mm, m);
 	err = mm_refuse_sealed(mm, addr, end);
 	if (err)
 		return err;
@@ -512,6 +555,7 @@ static int mmap_region(struct mm *mm, struct mapping *m, uint64_t *out)
 	}
 	mutex_unlock(&mm->mmap_lock);
 	vma_dispose(m->replaced);
+	m->replaced = NULL;
 	return err;
 }
 

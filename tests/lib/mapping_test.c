@@ -232,6 +232,29 @@ TEST(mmap_fixed_replaces_what_is_there)
 	assert_int_equal(fl_munmap(p, PATTERN_BYTES), 0);
 }
 
+/* As free(3) does with memory that a file was mapped over: the kernel may give the place to a new mapping. */
+TEST(what_was_unmapped_past_us_is_forgotten)
+{
+	struct fixture *f = *state;
+	uint64_t *p = map_file(f, PROT_READ | PROT_WRITE, MAP_PRIVATE), *q;
+
+	p[512] = 98;
+	p[512 * 4] = 99;
+	assert_int_equal(munmap(p + 512, 8192), 0);
+	q = fl_mmap(p + 512, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE, f->fd, 40960);
+	assert_ptr_equal(q, p + 512);
+	assert_int_equal(q[0], pattern(5120));
+	q[1] = 100;
+	for (size_t i = 512 * 5; i < PATTERN_WORDS; i += 512) /* more than memory has room for */
+		assert_int_equal(p[i], pattern(i));
+	assert_int_equal(q[0], pattern(5120));
+	assert_int_equal(q[1], 100);
+	assert_int_equal(p[0], pattern(0));
+	assert_int_equal(p[512 * 3], pattern(512 * 3));
+	assert_int_equal(p[512 * 4], 99);
+	assert_int_equal(fl_munmap(p, PATTERN_BYTES), 0);
+}
+
 TEST(mremap_moves_and_grows)
 {
 	struct fixture *f = *state;
@@ -569,6 +592,7 @@ int main(void)
 		RUN(a_read_only_file_cannot_be_made_writable),
 		RUN(partial_munmap_leaves_the_rest),
 		RUN(mmap_fixed_replaces_what_is_there),
+		RUN(what_was_unmapped_past_us_is_forgotten),
 		RUN(mremap_moves_and_grows),
 		RUN(file_calls_see_the_mapping_and_are_seen),
 		RUN(pinned_memory_works_in_system_calls),
