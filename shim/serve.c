@@ -322,11 +322,11 @@ static void kernel_maps_too(const struct map_call *c)
 }
 
 /* Nobody serves it, and the kernel must not map it beside processes of the run that have it by the host: the call fails. */
-static bool refuse_beside_host(const struct map_call *c, const struct stat *st, void **out)
+static bool refuse_beside_host(const struct map_call *c, const struct stat *st, int err, void **out)
 {
 	if (!is_shared(c) || leave_for_all(st))
 		return false;
-	errno = ENOMEM;
+	errno = err == -EAGAIN || err == -EPERM || err == -EOVERFLOW ? -err : ENOMEM;
 	*out = MAP_FAILED;
 	return true;
 }
@@ -354,7 +354,7 @@ static bool serve_file(const struct map_call *c, void **out)
 	if (!ready() || sys_fstat(c->fd, &st) || !S_ISREG(st.st_mode) || !wanted(c, &st))
 		return false;
 	if (!start_engine())
-		return refuse_beside_host(c, &st, out);
+		return refuse_beside_host(c, &st, -ENOMEM, out);
 	err = engine_mmap(c, out);
 	if (!err) {
 		revalidate_remember(c->fd);
@@ -363,7 +363,7 @@ static bool serve_file(const struct map_call *c, void **out)
 	why = error_reason(err);
 	if (!why)
 		return false;
-	if (refuse_beside_host(c, &st, out))
+	if (refuse_beside_host(c, &st, err, out))
 		return true;
 	leave(c, &st, why);
 	return false;
