@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Calls with names and what goes with them: watches, memory with a name, handles of files, mounts. */
+#include <errno.h>
+
+#include "cache/hosted.h"
 #include "held.h"
 #include "identity.h"
 #include "paths.h"
@@ -46,12 +49,44 @@ WRAPPER int mount(const char *source, const char *target, const char *type, unsi
 		    READS(data, FL_PAGE_SIZE));
 }
 
+/*
+ * Whether to try once more: what a process that has ended had mapped was given up with it, on the kernel, and is so at a host a moment later, which has
+ * the files open until then.
+ */
+static bool may_be_free_now(int result)
+{
+	struct sigguard g;
+	int err;
+
+	if (!result || errno != EBUSY || !channel_joined())
+		return false;
+	g = sigguard_enter();
+	err = hosted_settle();
+	sigguard_leave(g);
+	errno = EBUSY;
+	return !err;
+}
+
+static int unmount(const char *path)
+{
+	int r = REAL(umount)(path);
+
+	return may_be_free_now(r) ? REAL(umount)(path) : r;
+}
+
+static int unmount2(const char *path, int flags)
+{
+	int r = REAL(umount2)(path, flags);
+
+	return may_be_free_now(r) ? REAL(umount2)(path, flags) : r;
+}
+
 WRAPPER int umount(const char *path)
 {
-	RETURN_HOLDING(path, REAL(umount)(path));
+	RETURN_HOLDING(path, unmount(path));
 }
 
 WRAPPER int umount2(const char *path, int flags)
 {
-	RETURN_HOLDING(path, REAL(umount2)(path, flags));
+	RETURN_HOLDING(path, unmount2(path, flags));
 }

@@ -259,6 +259,13 @@ int hosted_leave(struct file_id file)
 	return channel_call(&c);
 }
 
+int hosted_settle(void)
+{
+	struct channel_call c = {.op = WIRE_SETTLE};
+
+	return channel_call(&c);
+}
+
 bool hosted_shrunk(struct address_space *as, uint64_t *size)
 {
 	uint32_t now = channel_shrunk();

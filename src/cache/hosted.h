@@ -58,6 +58,8 @@ int hosted_change_end(struct channel_pair *p, uint64_t off, uint64_t len);
 int hosted_sync_id(struct file_id file, uint64_t first, uint64_t last);
 /* The kernel maps the file for good. -EBUSY: the host has it. */
 int hosted_leave(struct file_id file);
+/* Until the host has given up what clients had that have ended. */
+int hosted_settle(void);
 /* Before private copies are looked at: whether the file has become shorter since, and if so where it ended. */
 bool hosted_shrunk(struct address_space *as, uint64_t *size);
 

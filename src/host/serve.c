@@ -331,6 +331,12 @@ static int serve_shrunk(struct request *r)
 	return 0;
 }
 
+static int serve_settle(struct request *r)
+{
+	(void)r;
+	return session_settle();
+}
+
 static const struct {
 	int (*serve)(struct request *r);
 	bool has_file;
@@ -341,6 +347,7 @@ static const struct {
 	[WIRE_PREFETCH] = {serve_prefetch, true}, [WIRE_RESIDENT] = {serve_resident, true}, [WIRE_COOL] = {serve_cool, true},
 	[WIRE_REMOVE] = {serve_remove, true},     [WIRE_CLOSE] = {serve_close, false},      [WIRE_BORROW] = {serve_borrow, false},
 	[WIRE_RETURN] = {serve_return, false},    [WIRE_SHRUNK] = {serve_shrunk, true},     [WIRE_LEAVE] = {serve_leave, false},
+	[WIRE_SETTLE] = {serve_settle, false},
 };
 
 static int serve(struct request *r)

@@ -19,9 +19,12 @@
 #include "util/log.h"
 #include "util/sys.h"
 
+#define SETTLE_MS 10000
+
 static struct rwlock list_lock = RWLOCK_INIT(RANK_SPACES);
 static struct session *sessions[SESSIONS_MAX]; /* list_lock; the first `count`, each with a reference */
 static _Atomic uint32_t count;                 /* changes under list_lock */
+static _Atomic uint32_t whole;                 /* sessions that have not been taken apart; changes before count, and after it */
 
 /* ---- The list ---- */
 
@@ -38,6 +41,7 @@ struct session *session_create(int sock, pid_t pid)
 	rwlock_init(&s->lock, RANK_MMAP);
 	write_lock(&list_lock);
 	if (count < SESSIONS_MAX) {
+		atomic_fetch_add(&whole, 1);
 		sessions[count++] = s;
 		listed = true;
 	}
@@ -74,6 +78,28 @@ bool session_any_alive(void)
 		session_put(s);
 	}
 	return found;
+}
+
+static bool somebody_goes(void)
+{
+	bool found = atomic_load(&whole) > session_count();
+	struct session *s;
+
+	for (uint32_t i = 0; !found && (s = session_at(i)); i++) {
+		found = session_has_hung_up(s);
+		session_put(s);
+	}
+	return found;
+}
+
+int session_settle(void)
+{
+	for (int ms = 0; somebody_goes(); ms++) {
+		if (ms == SETTLE_MS)
+			return -ETIMEDOUT;
+		sys_nanosleep(1000000);
+	}
+	return 0;
 }
 
 bool session_has_hung_up(const struct session *s)
@@ -405,6 +431,7 @@ static void take_apart(struct session *s)
 	free_area(s);
 	sys_close(s->sock);
 	free(s);
+	atomic_fetch_sub(&whole, 1);
 }
 
 void session_put(struct session *s)

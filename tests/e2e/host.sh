@@ -30,6 +30,10 @@ if [ "$(id -u)" -eq 0 ]; then
 	"$FAULTLINE" run --budget 16M -- "$BUILD/tests/drops" refused >out 2>&1 || { cat out; fail "drops refused"; }
 	grep -q 'serves another user' out || fail "nobody says that the host refuses another user: $(cat out)"
 	grep -q 'has gone' out && fail "the host has not gone: $(cat out)"
+	status=0
+	"$BUILD/tests/unmount" || status=$?
+	[ $status -eq 0 ] || [ $status -eq 77 ] || fail "unmount fails on the kernel itself"
+	[ $status -ne 0 ] || "$FAULTLINE" run --budget 16M -- "$BUILD/tests/unmount" >out 2>&1 || { cat out; fail "unmount"; }
 fi
 
 # What was stored is in the file when the run is over, whoever reads it.
