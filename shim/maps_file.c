@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The kernel's text and the engine's are merged by address: entries of the kernel's that lie in mappings of ours give way to
- * the engine's. Handlers of crashes open these files: nothing here allocates or needs much stack; the work space is a
+ * the engine's. In status the figure for locked memory is the sum of both. Handlers of crashes open these files: nothing here allocates or needs much stack; the work space is a
  * mapping, which is left out of the text.
  */
 #include "maps_file.h"
@@ -19,6 +19,7 @@
 #include "memory.h"
 #include "mm/maps.h"
 #include "proc_lines.h"
+#include "util/compiler.h"
 #include "util/sys.h"
 
 /* Where entries come from, and the line of the next one. */
@@ -39,8 +40,13 @@ struct work {
 
 typedef int (*text_fn)(struct mm *mm, int fd);
 
-/* The writer of our part when the file is of this process and of a known kind. */
-static text_fn kind_of(int fd)
+static const struct kind {
+	const char *name;
+	text_fn text; /* writes our part; NULL: status */
+} kinds[] = {{"/maps", mm_maps}, {"/smaps", mm_smaps}, {"/status", NULL}};
+
+/* NULL unless the file is of this process and of a known kind. */
+static const struct kind *kind_of(int fd)
 {
 	char link[32], path[64], *rest;
 	struct statfs fs;
@@ -55,7 +61,10 @@ static text_fn kind_of(int fd)
 		return NULL;
 	if (!strncmp(rest, "/task/", 6))
 		strtol(rest + 6, &rest, 10);
-	return !strcmp(rest, "/maps") ? mm_maps : !strcmp(rest, "/smaps") ? mm_smaps : NULL;
+	for (const struct kind *k = kinds; k < kinds + ARRAY_SIZE(kinds); k++)
+		if (!strcmp(rest, k->name))
+			return k;
+	return NULL;
 }
 
 /* ---- Entries: a line with a range, and in smaps lines that begin with a capital letter ---- */
@@ -128,7 +137,43 @@ static void merge(struct work *w)
 	flush(w);
 }
 
+static void add_locked(struct work *w, uint64_t locked)
+{
+	const char label[] = "VmLck:";
+	char *line, sum[40];
+
+	while ((line = proc_lines_next(&w->kernel.lines))) {
+		if (!strncmp(line, label, sizeof label - 1)) {
+			snprintf(sum, sizeof sum, "%s\t%8lu kB", label, strtoul(line + sizeof label - 1, NULL, 10) + (locked >> 10));
+			line = sum;
+		}
+		put(w, line, strlen(line));
+		put(w, "\n", 1);
+	}
+	flush(w);
+}
+
 /* ---- The file ---- */
+
+static struct work *begin_work(int out, int fd)
+{
+	struct work *w =
+		sys_mmap(NULL, sizeof *w, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0); /* shared: it merges with nothing */
+
+	if (!sys_is_err(w)) {
+		proc_lines_begin(&w->kernel.lines, fd);
+		w->out = out;
+	}
+	return w;
+}
+
+static int end_work(struct work *w)
+{
+	int err = w->err;
+
+	sys_munmap(w, sizeof *w);
+	return err;
+}
 
 /* A file in memory with our part of the text, at its start; or -errno. */
 static int our_text(text_fn text)
@@ -149,18 +194,31 @@ static int merge_into(int out, int fd, text_fn text)
 
 	if (ours < 0)
 		return ours;
-	w = sys_mmap(NULL, sizeof *w, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0); /* shared: it merges with nothing */
+	w = begin_work(out, fd);
 	if (!sys_is_err(w)) {
-		proc_lines_begin(&w->kernel.lines, fd);
 		proc_lines_begin(&w->ours.lines, ours);
-		w->out = out;
 		merge(w);
 	}
-	err = sys_is_err(w) ? sys_err(w) : w->err;
-	if (!sys_is_err(w))
-		sys_munmap(w, sizeof *w);
+	err = sys_is_err(w) ? sys_err(w) : end_work(w);
 	sys_close(ours);
 	return err;
+}
+
+/* -ENODATA when the kernel's is right. */
+static int status_into(int out, int fd)
+{
+	struct sigguard g = sigguard_enter();
+	uint64_t locked = mm_locked_here(engine_space());
+	struct work *w;
+
+	sigguard_leave(g);
+	if (!locked)
+		return -ENODATA;
+	w = begin_work(out, fd);
+	if (sys_is_err(w))
+		return sys_err(w);
+	add_locked(w, locked);
+	return end_work(w);
 }
 
 /* The descriptor for reading that the program gets, in the place of the one it would have had. */
@@ -179,14 +237,14 @@ static void put_in_place(int fd, int text)
 
 void maps_file_replace(int fd)
 {
-	text_fn text;
+	const struct kind *kind;
 	int saved = errno, out;
 
-	if ((sys_fcntl(fd, F_GETFL, 0) & (O_ACCMODE | O_PATH)) != O_RDONLY || !(text = kind_of(fd)) || !engine_space())
+	if ((sys_fcntl(fd, F_GETFL, 0) & (O_ACCMODE | O_PATH)) != O_RDONLY || !(kind = kind_of(fd)) || !engine_space())
 		return;
 	out = sys_memfd_create("maps", MFD_CLOEXEC);
 	if (out >= 0) {
-		if (!merge_into(out, fd, text))
+		if (!(kind->text ? merge_into(out, fd, kind->text) : status_into(out, fd)))
 			put_in_place(fd, out);
 		else
 			sys_lseek(fd, 0, SEEK_SET);

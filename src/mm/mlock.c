@@ -324,3 +324,15 @@ void mm_munlockall(struct mm *mm)
 	apply(mm, 0, mm->task_size, 0, &handed);
 	mutex_unlock(&mm->mmap_lock);
 }
+
+uint64_t mm_locked_here(struct mm *mm)
+{
+	uint64_t bytes = 0;
+
+	mutex_lock(&mm->mmap_lock);
+	for (struct vma *v = vma_find(&mm->index, 0); v; v = vma_find(&mm->index, v->end))
+		if ((v->flags & (VM_LOCKED | VM_HANDED)) == VM_LOCKED)
+			bytes += v->end - v->start;
+	mutex_unlock(&mm->mmap_lock);
+	return bytes;
+}

@@ -121,6 +121,8 @@ int mm_mlock(struct mm *mm, uint64_t addr, uint64_t len, int flags, bool whole);
 int mm_populate_locked(struct mm *mm, uint64_t start, uint64_t end);
 int mm_munlock(struct mm *mm, uint64_t addr, uint64_t len, bool whole);
 int mm_mlockall(struct mm *mm, int flags);
+/* Bytes that are locked, but for what the kernel maps for us, which it counts itself. */
+uint64_t mm_locked_here(struct mm *mm);
 /* Takes the lock from the mappings in the range, which begins and ends with mappings. None is merged. Caller holds mmap_lock. */
 void mm_unlock_range(struct mm *mm, uint64_t start, uint64_t end);
 void mm_munlockall(struct mm *mm);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* /proc/self/maps and its other names: the program finds in them what it has mapped. */
+/* /proc/self/maps and its other names: the program finds in them what it has mapped; in status how much of it is locked. */
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -164,10 +164,37 @@ static void descriptor(void)
 	close(fd);
 }
 
+static unsigned long locked_kib(void)
+{
+	const char *line;
+
+	take_path("/proc/self/status");
+	line = strstr(text, "\nVmLck:\t");
+	CHECK(line && strstr(line, " kB\n") == strchr(line + 1, '\n') - 3 && strstr(text, "\nThreads:"));
+	return strtoul(line + 8, NULL, 10);
+}
+
+/* A file, memory, both at once; a part; none. */
+static void locked(void)
+{
+	int fd = pattern_file(SIZE);
+	char *p = map_file(fd, SIZE, PROT_READ, MAP_SHARED), *a;
+	unsigned long before = locked_kib();
+
+	a = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(a != MAP_FAILED && !mlock(p, 4 * PAGE) && locked_kib() == before + 16);
+	CHECK(!mlock(a, 2 * PAGE) && locked_kib() == before + 24);
+	CHECK(!mlock(p, 4 * PAGE) && locked_kib() == before + 24);
+	CHECK(!munlock(p, PAGE) && locked_kib() == before + 20);
+	CHECK(!munmap(p, SIZE) && locked_kib() == before + 8);
+	CHECK(!munmap(a, SIZE) && locked_kib() == before);
+	close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct test_case cases[] = {
-		{"every_name", every_name}, {"streams", streams}, {"parts", parts}, {"descriptor", descriptor}};
+		{"every_name", every_name}, {"streams", streams}, {"parts", parts}, {"descriptor", descriptor}, {"locked", locked}};
 
 	(void)argc;
 	return run_cases(cases, ARRAY_SIZE(cases), argv + 1);
