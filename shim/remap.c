@@ -10,6 +10,7 @@
 #include "mapped.h"
 #include "memory.h"
 #include "real.h"
+#include "remap.h"
 #include "util/own.h"
 #include "util/sys.h"
 
@@ -60,8 +61,7 @@ static void *remap_ours(void *old, size_t old_len, size_t new_len, int flags, vo
 	return pointer_result(err, addr);
 }
 
-/* In one step: what another thread maps meanwhile must not get the place. */
-static int move_onto_ours(void *from, size_t len, void *to)
+int move_onto_ours(void *from, size_t len, void *to)
 {
 	struct mmap_request rq = {.addr = (uintptr_t)to, .len = len, .foreign = true, .from = (uintptr_t)from};
 	struct sigguard g = sigguard_enter();

@@ -156,6 +156,7 @@ struct args {
 	X(SYS_semtimedop, semtimedop(I(0), P(1), N(2), P(3)))                     \
 	X(SYS_semctl, semctl(I(0), I(1), I(2), P(3)))                             \
 	X(SYS_shmctl, shmctl(I(0), I(1), P(2)))                                   \
+	X(SYS_shmat, (long)shmat(I(0), P(1), I(2)))                               \
 	X(SYS_getresuid, getresuid(P(0), P(1), P(2)))                             \
 	X(SYS_getresgid, getresgid(P(0), P(1), P(2)))                             \
 	X(SYS_sched_getparam, sched_getparam(I(0), P(1)))                         \

@@ -3,9 +3,14 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdarg.h>
+#include <stdint.h>
 
+#include "futexes.h"
 #include "held.h"
+#include "memory.h"
 #include "real.h"
+#include "remap.h"
+#include "util/size.h"
 
 /* ---- Messages: a type, then the text ---- */
 
@@ -84,4 +89,47 @@ WRAPPER int semctl(int id, int i, int cmd, ...)
 WRAPPER int shmctl(int id, int cmd, struct shmid_ds *buf)
 {
 	RETURN_HELD(REAL(shmctl)(id, cmd, buf), FILLS(buf, sizeof *buf));
+}
+
+/* Attached to what is ours: elsewhere first, since that may fail, and then moved there. */
+static void *attach_over_ours(int id, char *at, int flags)
+{
+	struct shmid_ds ds;
+	void *p;
+	int err;
+
+	if (REAL(shmctl)(id, IPC_STAT, &ds))
+		return (void *)-1;
+	p = REAL(shmat)(id, NULL, flags & ~(SHM_REMAP | SHM_RND));
+	if (p == (void *)-1)
+		return p;
+	futexes_unmapped(at, ds.shm_segsz);
+	err = move_onto_ours(p, page_align_up(ds.shm_segsz), at);
+	if (err) {
+		REAL(shmdt)(p);
+		return (void *)shim_result(err);
+	}
+	return at;
+}
+
+static bool is_over_ours(int id, const char *at)
+{
+	int saved = errno;
+	struct shmid_ds ds;
+	bool over = !((uintptr_t)at & FL_PAGE_MASK) && !REAL(shmctl)(id, IPC_STAT, &ds) && is_mapped_by_us(at, ds.shm_segsz);
+
+	errno = saved;
+	return over;
+}
+
+/* Where SHM_REMAP is not given the kernel refuses a place that is in use. */
+WRAPPER void *shmat(int id, const void *addr, int flags)
+{
+	char *at = (char *)addr;
+
+	if (NOTHING_MAPPED || !addr || !(flags & SHM_REMAP))
+		return REAL(shmat)(id, addr, flags);
+	if (flags & SHM_RND)
+		at -= (uintptr_t)at & FL_PAGE_MASK;
+	return is_over_ours(id, at) ? attach_over_ours(id, at, flags) : REAL(shmat)(id, addr, flags);
 }

@@ -3,8 +3,10 @@
  * The calls on mappings, on ranges that are a file's in part and plain memory in part: what the kernel answers, and
  * does, Faultline with the kernel answers and does.
  */
+#include <sys/shm.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 
 #include "check.h"
 
@@ -233,6 +235,40 @@ static void other_pages(void)
 	unmap_mixed(&m);
 }
 
+static char *attach(int id, char *at)
+{
+	return shmat(id, at, SHM_REMAP);
+}
+
+/* System V shared memory in the place of a part of both: what was there is gone, and stays so; its neighbours stay. */
+static void attached(void)
+{
+	struct mixed m;
+	int id = shmget(IPC_PRIVATE, 8 * PAGE, IPC_CREAT | 0600);
+	pid_t pid;
+	char *p;
+
+	map_mixed(&m);
+	m.file[0] = 1;
+	FAILS(EINVAL, shmat(id, m.file, 0));
+	FAILS(EINVAL, attach(id, m.file + 1));
+	FAILS(EINVAL, attach(-1, m.file));
+	p = m.plain - 4 * PAGE;
+	CHECK(attach(id, p) == p && !p[0] && !p[4 * PAGE]);
+	p[5] = 5;
+	pid = fork();
+	if (!pid) {
+		p[6] = 6;
+		_exit(p[5] == 5 ? 0 : 1);
+	}
+	CHECK(waitpid(pid, NULL, 0) == pid && p[6] == 6);
+	CHECK(m.file[0] == 1 && (uint8_t)p[-1] == pattern(SIZE - 4 * PAGE - 1) && p[8 * PAGE] == 7);
+	CHECK(!msync(m.file, SIZE, MS_SYNC) && p[5] == 5);
+	CHECK(!shmdt(p) && !shmctl(id, IPC_RMID, NULL));
+	FAILS(EFAULT, write(m.fd, p, 1));
+	unmap_mixed(&m);
+}
+
 /* The last case: what is sealed stays. */
 static void sealed(void)
 {
@@ -256,9 +292,9 @@ static void sealed(void)
 int main(int argc, char **argv)
 {
 	static const struct test_case cases[] = {
-		{"lock_range", lock_range}, {"lock_all", lock_all},       {"advice", advice}, {"advice_by_pidfd", advice_by_pidfd},
-		{"residence", residence},   {"moving", moving},           {"onto", onto},     {"protection", protection},
-		{"shorter", shorter},       {"other_pages", other_pages}, {"sealed", sealed},
+		{"lock_range", lock_range}, {"lock_all", lock_all},       {"advice", advice},     {"advice_by_pidfd", advice_by_pidfd},
+		{"residence", residence},   {"moving", moving},           {"onto", onto},         {"protection", protection},
+		{"shorter", shorter},       {"other_pages", other_pages}, {"attached", attached}, {"sealed", sealed},
 	};
 
 	(void)argc;
