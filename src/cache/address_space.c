@@ -614,15 +614,11 @@ void as_count_page(struct address_space *as, int n)
 
 /* ---- Fork ---- */
 
-static bool fork_holds_rmap; /* files_lock */
-
-/* Nothing goes to swap or leaves the mappings for it until the child has copied the swap file. */
+/* Nothing goes to swap or leaves the mappings until there is the child, and until it has copied the swap file. */
 void address_space_fork_prepare(void)
 {
 	mutex_lock(&files_lock);
-	fork_holds_rmap = swap_in_use();
-	if (fork_holds_rmap)
-		write_lock(&rmap_lock);
+	write_lock(&rmap_lock);
 	arena_fork_prepare(&arena);
 	swap_fork_prepare();
 }
@@ -631,17 +627,24 @@ void address_space_fork_parent(void)
 {
 	swap_fork_parent();
 	arena_fork_done(&arena);
-	if (fork_holds_rmap)
-		write_unlock(&rmap_lock);
+	write_unlock(&rmap_lock);
 	mutex_unlock(&files_lock);
 }
 
-/* A private page that leaves is marked as swapped first, and then taken out of the mapping (anon_drop). */
-bool address_space_fork_keeps(struct page_key key, bool leaving)
+/*
+ * A private page that leaves is marked as swapped first, unless it may be lost, and then taken out of the mapping (anon_drop): whether the child has
+ * a copy of its memory is not known. One that the table does not know could be stored to unseen, and give way to what swap has.
+ */
+bool address_space_fork_keeps(struct page_key key, uint32_t word)
 {
 	struct address_space *as = by_id[key.as];
 
-	return as && as_is_anon(as) && !(leaving && anon_is_swapped(as, key.index));
+	if (!as || !as_is_anon(as))
+		return false;
+	if (page_state_of(word) != PAGE_EVICTING || !(anon_is_swapped(as, key.index) || (word & PG_LAZYFREE)))
+		return true;
+	anon_fork_zap(as, key.index);
+	return false;
 }
 
 static struct report_file *report_of(struct address_space *anon)
@@ -717,8 +720,7 @@ int address_space_fork_child(uint64_t *pages)
 {
 	int err;
 
-	if (fork_holds_rmap)
-		write_unlock(&rmap_lock);
+	write_unlock(&rmap_lock);
 	mutex_unlock(&files_lock);
 	rwlock_init(&rmap_lock, RANK_RMAP);
 	arena_fork_done(&arena);

@@ -167,8 +167,8 @@ uint64_t address_space_count(void);
 void address_space_fork_prepare(void);
 void address_space_fork_parent(void);
 int address_space_fork_child(uint64_t *pages);
-/* Which pages the child keeps: private ones, unless they were leaving and swap has them by now. */
-bool address_space_fork_keeps(struct page_key key, bool leaving);
+/* Which pages the child keeps: private ones, unless they were leaving. The memory of these, if it has not gone yet, goes in the child. */
+bool address_space_fork_keeps(struct page_key key, uint32_t word);
 
 /* errseq: the value to remember, and what to report to someone who remembers `since` (0 or -errno; updates it). */
 uint32_t wb_err_sample(struct address_space *as);

@@ -427,6 +427,15 @@ static void mapped_discard(struct address_space *as, uint64_t index, uint64_t n)
 	read_unlock(&rmap_lock);
 }
 
+void anon_fork_zap(struct address_space *as, uint64_t index)
+{
+	struct mmu *mmu;
+	uint64_t addr;
+
+	if (mapped_part(as, index, 1, &mmu, &addr))
+		sys_madvise((void *)addr, FL_PAGE_SIZE, MADV_DONTNEED);
+}
+
 void frames_zap_begin(struct frames_zap *z)
 {
 	z->n = 0;

@@ -24,5 +24,7 @@ int anon_swap_init(struct address_space *as);
 void anon_swap_exit(struct address_space *as);
 /* Pages of the budget that the bitmap holds. */
 uint64_t anon_swap_pages(struct address_space *as);
+/* In a child of fork, before it has an mmu of its own: the page's memory goes from where it is mapped. */
+void anon_fork_zap(struct address_space *as, uint64_t index);
 
 #endif

@@ -492,11 +492,12 @@ void page_remove(pfn_t pfn)
 }
 
 /* A page that the parent's threads were working on counts as what it was before: readings are forgotten. */
-static bool survives(pfn_t pfn, bool (*keep)(struct page_key key, bool leaving))
+static bool survives(pfn_t pfn, bool (*keep)(struct page_key key, uint32_t word))
 {
-	enum page_state s = page_state_of(page_word(pfn));
+	uint32_t w = page_word(pfn);
+	enum page_state s = page_state_of(w);
 
-	return s != PAGE_ABSENT && s != PAGE_READING && keep(page_key(pfn), s == PAGE_EVICTING);
+	return s != PAGE_ABSENT && s != PAGE_READING && keep(page_key(pfn), w);
 }
 
 static void chain_again(pfn_t pfn)
@@ -510,7 +511,7 @@ static void chain_again(pfn_t pfn)
 	atomic_store(head, pfn + 1);
 }
 
-uint64_t page_table_fork_child(bool (*keep)(struct page_key key, bool leaving))
+uint64_t page_table_fork_child(bool (*keep)(struct page_key key, uint32_t word))
 {
 	pfn_t high = page_table_high();
 	uint64_t kept = 0;

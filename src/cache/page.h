@@ -55,9 +55,9 @@ int page_table_init(uint64_t frames);
 void page_table_exit(void);
 /*
  * In a forked child: keeps the pages of which keep() is true, as DIRTY and unlocked, forgets the others, and undoes what
- * threads that did not come along were doing. `leaving`: the page was on its way out. Returns how many it kept.
+ * threads that did not come along were doing. Returns how many it kept.
  */
-uint64_t page_table_fork_child(bool (*keep)(struct page_key key, bool leaving));
+uint64_t page_table_fork_child(bool (*keep)(struct page_key key, uint32_t word));
 /* Number of entries ever used; reclaim sweeps [0, page_table_high()). */
 pfn_t page_table_high(void);
 uint64_t page_table_bytes(void);

@@ -52,6 +52,17 @@ int rmap_protect(struct address_space *as, uint64_t index, uint32_t n)
 	return err;
 }
 
+bool rmap_has(struct address_space *as, uint64_t index)
+{
+	bool found = false;
+
+	read_lock(&rmap_lock);
+	for (struct rmap *r = as->rmaps; r && !found; r = r->next)
+		found = index >= r->pgoff && index - r->pgoff < r->pages;
+	read_unlock(&rmap_lock);
+	return found;
+}
+
 bool rmap_is_locked(struct address_space *as, uint64_t index, uint64_t n)
 {
 	bool locked = false;

@@ -44,6 +44,8 @@ void rmap_add(struct address_space *as, struct rmap *r);
 void rmap_del(struct address_space *as, struct rmap *r);
 /* Write-protects pages [index, index + n) in every shared mapping (anon: in its one mapping). Holds rmap_lock (read). */
 int rmap_protect(struct address_space *as, uint64_t index, uint32_t n);
+/* Whether a mapping has page `index`. Takes rmap_lock (read). */
+bool rmap_has(struct address_space *as, uint64_t index);
 /* Whether a mapping that has one of n pages from `index` on is locked in memory (mlock). Takes rmap_lock (read). */
 bool rmap_is_locked(struct address_space *as, uint64_t index, uint64_t n);
 

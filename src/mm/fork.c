@@ -71,20 +71,28 @@ static int hand_over_writable(struct address_space *as, void *arg)
 }
 
 /*
- * A thread of ours that serves a fault has the program go on before it is done with the page, which the child would then take for
- * one that was never read in. Once each VMA was ours alone, the faults of accesses that were made before the fork are over.
+ * A page is put where it is mapped before the table says that it is there, and all threads of the program can store to it from then on. The child
+ * would take it for one that was never read in. So while there is a fork no fault is under way in what has private pages.
  */
-static void wait_for_fault_threads(struct mm *mm)
+static bool may_have_private(const struct vma *v)
 {
-	if (mm->inline_faults)
-		return;
-	for (struct vma *v = vma_find(&mm->index, 0); v; v = vma_find(&mm->index, v->end)) {
-		vma_lock_write(v);
-		vma_unlock_write(v);
-	}
+	return !(v->flags & (VM_SHARED | VM_HANDED));
 }
 
-/* A thread that accesses some of it meanwhile makes a few pieces. */
+static void lock_private(struct mm *mm)
+{
+	for (struct vma *v = vma_find(&mm->index, 0); v; v = vma_find(&mm->index, v->end))
+		if (may_have_private(v))
+			vma_lock_write(v);
+}
+
+static void unlock_private(struct mm *mm)
+{
+	for (struct vma *v = vma_find(&mm->index, 0); v; v = vma_find(&mm->index, v->end))
+		if (may_have_private(v))
+			vma_unlock_write(v);
+}
+
 static void hide_private(struct mm *mm)
 {
 	const struct mmu_ops *ops = mm->mmu->ops;
@@ -106,9 +114,10 @@ void mm_fork_prepare(void)
 	address_space_for_each(hand_over_writable, NULL);
 	if (awaited)
 		handshake_prepare(&mapped);
-	for (int i = 0; (mm = mm_space(i)); i++) {
+	for (int i = 0; (mm = mm_space(i)); i++)
 		mutex_lock(&mm->mmap_lock);
-		wait_for_fault_threads(mm);
+	for (int i = 0; (mm = mm_space(i)); i++) {
+		lock_private(mm);
 		hide_private(mm);
 	}
 	io_fork_prepare();
@@ -119,6 +128,8 @@ void mm_fork_parent(void)
 {
 	struct mm *mm;
 
+	for (int i = 0; (mm = mm_space(i)); i++)
+		unlock_private(mm);
 	address_space_fork_parent();
 	io_fork_parent();
 	handshake_wait(&mapped);
@@ -342,11 +353,30 @@ static int fork_space(struct mm *mm)
 	return err;
 }
 
+/* Of mappings that another thread had unmapped, and was about to give up the pages of. */
+static void forget_unmapped(void)
+{
+	pfn_t high = page_table_high();
+
+	if (!vma_any_detached())
+		return;
+	for (pfn_t p = 0; p < high; p++) {
+		struct page_key k = page_key(p);
+		struct address_space *as = page_state_of(page_word(p)) == PAGE_ABSENT ? NULL : address_space_of(k);
+
+		if (as && as_is_anon(as) && !rmap_has(as, k.index))
+			truncate_pages(as, k.index, k.index);
+	}
+	vma_forget_detached();
+}
+
 int mm_fork_child(void)
 {
 	struct mm *mm;
 	int err = 0;
 
+	for (int i = 0; (mm = mm_space(i)); i++)
+		unlock_private(mm);
 	vma_pool_fork_child();
 	filemap_init(); /* nor are pins */
 	for (int i = 0; (mm = mm_space(i)) && !err; i++) {
@@ -354,6 +384,8 @@ int mm_fork_child(void)
 		mutex_unlock(&mm->mmap_lock);
 		err = fork_space(mm);
 	}
+	if (!err)
+		forget_unmapped();
 	handshake_tell(&mapped);
 	return err;
 }

@@ -177,6 +177,9 @@ int mm_convert_range(struct mm *mm, uint64_t start, uint64_t end);
 struct vma *vma_detach_range(struct mm *mm, uint64_t start, uint64_t end);
 /* Gives up what detached VMAs hold; writes back the last mapping of a file. No locks held. First error of that. */
 int vma_dispose(struct vma *list);
+/* Whether there may be private pages of mappings that were detached, and not disposed of yet. A child of fork forgets such mappings. */
+bool vma_any_detached(void);
+void vma_forget_detached(void);
 /* The VMAs that meet at addr become one when they can be. Caller holds mmap_lock, and no VMA. */
 void vma_merge_at(struct mm *mm, uint64_t addr);
 /* Neighbours in [start, end], and at its ends, that can be one VMA become one. The same. */

@@ -244,11 +244,24 @@ void vma_unlock_range(struct mm *mm, uint64_t start, uint64_t end)
 	}
 }
 
+static _Atomic uint32_t detached; /* VMAs with private pages that are in no index, and not disposed of */
+
+bool vma_any_detached(void)
+{
+	return atomic_load(&detached);
+}
+
+void vma_forget_detached(void)
+{
+	atomic_store(&detached, 0);
+}
+
 /* The part of the anon object that the VMA had is kept in anon_rmap, which is off its list, for dispose_anon(). */
 static void detach(struct mm *mm, struct vma *v)
 {
 	if (vma_is_at_host(v))
 		hosted_unmap(mm->mmu, v->start, vma_pages(v));
+	atomic_fetch_add(&detached, v->anon != NULL);
 	vma_index_erase(&mm->index, v);
 	vma_unlink_rmap(v);
 	v->anon_rmap.pgoff = v->anon_pgoff;
@@ -277,6 +290,7 @@ static void dispose_anon(struct vma *v)
 	if (as_is_anon(v->anon)) /* in a soft space they went with the page tables */
 		truncate_pages(v->anon, v->anon_rmap.pgoff, v->anon_rmap.pgoff + v->anon_rmap.pages - 1);
 	address_space_put_anon(v->anon);
+	atomic_fetch_sub(&detached, 1);
 }
 
 int vma_dispose(struct vma *list)

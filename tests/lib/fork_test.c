@@ -206,6 +206,86 @@ TEST(forks_while_threads_swap)
 	assert_int_equal(fl_munmap(touched, PATTERN_BYTES), 0);
 }
 
+#define LEAVING 4096 /* pages: more than memory has room for */
+
+static char expected; /* in each of them */
+
+static void *read_anonymous(void *arg)
+{
+	unsigned x = (unsigned)(uintptr_t)arg * 77 + 1;
+
+	while (!stop) {
+		x = x * 1664525u + 1013904223u;
+		if (touched[(x >> 8) % LEAVING * PAGE] != expected)
+			abort();
+	}
+	return NULL;
+}
+
+/* What it stores stays when the page is asked for without an access (fl_pin). */
+static int look_at_all(void)
+{
+	alarm(30);
+	if (count_other_than(touched, LEAVING, expected))
+		return 1;
+	for (size_t i = 0; i < LEAVING; i++) {
+		touched[i * PAGE] = 'B';
+		if (fl_pin(touched + i * PAGE, PAGE, 0))
+			return 2;
+		fl_unpin(touched + i * PAGE, PAGE);
+		if (touched[i * PAGE] != 'B')
+			return 3;
+	}
+	return 0;
+}
+
+/* Threads more than processors: at the fork some are about to take pages out of memory, or have just done so. */
+static void fork_while_pages_leave(char value)
+{
+	enum { THREADS = 8, FORKS = 5 };
+	struct fl_options o = {.size = sizeof o, .budget = 2 * BUDGET};
+	pthread_t thread[THREADS];
+
+	assert_int_equal(fl_exit(), 0);
+	assert_int_equal(fl_init(&o), 0);
+
+	touched = fl_mmap(NULL, LEAVING * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_true(touched != MAP_FAILED);
+	expected = value;
+	if (value)
+		store_all(touched, LEAVING, value);
+	stop = false;
+	for (uintptr_t i = 0; i < THREADS; i++)
+		pthread_create(&thread[i], NULL, read_anonymous, (void *)i);
+	for (int k = 0; k < FORKS; k++) {
+		int status;
+		pid_t pid;
+
+		usleep(3000);
+		pid = fork();
+		if (pid == 0)
+			_exit(look_at_all());
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(status, 0);
+	}
+	stop = true;
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(thread[i], NULL);
+	assert_int_equal(fl_munmap(touched, LEAVING * PAGE), 0);
+}
+
+TEST(forks_while_zeros_leave)
+{
+	(void)state;
+	fork_while_pages_leave(0);
+}
+
+TEST(forks_while_pages_go_to_swap)
+{
+	(void)state;
+	fork_while_pages_leave('A');
+}
+
 /* In a child that is forked when there is no engine, one can be started: it must not reach into the parent. */
 TEST(a_child_starts_after_the_parent_has_ended)
 {
@@ -358,6 +438,8 @@ int main(void)
 		RUN(the_child_keeps_what_the_parent_unmaps),
 		RUN(threads_store_on_while_a_fork_hands_over),
 		RUN(forks_while_threads_swap),
+		RUN(forks_while_zeros_leave),
+		RUN(forks_while_pages_go_to_swap),
 		RUN(a_child_starts_after_the_parent_has_ended),
 		RUN(forks_with_all_mappings_that_a_process_may_have),
 		RUN(forks_with_private_pages_and_all_mappings),

@@ -298,9 +298,9 @@ static void assert_all_unclean_are_found(void)
 	assert_int_equal(found, PFN_NONE);
 }
 
-static bool keep_odd(struct page_key k, bool leaving)
+static bool keep_odd(struct page_key k, uint32_t word)
 {
-	return k.index % 2 && !leaving;
+	return k.index % 2 && page_state_of(word) != PAGE_EVICTING;
 }
 
 /* A page that goes to and fro 256 times is counted as often as it is there. */

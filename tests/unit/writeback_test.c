@@ -281,6 +281,42 @@ static void a_private_mapping_of_a_dirty_page_is_write_protected(void **state)
 	finish();
 }
 
+static pfn_t lock_private_page(void)
+{
+	for (pfn_t p = 0; p < page_table_high(); p++)
+		if (page_state_of(page_word(p)) != PAGE_ABSENT && as_is_anon(address_space_of(page_key(p)))) {
+			page_lock(p);
+			return p;
+		}
+	return PFN_NONE;
+}
+
+/* Only the thread that takes it out of memory knows whether that is done, and a child of fork does not have that thread. */
+static void a_page_that_leaves_is_kept_over_fork_if_nobody_else_has_it(void **state)
+{
+	uint64_t *priv;
+	pfn_t p;
+
+	(void)state;
+	begin(NULL);
+	priv = sim_map(fd, PAGES, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	store(priv, 1);
+	p = lock_private_page();
+	assert_true(p != PFN_NONE);
+	assert_true(address_space_fork_keeps(page_key(p), page_word(p)));
+	page_begin_writeback(p);
+	page_end_writeback(p);
+	assert_true(address_space_fork_keeps(page_key(p), page_word(p)));
+	page_begin_evict(p);
+	assert_true(address_space_fork_keeps(page_key(p), page_word(p)));
+	assert_false(address_space_fork_keeps(page_key(p), page_word(p) | PG_LAZYFREE));
+	page_rescue(p);
+	page_make_dirty(p);
+	page_unlock(p);
+	assert_int_equal(fl_munmap(priv, PAGES * FL_PAGE_SIZE), 0);
+	finish();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -297,6 +333,7 @@ int main(void)
 		cmocka_unit_test(a_cut_file_forgets_private_copies_beyond),
 		cmocka_unit_test(what_is_written_to_the_file_shows_in_its_mappings),
 		cmocka_unit_test(a_private_mapping_of_a_dirty_page_is_write_protected),
+		cmocka_unit_test(a_page_that_leaves_is_kept_over_fork_if_nobody_else_has_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
