@@ -270,7 +270,7 @@ int fault_signal_install(int sig)
 	int err;
 
 	fault_signal_choose(sig);
-	sigfillset(&ours.sa_mask);
+	memset(&ours.sa_mask, 0xff, sizeof ours.sa_mask); /* sigfillset() leaves out the one that cancels threads */
 	err = sys_sigaction(sig, &ours, &was);
 	if (err)
 		return err;

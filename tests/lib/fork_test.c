@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* fork and moves with pages in every condition: in memory, in swap, pinned, being faulted on by other threads. */
+/* fork, moves and the ends of threads with pages in every condition: in memory, in swap, pinned, being faulted on by other threads. */
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <sys/syscall.h>
 
@@ -286,6 +287,41 @@ TEST(forks_while_pages_go_to_swap)
 	fork_while_pages_leave('A');
 }
 
+static _Atomic unsigned accesses;
+
+static void *read_until_cancelled(void *arg)
+{
+	unsigned x = (unsigned)(uintptr_t)arg * 77 + 1;
+
+	pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
+	for (;;) {
+		x = x * 1664525u + 1013904223u;
+		access_read(touched + (x >> 8) % PAGES * PAGE);
+		accesses++;
+	}
+	return NULL;
+}
+
+/* Wherever it is in a fault, it leaves no lock behind. */
+TEST(threads_that_fault_are_cancelled)
+{
+	touched = (char *)map_file(*state, PROT_READ, MAP_SHARED);
+	for (uintptr_t i = 0; i < 300; i++) {
+		unsigned seen = accesses;
+		pthread_t thread;
+
+		pthread_create(&thread, NULL, read_until_cancelled, (void *)i);
+		while (accesses - seen < 10)
+			sched_yield();
+		usleep((unsigned)i % 50);
+		pthread_cancel(thread);
+		pthread_join(thread, NULL);
+		for (size_t k = 0; k < 20; k++)
+			access_read(touched + (i * 20 + k) * 7 % PAGES * PAGE);
+	}
+	assert_int_equal(fl_munmap(touched, PATTERN_BYTES), 0);
+}
+
 /* In a child that is forked when there is no engine, one can be started: it must not reach into the parent. */
 TEST(a_child_starts_after_the_parent_has_ended)
 {
@@ -438,6 +474,7 @@ int main(void)
 		RUN(the_child_keeps_what_the_parent_unmaps),
 		RUN(threads_store_on_while_a_fork_hands_over),
 		RUN(forks_while_threads_swap),
+		RUN(threads_that_fault_are_cancelled),
 		RUN(forks_while_zeros_leave),
 		RUN(forks_while_pages_go_to_swap),
 		RUN(a_child_starts_after_the_parent_has_ended),
