@@ -48,7 +48,8 @@ static void after_fork_child(void)
 __attribute__((constructor)) static void at_start(void)
 {
 	atomic_store(&own_pid, current_pid());
-	engine_join_host(); /* files that other processes have mapped are known to all */
+	engine_follow_forks(); /* before the program, whose own handlers then find its mappings as they are at any other time */
+	engine_join_host();    /* files that other processes have mapped are known to all */
 	pthread_atfork(NULL, after_fork_parent, after_fork_child);
 }
 

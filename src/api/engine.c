@@ -176,7 +176,7 @@ static int create_default_space(enum engine_faults faults)
 	return create_space(faults, &limits, &default_space);
 }
 
-static void register_atfork(void)
+void engine_follow_forks(void)
 {
 	static _Atomic bool once;
 
@@ -248,7 +248,7 @@ int engine_join_host(void)
 	err = engine_options_from_env(&o, &what);
 	if (err || !o.host[0])
 		return err;
-	register_atfork();
+	engine_follow_forks();
 	joined_for_good = true;
 	return join(o.host, o.faults ? o.faults : choose_faults());
 }
@@ -317,7 +317,7 @@ int engine_start(const struct engine_options *o)
 	struct sigguard g;
 	int err;
 
-	register_atfork();
+	engine_follow_forks();
 	g = sigguard_enter();
 	mutex_lock(&engine_lock);
 	err = start_locked(o);

@@ -47,6 +47,11 @@ int engine_start_default(void);
 /* The same for soft spaces: native ones need not work here. */
 int engine_start_soft(void);
 bool engine_started(void);
+/*
+ * The process's forks are followed from now on. Handlers of pthread_atfork(3) that were made known before must not touch what is mapped: between ours
+ * nothing is served.
+ */
+void engine_follow_forks(void);
 /* Joins the host that the environment names, if it names one, so that files that others have mapped are known. -errno. */
 int engine_join_host(void);
 /* A child of fork(2) that has put off connecting to its host does so now, while it can: see channel_keep(). */
