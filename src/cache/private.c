@@ -156,11 +156,17 @@ static int cow_from_cache(struct fault *f, pfn_t file_page, struct buffer buf)
 	return err ? err : copy_in(f, buf.data, 0);
 }
 
-/* What is mapped, if anything, is the file's page: who accesses it now waits for the private page's lock. */
+/*
+ * What is mapped, if anything, is the file's page. The kernel copies that in one step, for system calls of other threads too, which may be reading it;
+ * where the host has taken it away meanwhile it says so. Otherwise who accesses it now waits for the private page's lock.
+ */
 static int cow_hosted(struct fault *f, struct buffer buf)
 {
-	int err = hosted_read(f->as, f->index, buf.data);
+	int err;
 
+	if (f->present && f->mmu->ops->break_cow)
+		return cow_mapped(f);
+	err = hosted_read(f->as, f->index, buf.data);
 	if (!err && f->present)
 		err = f->mmu->ops->zap(f->mmu, f->addr, FL_PAGE_SIZE);
 	return err ? err : copy_in(f, buf.data, 0);
