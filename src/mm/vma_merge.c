@@ -15,8 +15,16 @@
  * can be several VMAs of ours, of which all but the first are `joined`. They stay apart where private pages are not in one object in one
  * sequence, where one is a guard, and on pool frames: each must be one to the kernel, which may not merge what is
  * anonymous memory to it (convert.c moves them whole).
+ *
+ * The first private page of a mapping left to the kernel comes without our knowledge. Where two such mappings meet of which one has no family,
+ * the kernel is asked: it has them as Linux would. (Those that were ours have a family if they need one, which the kernel may not know: it was
+ * given them one by one.)
  */
+#include <errno.h>
+#include <sys/mman.h>
+
 #include "mm.h"
+#include "util/sys.h"
 
 static bool is_like(const struct vma *u, const struct vma *v, unsigned apart_from)
 {
@@ -96,7 +104,7 @@ void vma_join_family(struct vma *v)
 {
 	uint32_t none = 0, family;
 
-	if (atomic_load_explicit(&v->family, memory_order_relaxed) || (v->flags & VM_SHARED) || v->mm->soft)
+	if (atomic_load_explicit(&v->family, memory_order_relaxed) || (v->flags & (VM_SHARED | VM_HANDED)) || v->mm->soft)
 		return;
 	family = family_beside(v, v->end);
 	if (!family)
@@ -139,8 +147,17 @@ void vma_spread_families(struct mm *mm, uint64_t start, uint64_t end)
 	}
 }
 
+/* It refuses a range of two mappings before it sees that there is no place in which the range could grow to this. */
+static bool kernel_divides(uint64_t addr)
+{
+	void *p = sys_mremap((void *)(addr - FL_PAGE_SIZE), 2 * FL_PAGE_SIZE, TASK_SIZE, 0, NULL);
+
+	return sys_is_err(p) && sys_err(p) == -EFAULT;
+}
+
 static bool families_agree(struct mm *mm, const struct vma *u, const struct vma *v)
 {
+	uint64_t border = v->start;
 	uint32_t below, above;
 
 	if (u->flags & VM_SHARED)
@@ -149,6 +166,8 @@ static bool families_agree(struct mm *mm, const struct vma *u, const struct vma 
 	v = with_family_above(mm, v);
 	below = atomic_load(&u->family);
 	above = atomic_load(&v->family);
+	if ((v->flags & VM_HANDED) && !(below && above))
+		return !kernel_divides(border);
 	return below == above || (!(below && above) && !(below ? u : v)->lineage);
 }
 

@@ -377,6 +377,35 @@ TEST(a_file_in_memory_as_the_kernel_shows_it)
 	close(fd);
 }
 
+/* The outer parts get their pages while the one between them differs: that one is one mapping with the first of them later. */
+static void written_apart(const struct side *s)
+{
+	char *p = map_at(s, 0, 12, RW, MAP_PRIVATE, s->fd, 0);
+
+	s->c->protect(p + 4 * PAGE, 4 * PAGE, PROT_NONE);
+	p[8 * PAGE] = p[0] = 1;
+	s->c->protect(p + 4 * PAGE, 4 * PAGE, RW);
+	map_at(s, 16, 4, RW, MAP_PRIVATE, s->fd, 16);
+	map_at(s, 12, 4, RW, MAP_PRIVATE, s->fd, 12); /* between two of which only one has pages */
+}
+
+TEST(private_pages_of_files_left_to_the_kernel)
+{
+	struct fixture *f = *state;
+	int fd = memfd_create("in memory", 0);
+	char *p = fl_mmap(NULL, PAGE, RW, MAP_SHARED, f->fd, 0);
+	pid_t child = fork();
+
+	if (child == 0)
+		_exit(0);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+	compare(written_apart, f->fd);
+	assert_int_equal(ftruncate(fd, 64 * PAGE), 0);
+	compare(written_apart, fd);
+	close(fd);
+	assert_int_equal(fl_munmap(p, PAGE), 0);
+}
+
 /* Since Linux 6.7. */
 TEST(a_stack_takes_no_huge_pages)
 {
@@ -799,6 +828,7 @@ int main(void)
 		RUN(a_file_open_for_reading_only),
 		RUN(advice_and_locks_as_the_kernel_shows_them),
 		RUN(a_file_in_memory_as_the_kernel_shows_it),
+		RUN(private_pages_of_files_left_to_the_kernel),
 		RUN(a_stack_takes_no_huge_pages),
 		RUN(the_path_is_the_one_of_now),
 		RUN(figures_of_anonymous_memory_are_the_kernels),
