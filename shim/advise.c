@@ -207,26 +207,43 @@ static int mincore_chunk(uint64_t addr, uint64_t pages, unsigned char *vec)
 	return err ? err : mincore_gaps(addr, addr + len, vec);
 }
 
-/* vec may be memory of ours: filled through a buffer. */
-static int mincore_ours(uint64_t addr, size_t len, unsigned char *vec)
+/* What precedes a hole is told first, by which vec may be found wanting. vec may be memory of ours: filled through a buffer. */
+static int mincore_chunks(uint64_t addr, uint64_t pages, uint64_t at_once, unsigned char *vec)
 {
-	uint64_t pages = page_align_up(len) >> FL_PAGE_SHIFT, n;
 	unsigned char part[CHUNK] = {0};
 	int err = 0;
 
-	if (addr & FL_PAGE_MASK)
-		return -EINVAL;
-	for (uint64_t done = 0; done < pages && !err; done += n) {
-		n = min_u64(CHUNK, pages - done);
+	for (uint64_t done = 0, n; done < pages && !err; done += n) {
+		n = min_u64(at_once, pages - done);
 		err = mincore_chunk(addr + (done << FL_PAGE_SHIFT), n, part);
 		if (!err)
 			err = file_io_copy_out(vec + done, part, n);
+		else if (err == -ENOMEM && n > 1)
+			err = mincore_chunks(addr + (done << FL_PAGE_SHIFT), n, 1, vec + done);
 	}
 	return err;
 }
 
+/* access_ok() of Linux */
+static bool is_user_range(uint64_t at, uint64_t len)
+{
+	return len <= TASK_SIZE && at <= TASK_SIZE - len;
+}
+
+static int mincore_ours(uint64_t addr, size_t len, unsigned char *vec)
+{
+	if (!(addr & FL_PAGE_MASK) && is_user_range(addr, len) && !is_user_range((uintptr_t)vec, page_align_up(len) >> FL_PAGE_SHIFT))
+		return -EFAULT;
+	return addr & FL_PAGE_MASK ? -EINVAL : mincore_chunks(addr, page_align_up(len) >> FL_PAGE_SHIFT, CHUNK, vec);
+}
+
 WRAPPER int mincore(void *addr, size_t len, unsigned char *vec)
 {
-	return likely(!is_mapped_by_us(addr, len)) ? REAL(mincore)(addr, len, vec)
-						   : (int)shim_result(mincore_ours((uintptr_t)addr, len, vec));
+	uint64_t pages = page_align_up(len) >> FL_PAGE_SHIFT;
+
+	if (likely(!is_mapped_by_us(addr, len) && !is_mapped_by_us(vec, pages)))
+		return REAL(mincore)(addr, len, vec);
+	if (page_align_up(len) < len) /* no length */
+		return REAL(mincore)(addr, len, vec);
+	return (int)shim_result(mincore_ours((uintptr_t)addr, len, vec));
 }

@@ -171,27 +171,52 @@ FL_EXPORT int fl_space_madvise(fl_space *space, void *addr, size_t length, int a
 	return result(err);
 }
 
+#define MINCORE_CHUNK 512
+
+/* access_ok() of Linux */
+static bool is_user_range(const void *p, uint64_t len)
+{
+	return len <= TASK_SIZE && (uintptr_t)p <= TASK_SIZE - len;
+}
+
+static int mincore_chunk(fl_space *space, uint64_t addr, uint64_t len, unsigned char *part)
+{
+	struct sigguard g = enter(space);
+	int err = mm_mincore(to_mm(space), addr, len, part, false);
+
+	sigguard_leave(g);
+	return err;
+}
+
+/* As on Linux, what precedes a hole is told first, by which vec may be found wanting. */
+static int mincore_pages(fl_space *space, uint64_t addr, uint64_t pages, uint64_t at_once, unsigned char *vec)
+{
+	uint64_t page = to_mm(space)->page_mask + 1;
+	unsigned char part[MINCORE_CHUNK];
+	int err = 0;
+
+	for (uint64_t done = 0, n; done < pages && !err; done += n) {
+		n = min_u64(at_once, pages - done);
+		err = mincore_chunk(space, addr + done * page, n * page, part);
+		if (!err)
+			err = file_io_copy_out(vec + done, part, n);
+		else if (err == -ENOMEM && n > 1)
+			err = mincore_pages(space, addr + done * page, n, 1, vec + done);
+	}
+	return err;
+}
+
 /* vec is the caller's memory, and may be a mapping of ours: filled through a buffer, with no lock held. */
 FL_EXPORT int fl_space_mincore(fl_space *space, void *addr, size_t length, unsigned char *vec)
 {
 	uint64_t page = to_mm(space)->page_mask + 1, pages = mm_align_up(to_mm(space), length) / page;
-	unsigned char part[512];
 
 	if (length && pages == 0)
 		return result(-ENOMEM);
-	for (uint64_t done = 0; done < pages || length == 0; done += sizeof part) {
-		uint64_t n = min_u64(sizeof part, pages - done);
-		struct sigguard g = enter(space);
-		int err = mm_mincore(to_mm(space), (uintptr_t)addr + done * page, n * page, part, false);
-
-		sigguard_leave(g);
-		if (err || length == 0)
-			return result(err);
-		err = file_io_copy_out(vec + done, part, n);
-		if (err)
-			return result(err);
-	}
-	return 0;
+	if (is_user_range(addr, pages * page) && !((uintptr_t)addr & (page - 1)) && !is_user_range(vec, pages))
+		return result(-EFAULT);
+	return result(length ? mincore_pages(space, (uintptr_t)addr, pages, MINCORE_CHUNK, vec)
+			     : mincore_chunk(space, (uintptr_t)addr, 0, vec));
 }
 
 FL_EXPORT int fl_space_mlock2(fl_space *space, const void *addr, size_t length, unsigned flags)

@@ -125,6 +125,23 @@ CONFORMS(the_vector_cannot_be_written)
 	assert_error(w->c->mincore(ARENA, PAGE, (unsigned char *)-PAGE), EFAULT);
 }
 
+/* What precedes a hole is told before it is found; a vector that is no memory of the program's is found first. */
+CONFORMS(the_vector_and_holes)
+{
+	unsigned char *nowhere = (unsigned char *)(1UL << 47);
+
+	map_layout(w, "srn");
+	access_map(ARENA, 2);
+	vec[0] = vec[1] = 0x5a;
+	assert_error(w->c->mincore(ARENA + PAGE, 4 * PAGE, vec), ENOMEM);
+	assert_int_equal(vec[0], 1);
+	assert_error(w->c->mincore(ARENA + PAGE, 4 * PAGE, (unsigned char *)ARENA + PAGE), EFAULT);
+	assert_error(w->c->mincore(ARENA + 3 * PAGE, PAGE, (unsigned char *)ARENA + PAGE), ENOMEM);
+	assert_error(w->c->mincore(ARENA + 3 * PAGE, PAGE, nowhere), EFAULT);
+	assert_error(w->c->mincore(ARENA + 1, PAGE, nowhere), EINVAL);
+	assert_error(w->c->mincore((void *)nowhere, PAGE, nowhere), ENOMEM);
+}
+
 /* After MADV_DONTNEED of private memory nothing anonymous is there. */
 CONFORMS(anonymous_memory)
 {
@@ -153,6 +170,7 @@ int main(void)
 		RUN(other_bits_are_zero),
 		RUN(the_vector_in_a_mapping),
 		RUN(the_vector_cannot_be_written),
+		RUN(the_vector_and_holes),
 		RUN(anonymous_memory),
 	};
 

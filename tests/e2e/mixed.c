@@ -269,6 +269,19 @@ static void attached(void)
 	unmap_mixed(&m);
 }
 
+/* Of plain memory, told to a place in a file's mapping. */
+static void told(void)
+{
+	struct mixed m;
+
+	map_mixed(&m);
+	CHECK(!mincore(m.plain, 4 * PAGE, (unsigned char *)m.file + 50 * PAGE));
+	CHECK(m.file[50 * PAGE + 3] == 1 && (uint8_t)m.file[50 * PAGE + 4] == pattern(50 * PAGE + 4));
+	FAILS(ENOMEM, mincore(m.hole - PAGE, 4 * PAGE, (unsigned char *)m.private + 60 * PAGE));
+	CHECK(m.private[60 * PAGE] == 1 && (uint8_t)m.private[60 * PAGE + 1] == pattern(60 * PAGE + 1));
+	unmap_mixed(&m);
+}
+
 /* The last case: what is sealed stays. */
 static void sealed(void)
 {
@@ -292,9 +305,10 @@ static void sealed(void)
 int main(int argc, char **argv)
 {
 	static const struct test_case cases[] = {
-		{"lock_range", lock_range}, {"lock_all", lock_all},       {"advice", advice},     {"advice_by_pidfd", advice_by_pidfd},
-		{"residence", residence},   {"moving", moving},           {"onto", onto},         {"protection", protection},
-		{"shorter", shorter},       {"other_pages", other_pages}, {"attached", attached}, {"sealed", sealed},
+		{"lock_range", lock_range}, {"lock_all", lock_all}, {"advice", advice}, {"advice_by_pidfd", advice_by_pidfd},
+		{"residence", residence}, {"moving", moving}, {"onto", onto}, {"protection", protection},
+		{"shorter", shorter}, {"other_pages", other_pages}, {"attached", attached}, {"told", told},
+		{"sealed", sealed},
 	};
 
 	(void)argc;
