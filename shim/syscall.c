@@ -125,46 +125,48 @@ struct args {
 	X(SYS_epoll_pwait, raw_epoll_pwait(I(0), P(1), I(2), I(3), P(4), N(5)))
 
 /* What has only arguments that may be ours, and means the same by number. */
-#define HELD_CALLS(X)                                                             \
-	X(SYS_setxattr, setxattr(P(0), P(1), P(2), N(3), I(4)))                   \
-	X(SYS_lsetxattr, lsetxattr(P(0), P(1), P(2), N(3), I(4)))                 \
-	X(SYS_fsetxattr, fsetxattr(I(0), P(1), P(2), N(3), I(4)))                 \
-	X(SYS_getxattr, getxattr(P(0), P(1), P(2), N(3)))                         \
-	X(SYS_lgetxattr, lgetxattr(P(0), P(1), P(2), N(3)))                       \
-	X(SYS_fgetxattr, fgetxattr(I(0), P(1), P(2), N(3)))                       \
-	X(SYS_listxattr, listxattr(P(0), P(1), N(2)))                             \
-	X(SYS_llistxattr, llistxattr(P(0), P(1), N(2)))                           \
-	X(SYS_flistxattr, flistxattr(I(0), P(1), N(2)))                           \
-	X(SYS_removexattr, removexattr(P(0), P(1)))                               \
-	X(SYS_lremovexattr, lremovexattr(P(0), P(1)))                             \
-	X(SYS_fremovexattr, fremovexattr(I(0), P(1)))                             \
-	X(SYS_inotify_add_watch, inotify_add_watch(I(0), P(1), U(2)))             \
-	X(SYS_memfd_create, memfd_create(P(0), U(1)))                             \
-	X(SYS_name_to_handle_at, name_to_handle_at(I(0), P(1), P(2), P(3), I(4))) \
-	X(SYS_open_by_handle_at, open_by_handle_at(I(0), P(1), I(2)))             \
-	X(SYS_mount, mount(P(0), P(1), P(2), (unsigned long)L(3), P(4)))          \
-	X(SYS_umount2, umount2(P(0), I(1)))                                       \
-	X(SYS_getitimer, getitimer((__itimer_which_t)I(0), P(1)))                 \
-	X(SYS_setitimer, setitimer((__itimer_which_t)I(0), P(1), P(2)))           \
-	X(SYS_clock_settime, clock_settime(I(0), P(1)))                           \
-	X(SYS_clock_adjtime, clock_adjtime(I(0), P(1)))                           \
-	X(SYS_adjtimex, adjtimex(P(0)))                                           \
-	X(SYS_msgsnd, msgsnd(I(0), P(1), N(2), I(3)))                             \
-	X(SYS_msgrcv, msgrcv(I(0), P(1), N(2), L(3), I(4)))                       \
-	X(SYS_msgctl, msgctl(I(0), I(1), P(2)))                                   \
-	X(SYS_semop, semop(I(0), P(1), N(2)))                                     \
-	X(SYS_semtimedop, semtimedop(I(0), P(1), N(2), P(3)))                     \
-	X(SYS_semctl, semctl(I(0), I(1), I(2), P(3)))                             \
-	X(SYS_shmctl, shmctl(I(0), I(1), P(2)))                                   \
-	X(SYS_shmat, (long)shmat(I(0), P(1), I(2)))                               \
-	X(SYS_getresuid, getresuid(P(0), P(1), P(2)))                             \
-	X(SYS_getresgid, getresgid(P(0), P(1), P(2)))                             \
-	X(SYS_sched_getparam, sched_getparam(I(0), P(1)))                         \
-	X(SYS_sched_setparam, sched_setparam(I(0), P(1)))                         \
-	X(SYS_sched_setscheduler, sched_setscheduler(I(0), I(1), P(2)))           \
-	X(SYS_sched_rr_get_interval, sched_rr_get_interval(I(0), P(1)))           \
-	X(SYS_prctl, prctl(I(0), L(1), L(2), L(3), L(4)))                         \
-	X(SYS_vmsplice, vmsplice(I(0), P(1), N(2), U(3)))
+#define HELD_CALLS(X)                                                                 \
+	X(SYS_setxattr, setxattr(P(0), P(1), P(2), N(3), I(4)))                       \
+	X(SYS_lsetxattr, lsetxattr(P(0), P(1), P(2), N(3), I(4)))                     \
+	X(SYS_fsetxattr, fsetxattr(I(0), P(1), P(2), N(3), I(4)))                     \
+	X(SYS_getxattr, getxattr(P(0), P(1), P(2), N(3)))                             \
+	X(SYS_lgetxattr, lgetxattr(P(0), P(1), P(2), N(3)))                           \
+	X(SYS_fgetxattr, fgetxattr(I(0), P(1), P(2), N(3)))                           \
+	X(SYS_listxattr, listxattr(P(0), P(1), N(2)))                                 \
+	X(SYS_llistxattr, llistxattr(P(0), P(1), N(2)))                               \
+	X(SYS_flistxattr, flistxattr(I(0), P(1), N(2)))                               \
+	X(SYS_removexattr, removexattr(P(0), P(1)))                                   \
+	X(SYS_lremovexattr, lremovexattr(P(0), P(1)))                                 \
+	X(SYS_fremovexattr, fremovexattr(I(0), P(1)))                                 \
+	X(SYS_inotify_add_watch, inotify_add_watch(I(0), P(1), U(2)))                 \
+	X(SYS_memfd_create, memfd_create(P(0), U(1)))                                 \
+	X(SYS_name_to_handle_at, name_to_handle_at(I(0), P(1), P(2), P(3), I(4)))     \
+	X(SYS_open_by_handle_at, open_by_handle_at(I(0), P(1), I(2)))                 \
+	X(SYS_mount, mount(P(0), P(1), P(2), (unsigned long)L(3), P(4)))              \
+	X(SYS_umount2, umount2(P(0), I(1)))                                           \
+	X(SYS_getitimer, getitimer((__itimer_which_t)I(0), P(1)))                     \
+	X(SYS_setitimer, setitimer((__itimer_which_t)I(0), P(1), P(2)))               \
+	X(SYS_clock_settime, clock_settime(I(0), P(1)))                               \
+	X(SYS_clock_adjtime, clock_adjtime(I(0), P(1)))                               \
+	X(SYS_adjtimex, adjtimex(P(0)))                                               \
+	X(SYS_msgsnd, msgsnd(I(0), P(1), N(2), I(3)))                                 \
+	X(SYS_msgrcv, msgrcv(I(0), P(1), N(2), L(3), I(4)))                           \
+	X(SYS_msgctl, msgctl(I(0), I(1), P(2)))                                       \
+	X(SYS_semop, semop(I(0), P(1), N(2)))                                         \
+	X(SYS_semtimedop, semtimedop(I(0), P(1), N(2), P(3)))                         \
+	X(SYS_semctl, semctl(I(0), I(1), I(2), P(3)))                                 \
+	X(SYS_shmctl, shmctl(I(0), I(1), P(2)))                                       \
+	X(SYS_shmat, (long)shmat(I(0), P(1), I(2)))                                   \
+	X(SYS_getresuid, getresuid(P(0), P(1), P(2)))                                 \
+	X(SYS_getresgid, getresgid(P(0), P(1), P(2)))                                 \
+	X(SYS_sched_getparam, sched_getparam(I(0), P(1)))                             \
+	X(SYS_sched_setparam, sched_setparam(I(0), P(1)))                             \
+	X(SYS_sched_setscheduler, sched_setscheduler(I(0), I(1), P(2)))               \
+	X(SYS_sched_rr_get_interval, sched_rr_get_interval(I(0), P(1)))               \
+	X(SYS_prctl, prctl(I(0), L(1), L(2), L(3), L(4)))                             \
+	X(SYS_vmsplice, vmsplice(I(0), P(1), N(2), U(3)))                             \
+	X(SYS_process_vm_readv, process_vm_readv(I(0), P(1), N(2), P(3), N(4), N(5))) \
+	X(SYS_process_vm_writev, process_vm_writev(I(0), P(1), N(2), P(3), N(4), N(5)))
 
 /* What means something else by number than as libc's function: queues without a slash, timers that are numbers. */
 #define OTHER_CALLS(X)                                                                                                  \

@@ -216,6 +216,10 @@ static void shorter(void)
 	CHECK(mremap(m.hole, 8 * PAGE + SIZE, PAGE, 0) == m.hole);
 	CHECK(m.hole[0] == 0);
 	FAILS(ENOMEM, msync(m.hole + PAGE, PAGE, MS_ASYNC));
+	CHECK(mmap(m.private, SIZE, PROT_READ, MAP_PRIVATE | MAP_FIXED, m.fd, 0) == m.private); /* what is left must be one to move */
+	FAILS(EFAULT, mremap(m.hole, 16 * PAGE, 3 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, m.plain));
+	CHECK(m.hole[0] == 0 && (uint8_t)m.file[0] == pattern(0) && (uint8_t)m.private[0] == pattern(0));
+	CHECK(!munmap(m.private, SIZE));
 	FAILS(ENOMEM, msync(m.private, PAGE, MS_ASYNC));
 	munmap(m.file, 2 * SIZE + PAGE);
 	close(m.fd);
@@ -232,6 +236,132 @@ static void other_pages(void)
 	FAILS(EINVAL, remap_file_pages(m.file, PAGE, PROT_READ, 8, 0));
 	CHECK(!syscall(SYS_remap_file_pages, m.file, 4 * PAGE, 0, 16, 0));
 	CHECK((uint8_t)m.file[3] == pattern(16 * PAGE + 3));
+	unmap_mixed(&m);
+}
+
+/* What mmap() makes nothing of: the mapping is one of the file, and shows what others store. */
+static void ignored(void)
+{
+	int fd = pattern_file(SIZE);
+	char *p = map_file(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED);
+	char *q = map_file(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_STACK), *private;
+	char *r = map_file(fd, SIZE, PROT_READ | PROT_WRITE | PROT_GROWSDOWN | 8, MAP_SHARED);
+
+	for (size_t i = 0; i < 8; i++)
+		p[i * PAGE] = q[i * PAGE + 1] = r[i * PAGE + 2] = (char)(100 + i);
+	private = map_file(fd, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_STACK);
+	for (size_t i = 0; i < 8; i++) {
+		CHECK(p[i * PAGE + 1] == (char)(100 + i) && p[i * PAGE + 2] == (char)(100 + i));
+		CHECK(q[i * PAGE] == (char)(100 + i) && r[i * PAGE + 1] == (char)(100 + i) && private[i * PAGE] == (char)(100 + i));
+	}
+	CHECK(!munmap(p, SIZE) && !munmap(q, SIZE) && !munmap(r, SIZE) && !munmap(private, SIZE));
+	close(fd);
+}
+
+/* What mmap() refuses beside mappings of the same file; they stay as they are. */
+static void refused(void)
+{
+	int fd = pattern_file(SIZE);
+	char *p = map_file(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED);
+
+	p[0] = 'x';
+	FAILS(EOPNOTSUPP, mmap(NULL, SIZE, PROT_READ, MAP_SHARED_VALIDATE | 0x200000, fd, 0));
+	FAILS(EOPNOTSUPP, mmap((void *)0x200000000000, SIZE, PROT_READ, MAP_SHARED_VALIDATE | MAP_FIXED_NOREPLACE, fd, 0));
+	FAILS(EOVERFLOW, mmap(NULL, SIZE, PROT_READ, MAP_SHARED, fd, (off_t)(INT64_MAX - PAGE + 1)));
+	FAILS(EINVAL, mmap(NULL, SIZE, PROT_READ, MAP_SHARED, fd, 1));
+	FAILS(EINVAL, mmap(NULL, SIZE, PROT_READ, MAP_SHARED | MAP_GROWSDOWN, fd, 0));
+	FAILS(ENOMEM, mmap(NULL, 1UL << 48, PROT_READ, MAP_SHARED, fd, 0));
+	CHECK(p[0] == 'x' && (uint8_t)p[1] == pattern(1));
+	CHECK(!munmap(p, SIZE));
+	close(fd);
+}
+
+static ssize_t copy_vm(int write, void *at, void *remote, size_t len)
+{
+	struct iovec l = {at, len}, r = {remote, len};
+
+	return write ? process_vm_writev(getpid(), &l, 1, &r, 1, 0) : process_vm_readv(getpid(), &l, 1, &r, 1, 0);
+}
+
+/* A mapping of the kernel's in the place of ours that fails leaves no border. */
+static void not_replaced(void)
+{
+	int directory = open(".", O_RDONLY | O_DIRECTORY);
+	struct mixed m;
+	char *p;
+
+	map_mixed(&m);
+	FAILS(ENODEV, mmap(m.private + 4 * PAGE, PAGE, PROT_READ, MAP_PRIVATE | MAP_FIXED, directory, 0));
+	FAILS(EBADF, mmap(m.private + 8 * PAGE, PAGE, PROT_READ, MAP_PRIVATE | MAP_FIXED, -1, 0));
+	p = mremap(m.private, SIZE, SIZE + PAGE, MREMAP_MAYMOVE);
+	CHECK(p != MAP_FAILED && (uint8_t)p[6 * PAGE] == pattern(6 * PAGE));
+	CHECK(!munmap(p, SIZE + PAGE) && !munmap(m.file, 2 * SIZE));
+	close(m.fd);
+	close(directory);
+}
+
+/* Too far out, though the first of two buffers alone would not be. */
+static void too_far(void)
+{
+	struct mixed m;
+
+	map_mixed(&m);
+	CHECK(!mprotect(m.private, PAGE, PROT_READ)); /* nor could it be filled */
+	FAILS(EINVAL, preadv(m.fd, ((struct iovec[]){{m.private, PAGE}, {m.hole, PAGE}}), 2, INT64_MAX - PAGE));
+	FAILS(EINVAL, pwritev(m.fd, ((struct iovec[]){{m.private, PAGE}, {m.hole, SIZE_MAX}}), 2, 0));
+	unmap_mixed(&m);
+}
+
+/* What comes after memory that is not there is not filled, and shows the file as before: no private copy was made. */
+static void not_filled(void)
+{
+	int other = pattern_file(2 * PAGE);
+	struct mixed m;
+
+	map_mixed(&m);
+	FAILS(EFAULT, pread(other, m.private - PAGE, 2 * PAGE, 0));
+	FAILS(EFAULT, preadv(other, ((struct iovec[]){{m.hole, PAGE}, {m.private + PAGE, PAGE}}), 2, 0));
+	CHECK(pread(other, m.private + 2 * PAGE, PAGE, 4 * PAGE) == 0);
+	CHECK(pwrite(m.fd, "x", 1, 0) == 1 && pwrite(m.fd, "y", 1, PAGE) == 1 && pwrite(m.fd, "z", 1, 2 * PAGE) == 1);
+	CHECK(m.private[0] == 'x' && m.private[PAGE] == 'y' && m.private[2 * PAGE] == 'z');
+	CHECK(pread(other, m.hole - PAGE + 10, 2 * PAGE, 0) == (ssize_t)(PAGE - 10) && (uint8_t)m.hole[-1] == pattern(PAGE - 11));
+	unmap_mixed(&m);
+	close(other);
+}
+
+/* Up to where nothing is, from one to the other. */
+static void looked_at(void)
+{
+	static char got[8 * PAGE];
+	struct mixed m;
+
+	map_mixed(&m);
+	CHECK(copy_vm(0, got, m.plain - 2 * PAGE - 100, 4 * PAGE) == (ssize_t)(4 * PAGE));
+	CHECK((uint8_t)got[0] == pattern(SIZE - 2 * PAGE - 100) && got[4 * PAGE - 1] == 7);
+	CHECK(copy_vm(0, got, m.hole - 100, 4 * PAGE) == 100);
+	FAILS(EFAULT, copy_vm(0, got, m.hole, PAGE));
+	memset(got, 'y', sizeof got);
+	CHECK(copy_vm(1, got, m.private + 5 * PAGE + 10, 3 * PAGE) == (ssize_t)(3 * PAGE));
+	CHECK((uint8_t)m.private[5 * PAGE + 9] == pattern(5 * PAGE + 9) && m.private[7 * PAGE] == 'y' && m.private[8 * PAGE + 9] == 'y');
+	CHECK(copy_vm(0, m.file + 20 * PAGE, m.private + 4 * PAGE, 2 * PAGE) == (ssize_t)(2 * PAGE)); /* from ours to ours */
+	CHECK((uint8_t)m.file[20 * PAGE] == pattern(4 * PAGE) && m.file[22 * PAGE - 1] == 'y');
+	CHECK(!mprotect(m.private + 30 * PAGE, PAGE, PROT_READ));
+	CHECK(copy_vm(1, got, m.private + 29 * PAGE, 3 * PAGE) == (ssize_t)PAGE);
+	CHECK(syscall(SYS_process_vm_readv, getpid(), &(struct iovec){got, 1}, 1, &(struct iovec){m.file + 99 * PAGE, 1}, 1, 0) == 1);
+	FAILS(EINVAL, process_vm_readv(getpid(), &(struct iovec){got, 1}, 1, &(struct iovec){m.file, 1}, 1, 1));
+	unmap_mixed(&m);
+}
+
+/* Of plain memory, told to a place in a file's mapping. */
+static void told(void)
+{
+	struct mixed m;
+
+	map_mixed(&m);
+	CHECK(!mincore(m.plain, 4 * PAGE, (unsigned char *)m.file + 50 * PAGE));
+	CHECK(m.file[50 * PAGE + 3] == 1 && (uint8_t)m.file[50 * PAGE + 4] == pattern(50 * PAGE + 4));
+	FAILS(ENOMEM, mincore(m.hole - PAGE, 4 * PAGE, (unsigned char *)m.private + 60 * PAGE));
+	CHECK(m.private[60 * PAGE] == 1 && (uint8_t)m.private[60 * PAGE + 1] == pattern(60 * PAGE + 1));
 	unmap_mixed(&m);
 }
 
@@ -269,19 +399,6 @@ static void attached(void)
 	unmap_mixed(&m);
 }
 
-/* Of plain memory, told to a place in a file's mapping. */
-static void told(void)
-{
-	struct mixed m;
-
-	map_mixed(&m);
-	CHECK(!mincore(m.plain, 4 * PAGE, (unsigned char *)m.file + 50 * PAGE));
-	CHECK(m.file[50 * PAGE + 3] == 1 && (uint8_t)m.file[50 * PAGE + 4] == pattern(50 * PAGE + 4));
-	FAILS(ENOMEM, mincore(m.hole - PAGE, 4 * PAGE, (unsigned char *)m.private + 60 * PAGE));
-	CHECK(m.private[60 * PAGE] == 1 && (uint8_t)m.private[60 * PAGE + 1] == pattern(60 * PAGE + 1));
-	unmap_mixed(&m);
-}
-
 /* The last case: what is sealed stays. */
 static void sealed(void)
 {
@@ -305,9 +422,24 @@ static void sealed(void)
 int main(int argc, char **argv)
 {
 	static const struct test_case cases[] = {
-		{"lock_range", lock_range}, {"lock_all", lock_all}, {"advice", advice}, {"advice_by_pidfd", advice_by_pidfd},
-		{"residence", residence}, {"moving", moving}, {"onto", onto}, {"protection", protection},
-		{"shorter", shorter}, {"other_pages", other_pages}, {"attached", attached}, {"told", told},
+		{"lock_range", lock_range},
+		{"lock_all", lock_all},
+		{"advice", advice},
+		{"advice_by_pidfd", advice_by_pidfd},
+		{"residence", residence},
+		{"moving", moving},
+		{"onto", onto},
+		{"protection", protection},
+		{"shorter", shorter},
+		{"other_pages", other_pages},
+		{"ignored", ignored},
+		{"refused", refused},
+		{"not_replaced", not_replaced},
+		{"too_far", too_far},
+		{"not_filled", not_filled},
+		{"looked_at", looked_at},
+		{"told", told},
+		{"attached", attached},
 		{"sealed", sealed},
 	};
 
