@@ -27,10 +27,11 @@
 #include "revalidate.h"
 #include "util/compiler.h"
 #include "util/log.h"
+#include "util/own.h"
 #include "util/sys.h"
 
 #define SHARED_WRITABLE_MIN (1 << 20)
-#define KERNEL_FLAGS (MAP_STACK | MAP_GROWSDOWN | MAP_HUGETLB)
+#define KERNEL_FLAGS (MAP_GROWSDOWN | MAP_HUGETLB)
 
 enum state { UNKNOWN, READY, OFF };
 
@@ -107,7 +108,9 @@ static bool is_candidate(const struct map_call *c)
 {
 	int type = c->flags & MAP_TYPE;
 
-	if (!c->len || (c->flags & KERNEL_FLAGS) || (c->prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC)))
+	if (!c->len || (c->flags & KERNEL_FLAGS))
+		return false;
+	if ((c->flags & MAP_STACK) && ((c->flags & MAP_ANONYMOUS) || type == MAP_PRIVATE)) /* signal frames go there */
 		return false;
 	if (c->flags & MAP_ANONYMOUS)
 		return serve_anonymous() && c->len >= anon_min && !(c->prot & PROT_EXEC) && (type == MAP_SHARED || type == MAP_PRIVATE);
@@ -277,14 +280,11 @@ static const char *error_reason(int err)
 		return "locked, and half of the budget is";
 	case -EFBIG:
 		return "RLIMIT_FSIZE is set";
-	case -EPERM:
 	case -ENOSYS:
 		return "not permitted here";
 	case -EOPNOTSUPP:
 		return "the file cannot be opened a second time";
-	case -EOVERFLOW:
-		return "too large";
-	default:
+	default: /* also EOVERFLOW: so far out no file of ours has a page */
 		return NULL;
 	}
 }
@@ -306,6 +306,22 @@ static int engine_mmap(const struct map_call *c, void **out)
 	return err;
 }
 
+/* Whether the kernel has anything against the mapping but its address: then nobody needs to follow it. */
+static bool kernel_would(const struct map_call *c)
+{
+	int flags = c->flags & ~(MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_POPULATE | MAP_LOCKED);
+	void *p;
+
+	if ((c->flags & MAP_TYPE) == MAP_SHARED_VALIDATE && (c->flags & MAP_FIXED_NOREPLACE)) /* a flag that this does not know */
+		return false;
+	p = sys_mmap(own_place(c->len), c->len, c->prot, flags, c->fd, c->off);
+
+	if (sys_is_err(p))
+		return false;
+	sys_munmap(p, c->len);
+	return true;
+}
+
 /* A mapping that is not for us shows a file's bytes as they are now, and if shared those of later. */
 static void kernel_maps_too(const struct map_call *c)
 {
@@ -316,7 +332,7 @@ static void kernel_maps_too(const struct map_call *c)
 		return;
 	if (!is_shared(c))
 		file_io_sync(as, 0, UINT64_MAX);
-	else if (!sys_fstat(c->fd, &st))
+	else if (kernel_would(c) && !sys_fstat(c->fd, &st))
 		leave(c, &st, NULL);
 	file_io_put(as);
 }
@@ -361,7 +377,7 @@ static bool serve_file(const struct map_call *c, void **out)
 		return true;
 	}
 	why = error_reason(err);
-	if (!why)
+	if (!why || !kernel_would(c))
 		return false;
 	if (refuse_beside_host(c, &st, err, out))
 		return true;
