@@ -240,14 +240,14 @@ static bool fd_is_writable(int fd)
 	return (sys_fcntl(fd, F_GETFL, 0) & O_ACCMODE) == O_RDWR;
 }
 
-/* A copy of a writable descriptor that obeys the offset given to pwrite(). */
-static int dup_writable(int fd)
+/* A copy of the descriptor that takes any buffer and length, and obeys the offset given to pwrite(). */
+static int dup_buffered(int fd, bool writable)
 {
 	int flags = sys_fcntl(fd, F_GETFL, 0);
 
-	if (!(flags & O_APPEND) || kernel_has_noappend(fd))
+	if (!(flags & O_DIRECT) && (!writable || !(flags & O_APPEND) || kernel_has_noappend(fd)))
 		return fd_dup_high(fd);
-	fd = reopen(fd, O_RDWR);
+	fd = reopen(fd, writable ? O_RDWR : O_RDONLY);
 	return fd < 0 ? -EOPNOTSUPP : fd;
 }
 
@@ -267,7 +267,7 @@ static void open_direct(struct file_store *f)
 int file_store_open(struct arena *arena, int fd, unsigned flags, struct store **out)
 {
 	bool writable = fd_is_writable(fd);
-	int own = writable ? dup_writable(fd) : fd_dup_high(fd);
+	int own = dup_buffered(fd, writable);
 	struct file_store *f;
 
 	if (own < 0)
@@ -296,7 +296,7 @@ int file_store_widen(struct store *s, int fd)
 
 	if (s->writable || !fd_is_writable(fd))
 		return 0;
-	wfd = dup_writable(fd);
+	wfd = dup_buffered(fd, true);
 	if (wfd < 0)
 		return wfd;
 	atomic_store(&f->wfd, wfd);

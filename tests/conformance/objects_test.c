@@ -201,6 +201,29 @@ CONFORMS(a_file_open_for_direct_io)
 	close(fd);
 }
 
+/* It is the descriptor that takes only blocks, not the mapping: bytes come and go one by one, up to an end within a page. */
+CONFORMS(bytes_of_a_file_open_for_direct_io)
+{
+	int fd = open(w->path, O_RDWR | O_DIRECT);
+	char got[8];
+
+	if (fd < 0)
+		skip();
+	map_ok(w, ARENA, 4 * PAGE, RW, MAP_SHARED | MAP_FIXED, fd, 0);
+	close(fd);
+	assert_int_equal(ARENA[PAGE], mark(1));
+	assert_int_equal(w->c->pwrite(w->fd, "bytes", 5, PAGE + 3), 5);
+	assert_memory_equal(ARENA + PAGE + 2, ((char[]){mark(1), 'b', 'y', 't', 'e', 's', mark(1)}), 7);
+	assert_ok(w->c->ftruncate(w->fd, 2 * PAGE + 100));
+	ARENA[2 * PAGE + 98] = 'x';
+	assert_ok(w->c->msync(ARENA, 4 * PAGE, MS_SYNC));
+	assert_int_equal(w->c->pread(w->fd, got, 8, 2 * PAGE + 97), 3);
+	assert_memory_equal(got, ((char[]){mark(2), 'x', mark(2)}), 3);
+	assert_ok(w->c->munmap(ARENA, 4 * PAGE));
+	assert_int_equal(pread(w->read_only, got, 8, 2 * PAGE + 97), 3);
+	assert_memory_equal(got, ((char[]){mark(2), 'x', mark(2)}), 3);
+}
+
 /* A descriptor that now means another file: the mapping keeps its own. */
 CONFORMS(the_descriptor_is_used_again)
 {
@@ -369,6 +392,7 @@ int main(void)
 		RUN(huge_pages),
 		RUN(ways_of_opening),
 		RUN(a_file_open_for_direct_io),
+		RUN(bytes_of_a_file_open_for_direct_io),
 		RUN(the_descriptor_is_used_again),
 		RUN(append_only_files),
 		RUN(files_on_a_noexec_mount),
