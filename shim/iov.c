@@ -93,6 +93,19 @@ static size_t total(const struct vector *v)
 	return sum;
 }
 
+/* Refused by the kernel for all of it, and perhaps not for a part. */
+static bool is_too_far(const struct vector *v)
+{
+	size_t sum = 0;
+
+	for (int i = 0; i < v->n; i++) {
+		if (v->iov[i].iov_len > SSIZE_MAX - sum)
+			return true;
+		sum += v->iov[i].iov_len;
+	}
+	return v->off > 0 && sum > (size_t)(INT64_MAX - v->off);
+}
+
 static bool appends(const struct vector *v)
 {
 	return (v->flags & APPEND_FLAG) || fd_appends(v->fd);
@@ -205,7 +218,7 @@ static ssize_t read_what_is_there(struct vector v)
 
 static ssize_t run_vector(const struct vector *v)
 {
-	if (v->n <= 0 || v->n > IOV_MAX || v->off < AT_POSITION)
+	if (v->n <= 0 || v->n > IOV_MAX || v->off < AT_POSITION || is_too_far(v))
 		return libc_vector(v);
 	if (v->writes && v->n > 1 && coherent_copies() && identity_is_mapped(v->fd))
 		return one_by_one(v);

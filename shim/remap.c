@@ -111,6 +111,14 @@ static bool args_ok(void *old, size_t old_len, size_t new_len, int flags)
 	return !((uintptr_t)old & FL_PAGE_MASK) && new_len && left >= new_len && left <= TASK_SIZE;
 }
 
+/* It refuses a range of two mappings before it sees that there is no place in which the range could grow to this. */
+static bool is_one_mapping(void *addr, size_t len)
+{
+	void *p = sys_mremap(addr, len, TASK_SIZE, 0, NULL);
+
+	return !sys_is_err(p) || sys_err(p) != -EFAULT;
+}
+
 /* It starts with a mapping of the kernel's and has one of ours further on: it can only get shorter, and move then. */
 static void *remap_mixed(void *old, size_t old_len, size_t new_len, int flags, void *to)
 {
@@ -119,6 +127,8 @@ static void *remap_mixed(void *old, size_t old_len, size_t new_len, int flags, v
 	if ((flags & ~MREMAP_MAYMOVE) && !is_target(old, had, left, to))
 		return pointer_result(-EINVAL, 0);
 	if (left > had || (left == had && (flags & ~MREMAP_MAYMOVE)) || gap_is_mapped(old, FL_PAGE_SIZE, 0))
+		return pointer_result(-EFAULT, 0);
+	if ((flags & MREMAP_FIXED) && !is_one_mapping(old, left))
 		return pointer_result(-EFAULT, 0);
 	if (left < had && munmap((char *)old + left, had - left))
 		return MAP_FAILED;
