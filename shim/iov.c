@@ -204,9 +204,27 @@ static ssize_t run_pinned(const struct vector *v)
 	return n;
 }
 
+/* As memory_at(): a file is read up to there. */
+static size_t memory_of(const struct vector *v)
+{
+	size_t sum = 0;
+
+	for (int i = 0; i < v->n; i++) {
+		size_t there = memory_at(v->iov[i].iov_base, v->iov[i].iov_len);
+
+		sum += there;
+		if (there < v->iov[i].iov_len)
+			break;
+	}
+	return sum;
+}
+
 static ssize_t read_what_is_there(struct vector v)
 {
 	size_t sum = 0, n = file_io_readable(v.fd, total(&v), v.off);
+
+	if (n && fd_is_regular(v.fd))
+		n = min_u64(n, memory_of(&v));
 
 	if (!n)
 		return run(&v);

@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
+#include "gaps.h"
 #include "held.h"
 #include "util/sys.h"
 
@@ -37,6 +38,19 @@ bool can_read(const void *at, size_t len)
 		if (!kernel_reads(page))
 			return false;
 	return true;
+}
+
+size_t memory_at(const void *at, size_t len)
+{
+	uint64_t from = (uintptr_t)at, end, start, stop;
+
+	if (__builtin_add_overflow(from, len, &end) || NOTHING_MAPPED)
+		return len;
+	for (uint64_t p = from; p < end && next_gap(p, end, &start, &stop); p = stop)
+		for (uint64_t page = start; page < stop; page = page_align_down(page) + FL_PAGE_SIZE)
+			if (!can_read((void *)page, 1))
+				return page - from;
+	return len;
 }
 
 bool can_peek(const void *at, size_t len)

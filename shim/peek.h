@@ -14,7 +14,12 @@
 bool is_on_stack(const void *at, size_t len);
 /* Whether all of it can be read. Memory of ours is to be pinned before, or may seem not to be there. */
 bool can_read(const void *at, size_t len);
-/* The same, with memory of ours pinned for the time of the look. */
+/*
+ * Of a buffer that is to be filled: up to the first page that is nobody's memory. What comes after must not be pinned for it, which makes
+ * private copies.
+ */
+size_t memory_at(const void *at, size_t len);
+/* As can_read(), with memory of ours pinned for the time of the look. */
 bool can_peek(const void *at, size_t len);
 bool peek(void *to, const void *from, size_t len);
 

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "coherent.h"
+#include "peek.h"
 #include "real.h"
 #include "util/sys.h"
 
@@ -60,6 +61,13 @@ ssize_t transfer(const struct transfer *t, void *buf, size_t len)
 
 	if (len > SSIZE_MAX || !file_io_is_ours(buf, len))
 		return t->call(t, buf, len, 0);
+	if (t->to_memory && fd_is_regular(t->fd)) {
+		size_t there = memory_at(buf, len);
+
+		if (!there)
+			return t->call(t, buf, len, 0);
+		len = there;
+	}
 	limit = file_io_piece_limit();
 	do {
 		size_t part = min_u64(len - done, limit);
