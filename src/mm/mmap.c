@@ -595,6 +595,10 @@ static int mmap_foreign(struct mm *mm, const struct mmap_request *rq, uint64_t *
 		if (err)
 			vma_unlock_range(mm, rq->addr, end);
 	}
+	if (err) { /* what was divided for it is one again */
+		vma_merge_at(mm, rq->addr);
+		vma_merge_at(mm, end);
+	}
 	mutex_unlock(&mm->mmap_lock);
 	*out = rq->addr;
 	vma_dispose(replaced);
