@@ -38,6 +38,7 @@ struct backend {
 	int (*mincore)(void *addr, size_t len, unsigned char *vec);
 	int (*mlock2)(const void *addr, size_t len, unsigned flags); /* mlock(2) when the flags are 0 */
 	int (*munlock)(const void *addr, size_t len);
+	int (*mlockall)(int flags); /* 0: munlockall(2) */
 	int (*mseal)(void *addr, size_t len, unsigned long flags);
 	int (*remap_file_pages)(void *addr, size_t len, int prot, size_t pgoff, int flags);
 	ssize_t (*pread)(int fd, void *buf, size_t len, off_t off);
@@ -57,7 +58,7 @@ struct backend {
 	bool soft;                         /* addresses are of a soft space: mappings are told by open_maps alone */
 };
 
-extern const struct backend kernel_backend, faultline_backend, soft_backend;
+extern const struct backend kernel_backend, faultline_backend, soft_backend, shim_backend;
 /* The kernel's calls with a defect, to show that the tester finds it. */
 extern const struct backend lost_store_backend, wrong_errno_backend;
 
@@ -66,6 +67,7 @@ int kernel_start(const struct backend_options *o);
 int kernel_stop(void);
 void *kernel_mremap(void *old, size_t old_len, size_t new_len, int flags, void *addr);
 int kernel_mlock2(const void *addr, size_t len, unsigned flags);
+int kernel_mlockall(int flags);
 int kernel_mseal(void *addr, size_t len, unsigned long flags);
 int kernel_open_maps(void);
 void plain_store(volatile uint64_t *p, uint64_t value);

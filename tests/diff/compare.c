@@ -18,6 +18,7 @@
 #include "run.h"
 
 #define BUDGET_WITH_LOCKS (4 << 20)
+#define BUDGET_WITH_ALL_LOCKED (32 << 20)
 #define AMPLE_BUDGET (64 << 20)
 
 /* ---- Running ---- */
@@ -30,9 +31,11 @@ static bool locks(const struct op *o)
 /* Locks take from the budget, and a list's must fit: enough for them, and not so much that nothing is reclaimed. */
 static uint64_t budget_for(const struct list *l, uint64_t budget)
 {
-	for (size_t i = 0; i < l->n; i++)
-		if (locks(&l->ops[i]) && budget < BUDGET_WITH_LOCKS)
-			return BUDGET_WITH_LOCKS;
+	for (size_t i = 0; i < l->n; i++) {
+		uint64_t least = l->ops[i].code == OP_MLOCKALL ? BUDGET_WITH_ALL_LOCKED : locks(&l->ops[i]) ? BUDGET_WITH_LOCKS : 0;
+
+		budget = budget < least ? least : budget;
+	}
 	return budget;
 }
 
@@ -45,19 +48,23 @@ static void side_start(struct side *s, const struct comparison *c, const struct 
 				 .borders = c->borders,
 				 .one_open = c->one_open};
 
+	int fd;
+
 	rq.options.budget = budget_for(l, c->options.budget);
 	snprintf(s->directory, sizeof s->directory, "%s/diff-%d-%s", c->directory, (int)getpid(), name);
 	mkdir(s->directory, 0700);
-	s->traces = mmap(NULL, sizeof *s->traces * (size_t)l->threads, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE,
-			 -1, 0);
+	s->traces = under_traces(l->threads, &fd);
 	rq.traces = s->traces;
 	fflush(NULL);
 	s->pid = fork();
 	if (s->pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		setpgid(0, 0);
+		if (c->under && s->backend == &shim_backend)
+			under_exec(c, &rq, fd);
 		run_child(&rq);
 	}
+	close(fd);
 	setpgid(s->pid, s->pid);
 }
 
@@ -165,6 +172,8 @@ static void compare_thread(const struct list *l, int thread, struct side *judge,
 			continue;
 		o = op_of(l, thread, i < a->n && x->op < y->op ? x->op : i < b->n ? y->op : x->op);
 		if (i < a->n && i < b->n && expected_difference(o, x, y))
+			return count(x->op, true);
+		if (i < a->n && i < b->n && tested->backend == &shim_backend && is_move_of_several(o, x, y))
 			return count(x->op, true);
 		if (i >= b->n && (tested->hung || tested->status)) /* the records just end: a crash, told elsewhere */
 			return;

@@ -5,6 +5,7 @@
 
 #include "backend.h"
 #include "op.h"
+#include "run.h"
 #include "trace.h"
 
 struct comparison {
@@ -16,6 +17,7 @@ struct comparison {
 	bool twice;            /* both are soft spaces: their addresses are the same, and so are their dumps */
 	bool borders;          /* where mappings begin and end is compared, too */
 	bool one_open;         /* each file is opened once, and the descriptors are copies */
+	char *const *under;    /* a command that starts programs with the preload library: the tested side is one of them; else NULL */
 };
 
 /* A run of a list. */
@@ -55,10 +57,21 @@ struct compared compared_so_far(void);
 bool same_defect(const struct difference *a, const struct difference *b);
 void difference_print(FILE *f, const struct comparison *c, const struct difference *d);
 
+/* ---- under.c: a side that is a program started anew ---- */
+
+/* Memory for traces that the program can find. */
+struct trace *under_traces(int threads, int *fd);
+/* In the process that becomes the program. */
+_Noreturn void under_exec(const struct comparison *c, const struct run_request *rq, int fd);
+/* In the program: runs the list, as the options say that under_exec() has given it. */
+_Noreturn void under_run(struct comparison *c, struct list *l, int fd);
+
 /* ---- expected.c ---- */
 
 /* Why the records may differ, when what differs is something that user space cannot do or see; else NULL. */
 const char *expected_difference(const struct op *o, const struct record *judge, const struct record *tested);
+/* The same for the preload library: a move of several mappings at once, which to it are not all its own. */
+bool is_move_of_several(const struct op *o, const struct record *judge, const struct record *tested);
 /* Whether it may come from a file that was opened more than once: then it is gone when each is opened once. */
 bool may_be_of_two_opens(const struct difference *d);
 /* Whether it may come from the limit of what can be locked, met by a stack that grows: then it is gone when the budget is larger. */

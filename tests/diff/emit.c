@@ -118,6 +118,16 @@ static const char *const shapes[OP_CODES] = {
 	[OP_EXCHANGE] = "TRY(value = __atomic_exchange_n((uint64_t *)(%0), %2, __ATOMIC_SEQ_CST))",
 	[OP_FETCH] = "TRY(((void (*)(void))(%0))())",
 	[OP_BRK] = "puts(\"not with pointers\")",
+	[OP_MINCORE_INTO] = "call(fl_mincore(%0, %1, (unsigned char *)(%2)))",
+	[OP_MLOCKALL] = "call(%0 ? fl_mlockall(%0) : fl_munlockall())",
+	[OP_UNLINK] = "puts(\"not unlinked\")",
+	[OP_FALLOCATE] = "puts(\"fallocate: only under the preload library\")",
+	[OP_READV] = "puts(\"preadv2: only under the preload library\")",
+	[OP_WRITEV] = "puts(\"pwritev2: only under the preload library\")",
+	[OP_VM_READ] = "puts(\"process_vm_readv: only under the preload library\")",
+	[OP_VM_WRITE] = "puts(\"process_vm_writev: only under the preload library\")",
+	[OP_COPY] = "puts(\"copy_file_range: only under the preload library\")",
+	[OP_WRITE] = "puts(\"write: only under the preload library\")",
 };
 
 static void emit_shape(FILE *f, const struct op *o, const char *shape)

@@ -25,7 +25,7 @@ struct expected {
 
 static bool over_lock_limit(const struct op *o, const struct record *judge, const struct record *tested)
 {
-	int limit = o->code == OP_MLOCK ? ENOMEM : EAGAIN;
+	int limit = o->code == OP_MLOCK || o->code == OP_MLOCKALL ? ENOMEM : EAGAIN;
 
 	return judge->kind == RECORD_CALL && judge->result != -1 && tested->result == -1 && tested->err == limit;
 }
@@ -40,12 +40,16 @@ static bool over_lock_limit_first(const struct op *o, const struct record *judge
 static const char lock_limit[] = "half of the budget may be locked, where the kernel has all of memory";
 
 static const struct expected table[] = {
-	{OP_MLOCK, over_lock_limit, lock_limit},
-	{OP_MMAP, over_lock_limit, lock_limit},
-	{OP_MREMAP, over_lock_limit, lock_limit},
-	{OP_MREMAP, over_lock_limit_first, lock_limit},
-	{OP_CODES, NULL, NULL},
+	{OP_MLOCK, over_lock_limit, lock_limit},  {OP_MLOCKALL, over_lock_limit, lock_limit},     {OP_MMAP, over_lock_limit, lock_limit},
+	{OP_MREMAP, over_lock_limit, lock_limit}, {OP_MREMAP, over_lock_limit_first, lock_limit}, {OP_CODES, NULL, NULL},
 };
+
+/* Only part of what is to be moved is ours, or nothing and there are holes: as Linux before 6.17. */
+bool is_move_of_several(const struct op *o, const struct record *judge, const struct record *tested)
+{
+	return o->code == OP_MREMAP && (o->arg[4] & MREMAP_FIXED) && judge->kind == RECORD_CALL && judge->result != -1 &&
+	       tested->result == -1 && tested->err == EFAULT;
+}
 
 bool may_be_of_two_opens(const struct difference *d)
 {

@@ -34,6 +34,11 @@ static int lock(const void *addr, size_t len, unsigned flags)
 	return flags ? fl_mlock2(addr, len, flags) : fl_mlock(addr, len);
 }
 
+static int lock_all(int flags)
+{
+	return flags ? fl_mlockall(flags) : fl_munlockall();
+}
+
 static ssize_t send_pinned(int fd, const void *buf, size_t len)
 {
 	ssize_t n;
@@ -90,6 +95,7 @@ const struct backend faultline_backend = {
 	.mincore = fl_mincore,
 	.mlock2 = lock,
 	.munlock = fl_munlock,
+	.mlockall = lock_all,
 	.mseal = fl_mseal,
 	.remap_file_pages = fl_remap_file_pages,
 	.pread = fl_pread,

@@ -14,10 +14,18 @@ static const struct {
 	int flags;
 	long size; /* -1: made by another entry */
 } files[FDS] = {
-	[FD_A] = {"a", O_RDWR, 384 * PAGE},  [FD_B] = {"b", O_RDWR, 301 * PAGE},  [FD_C_RDONLY] = {"c", O_RDONLY, 100 * PAGE + 1234},
-	[FD_A_RDONLY] = {"a", O_RDONLY, -1}, [FD_A_WRONLY] = {"a", O_WRONLY, -1}, [FD_D_RDONLY] = {"d", O_RDONLY, 150 * PAGE + 4095},
-	[FD_EMPTY] = {"e", O_RDWR, 0},       [FD_B_AGAIN] = {"b", O_RDWR, -1},    [FD_UNMAPPED] = {"x", O_RDWR, 200 * PAGE},
+	[FD_A] = {"a", O_RDWR, 384 * PAGE},
+	[FD_B] = {"b", O_RDWR, 301 * PAGE},
+	[FD_C_RDONLY] = {"c", O_RDONLY, 100 * PAGE + 1234},
+	[FD_A_RDONLY] = {"a", O_RDONLY, -1},
+	[FD_A_WRONLY] = {"a", O_WRONLY, -1},
+	[FD_D_RDONLY] = {"d", O_RDONLY, 150 * PAGE + 4095},
+	[FD_EMPTY] = {"e", O_RDWR, 0},
+	[FD_B_AGAIN] = {"b", O_RDWR, -1},
+	[FD_UNMAPPED] = {"x", O_RDWR, 200 * PAGE},
 	[FD_C] = {"c", O_RDWR, -1},
+	[FD_A_APPEND] = {"a", O_RDWR | O_APPEND, -1},
+	[FD_B_DIRECT] = {"b", O_RDWR | O_DIRECT, -1},
 };
 
 static void write_words(struct context *c, int fd, long at, long size, uint64_t seed)
@@ -50,6 +58,14 @@ int files_open(int thread, int which)
 	return open(path, files[which].flags | O_CLOEXEC);
 }
 
+int files_unlink(int thread, int which)
+{
+	char path[32];
+
+	snprintf(path, sizeof path, "%s%d", files[which].name ? files[which].name : "none", thread);
+	return unlink(path);
+}
+
 int files_open_for_all(int thread, int which)
 {
 	char path[32];
@@ -72,7 +88,11 @@ static int open_first(struct context *c, int which)
 {
 	if (which == FD_MEMORY)
 		return make_memory(c);
-	return c->one_open && which == FD_B_AGAIN ? fcntl(c->fds[FD_B], F_DUPFD_CLOEXEC, 0) : files_open(c->thread, which);
+	if (c->one_open && (which == FD_B_AGAIN || which == FD_B_DIRECT))
+		return fcntl(c->fds[FD_B], F_DUPFD_CLOEXEC, 0);
+	if (c->one_open && which == FD_A_APPEND)
+		return fcntl(c->fds[FD_A], F_DUPFD_CLOEXEC, 0);
+	return files_open(c->thread, which);
 }
 
 void files_make(struct context *c)

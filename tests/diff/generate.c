@@ -106,8 +106,10 @@ static int64_t random_fd(struct generator *g)
 	static const uint8_t common[] = {FD_A, FD_A, FD_A, FD_B, FD_B, FD_B, FD_SHARED, FD_SHARED, FD_C, FD_C_RDONLY, FD_B_AGAIN};
 	static const uint8_t rare[] = {FD_A_RDONLY, FD_D_RDONLY, FD_EMPTY, FD_C, FD_C_RDONLY, FD_A_WRONLY};
 
-	if (native_chance(g, 6))
-		return chance(g, 70) ? FD_MEMORY : FD_ZERO;
+	static const uint8_t native[] = {FD_MEMORY, FD_MEMORY, FD_MEMORY, FD_ZERO, FD_A_APPEND, FD_B_DIRECT};
+
+	if (native_chance(g, 8))
+		return PICK(g, native);
 	return chance(g, 80) ? PICK(g, common) : PICK(g, rare);
 }
 
@@ -115,8 +117,12 @@ static int64_t random_prot(struct generator *g)
 {
 	static const uint8_t prots[] = {3, 3, 3, 3, 3, 3, 1, 1, 1, 2, 0};
 
+	static const uint8_t code[] = {PROT_WRITE | PROT_EXEC, PROT_READ | PROT_WRITE | PROT_EXEC}; /* alone it depends on the processor */
+
 	if (soft_chance(g, 5))
 		return PROT_READ | PROT_WRITE | PROT_EXEC;
+	if (native_chance(g, 4))
+		return PICK(g, code);
 	return chance(g, 5) ? PROT_READ | PROT_EXEC : PICK(g, prots);
 }
 
@@ -158,6 +164,10 @@ static void make_mmap(struct generator *g, struct op *o)
 		a[4] |= MAP_LOCKED;
 		a[2] = lockable(g);
 	}
+	if ((g->groups & GROUP_LOCK) && native_chance(g, 1)) {
+		a[4] |= MAP_LOCKED | MAP_POPULATE;
+		a[2] = lockable(g);
+	}
 	if (chance(g, 20))
 		a[1] = addr_make(BASE_RAW, 0);
 	else if (chance(g, 65))
@@ -189,6 +199,10 @@ static void make_mremap(struct generator *g, struct op *o)
 	if (chance(g, 5))
 		a[2] = 0;
 	a[5] = window_addr(g);
+	if (native_chance(g, 4))
+		a[4] = 2 * below(g, 4);
+	if (native_chance(g, 15)) /* beside where it was, or over it */
+		a[5] = a[1] + (below(g, 33) - 16) * PAGE;
 	remember(g, o->thread, a[4] & MREMAP_FIXED ? a[5] : chance(g, 50) ? addr_make(BASE_SLOT + (int)a[0], 0) : a[1], a[3]);
 }
 
@@ -331,6 +345,81 @@ static void make_brk(struct generator *g, struct op *o)
 	remember(g, o->thread, addr_make(BASE_SLOT + (int)o->arg[0], 0), 8 * PAGE);
 }
 
+static void make_mincore_into(struct generator *g, struct op *o)
+{
+	random_range(g, o->thread, &o->arg[0], &o->arg[1]);
+	o->arg[2] = random_access(g, o->thread);
+}
+
+static void make_mlockall(struct generator *g, struct op *o)
+{
+	static const uint8_t flags[] = {0, 0, 1, 2, 3, 5, 6, 7, 4, 8}; /* MCL_CURRENT 1, FUTURE 2, ONFAULT 4 */
+
+	o->arg[0] = PICK(g, flags);
+}
+
+static void make_unlink(struct generator *g, struct op *o)
+{
+	static const uint8_t fds[] = {FD_A, FD_B, FD_C, FD_D_RDONLY, FD_EMPTY};
+
+	o->arg[0] = PICK(g, fds);
+}
+
+/* Whole pages: see file_keeps_size(). */
+static void make_fallocate(struct generator *g, struct op *o)
+{
+	/* FALLOC_FL_KEEP_SIZE 1, PUNCH_HOLE 2, COLLAPSE_RANGE 8, ZERO_RANGE 16, INSERT_RANGE 32, UNSHARE_RANGE 64 */
+	static const uint8_t modes[] = {0, 0, 1, 3, 3, 3, 8, 8, 16, 16, 17, 32, 32, 64, 2, 9, 33, 0x84};
+
+	o->arg[0] = random_fd(g);
+	o->arg[1] = PICK(g, modes);
+	o->arg[2] = random_off(g);
+	o->arg[3] = random_pages(g) * PAGE;
+	if ((o->arg[1] & 3) == 3 && chance(g, 50)) {
+		o->arg[2] += below(g, PAGE);
+		o->arg[3] += below(g, PAGE);
+	}
+}
+
+static void make_vector_call(struct generator *g, struct op *o)
+{
+	/* RWF_HIPRI 1, DSYNC 2, SYNC 4, NOWAIT 8, APPEND 16, NOAPPEND 32 */
+	static const uint8_t flags[] = {0, 0, 0, 0, 0, 0, 2, 4, 16, 32, 48};
+	int64_t *a = o->arg;
+
+	a[0] = FD_UNMAPPED;
+	for (int i = 1; i < 4; i += 2) {
+		random_range(g, o->thread, &a[i], &a[i + 1]);
+		a[i + 1] = a[i + 1] > 30 * PAGE ? 30 * PAGE : a[i + 1];
+		if (chance(g, 60)) {
+			a[i] += below(g, PAGE);
+			a[i + 1] = below(g, a[i + 1]);
+		}
+	}
+	a[5] = chance(g, 10) ? -1 : below(g, 200) * PAGE + (chance(g, 50) ? below(g, PAGE) : 0);
+	a[6] = PICK(g, flags);
+}
+
+static void make_vm_call(struct generator *g, struct op *o)
+{
+	random_range(g, o->thread, &o->arg[0], &o->arg[1]);
+	o->arg[1] = o->arg[1] > 60 * PAGE ? 60 * PAGE : o->arg[1];
+	if (chance(g, 50)) {
+		o->arg[0] += below(g, PAGE);
+		o->arg[1] = below(g, o->arg[1]);
+	}
+	o->arg[2] = (int64_t)random_next(&g->random);
+}
+
+static void make_copy(struct generator *g, struct op *o)
+{
+	o->arg[0] = random_fd(g);
+	o->arg[1] = random_off(g) + (chance(g, 30) ? below(g, PAGE) : 0);
+	o->arg[2] = random_fd(g);
+	o->arg[3] = random_off(g);
+	o->arg[4] = random_pages(g) * PAGE;
+}
+
 static void (*const makers[OP_CODES])(struct generator *, struct op *) = {
 	[OP_MMAP] = make_mmap,
 	[OP_MUNMAP] = make_range,
@@ -364,6 +453,16 @@ static void (*const makers[OP_CODES])(struct generator *, struct op *) = {
 	[OP_EXCHANGE] = make_access,
 	[OP_FETCH] = make_access,
 	[OP_BRK] = make_brk,
+	[OP_MINCORE_INTO] = make_mincore_into,
+	[OP_MLOCKALL] = make_mlockall,
+	[OP_UNLINK] = make_unlink,
+	[OP_FALLOCATE] = make_fallocate,
+	[OP_READV] = make_vector_call,
+	[OP_WRITEV] = make_vector_call,
+	[OP_VM_READ] = make_vm_call,
+	[OP_VM_WRITE] = make_vm_call,
+	[OP_COPY] = make_copy,
+	[OP_WRITE] = make_file_call,
 };
 
 /* ---- Nonsense ---- */
@@ -520,6 +619,8 @@ struct list list_generate(uint64_t seed, size_t n, int threads, unsigned groups)
 		g.groups &= ~(unsigned)GROUP_LOCK;
 	if (chance(&g, 50))
 		g.groups &= ~(unsigned)GROUP_FORK;
+	if (!(groups & GROUP_SOFT) && (!(g.groups & GROUP_LOCK) || chance(&g, 80))) /* and those where all is locked a still larger one */
+		g.groups &= ~(unsigned)GROUP_LOCKALL;
 	for (size_t i = 0; i < n; i++)
 		make(&g, &l.ops[i], threads);
 	if (groups & GROUP_TWICE)

@@ -52,7 +52,7 @@ static void map_file(struct kept_file *f)
 
 static bool is_opened(int which)
 {
-	return which != FD_PIPE && which != FD_CLOSED;
+	return which != FD_PIPE && which != FD_CLOSED && which != FD_A_APPEND && which != FD_B_DIRECT;
 }
 
 void kept_files_make(struct context *c)

@@ -32,6 +32,11 @@ int kernel_mlock2(const void *addr, size_t len, unsigned flags)
 	return flags ? mlock2(addr, len, flags) : mlock(addr, len);
 }
 
+int kernel_mlockall(int flags)
+{
+	return flags ? mlockall(flags) : munlockall();
+}
+
 int kernel_mseal(void *addr, size_t len, unsigned long flags)
 {
 	return (int)syscall(SYS_mseal, addr, len, flags);
@@ -60,6 +65,7 @@ const struct backend kernel_backend = {
 	.mincore = mincore,
 	.mlock2 = kernel_mlock2,
 	.munlock = munlock,
+	.mlockall = kernel_mlockall,
 	.mseal = kernel_mseal,
 	.remap_file_pages = remap_file_pages,
 	.pread = pread,

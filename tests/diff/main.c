@@ -12,6 +12,7 @@
  *   emit.c      a list as a C program            layout.c, access.c, zone.c, files.c   what step.c works with
  *   compare.c   two runs, the first difference   kernel.c, faultline.c, broken.c       the implementations
  *   shrink.c    delta debugging                  expected.c what may differ, and why
+ *   under.c     the preload library
  *
  * Soft spaces (--soft, --soft-twice) are faster, and so is what runs them: a process for each side that is kept from list to list.
  *
@@ -40,9 +41,12 @@ static const char usage[] =
 	"  --soft           compares a soft space with the kernel; budgets of 1, 4 and 64 MiB when none is given\n"
 	"  --borders        also where mappings begin and end, with each file opened once\n"
 	"  --soft-twice     compares soft spaces of all kinds with themselves: the same list, the same addresses, bytes and page tables\n"
-	"  --without GROUP  leaves operations out: map access file buffer remap advice fork bad check anon lock seal guard soft\n"
+	"  --without GROUP  leaves operations out: map access file buffer remap advice fork bad check anon lock lockall seal guard native "
+	"calls soft\n"
 	"  --replay FILE    runs the list in the file, as it was printed\n"
 	"  --emit           prints the list as a C program, and runs nothing\n"
+	"  --under COMMAND  tests the preload library instead: the command starts a program with it, as in \"faultline run --budget 4M "
+	"--\"\n"
 	"  --self-test      shows that the tester finds what it should, and nothing where there is nothing\n"
 	"  --directory DIR  where files are made (default .); a real file system, but with --soft any (default /dev/shm)\n"
 	"  --keep-going     goes on after a difference\n"
@@ -55,11 +59,13 @@ struct settings {
 	unsigned groups;
 	int threads;
 	const char *replay;
+	int side; /* the descriptor of the traces, when this is one of the two; else -1 */
 	bool emit, keep_going, no_shrink, self_test, own_budget;
 };
 
 #define DEFECTS_MAX 256
 #define GOES_MAX 40
+#define WORDS_MAX 64
 #define TOLD_MAX 60 /* operations: what is longer helps nobody */
 
 static struct difference told[DEFECTS_MAX];
@@ -108,7 +114,10 @@ enum {
 	SELF_TEST,
 	DIRECTORY,
 	KEEP_GOING,
-	NO_SHRINK
+	NO_SHRINK,
+	UNDER,
+	ONE_OPEN,
+	SIDE
 };
 
 static const struct option options[] = {
@@ -130,6 +139,9 @@ static const struct option options[] = {
 	{"directory", 1, NULL, DIRECTORY},
 	{"keep-going", 0, NULL, KEEP_GOING},
 	{"no-shrink", 0, NULL, NO_SHRINK},
+	{"under", 1, NULL, UNDER},
+	{"one-open", 0, NULL, ONE_OPEN}, /* for under.c */
+	{"side", 1, NULL, SIDE},         /* the same */
 	{NULL, 0, NULL, 0},
 };
 
@@ -140,9 +152,22 @@ static void set_soft(struct settings *s)
 {
 	s->comparison.kept = true;
 	s->comparison.tested = &soft_backend;
-	s->groups |= GROUP_SOFT;
+	s->groups = (s->groups | GROUP_SOFT) & ~(unsigned)(GROUP_NATIVE | GROUP_LOCKALL);
 	if (!strcmp(s->comparison.directory, ".") && !access(memory_directory, W_OK))
 		s->comparison.directory = memory_directory;
+}
+
+static void set_under(struct settings *s)
+{
+	static char *words[WORDS_MAX];
+	char *rest;
+	size_t n = 0;
+
+	for (char *word = strtok_r(optarg, " ", &rest); word && n < WORDS_MAX - 1; word = strtok_r(NULL, " ", &rest))
+		words[n++] = word;
+	s->comparison.under = words;
+	s->comparison.tested = &shim_backend;
+	s->groups |= GROUP_CALLS;
 }
 
 static void set_option(struct settings *s, int which)
@@ -205,6 +230,15 @@ static void set_option(struct settings *s, int which)
 		break;
 	case NO_SHRINK:
 		s->no_shrink = true;
+		break;
+	case UNDER:
+		set_under(s);
+		break;
+	case ONE_OPEN:
+		s->comparison.one_open = true;
+		break;
+	case SIDE:
+		s->side = (int)number(optarg);
 		break;
 	default:
 		bad_usage();
@@ -400,6 +434,7 @@ int main(int argc, char **argv)
 		.operations = 300,
 		.groups = GROUPS_NATIVE,
 		.threads = 1,
+		.side = -1,
 	};
 	int which;
 
@@ -407,6 +442,12 @@ int main(int argc, char **argv)
 		set_option(&s, which);
 	if (optind < argc || s.threads < 1 || s.threads > THREADS_MAX || (s.comparison.kept && s.threads > 1))
 		bad_usage();
+	if (s.side >= 0) {
+		struct list l = next_list(&s, 0);
+
+		l.threads = s.threads;
+		under_run(&s.comparison, &l, s.side);
+	}
 	atexit(kept_end);
 	if (s.self_test)
 		return self_test(&s);

@@ -38,15 +38,26 @@ const struct op_type op_types[OP_CODES] = {
 	[OP_EXCHANGE] = {"exchange", GROUP_SOFT, 5, {ARG_ADDR, ARG_NUMBER, ARG_NUMBER}},
 	[OP_FETCH] = {"fetch", GROUP_SOFT, 3, {ARG_ADDR}},
 	[OP_BRK] = {"brk", GROUP_TWICE, 5, {ARG_SLOT, ARG_NUMBER}},
+	[OP_MINCORE_INTO] = {"mincore_into", GROUP_NATIVE, 1, {ARG_ADDR, ARG_LEN, ARG_ADDR}},
+	[OP_MLOCKALL] = {"mlockall", GROUP_LOCKALL, 1, {ARG_NUMBER}},
+	[OP_UNLINK] = {"unlink", GROUP_NATIVE, 1, {ARG_FD}},
+	[OP_FALLOCATE] = {"fallocate", GROUP_CALLS, 5, {ARG_FD, ARG_NUMBER, ARG_OFF, ARG_LEN}},
+	[OP_READV] = {"readv", GROUP_CALLS, 4, {ARG_FD, ARG_ADDR, ARG_LEN, ARG_ADDR, ARG_LEN, ARG_OFF, ARG_NUMBER}},
+	[OP_WRITEV] = {"writev", GROUP_CALLS, 4, {ARG_FD, ARG_ADDR, ARG_LEN, ARG_ADDR, ARG_LEN, ARG_OFF, ARG_NUMBER}},
+	[OP_VM_READ] = {"vm_read", GROUP_CALLS, 2, {ARG_ADDR, ARG_LEN}},
+	[OP_VM_WRITE] = {"vm_write", GROUP_CALLS, 2, {ARG_ADDR, ARG_LEN, ARG_NUMBER}},
+	[OP_COPY] = {"copy", GROUP_CALLS, 4, {ARG_FD, ARG_OFF, ARG_FD, ARG_OFF, ARG_LEN}},
+	[OP_WRITE] = {"write", GROUP_CALLS, 3, {ARG_FD, ARG_LEN, ARG_OFF, ARG_NUMBER}},
 };
 
 static const struct {
 	const char *name;
 	unsigned group;
 } group_names[] = {
-	{"map", GROUP_MAP},       {"access", GROUP_ACCESS}, {"file", GROUP_FILE},   {"buffer", GROUP_BUFFER}, {"remap", GROUP_REMAP},
-	{"advice", GROUP_ADVICE}, {"fork", GROUP_FORK},     {"bad", GROUP_BAD},     {"check", GROUP_CHECK},   {"anon", GROUP_ANON},
-	{"lock", GROUP_LOCK},     {"seal", GROUP_SEAL},     {"guard", GROUP_GUARD}, {"soft", GROUP_SOFT},
+	{"map", GROUP_MAP},       {"access", GROUP_ACCESS},   {"file", GROUP_FILE},   {"buffer", GROUP_BUFFER}, {"remap", GROUP_REMAP},
+	{"advice", GROUP_ADVICE}, {"fork", GROUP_FORK},       {"bad", GROUP_BAD},     {"check", GROUP_CHECK},   {"anon", GROUP_ANON},
+	{"lock", GROUP_LOCK},     {"seal", GROUP_SEAL},       {"guard", GROUP_GUARD}, {"soft", GROUP_SOFT},     {"native", GROUP_NATIVE},
+	{"calls", GROUP_CALLS},   {"lockall", GROUP_LOCKALL},
 };
 
 unsigned group_by_name(const char *name)

@@ -19,7 +19,7 @@
 #define THREADS_MAX 8
 #define PROCESSES 3 /* of a thread: itself, a child, a grandchild or second child */
 #define SLOTS 6
-#define FDS 16
+#define FDS 18
 #define ZONE_BASE 0x200000000000L
 #define ZONE_BASE_32 0x40000000L /* in soft spaces of 32 bits */
 #define ZONE_STRIDE (1L << 30)
@@ -59,6 +59,16 @@ enum op_code {
 	OP_EXCHANGE,
 	OP_FETCH,
 	OP_BRK,
+	OP_MINCORE_INTO,
+	OP_MLOCKALL,
+	OP_UNLINK,
+	OP_FALLOCATE,
+	OP_READV,
+	OP_WRITEV,
+	OP_VM_READ,
+	OP_VM_WRITE,
+	OP_COPY,
+	OP_WRITE,
 	OP_CODES
 };
 
@@ -88,10 +98,13 @@ enum op_group {
 	GROUP_ANON = 512, /* MAP_ANONYMOUS */
 	GROUP_LOCK = 1024,
 	GROUP_SEAL = 2048,
-	GROUP_GUARD = 4096,  /* MADV_GUARD_INSTALL and _REMOVE */
-	GROUP_SOFT = 8192,   /* what only soft spaces and the kernel can do: fetches, mappings that grow */
-	GROUP_TWICE = 16384, /* what only two soft spaces do alike: brk */
-	GROUPS_NATIVE = GROUP_SOFT - 1,
+	GROUP_GUARD = 4096,     /* MADV_GUARD_INSTALL and _REMOVE */
+	GROUP_SOFT = 8192,      /* what only soft spaces and the kernel can do: fetches, mappings that grow */
+	GROUP_TWICE = 16384,    /* what only two soft spaces do alike: brk */
+	GROUP_NATIVE = 32768,   /* not for soft spaces */
+	GROUP_CALLS = 65536,    /* calls that the library does not have, and the preload library wraps */
+	GROUP_LOCKALL = 131072, /* not for soft spaces either; in few lists: they have a budget that is larger than what is mapped */
+	GROUPS_NATIVE = (GROUP_SOFT - 1) | GROUP_NATIVE | GROUP_LOCKALL,
 };
 
 struct op {

@@ -108,12 +108,15 @@ enum {
 	FD_C,        /* not for shared mappings, see file_keeps_size() */
 	FD_MEMORY,   /* what the kernel maps: a memfd, and /dev/zero. Not in lists for soft spaces */
 	FD_ZERO,
+	FD_A_APPEND, /* nor are these two; the second is mapped, and not read or written: its buffers would have to be aligned */
+	FD_B_DIRECT,
 };
 
 #define STRIPE (64L << 20) /* of the file that all threads share, one for each thread */
 
 void files_make(struct context *c);
 int files_open(int thread, int which);
+int files_unlink(int thread, int which);
 /* For reading and writing, whatever the entry says. */
 int files_open_for_all(int thread, int which);
 /* Where in the file an operation's offset is: in the file shared by all threads, in the thread's own stripe. */

@@ -3,10 +3,12 @@
 #include "run.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "faultline_soft.h"
@@ -277,6 +279,29 @@ static void step_mincore(struct context *c, const struct op *o)
 	call_done(c, c->backend->mincore(p, len, (unsigned char *)c->scratch->buffer));
 }
 
+/* The vector may lie in mappings. What is written there is each implementation's own business, too: then both have the same there. */
+static void step_mincore_into(struct context *c, const struct op *o)
+{
+	size_t len = (size_t)o->arg[1], pages = pages_of(c, len) / PAGE;
+	struct access a = {0};
+	char *p, *vec;
+
+	if (!zone_resolve(c, o->arg[0], &p) || !zone_allows(c, p, len) || len > MAP_MAX)
+		return skip(c);
+	if (!zone_resolve(c, o->arg[2], &vec) || (uintptr_t)vec % 8 || !zone_contains(c, vec, pages + 8))
+		return skip(c);
+	call_done(c, c->backend->mincore(p, len, (unsigned char *)vec));
+	access_fill(c->backend, vec, (pages + 7) & (size_t)-8, 1, &a);
+	access_done(c, &a);
+}
+
+static void step_mlockall(struct context *c, const struct op *o)
+{
+	if (!c->alone) /* it is for all threads */
+		return skip(c);
+	call_done(c, c->backend->mlockall((int)o->arg[0]));
+}
+
 static void step_mlock(struct context *c, const struct op *o)
 {
 	char *p;
@@ -454,9 +479,11 @@ static bool too_large(const struct context *c, int64_t end)
 	return c->kept && end > FILE_MAX;
 }
 
-/* A write that ends there. */
-static bool may_extend(struct context *c, int64_t fd, int64_t end)
+/* A write of some bytes, or one that ends there. */
+static bool may_extend(struct context *c, int64_t fd, int64_t off, int64_t len)
 {
+	int64_t end = (fd == FD_A_APPEND && !c->one_open ? file_size(c, fd) : off) + len;
+
 	return !too_large(c, end) && (end <= file_size(c, fd) || file_keeps_size(fd, end));
 }
 
@@ -465,7 +492,7 @@ static void step_pread(struct context *c, const struct op *o)
 	int64_t off = file_offset(o, o->arg[0], o->arg[2]);
 	ssize_t n;
 
-	if (!fits(o->arg[1]))
+	if (!fits(o->arg[1]) || o->arg[0] == FD_B_DIRECT)
 		return skip(c);
 	n = c->backend->pread(fd_of(c, o->arg[0]), c->scratch->buffer, (size_t)o->arg[1], off);
 	call_done(c, n)->hash = n > 0 ? hash_bytes(HASH_START, c->scratch->buffer, (size_t)n) : 0;
@@ -475,7 +502,7 @@ static void step_pwrite(struct context *c, const struct op *o)
 {
 	int64_t off = file_offset(o, o->arg[0], o->arg[2]);
 
-	if (!fits(o->arg[1]) || !may_extend(c, o->arg[0], off + o->arg[1]))
+	if (!fits(o->arg[1]) || !may_extend(c, o->arg[0], off, o->arg[1]) || o->arg[0] == FD_B_DIRECT)
 		return skip(c);
 	make_bytes(c, o->arg[3], o->arg[1] > 0 ? (size_t)o->arg[1] : 0);
 	call_done(c, c->backend->pwrite(fd_of(c, o->arg[0]), c->scratch->buffer, (size_t)o->arg[1], off));
@@ -506,7 +533,8 @@ static void step_pread_into(struct context *c, const struct op *o)
 	int64_t off = file_offset(o, o->arg[0], o->arg[3]);
 	char *p;
 
-	if (!resolve_access(c, o->arg[1], (size_t)o->arg[2], &p) || is_beyond(c, p, off) || may_overlap(o, p, off))
+	if (!resolve_access(c, o->arg[1], (size_t)o->arg[2], &p) || is_beyond(c, p, off) || may_overlap(o, p, off) ||
+	    o->arg[0] == FD_B_DIRECT)
 		return skip(c);
 	call_done(c, (c->backend->pread_into ? c->backend->pread_into : c->backend->pread)(fd_of(c, o->arg[0]), p, (size_t)o->arg[2], off));
 }
@@ -516,7 +544,7 @@ static bool extends_from_bad_memory(struct context *c, const struct op *o, const
 {
 	struct access a = {0};
 
-	if (off < 0 || off + o->arg[2] <= file_size(c, o->arg[0]))
+	if (o->arg[0] != FD_A_APPEND && (off < 0 || off + o->arg[2] <= file_size(c, o->arg[0])))
 		return false;
 	for (const char *at = p; at < p + o->arg[2] && !a.sig; at = (const char *)(((uintptr_t)at | (PAGE - 1)) + 1))
 		access_load(c->backend, at, 1, &a);
@@ -529,7 +557,7 @@ static void step_pwrite_from(struct context *c, const struct op *o)
 	char *p;
 
 	if (!resolve_access(c, o->arg[1], (size_t)o->arg[2], &p) || is_beyond(c, p, off) || may_overlap(o, p, off) ||
-	    !may_extend(c, o->arg[0], off + o->arg[2]) || extends_from_bad_memory(c, o, p, off))
+	    !may_extend(c, o->arg[0], off, o->arg[2]) || o->arg[0] == FD_B_DIRECT || extends_from_bad_memory(c, o, p, off))
 		return skip(c);
 	call_done(c,
 		  (c->backend->pwrite_from ? c->backend->pwrite_from : c->backend->pwrite)(fd_of(c, o->arg[0]), p, (size_t)o->arg[2], off));
@@ -577,6 +605,117 @@ static void step_truncate(struct context *c, const struct op *o)
 	if (too_large(c, o->arg[1]) || o->arg[0] == FD_SHARED || !file_keeps_size(o->arg[0], o->arg[1]))
 		return skip(c);
 	call_done(c, c->backend->ftruncate(fd_of(c, o->arg[0]), o->arg[1]));
+}
+
+static void step_unlink(struct context *c, const struct op *o)
+{
+	if (c->kept || o->arg[0] < 0 || o->arg[0] >= FDS || o->arg[0] == FD_SHARED)
+		return skip(c);
+	call_done(c, files_unlink(c->thread, (int)o->arg[0]));
+}
+
+/* ---- Calls that only the preload library has ---- */
+
+static void step_fallocate(struct context *c, const struct op *o)
+{
+	int64_t off = file_offset(o, o->arg[0], o->arg[2]), len = o->arg[3], end;
+	int mode = (int)o->arg[1];
+	bool shifts = mode & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE);
+
+	if (__builtin_add_overflow(off, len, &end) || end > FILE_MAX || (!(mode & FALLOC_FL_PUNCH_HOLE) && (off % PAGE || len % PAGE)))
+		return skip(c);
+	if (o->arg[0] == FD_SHARED && (shifts || end > (o->thread + 1) * STRIPE))
+		return skip(c);
+	call_done(c, fallocate(fd_of(c, o->arg[0]), mode, off, len));
+}
+
+static bool resolve_two(struct context *c, const struct op *o, struct iovec v[2])
+{
+	char *p, *q;
+
+	if (o->arg[0] != FD_UNMAPPED || !resolve_access(c, o->arg[1], (size_t)o->arg[2], &p) ||
+	    !resolve_access(c, o->arg[3], (size_t)o->arg[4], &q) || is_beyond(c, p, 0) || is_beyond(c, q, 0))
+		return false;
+	v[0] = (struct iovec){p, (size_t)o->arg[2]};
+	v[1] = (struct iovec){q, (size_t)o->arg[4]};
+	return true;
+}
+
+static void step_readv(struct context *c, const struct op *o)
+{
+	struct iovec v[2];
+
+	if (!resolve_two(c, o, v))
+		return skip(c);
+	lseek(fd_of(c, o->arg[0]), 5000, SEEK_SET); /* where an offset of -1 is */
+	call_done(c, preadv2(fd_of(c, o->arg[0]), v, 2, o->arg[5], (int)o->arg[6]));
+}
+
+static bool is_bad(struct context *c, const struct iovec *v)
+{
+	struct access a = {0};
+
+	access_hash(c->backend, (char *)((uintptr_t)v->iov_base & (uintptr_t)-8), v->iov_len + 8, &a);
+	return a.sig;
+}
+
+static void step_writev(struct context *c, const struct op *o)
+{
+	struct iovec v[2];
+
+	if (!resolve_two(c, o, v) || is_bad(c, &v[0]) || is_bad(c, &v[1]) || too_large(c, o->arg[5] + o->arg[2] + o->arg[4]))
+		return skip(c);
+	lseek(fd_of(c, o->arg[0]), 5000, SEEK_SET);
+	call_done(c, pwritev2(fd_of(c, o->arg[0]), v, 2, o->arg[5], (int)o->arg[6]));
+}
+
+static void step_vm_read(struct context *c, const struct op *o)
+{
+	struct iovec local = {c->scratch->buffer, (size_t)o->arg[1]}, remote = {NULL, (size_t)o->arg[1]};
+	ssize_t n;
+	char *p;
+
+	if (!fits(o->arg[1]) || !resolve_access(c, o->arg[0], (size_t)o->arg[1], &p))
+		return skip(c);
+	remote.iov_base = p;
+	n = process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
+	call_done(c, n)->hash = n > 0 ? hash_bytes(HASH_START, c->scratch->buffer, (size_t)n) : 0;
+}
+
+static void step_vm_write(struct context *c, const struct op *o)
+{
+	struct iovec local = {c->scratch->buffer, (size_t)o->arg[1]}, remote = {NULL, (size_t)o->arg[1]};
+	char *p;
+
+	if (!fits(o->arg[1]) || !resolve_access(c, o->arg[0], (size_t)o->arg[1], &p))
+		return skip(c);
+	remote.iov_base = p;
+	make_bytes(c, o->arg[2], (size_t)o->arg[1]);
+	call_done(c, process_vm_writev(getpid(), &local, 1, &remote, 1, 0));
+}
+
+static void step_copy(struct context *c, const struct op *o)
+{
+	int64_t from = file_offset(o, o->arg[0], o->arg[1]), to = file_offset(o, o->arg[2], o->arg[3]), len = o->arg[4];
+
+	if (len < 0 || len > FILE_MAX || to > FILE_MAX || !may_extend(c, o->arg[2], to, len) || o->arg[0] == FD_B_DIRECT ||
+	    o->arg[2] == FD_B_DIRECT || o->arg[0] == FD_ZERO)
+		return skip(c);
+	if (from >= 0 && from + len > file_size(c, o->arg[0]) && o->arg[2] != FD_C) /* it could end within a page */
+		return skip(c);
+	call_done(c, copy_file_range(fd_of(c, o->arg[0]), &from, fd_of(c, o->arg[2]), &to, (size_t)len, 0))->hash = (uint64_t)(from + to);
+}
+
+static void step_write(struct context *c, const struct op *o)
+{
+	int64_t off = file_offset(o, o->arg[0], o->arg[2]);
+	int fd = fd_of(c, o->arg[0]);
+
+	if (!fits(o->arg[1]) || !may_extend(c, o->arg[0], off, o->arg[1]) || o->arg[0] == FD_B_DIRECT || o->arg[0] == FD_PIPE)
+		return skip(c);
+	make_bytes(c, o->arg[3], o->arg[1] > 0 ? (size_t)o->arg[1] : 0);
+	lseek(fd, off, SEEK_SET);
+	call_done(c, write(fd, c->scratch->buffer, (size_t)o->arg[1]))->hash = (uint64_t)lseek(fd, 0, SEEK_CUR);
 }
 
 static void step_reopen(struct context *c, const struct op *o)
@@ -753,7 +892,11 @@ static bool changes_file(const struct op *o)
 	case OP_PWRITE:
 	case OP_PWRITE_FROM:
 	case OP_TRUNCATE:
+	case OP_FALLOCATE:
+	case OP_WRITE:
 		return o->arg[0] != FD_UNMAPPED;
+	case OP_COPY:
+		return o->arg[2] != FD_UNMAPPED;
 	case OP_MADVISE:
 		return o->arg[2] == MADV_REMOVE;
 	case OP_MMAP:
@@ -796,6 +939,16 @@ static void (*const steps[OP_CODES])(struct context *, const struct op *) = {
 	[OP_EXCHANGE] = step_exchange,
 	[OP_FETCH] = step_fetch,
 	[OP_BRK] = step_brk,
+	[OP_MINCORE_INTO] = step_mincore_into,
+	[OP_MLOCKALL] = step_mlockall,
+	[OP_UNLINK] = step_unlink,
+	[OP_FALLOCATE] = step_fallocate,
+	[OP_READV] = step_readv,
+	[OP_WRITEV] = step_writev,
+	[OP_VM_READ] = step_vm_read,
+	[OP_VM_WRITE] = step_vm_write,
+	[OP_COPY] = step_copy,
+	[OP_WRITE] = step_write,
 };
 
 void step_run(struct context *c, const struct op *o)
