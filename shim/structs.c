@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Calls that fill or read a struct of a fixed size, and have no path: what the kernel knows of files, time and processes. */
 #include <errno.h>
-#include <stdarg.h>
 
 #include "held.h"
 #include "real.h"
@@ -40,20 +39,6 @@ WRAPPER ssize_t getdents64(int fd, void *buf, size_t len)
 		return -1;
 	}
 	RETURN_HELD(REAL(getdents64)(fd, buf, len), FILLS(buf, len));
-}
-
-/* The size is part of the number of newer requests; older ones concern small structs. */
-#define IOCTL_SIZE(request) (_IOC_SIZE(request) ? _IOC_SIZE(request) : 64)
-
-WRAPPER int ioctl(int fd, unsigned long request, ...)
-{
-	va_list ap;
-	void *arg;
-
-	va_start(ap, request);
-	arg = va_arg(ap, void *);
-	va_end(ap);
-	RETURN_HELD(REAL(ioctl)(fd, request, arg), FILLS(arg, IOCTL_SIZE(request)));
 }
 
 /* ---- Time ---- */

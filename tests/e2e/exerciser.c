@@ -8,10 +8,11 @@
  *
  * Prints the last steps when something differs.
  */
+#include "exerciser.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,24 +21,19 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define SIZE_MAX_FILE (6UL << 20)
-#define PAGE 4096UL
 #define HISTORY 12
 
-static uint8_t *model, *scratch;
-static size_t model_size;
-static int fd;
-static const char *path;
+uint8_t *model, *scratch;
+size_t model_size;
+int fd;
+const char *path;
+struct lasting map;
+
 static uint64_t rng;
 static char history[HISTORY][120];
 static unsigned long step_number;
 
-static struct {
-	uint8_t *at;
-	size_t len;
-} map; /* one shared mapping that stays over many steps; as long as the file can be */
-
-static uint64_t next(void)
+uint64_t next(void)
 {
 	rng ^= rng << 13;
 	rng ^= rng >> 7;
@@ -45,12 +41,12 @@ static uint64_t next(void)
 	return rng * 0x2545f4914f6cdd1dull >> 8;
 }
 
-static size_t below(size_t n)
+size_t below(size_t n)
 {
 	return n ? next() % n : 0;
 }
 
-static void note(const char *fmt, ...)
+void note(const char *fmt, ...)
 {
 	va_list ap;
 
@@ -59,7 +55,7 @@ static void note(const char *fmt, ...)
 	va_end(ap);
 }
 
-static void fail(const char *what, size_t at)
+void fail(const char *what, size_t at)
 {
 	fprintf(stderr, "exerciser: step %lu: %s at byte %zu (0x%zx) of %zu: %s\n", step_number, what, at, at, model_size, strerror(errno));
 	for (unsigned long i = step_number < HISTORY ? 0 : step_number - HISTORY + 1; i <= step_number; i++)
@@ -67,7 +63,7 @@ static void fail(const char *what, size_t at)
 	exit(1);
 }
 
-static void check(const char *what, const uint8_t *got, size_t off, size_t len)
+void check(const char *what, const uint8_t *got, size_t off, size_t len)
 {
 	for (size_t i = 0; i < len; i++)
 		if (got[i] != model[off + i])
@@ -82,7 +78,7 @@ static void random_range(size_t limit, size_t *off, size_t *len)
 		*len = limit - *off;
 }
 
-static void random_bytes(size_t len)
+void random_bytes(size_t len)
 {
 	uint8_t v = (uint8_t)next();
 
@@ -90,7 +86,7 @@ static void random_bytes(size_t len)
 		scratch[i] = (uint8_t)(v + i * 7 + (i >> 8));
 }
 
-static void model_write(size_t off, size_t len)
+void model_write(size_t off, size_t len)
 {
 	if (off > model_size)
 		memset(model + model_size, 0, off - model_size);
@@ -99,7 +95,7 @@ static void model_write(size_t off, size_t len)
 		model_size = off + len;
 }
 
-static void model_truncate(size_t size)
+void model_truncate(size_t size)
 {
 	if (size > model_size)
 		memset(model + model_size, 0, size - model_size);
@@ -259,23 +255,31 @@ static void do_reopen(void)
 		fail("the size", (size_t)st.st_size);
 }
 
+static void map_again(void)
+{
+	munmap(map.at, map.len);
+	map.at = mmap(NULL, map.len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (map.at == MAP_FAILED)
+		fail("mmap", 0);
+}
+
+/* Mappings of FUSE do not merge again once something has divided them: EFAULT. */
 static void do_remap(void)
 {
-	if (next() & 1) {
-		uint8_t *p = mremap(map.at, map.len, map.len / 2, 0);
+	uint8_t *p = MAP_FAILED;
 
-		if (p == MAP_FAILED)
-			fail("mremap to half", 0);
+	errno = 0;
+	if (next() & 1)
+		p = mremap(map.at, map.len, map.len / 2, 0);
+
+	if (p != MAP_FAILED)
 		p = mremap(p, map.len / 2, map.len, MREMAP_MAYMOVE);
-		if (p == MAP_FAILED)
-			fail("mremap to whole", 0);
+	if (p != MAP_FAILED)
 		map.at = p;
-	} else {
-		munmap(map.at, map.len);
-		map.at = mmap(NULL, map.len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-		if (map.at == MAP_FAILED)
-			fail("mmap", 0);
-	}
+	else if (errno == EFAULT || errno == 0)
+		map_again();
+	else
+		fail("mremap", 0);
 }
 
 static void do_stdio(size_t off, size_t len)
@@ -313,7 +317,7 @@ static void do_self(size_t off, size_t len)
 
 static void step(void)
 {
-	unsigned what = (unsigned)below(34);
+	unsigned what = (unsigned)below(48);
 	size_t off, len;
 
 	random_range(model_size, &off, &len);
@@ -346,6 +350,8 @@ static void step(void)
 		do_stdio(off, len);
 	else if (what == 31)
 		do_self(off, len);
+	else if (what > 33)
+		range_step(what - 34, off, len);
 	else if (what == 32 && (next() & 1 ? fsync(fd) : msync(map.at, map.len, MS_SYNC)))
 		fail("sync", 0);
 	else if (next() & 1 ? madvise(map.at + (off & ~(PAGE - 1)), len, MADV_DONTNEED)
@@ -380,7 +386,7 @@ int main(int argc, char **argv)
 	rng = strtoull(argv[2], NULL, 0) * 0x9e3779b97f4a7c15ull + 1;
 	steps = strtoul(argv[3], NULL, 0);
 	model = calloc(1, SIZE_MAX_FILE + (1 << 20));
-	scratch = malloc(SIZE_MAX_FILE + (1 << 20));
+	scratch = aligned_alloc(PAGE, SIZE_MAX_FILE + (1 << 20)); /* for O_DIRECT */
 	fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
 	random_bytes(3 << 20);
 	if (write(fd, scratch, 3 << 20) != 3 << 20)
