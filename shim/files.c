@@ -12,6 +12,7 @@
 #include "api/engine.h"
 #include "coherent.h"
 #include "mapped.h"
+#include "maps_file.h"
 #include "paths.h"
 #include "real.h"
 #include "util/sys.h"
@@ -216,22 +217,24 @@ WRAPPER int sync_file_range(int fd, off64_t off, off64_t len, unsigned flags)
 	return REAL(sync_file_range)(fd, off, len, flags);
 }
 
-/* ---- lseek: a store in a hole makes data ---- */
+/* ---- lseek: a store in a hole makes data; to the start of the process's own maps ---- */
 
-static void before_seek(int fd, int whence)
+static void before_seek(int fd, off_t off, int whence)
 {
+	if (!off && whence == SEEK_SET)
+		maps_file_rewound(fd);
 	if ((whence == SEEK_DATA || whence == SEEK_HOLE) && !NOTHING_MAPPED)
 		write_all_stores(fd);
 }
 
 WRAPPER off_t lseek(int fd, off_t off, int whence)
 {
-	before_seek(fd, whence);
+	before_seek(fd, off, whence);
 	return REAL(lseek)(fd, off, whence);
 }
 
 WRAPPER off64_t lseek64(int fd, off64_t off, int whence)
 {
-	before_seek(fd, whence);
+	before_seek(fd, off, whence);
 	return REAL(lseek64)(fd, off, whence);
 }

@@ -8,6 +8,7 @@
 #include "held.h"
 #include "identity.h"
 #include "mapped.h"
+#include "maps_file.h"
 #include "real.h"
 #include "transfer.h"
 #include "util/sys.h"
@@ -84,11 +85,15 @@ WRAPPER ssize_t read(int fd, void *buf, size_t len)
 
 WRAPPER ssize_t pread(int fd, void *buf, size_t len, off_t off)
 {
+	if (!off)
+		maps_file_rewound(fd);
 	return NOTHING_MAPPED || off < 0 ? REAL(pread)(fd, buf, len, off) : read_at(fd, buf, len, off);
 }
 
 WRAPPER ssize_t pread64(int fd, void *buf, size_t len, off64_t off)
 {
+	if (!off)
+		maps_file_rewound(fd);
 	return NOTHING_MAPPED || off < 0 ? REAL(pread64)(fd, buf, len, off) : read_at(fd, buf, len, off);
 }
 

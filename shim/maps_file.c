@@ -204,21 +204,28 @@ static int merge_into(int out, int fd, text_fn text)
 	return err;
 }
 
-/* -ENODATA when the kernel's is right. */
-static int status_into(int out, int fd)
+static uint64_t locked_here(void)
 {
 	struct sigguard g = sigguard_enter();
 	uint64_t locked = mm_locked_here(engine_space());
-	struct work *w;
 
 	sigguard_leave(g);
-	if (!locked)
-		return -ENODATA;
-	w = begin_work(out, fd);
+	return locked;
+}
+
+static int status_into(int out, int fd)
+{
+	struct work *w = begin_work(out, fd);
+
 	if (sys_is_err(w))
 		return sys_err(w);
-	add_locked(w, locked);
+	add_locked(w, locked_here());
 	return end_work(w);
+}
+
+static int text_into(int out, int fd, const struct kind *kind)
+{
+	return kind->text ? merge_into(out, fd, kind->text) : status_into(out, fd);
 }
 
 /* The descriptor for reading that the program gets, in the place of the one it would have had. */
@@ -235,16 +242,90 @@ static void put_in_place(int fd, int text)
 	sys_close(again);
 }
 
+/* ---- The text of an earlier time ---- */
+
+#define NAME "faultline: %s of %ld" /* by which it is known again; to the child of a fork it stays what it was */
+#define NAME_SIZE 64
+
+_Atomic bool maps_file_any;
+
+static void text_name(char *name, const struct kind *kind)
+{
+	snprintf(name, NAME_SIZE, NAME, kind->name + 1, sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0));
+}
+
+/* The kind of file whose text fd has, or NULL. */
+static const struct kind *kept_text(int fd)
+{
+	char link[32], path[NAME_SIZE + 32], name[NAME_SIZE];
+	long n;
+
+	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+	n = sys_call(SYS_readlink, (long)link, (long)path, sizeof path - 1, 0, 0, 0);
+	path[n > 0 ? n : 0] = 0;
+	for (const struct kind *k = kinds; k < kinds + ARRAY_SIZE(kinds); k++) {
+		text_name(name, k);
+		if (!strncmp(path, "/memfd:", 7) && !strncmp(path + 7, name, strlen(name)))
+			return k;
+	}
+	return NULL;
+}
+
+static void write_again(int fd, const struct kind *kind)
+{
+	char link[32], path[32];
+	int out, kernel;
+
+	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+	snprintf(path, sizeof path, "/proc/self%s", kind->name);
+	out = sys_openat(AT_FDCWD, link, O_WRONLY | O_CLOEXEC, 0);
+	kernel = sys_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+	if (out >= 0 && kernel >= 0 && !sys_call(SYS_ftruncate, out, 0, 0, 0, 0, 0))
+		text_into(out, kernel, kind);
+	if (out >= 0)
+		sys_close(out);
+	if (kernel >= 0)
+		sys_close(kernel);
+}
+
+bool maps_file_renew(int fd)
+{
+	int saved = errno;
+	struct statfs fs;
+	const struct kind *kind;
+	bool is = false;
+
+	if (sys_call(SYS_fstatfs, fd, (long)&fs, 0, 0, 0, 0))
+		return false;
+	if (fs.f_type == PROC_SUPER_MAGIC && kind_of(fd)) {
+		sys_lseek(fd, 0, SEEK_SET);
+		maps_file_replace(fd);
+		is = true;
+	}
+	if (fs.f_type == TMPFS_MAGIC && (kind = kept_text(fd))) {
+		write_again(fd, kind);
+		is = true;
+	}
+	errno = saved;
+	return is;
+}
+
+/* ---- The file ---- */
+
 void maps_file_replace(int fd)
 {
 	const struct kind *kind;
+	char name[NAME_SIZE];
 	int saved = errno, out;
 
 	if ((sys_fcntl(fd, F_GETFL, 0) & (O_ACCMODE | O_PATH)) != O_RDONLY || !(kind = kind_of(fd)) || !engine_space())
 		return;
-	out = sys_memfd_create("maps", MFD_CLOEXEC);
+	if (!kind->text && !locked_here()) /* the kernel's is right */
+		return;
+	text_name(name, kind);
+	out = sys_memfd_create(name, MFD_CLOEXEC);
 	if (out >= 0) {
-		if (!(kind->text ? merge_into(out, fd, kind->text) : status_into(out, fd)))
+		if (!text_into(out, fd, kind))
 			put_in_place(fd, out);
 		else
 			sys_lseek(fd, 0, SEEK_SET);

@@ -64,7 +64,13 @@ static int do_open(openat_fn real, int dir, const char *path, int flags, mode_t 
 {
 	struct open_call o = {.dir = dir, .path = path, .flags = flags, .mode = mode};
 
-	return identity_opened(NOTHING_MAPPED ? real(dir, path, flags, mode) : open_while_mapped(real, &o));
+	int fd;
+
+	if (!NOTHING_MAPPED)
+		return identity_opened(open_while_mapped(real, &o));
+	fd = identity_opened(real(dir, path, flags, mode));
+	maps_file_opened(fd, path);
+	return fd;
 }
 
 static bool takes_mode(int flags)

@@ -16,6 +16,7 @@
 #include "coherent.h"
 #include "identity.h"
 #include "mapped.h"
+#include "maps_file.h"
 #include "real.h"
 #include "stream.h"
 #include "util/sys.h"
@@ -328,26 +329,34 @@ WRAPPER int fcloseall(void)
 	return REAL(fcloseall)();
 }
 
-WRAPPER int fseek(FILE *f, long off, int whence)
+/* What was read of the process's own maps was the text of an earlier time. */
+static void before_seek(FILE *f, off64_t off, int whence)
 {
 	stream_flush(f);
+	if (!off && whence == SEEK_SET && maps_file_rewound(fileno_unlocked(f)))
+		__fpurge(f);
+}
+
+WRAPPER int fseek(FILE *f, long off, int whence)
+{
+	before_seek(f, off, whence);
 	return REAL(fseek)(f, off, whence);
 }
 
 WRAPPER int fseeko(FILE *f, off_t off, int whence)
 {
-	stream_flush(f);
+	before_seek(f, off, whence);
 	return REAL(fseeko)(f, off, whence);
 }
 
 WRAPPER int fseeko64(FILE *f, off64_t off, int whence)
 {
-	stream_flush(f);
+	before_seek(f, off, whence);
 	return REAL(fseeko64)(f, off, whence);
 }
 
 WRAPPER void rewind(FILE *f)
 {
-	stream_flush(f);
+	before_seek(f, 0, SEEK_SET);
 	REAL(rewind)(f);
 }

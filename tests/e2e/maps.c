@@ -142,6 +142,43 @@ static void parts(void)
 	close(fd);
 }
 
+static int has_line(const char *p)
+{
+	char key[32];
+
+	snprintf(key, sizeof key, "%lx-", (unsigned long)p);
+	return strstr(text, key) != NULL;
+}
+
+/* Read again from the start it tells of now, also when it was opened before anything was mapped. */
+static void read_again(void)
+{
+	int maps = open("/proc/self/maps", O_RDONLY), fd = pattern_file(SIZE), lines[2] = {0};
+	FILE *f = fopen("/proc/self/maps", "re");
+	char *p = map_file(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED), line[5000];
+
+	CHECK(maps >= 0 && f && lseek(maps, 0, SEEK_SET) == 0);
+	take(dup(maps));
+	shown(p, SIZE, "rw-s", 0, fd);
+	CHECK(!mprotect(p, SIZE, PROT_READ));
+	CHECK(lseek(maps, 0, SEEK_SET) == 0);
+	take(dup(maps));
+	shown(p, SIZE, "r--s", 0, fd);
+	for (int turn = 0; turn < 2; turn++) {
+		rewind(f);
+		while (fgets(line, sizeof line, f))
+			lines[turn] += strstr(line, "check.") != NULL;
+		if (!turn)
+			CHECK(!munmap(p, SIZE));
+	}
+	CHECK(lines[0] == 1 && lines[1] == 0);
+	memset(text, 0, text_size);
+	CHECK(pread(maps, text, text_size - 1, 0) > 100 && !has_line(p));
+	fclose(f);
+	close(maps);
+	close(fd);
+}
+
 /* It is a descriptor like another. */
 static void descriptor(void)
 {
@@ -193,8 +230,8 @@ static void locked(void)
 
 int main(int argc, char **argv)
 {
-	static const struct test_case cases[] = {
-		{"every_name", every_name}, {"streams", streams}, {"parts", parts}, {"descriptor", descriptor}, {"locked", locked}};
+	static const struct test_case cases[] = {{"every_name", every_name}, {"streams", streams},       {"parts", parts},
+						 {"descriptor", descriptor}, {"read_again", read_again}, {"locked", locked}};
 
 	(void)argc;
 	return run_cases(cases, ARRAY_SIZE(cases), argv + 1);
