@@ -17,6 +17,7 @@
 #include "held.h"
 #include "identity.h"
 #include "peek.h"
+#include "procmap.h"
 #include "real.h"
 #include "util/sys.h"
 
@@ -197,6 +198,8 @@ static int do_ioctl(int fd, unsigned long request, void *arg)
 		if (served)
 			return result;
 	}
+	if (request == PROCMAP_QUERY && procmap_query(fd, arg, &result))
+		return result;
 	if (is_space(fd, request, arg, &space))
 		return fallocate(fd, space_mode(request) | FALLOC_FL_KEEP_SIZE, space.start, space.len);
 	return before(fd, request, arg) ? -1 : ask_kernel(fd, request, arg);
@@ -210,5 +213,5 @@ WRAPPER int ioctl(int fd, unsigned long request, ...)
 	va_start(ap, request);
 	arg = va_arg(ap, void *);
 	va_end(ap);
-	return NOTHING_MAPPED ? REAL(ioctl)(fd, request, arg) : do_ioctl(fd, request, arg);
+	return NOTHING_MAPPED && request != PROCMAP_QUERY ? REAL(ioctl)(fd, request, arg) : do_ioctl(fd, request, arg);
 }

@@ -271,6 +271,13 @@ static const struct kind *kept_text(int fd)
 	return NULL;
 }
 
+bool maps_file_is_maps(int fd)
+{
+	const struct kind *kind = kept_text(fd);
+
+	return kind && kind->text == mm_maps;
+}
+
 static void write_again(int fd, const struct kind *kind)
 {
 	char link[32], path[32];

@@ -19,6 +19,8 @@ extern _Atomic bool maps_file_any; /* one was opened once */
 void maps_file_replace(int fd);
 /* If it is one, or has taken the place of one, it holds the text of now. Whether it was. Keeps errno. */
 bool maps_file_renew(int fd);
+/* Of one that holds the text: it is that of maps, not of smaps. */
+bool maps_file_is_maps(int fd);
 
 static inline bool maps_file_ends(const char *path, size_t len, const char *with, size_t n)
 {

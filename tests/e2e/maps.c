@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /proc/self/maps and its other names: the program finds in them what it has mapped; in status how much of it is locked. */
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/utsname.h>
 
 #include "check.h"
 
@@ -179,6 +181,84 @@ static void read_again(void)
 	close(fd);
 }
 
+/* One mapping, asked for by an address (Linux 6.11). */
+struct query {
+	uint64_t size, flags, addr;
+	uint64_t start, end, permissions, page_size, offset, inode;
+	uint32_t major_nr, minor_nr, name_size, build_id_size;
+	uint64_t name, build_id;
+};
+
+#define QUERY _IOWR('f', 17, struct query)
+
+static struct query asked(int maps, const void *addr, uint64_t flags, char *name, size_t size)
+{
+	struct query q = {.size = sizeof q, .flags = flags, .addr = (uintptr_t)addr, .name = (uintptr_t)name, .name_size = (uint32_t)size};
+
+	CHECK(!ioctl(maps, QUERY, &q));
+	return q;
+}
+
+static void refused(int maps, const void *addr, uint64_t flags, size_t name_size, int error)
+{
+	char name[8];
+	struct query q = {.size = sizeof q, .flags = flags, .addr = (uintptr_t)addr, .name_size = (uint32_t)name_size};
+
+	q.name = name_size ? (uintptr_t)name : 0;
+	FAILS(error, ioctl(maps, QUERY, &q));
+}
+
+static int kernel_answers(void)
+{
+	struct utsname u;
+	unsigned major_nr, minor_nr;
+
+	CHECK(!uname(&u) && sscanf(u.release, "%u.%u", &major_nr, &minor_nr) == 2);
+	return major_nr > 6 || (major_nr == 6 && minor_nr >= 11);
+}
+
+static void questions(void)
+{
+	int maps = open("/proc/self/maps", O_RDONLY), smaps = open("/proc/self/smaps", O_RDONLY), fd = pattern_file(SIZE);
+	char *area = mmap(NULL, 4 * SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), name[4096], want[4096] = "", link[64];
+	char *p = mmap(area + SIZE, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
+	struct query q = {.size = sizeof q, .addr = (uintptr_t)questions};
+	struct stat st;
+
+	CHECK(p == area + SIZE && !fstat(fd, &st));
+	if (!kernel_answers()) {
+		CHECK(!munmap(area, 4 * SIZE) && !close(maps) && !close(smaps) && !close(fd));
+		return;
+	}
+	CHECK(!ioctl(maps, QUERY, &q));
+	CHECK(q.start <= (uintptr_t)questions && q.end > (uintptr_t)questions && (q.permissions & 4));
+	q = asked(maps, p + PAGE, 0, name, sizeof name);
+	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+	CHECK(readlink(link, want, sizeof want - 1) > 0 && !strcmp(name, want) && q.name_size == strlen(want) + 1);
+	CHECK(q.start == (uintptr_t)p && q.end == (uintptr_t)p + SIZE && q.permissions == (1 | 2 | 8) && q.page_size == PAGE);
+	CHECK(q.offset == 0 && q.inode == st.st_ino && makedev(q.major_nr, q.minor_nr) == st.st_dev);
+	q = asked(maps, area, 0, NULL, 0); /* the kernel's */
+	CHECK(q.start <= (uintptr_t)area && q.end == (uintptr_t)p && q.permissions == 0 && q.inode == 0);
+	q = asked(maps, area, 0x10 | 0x20, NULL, 0); /* the next with a file */
+	CHECK(q.start == (uintptr_t)p);
+	q = asked(maps, area, 0x10 | 0x02 | 0x08, NULL, 0); /* the next that is shared and may be written */
+	CHECK(q.start == (uintptr_t)p);
+	CHECK(!munmap(p, PAGE));
+	q = asked(maps, p, 0x10, NULL, 0);
+	CHECK(q.start == (uintptr_t)p + PAGE && q.offset == PAGE);
+	refused(maps, p, 0, 0, ENOENT);
+	refused(maps, p + PAGE, 0x04, 0, ENOENT);
+	refused(maps, p + PAGE, 0, 8, ENAMETOOLONG);
+	refused(maps, p + PAGE, 0x40, 0, EINVAL);
+	refused(smaps, p + PAGE, 0, 0, ENOTTY);
+	CHECK(!munmap(area, 4 * SIZE));
+	q = asked(maps, (void *)questions, 0, NULL, 0);
+	CHECK(q.start <= (uintptr_t)questions && q.end > (uintptr_t)questions);
+	close(maps);
+	close(smaps);
+	close(fd);
+}
+
 /* It is a descriptor like another. */
 static void descriptor(void)
 {
@@ -231,7 +311,8 @@ static void locked(void)
 int main(int argc, char **argv)
 {
 	static const struct test_case cases[] = {{"every_name", every_name}, {"streams", streams},       {"parts", parts},
-						 {"descriptor", descriptor}, {"read_again", read_again}, {"locked", locked}};
+						 {"descriptor", descriptor}, {"read_again", read_again}, {"questions", questions},
+						 {"locked", locked}};
 
 	(void)argc;
 	return run_cases(cases, ARRAY_SIZE(cases), argv + 1);
