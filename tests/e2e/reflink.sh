@@ -7,7 +7,8 @@
 [ "$(id -u)" = 0 ] || { echo "needs root, to mount a disk"; exit 77; }
 truncate -s 400M disk
 mkdir mnt
-{ mkfs.btrfs -q disk || mkfs.xfs -q -m reflink=1 disk; } 2>err && mount -o loop disk mnt || { echo "needs mkfs.btrfs or mkfs.xfs, and loop devices"; exit 77; }
+mkfs.btrfs -q disk 2>err || mkfs.xfs -q -m reflink=1 disk 2>err || { echo "needs mkfs.btrfs or mkfs.xfs"; exit 77; }
+mount -o loop disk mnt || { echo "needs loop devices"; exit 77; }
 trap 'cd /; umount -l "$WORK/mnt"; rm -rf "$WORK"' EXIT
 cd mnt || exit 1
 
