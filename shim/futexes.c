@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Mutexes, condition variables and the like that processes share, in mapped memory. libc calls futex(2) on them by itself, and ends the
- * program when the kernel finds no page there. So a page that is seen to hold one is pinned, and stays so for as long as it is mapped: what
- * is used once is used again. Where it cannot be pinned, since too much is, the call is made as it is.
+ * program when the kernel finds no page there. So a page that is seen to hold one is pinned for the call, and kept until its place in a small table is
+ * wanted by another: what is used once is used again. Where it cannot be pinned, since too much is, the call is made as it is.
  *
- * A mutex that processes share is kept from its first use on: the kernel looks for those whose owner has died. One of a single process, as libc's own
- * field tells, is kept when it has to be waited for. Wake-ups need no page: libc takes their failure for a waiter that has gone.
+ * A mutex that processes share is kept from its first use on, and one that is robust, or inherits priority, as long as this process holds it: the kernel looks
+ * for those whose owner has died, and passes the latter on by itself. One of a single process, as libc's own field tells, is kept when it has to be
+ * waited for. Wake-ups need no page: libc takes their failure for a waiter that has gone.
  */
 #include "futexes.h"
 
@@ -21,134 +22,148 @@
 #include "real.h"
 #include "util/lock.h"
 
-#define KEPT_MAX 256 /* pages; what comes later is pinned for the call */
+/* A page goes to one of so many places, by its number. */
+#define SETS 64
+#define WAYS 4
+#define USERS 0xffffULL
 
+/*
+ * A page's number, and under it how many use it: calls that are being made, and mutexes that stay. With no user its place may be taken. Users come and go without
+ * the lock; pages do under it.
+ */
+static _Atomic uint64_t kept[SETS][WAYS];
 static struct mutex lock = MUTEX_INIT(RANK_SPACES); /* taken before all that a pin takes */
-static _Atomic uintptr_t kept[KEPT_MAX];            /* addresses of pages; changed under the lock, looked at without */
-static _Atomic uint32_t count;
+static uint32_t hands[SETS];                        /* under the lock: which place is next to be taken */
+static _Atomic bool any;
 
-static bool is_kept(uintptr_t page)
+static _Atomic uint64_t *set_of(uintptr_t page)
 {
-	uint32_t n = atomic_load_explicit(&count, memory_order_acquire);
+	return kept[(page >> FL_PAGE_SHIFT) % SETS];
+}
 
-	for (uint32_t i = 0; i < n; i++)
-		if (atomic_load_explicit(&kept[i], memory_order_relaxed) == page)
-			return true;
+static bool is_page(uint64_t w, uintptr_t page)
+{
+	return w >> 16 == page >> FL_PAGE_SHIFT;
+}
+
+/* One user more, or less, of a page that is kept. */
+static bool change_users(uintptr_t page, int by)
+{
+	for (_Atomic uint64_t *at = set_of(page); at < set_of(page) + WAYS; at++) {
+		uint64_t w = atomic_load_explicit(at, memory_order_relaxed);
+
+		while (is_page(w, page) && (w & USERS) != (by < 0 ? 0 : USERS))
+			if (atomic_compare_exchange_weak(at, &w, w + (uint64_t)by))
+				return true;
+	}
 	return false;
 }
 
-/* A free place, or one more; NULL when there is none. Caller holds the lock. */
-static _Atomic uintptr_t *place(void)
+/* A place whose page nobody uses, emptied; NULL when there is none. Caller holds the lock. */
+static _Atomic uint64_t *take_place(uintptr_t page)
 {
-	uint32_t n = atomic_load(&count);
+	uint32_t *hand = &hands[(page >> FL_PAGE_SHIFT) % SETS];
 
-	for (uint32_t i = 0; i < n; i++)
-		if (!atomic_load(&kept[i]))
-			return &kept[i];
-	if (n == KEPT_MAX)
-		return NULL;
-	atomic_store_explicit(&count, n + 1, memory_order_release);
-	return &kept[n];
+	for (int i = 0; i < WAYS; i++) {
+		_Atomic uint64_t *at = set_of(page) + (*hand)++ % WAYS;
+		uint64_t w = atomic_load(at);
+
+		if ((w & USERS) || !atomic_compare_exchange_strong(at, &w, 0))
+			continue;
+		if (w)
+			file_io_unpin((void *)(w >> 16 << FL_PAGE_SHIFT), 1);
+		return at;
+	}
+	return NULL;
 }
 
-/* Whether it is pinned without a place to remember that in: for the call alone. */
-static bool keep_page(uintptr_t page)
-{
-	struct sigguard g = sigguard_enter();
-	_Atomic uintptr_t *at = NULL;
-	bool once = false;
+enum keeping { NOT_KEPT, KEPT, KEPT_ONCE };
 
+/* KEPT_ONCE: pinned without a place to remember that in, for the call alone. */
+static enum keeping keep_page(uintptr_t page)
+{
+	enum keeping how = KEPT;
+	_Atomic uint64_t *at;
+	struct sigguard g;
+
+	if (likely(change_users(page, 1)))
+		return KEPT;
+	if (!is_mapped_by_us((void *)page, 1))
+		return NOT_KEPT;
+	g = sigguard_enter();
 	mutex_lock(&lock);
-	if (!is_kept(page)) {
-		at = place();
-		once = !file_io_pin((void *)page, 1, true);
-		if (once && at) {
-			atomic_store(at, page);
-			once = false;
-		}
+	if (!change_users(page, 1)) {
+		at = take_place(page);
+		how = file_io_pin((void *)page, 1, true) ? NOT_KEPT : at ? KEPT : KEPT_ONCE;
+		if (how == KEPT)
+			atomic_store(at, (uint64_t)page >> FL_PAGE_SHIFT << 16 | 1);
+		atomic_store_explicit(&any, true, memory_order_relaxed);
 	}
 	mutex_unlock(&lock);
 	sigguard_leave(g);
-	return once;
+	return how;
 }
 
-/* An object may lie across two pages: bits for those that are pinned for the call alone. */
+/* An object may lie across two pages: how each is kept, in two bits. */
 static unsigned keep(const void *object, size_t size)
 {
 	uintptr_t first = page_align_down((uintptr_t)object), last = page_align_down((uintptr_t)object + size - 1);
-	unsigned once = 0;
 	int saved = errno;
+	unsigned how = keep_page(first);
 
-	for (uintptr_t page = first; page <= last; page += FL_PAGE_SIZE)
-		if (is_mapped_by_us((void *)page, 1) && !is_kept(page) && keep_page(page))
-			once |= 1u << (page != first);
+	if (last != first)
+		how |= (unsigned)keep_page(last) << 2;
 	errno = saved;
-	return once;
+	return how;
 }
 
-/* What is pinned for a call that is cancelled stays pinned. */
-static void let_go(const void *object, unsigned once)
+/* What is kept for a call that is cancelled stays. */
+static void let_go(const void *object, unsigned how, enum keeping only)
 {
-	uintptr_t first = page_align_down((uintptr_t)object);
+	uintptr_t page = page_align_down((uintptr_t)object);
 	int saved = errno;
 
-	for (unsigned i = 0; i < 2; i++)
-		if (once >> i & 1)
-			file_io_unpin((void *)(first + i * FL_PAGE_SIZE), 1);
+	for (; how; how >>= 2, page += FL_PAGE_SIZE)
+		if ((how & 3) == KEPT && only != KEPT_ONCE)
+			change_users(page, -1);
+		else if ((how & 3) == KEPT_ONCE)
+			file_io_unpin((void *)page, 1);
 	errno = saved;
 }
 
 #define KEEP(object) (NOTHING_MAPPED ? 0 : keep(object, sizeof *(object)))
-#define LET_GO(object, once)                  \
-	do {                                  \
-		if (unlikely(once))           \
-			let_go(object, once); \
+#define LET_GO(object, how)                            \
+	do {                                           \
+		if (unlikely(how))                     \
+			let_go(object, how, NOT_KEPT); \
 	} while (0)
 
 /* A wrapper that keeps one object. */
 #define WRAPPER_KEEPING(name, parameters, arguments, object) \
 	WRAPPER int name parameters                          \
 	{                                                    \
-		unsigned once = KEEP(object);                \
+		unsigned how = KEEP(object);                 \
 		int result = REAL(name) arguments;           \
                                                              \
-		LET_GO(object, once);                        \
+		LET_GO(object, how);                         \
 		return result;                               \
-	}
-
-/* One that keeps a lock that is not shared only when it cannot be had at once. */
-#define WRAPPER_OF_LOCK(name, try, type, is_shared)                    \
-	WRAPPER int name(type *l)                                      \
-	{                                                              \
-		unsigned once;                                         \
-		int result;                                            \
-                                                                       \
-		if (likely(NOTHING_MAPPED))                            \
-			return REAL(name)(l);                          \
-		if (!is_shared(l) && (result = REAL(try)(l)) != EBUSY) \
-			return result;                                 \
-		once = keep(l, sizeof *l);                             \
-		result = REAL(name)(l);                                \
-		LET_GO(l, once);                                       \
-		return result;                                         \
 	}
 
 void futexes_unmapped(const void *addr, size_t len)
 {
-	uint32_t n = atomic_load_explicit(&count, memory_order_relaxed);
 	struct sigguard g;
 
-	if (likely(!n) || !len)
+	if (likely(!atomic_load_explicit(&any, memory_order_relaxed)) || !len)
 		return;
 	g = sigguard_enter();
 	mutex_lock(&lock);
-	for (uint32_t i = 0; i < n; i++) {
-		uintptr_t page = atomic_load(&kept[i]);
+	for (_Atomic uint64_t *at = kept[0]; at < kept[SETS]; at++) {
+		uintptr_t page = atomic_load(at) >> 16 << FL_PAGE_SHIFT;
 
 		if (!page || page - (uintptr_t)addr >= page_align_up(len))
 			continue;
 		file_io_unpin((void *)page, 1);
-		atomic_store(&kept[i], 0);
+		atomic_store(at, 0);
 	}
 	mutex_unlock(&lock);
 	sigguard_leave(g);
@@ -158,43 +173,110 @@ void futexes_unmapped(const void *addr, size_t len)
 void futexes_fork_child(void)
 {
 	mutex_init(&lock, RANK_SPACES);
-	for (uint32_t i = 0; i < KEPT_MAX; i++)
-		atomic_store(&kept[i], 0);
-	atomic_store(&count, 0);
+	for (_Atomic uint64_t *at = kept[0]; at < kept[SETS]; at++)
+		atomic_store(at, 0);
+	atomic_store(&any, false);
 }
 
-/* ---- Mutexes, locks of readers and writers ---- */
+/* ---- Mutexes ---- */
 
-#define SHARED_MUTEX 128 /* PTHREAD_MUTEX_PSHARED_BIT of libc's */
+/* Of libc's __kind. */
+#define ROBUST_MUTEX 16
+#define INHERITING_MUTEX 32
+#define SHARED_MUTEX 128
 
-static bool mutex_is_shared(const pthread_mutex_t *m)
+static bool is_shared(const pthread_mutex_t *m)
 {
-	return m->__data.__kind & SHARED_MUTEX;
+	return m->__data.__kind & (SHARED_MUTEX | INHERITING_MUTEX | ROBUST_MUTEX);
 }
 
-static bool rwlock_is_shared(const pthread_rwlock_t *l)
+/* The kernel may look for it as long as it is held. */
+static bool stays(const pthread_mutex_t *m)
 {
-	return l->__data.__shared;
+	return m->__data.__kind & (INHERITING_MUTEX | ROBUST_MUTEX);
 }
 
-typedef const struct timespec *until;
+static int locked(pthread_mutex_t *m, unsigned how, int result)
+{
+	if (how)
+		let_go(m, how, stays(m) && (!result || result == EOWNERDEAD) ? KEPT_ONCE : NOT_KEPT);
+	return result;
+}
 
-WRAPPER_OF_LOCK(pthread_mutex_lock, pthread_mutex_trylock, pthread_mutex_t, mutex_is_shared)
+/* One that is not shared is kept only when it cannot be had at once. */
+WRAPPER int pthread_mutex_lock(pthread_mutex_t *m)
+{
+	unsigned how;
+	int result;
+
+	if (likely(NOTHING_MAPPED))
+		return REAL(pthread_mutex_lock)(m);
+	if (!is_shared(m) && (result = REAL(pthread_mutex_trylock)(m)) != EBUSY)
+		return result;
+	how = keep(m, sizeof *m);
+	return locked(m, how, REAL(pthread_mutex_lock)(m));
+}
 
 /* Waits for nothing: kept for the sake of the owner's death alone. */
 WRAPPER int pthread_mutex_trylock(pthread_mutex_t *m)
 {
-	unsigned once = mutex_is_shared(m) ? KEEP(m) : 0;
-	int result = REAL(pthread_mutex_trylock)(m);
+	unsigned how = is_shared(m) ? KEEP(m) : 0;
 
-	LET_GO(m, once);
-	return result;
+	return locked(m, how, REAL(pthread_mutex_trylock)(m));
 }
 
-WRAPPER_KEEPING(pthread_mutex_timedlock, (pthread_mutex_t * m, until t), (m, t), m)
-WRAPPER_KEEPING(pthread_mutex_clocklock, (pthread_mutex_t * m, clockid_t clock, until t), (m, clock, t), m)
-WRAPPER_OF_LOCK(pthread_rwlock_rdlock, pthread_rwlock_tryrdlock, pthread_rwlock_t, rwlock_is_shared)
-WRAPPER_OF_LOCK(pthread_rwlock_wrlock, pthread_rwlock_trywrlock, pthread_rwlock_t, rwlock_is_shared)
+typedef const struct timespec *until;
+
+WRAPPER int pthread_mutex_timedlock(pthread_mutex_t *m, until t)
+{
+	unsigned how = KEEP(m);
+
+	return locked(m, how, REAL(pthread_mutex_timedlock)(m, t));
+}
+
+WRAPPER int pthread_mutex_clocklock(pthread_mutex_t *m, clockid_t clock, until t)
+{
+	unsigned how = KEEP(m);
+
+	return locked(m, how, REAL(pthread_mutex_clocklock)(m, clock, t));
+}
+
+/* Afterwards the mutex may be gone; and what was locked before its page was mapped by us is not kept. */
+WRAPPER int pthread_mutex_unlock(pthread_mutex_t *m)
+{
+	bool stayed = !NOTHING_MAPPED && stays(m);
+	uintptr_t first = page_align_down((uintptr_t)m), last = page_align_down((uintptr_t)m + sizeof *m - 1);
+	int result = REAL(pthread_mutex_unlock)(m);
+
+	if (!stayed || result)
+		return result;
+	change_users(first, -1);
+	if (last != first)
+		change_users(last, -1);
+	return 0;
+}
+
+/* ---- Locks of readers and writers ---- */
+
+/* One that keeps a lock that is not shared only when it cannot be had at once. */
+#define WRAPPER_OF_LOCK(name, try)                                           \
+	WRAPPER int name(pthread_rwlock_t *l)                                \
+	{                                                                    \
+		unsigned how;                                                \
+		int result;                                                  \
+                                                                             \
+		if (likely(NOTHING_MAPPED))                                  \
+			return REAL(name)(l);                                \
+		if (!l->__data.__shared && (result = REAL(try)(l)) != EBUSY) \
+			return result;                                       \
+		how = keep(l, sizeof *l);                                    \
+		result = REAL(name)(l);                                      \
+		LET_GO(l, how);                                              \
+		return result;                                               \
+	}
+
+WRAPPER_OF_LOCK(pthread_rwlock_rdlock, pthread_rwlock_tryrdlock)
+WRAPPER_OF_LOCK(pthread_rwlock_wrlock, pthread_rwlock_trywrlock)
 WRAPPER_KEEPING(pthread_rwlock_timedrdlock, (pthread_rwlock_t * l, until t), (l, t), l)
 WRAPPER_KEEPING(pthread_rwlock_timedwrlock, (pthread_rwlock_t * l, until t), (l, t), l)
 WRAPPER_KEEPING(pthread_rwlock_clockrdlock, (pthread_rwlock_t * l, clockid_t clock, until t), (l, clock, t), l)
@@ -217,15 +299,15 @@ static void *versioned(_Atomic(void *) *cache, const char *name)
 }
 
 /* Both are looked at by the kernel, one after the other. */
-#define COND_WRAPPER(name, parameters, call)               \
-	WRAPPER int name parameters                        \
-	{                                                  \
-		unsigned once = KEEP(c), once_m = KEEP(m); \
-		int result = (call);                       \
-                                                           \
-		LET_GO(c, once);                           \
-		LET_GO(m, once_m);                         \
-		return result;                             \
+#define COND_WRAPPER(name, parameters, call)             \
+	WRAPPER int name parameters                      \
+	{                                                \
+		unsigned how = KEEP(c), how_m = KEEP(m); \
+		int result = (call);                     \
+                                                         \
+		LET_GO(c, how);                          \
+		LET_GO(m, how_m);                        \
+		return result;                           \
 	}
 
 static _Atomic(void *) real_wait, real_timedwait;

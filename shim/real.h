@@ -106,6 +106,7 @@ int mseal(void *addr, size_t len, unsigned long flags);
 	X(pthread_rwlock_rdlock)                                                                                                     \
 	X(pthread_rwlock_wrlock)                                                                                                     \
 	X(pthread_mutex_trylock)                                                                                                     \
+	X(pthread_mutex_unlock)                                                                                                      \
 	X(pthread_rwlock_tryrdlock)                                                                                                  \
 	X(pthread_rwlock_trywrlock)                                                                                                  \
 	X(pthread_rwlock_clockrdlock)                                                                                                \

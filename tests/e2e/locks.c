@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Locks in a file that is mapped and larger than memory, while all pages are driven out of memory that can leave it. Of processes: a mutex, a
- * condition variable, a semaphore, a barrier, a lock of readers and writers, a robust mutex, and more of them than are kept in memory. Of the
+ * condition variable, a semaphore, a barrier, a lock of readers and writers, a robust mutex, one that inherits priority, and more of them than are kept in
+ * memory. Of the
  * threads of one process: mutexes that are not shared.
  */
 #include <pthread.h>
@@ -14,7 +15,7 @@
 #define PROCESSES 4
 #define ROUNDS 300
 #define FIRST_OF_MANY 10 /* pages, each with a lock at its end that goes on in the next */
-#define MANY 300
+#define MANY 600
 #define THREADS 4
 #define THREAD_ROUNDS 2000
 
@@ -65,16 +66,27 @@ static struct counted *one_of_many(unsigned long i)
 	return (struct counted *)(map + (FIRST_OF_MANY + i + 1) * PAGE - sizeof(pthread_mutex_t) / 2);
 }
 
+/* In pages of their own, and used when many others have been. */
+static pthread_mutex_t *late_lock(unsigned long i)
+{
+	return (pthread_mutex_t *)(map + (FIRST_OF_MANY + MANY + 2 + i) * PAGE);
+}
+
 static void init_many(void)
 {
 	pthread_mutexattr_t ma;
 
 	pthread_mutexattr_init(&ma);
 	pthread_mutexattr_setpshared(&ma, PTHREAD_PROCESS_SHARED);
+	pthread_mutexattr_setrobust(&ma, PTHREAD_MUTEX_ROBUST);
 	for (unsigned long i = 0; i < MANY; i++) {
 		CHECK(!pthread_mutex_init(&one_of_many(i)->mutex, &ma));
 		one_of_many(i)->count = 0;
 	}
+	CHECK(!pthread_mutex_init(late_lock(0), &ma));
+	pthread_mutexattr_setrobust(&ma, PTHREAD_MUTEX_STALLED);
+	CHECK(!pthread_mutexattr_setprotocol(&ma, PTHREAD_PRIO_INHERIT));
+	CHECK(!pthread_mutex_init(late_lock(1), &ma));
 }
 
 /* Touches pages, so that others leave memory. */
@@ -156,6 +168,52 @@ static void die_with_lock(void)
 	CHECK(!pthread_mutex_consistent(&s->robust) && !pthread_mutex_unlock(&s->robust));
 }
 
+/* More locks than are kept in memory, one after the other, and other pages. */
+static void use_many(void)
+{
+	for (unsigned long i = 0; i < MANY; i++)
+		count_one(one_of_many(i), 5);
+	walk(1, 10000);
+}
+
+/* What is held stays for the kernel to find, whatever else is used meanwhile. */
+static void die_after_many(void)
+{
+	pid_t pid = fork();
+
+	CHECK(pid >= 0);
+	if (!pid) {
+		use_many();
+		CHECK(!pthread_mutex_lock(late_lock(0)));
+		use_many();
+		_exit(0);
+	}
+	CHECK(waitpid(pid, NULL, 0) == pid);
+	CHECK(pthread_mutex_lock(late_lock(0)) == EOWNERDEAD);
+	CHECK(!pthread_mutex_consistent(late_lock(0)) && !pthread_mutex_unlock(late_lock(0)));
+}
+
+/* A mutex that inherits priority is passed on by the kernel. */
+static void pass_on(void)
+{
+	pid_t pid;
+
+	use_many();
+	CHECK(!pthread_mutex_lock(late_lock(1)));
+	pid = fork();
+	CHECK(pid >= 0);
+	if (!pid) {
+		CHECK(!pthread_mutex_lock(late_lock(1)));
+		CHECK(!pthread_mutex_unlock(late_lock(1)));
+		_exit(0);
+	}
+	while (!(*(volatile int *)&late_lock(1)->__data.__lock & (int)0x80000000)) /* FUTEX_WAITERS */
+		usleep(1000);
+	use_many();
+	CHECK(!pthread_mutex_unlock(late_lock(1)));
+	CHECK(waitpid(pid, NULL, 0) == pid);
+}
+
 /* ---- Threads of one process ---- */
 
 static struct counted *private_lock;
@@ -222,6 +280,8 @@ int main(void)
 	CHECK(sum == s->turn);
 	for (int i = 0; i < 10; i++)
 		die_with_lock();
+	die_after_many();
+	pass_on();
 	in_threads();
 	move(fd);
 	CHECK(!munmap(map, SIZE));
