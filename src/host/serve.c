@@ -333,8 +333,7 @@ static int serve_shrunk(struct request *r)
 
 static int serve_settle(struct request *r)
 {
-	(void)r;
-	return session_settle();
+	return session_settle(r->s);
 }
 
 static const struct {

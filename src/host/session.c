@@ -92,14 +92,20 @@ static bool somebody_goes(void)
 	return found;
 }
 
-int session_settle(void)
+int session_settle(const struct session *asking)
 {
-	for (int ms = 0; somebody_goes(); ms++) {
-		if (ms == SETTLE_MS)
-			return -ETIMEDOUT;
+	static _Atomic bool busy; /* one worker may wait here: the others are for requests */
+	int err = 0;
+
+	if (atomic_exchange(&busy, true))
+		return -EBUSY;
+	for (int ms = 0; !err && somebody_goes(); ms++) {
+		if (ms == SETTLE_MS || session_has_hung_up(asking)) /* its own end waits for this */
+			err = -ETIMEDOUT;
 		sys_nanosleep(1000000);
 	}
-	return 0;
+	atomic_store(&busy, false);
+	return err;
 }
 
 bool session_has_hung_up(const struct session *s)

@@ -84,8 +84,8 @@ void session_end(struct session *s);
 void session_unlist(struct session *s);
 uint32_t session_count(void);
 bool session_has_hung_up(const struct session *s);
-/* Waits until nothing is left here of those that have; -ETIMEDOUT after ten seconds. */
-int session_settle(void);
+/* Waits until nothing is left here of those that have; -ETIMEDOUT after ten seconds, or when who asks has hung up; -EBUSY when another asks. */
+int session_settle(const struct session *asking);
 /* Whether a client is there that has not hung up. */
 bool session_any_alive(void);
 /* One of the list, with a reference; NULL when there are not so many. */
