@@ -2,11 +2,10 @@
 /*
  * Swap: where dirty pages of private mappings go when memory is short. One unlinked temporary file for the process;
  * each store is a region of its offsets, as long as the mapping, so a page's slot is its index and needs no table.
- * Space is returned by punching holes; regions given up are used again, since file systems limit the length of a file.
+ * Space is returned by punching holes, in time (swap_unused.c); regions given up are used again, since file systems limit the length of a file.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/falloc.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +15,7 @@
 #include <unistd.h>
 
 #include "store.h"
+#include "swap_unused.h"
 #include "util/compiler.h"
 #include "util/fd.h"
 #include "util/handshake.h"
@@ -27,7 +27,7 @@ struct swap_store {
 	struct swap_store *next; /* of free regions: swap_lock */
 };
 
-static struct mutex swap_lock = MUTEX_INIT(RANK_LEAF);
+struct mutex swap_lock = MUTEX_INIT(RANK_LEAF);
 static char directory[256];
 static int swap_fd = -1;                /* guarded by swap_lock until set */
 static uint64_t next_base;              /* guarded by swap_lock: where no region has been yet */
@@ -94,12 +94,12 @@ static ssize_t swap_read(struct store *s, void *buf, size_t len, uint64_t off)
 	return (ssize_t)done;
 }
 
-static int swap_write(struct store *s, const void *buf, size_t len, uint64_t off)
+static int write_all(const void *buf, size_t len, uint64_t off)
 {
 	size_t done = 0;
 
 	while (done < len) {
-		ssize_t n = sys_pwrite(swap_fd, (const char *)buf + done, len - done, (off_t)(self(s)->base + off + done));
+		ssize_t n = sys_pwrite(swap_fd, (const char *)buf + done, len - done, (off_t)(off + done));
 
 		if (n == -EINTR)
 			continue;
@@ -107,8 +107,22 @@ static int swap_write(struct store *s, const void *buf, size_t len, uint64_t off
 			return n < 0 ? (int)n : -ENOSPC;
 		done += (size_t)n;
 	}
-	atomic_fetch_add_explicit(&written, len, memory_order_relaxed);
 	return 0;
+}
+
+static int swap_write(struct store *s, const void *buf, size_t len, uint64_t off)
+{
+	uint64_t at = self(s)->base + off;
+	int err;
+
+	unused_claim(swap_fd, at, at + len);
+	do
+		err = write_all(buf, len, at);
+	while ((err == -ENOSPC || err == -EDQUOT) && unused_give_back_all(swap_fd));
+	unused_trim(swap_fd);
+	if (!err)
+		atomic_fetch_add_explicit(&written, len, memory_order_relaxed);
+	return err;
 }
 
 static int swap_size(struct store *s, uint64_t *size)
@@ -125,7 +139,9 @@ static int swap_sync(struct store *s)
 
 static void swap_discard(struct store *s, uint64_t off, uint64_t len)
 {
-	sys_fallocate(swap_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(self(s)->base + off), (off_t)len);
+	uint64_t at = self(s)->base + off;
+
+	unused_add(swap_fd, at, at + len);
 }
 
 /* ---- Regions ---- */
@@ -272,6 +288,7 @@ void swap_exit(void)
 	swap_fd = -1;
 	next_base = 0;
 	free_regions = NULL;
+	unused_reset();
 	atomic_store(&written, 0);
 }
 
@@ -284,7 +301,7 @@ uint64_t swap_written(void)
 
 static struct handshake copied = HANDSHAKE_INIT; /* by it the child says that it has its copy */
 
-/* The list of regions is whole in the child. */
+/* The list of regions is whole in the child, and so is that of what is not used. */
 void swap_fork_prepare(void)
 {
 	if (swap_written())
@@ -313,6 +330,20 @@ static int copy_extent(int old, int fresh, off_t at, off_t end)
 	return 0;
 }
 
+/* Of [at, end) what is needed. */
+static int copy_needed(int old, int fresh, off_t at, off_t end)
+{
+	uint64_t start, next;
+	int err = 0;
+
+	while (!err && at < end && unused_in_child((uint64_t)at, &start, &next) && start < (uint64_t)end) {
+		if ((uint64_t)at < start)
+			err = copy_extent(old, fresh, at, (off_t)start);
+		at = (off_t)next;
+	}
+	return err || at >= end ? err : copy_extent(old, fresh, at, end);
+}
+
 int swap_fork_child(void)
 {
 	int old = swap_fd, fresh, err = 0;
@@ -327,9 +358,10 @@ int swap_fork_child(void)
 	while (!err && (at = sys_lseek(old, at, SEEK_DATA)) >= 0) {
 		off_t end = sys_lseek(old, at, SEEK_HOLE);
 
-		err = end < 0 ? (int)end : copy_extent(old, fresh, at, end);
+		err = end < 0 ? (int)end : copy_needed(old, fresh, at, end);
 		at = end;
 	}
+	unused_reset();
 	swap_fd = fresh;
 	fd_close(old);
 	handshake_tell(&copied);

@@ -178,6 +178,50 @@ TEST(private_copies_survive_it_too)
 	unmap(map);
 }
 
+/* Every other page is a copy of `turn`; those of the file from `end` on are zeros, and in between it is as it was. */
+static void expect_copies(const uint64_t *private, size_t first, size_t end, size_t end_of_file, uint64_t turn)
+{
+	for (size_t p = first; p < end; p++) {
+		uint64_t in_file = p < end_of_file ? pattern(p * WORDS) : 0;
+
+		assert_int_equal(word_of(private, p), p % 2 == 0 ? stored(p) + turn : in_file);
+	}
+}
+
+static void store_copies(uint64_t *private, size_t first, size_t end, uint64_t turn)
+{
+	for (size_t p = first; p < end; p += 2)
+	private[p * WORDS] = stored(p) + turn;
+}
+
+static void expect_none(const uint64_t *private, size_t first, size_t end, size_t end_of_file)
+{
+	for (size_t p = first; p < end; p++)
+		assert_int_equal(word_of(private, p), p < end_of_file ? pattern(p * WORDS) : 0);
+}
+
+/* What was in swap is gone at once, whenever its space is; the rest stays, and what is stored then goes to swap again. */
+TEST(copies_in_swap_go_with_what_they_are_copies_of)
+{
+	struct fixture *f = *state;
+	uint64_t *private = map_random(f, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	size_t half = PAGES / 2;
+
+	store_copies(private, 0, PAGES, 0);
+	assert_int_equal(fl_ftruncate(f->fd, (off_t)(half * PAGE)), 0);
+	assert_int_equal(fl_ftruncate(f->fd, PATTERN_BYTES), 0);
+	expect_none(private, half, PAGES, half);
+	expect_copies(private, 0, half, half, 0);
+	for (uint64_t turn = 1; turn < 4; turn++) {
+		store_copies(private, 0, PAGES, turn);
+		expect_copies(private, 0, PAGES, half, turn);
+		assert_int_equal(fl_madvise(private, half * PAGE, MADV_DONTNEED), 0);
+		expect_none(private, 0, half, half);
+		expect_copies(private, half, PAGES, half, turn);
+	}
+	unmap(private);
+}
+
 TEST(locked_and_pinned_pages_stay_mapped)
 {
 	struct fixture *f = *state;
@@ -223,7 +267,7 @@ int main(void)
 		RUN(a_scan_leaves_the_hot_set_alone), RUN(nor_does_it_on_shmem_frames),
 		RUN(neighbours_that_are_used_stay),   RUN(stores_survive_that_pages_leave_their_mappings),
 		RUN(private_copies_survive_it_too),   RUN(locked_and_pinned_pages_stay_mapped),
-		RUN(what_was_hot_gives_way),
+		RUN(what_was_hot_gives_way),          RUN(copies_in_swap_go_with_what_they_are_copies_of),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
