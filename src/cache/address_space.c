@@ -704,6 +704,8 @@ static int fork_all(uint64_t *pages)
 		if (!as)
 			continue;
 		rwlock_init(&as->invalidate_lock, RANK_INVALIDATE);
+		atomic_store(&as->writes_tail, 0);
+		atomic_store(&as->direct_writes, 0);
 		atomic_store(&as->nr_pages, 0);
 		atomic_store(&as->nr_dirty, 0);
 		atomic_store(&as->locked, 0);

@@ -94,6 +94,8 @@ struct address_space {
 	_Atomic bool failing;                   /* the last write-back failed: reclaim looks for room elsewhere */
 	_Atomic uint32_t wb_err;                /* errseq: error << 16 | count of errors, 0 when none yet */
 	_Atomic uint32_t in_flight;             /* requests of io.c; started under invalidate_lock (read) */
+	_Atomic uint32_t writes_tail;           /* futex: the end of the file is being written by the kernel's page cache (writeback.c) */
+	_Atomic uint32_t direct_writes;         /* futex: threads that write past it, and are not in flight */
 	_Atomic uint64_t streams[RA_STREAMS];   /* read-ahead: next index << 16 | window */
 	_Atomic uint32_t stream_turn;
 	struct ra_track tracks[RA_STREAMS];

@@ -733,6 +733,11 @@ int io_get_write(struct address_space *as, uint64_t index, uint32_t n, bool recl
 	prepare(r, as, *buf, true, true);
 	r->reclaim = reclaim;
 	atomic_store(&r->key, key_of(as, index, n));
+	if (atomic_load(&as->writes_tail)) { /* who writes the end of the file has not seen this one */
+		io_forget((int)(r - io.r));
+		*buf = (struct buffer){0};
+		return -1;
+	}
 	return (int)(r - io.r);
 }
 

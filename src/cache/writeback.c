@@ -19,6 +19,7 @@
 #include "writeback.h"
 
 #include <errno.h>
+#include <limits.h>
 
 #include "budget.h"
 #include "buffer.h"
@@ -27,6 +28,7 @@
 #include "io.h"
 #include "reclaim.h"
 #include "util/compiler.h"
+#include "util/sys.h"
 
 #define CLUSTER_MAX 64
 
@@ -111,6 +113,65 @@ static int stabilize(struct cluster *c, void *copy)
 	return err;
 }
 
+/*
+ * What O_DIRECT cannot write, the end of the file within a page, goes through the page cache of the kernel. A direct write that is under way meanwhile
+ * cannot drop what others have read of its pages into that cache, if it lies in one folio with what has just become dirty: they would go on reading the
+ * bytes of before, and fsync(2) fails with EIO. So neither is under way while the other is. Who waits here holds no page lock.
+ */
+static void end_direct(struct address_space *as)
+{
+	if (atomic_fetch_sub(&as->direct_writes, 1) == 1 && atomic_load(&as->writes_tail))
+		sys_futex_wake(&as->direct_writes, INT_MAX);
+}
+
+static void begin_direct(struct address_space *as)
+{
+	for (;;) {
+		atomic_fetch_add(&as->direct_writes, 1);
+		if (!atomic_load(&as->writes_tail))
+			return;
+		end_direct(as);
+		sys_futex_wait(&as->writes_tail, 1);
+	}
+}
+
+static void begin_tail(struct address_space *as)
+{
+	uint32_t n;
+
+	while (atomic_exchange(&as->writes_tail, 1))
+		sys_futex_wait(&as->writes_tail, 1);
+	io_drain_writes(as, 0, PAGE_INDEX_MAX);
+	while ((n = atomic_load(&as->direct_writes)))
+		sys_futex_wait(&as->direct_writes, n);
+}
+
+static void end_tail(struct address_space *as)
+{
+	atomic_store(&as->writes_tail, 0);
+	sys_futex_wake(&as->writes_tail, INT_MAX);
+}
+
+static int write_to_store(struct address_space *as, const void *data, uint64_t len, uint64_t off)
+{
+	const struct store_ops *ops = as->store->ops;
+	bool tail = len & FL_PAGE_MASK;
+	int err;
+
+	if (!ops->direct_fd || ops->direct_fd(as->store, true) < 0)
+		return ops->write(as->store, data, len, off);
+	if (tail)
+		begin_tail(as);
+	else
+		begin_direct(as);
+	err = ops->write(as->store, data, len, off);
+	if (tail)
+		end_tail(as);
+	else
+		end_direct(as);
+	return err;
+}
+
 /* Never past the end of the file: a page may have been dirtied beyond it, or the file been cut by others. */
 static int write_cluster(struct cluster *c)
 {
@@ -124,7 +185,7 @@ static int write_cluster(struct cluster *c)
 	if (err || off >= size)
 		return err;
 	len = min_u64(len, size - off);
-	err = c->as->store->ops->write(c->as->store, c->buf.data, len, off);
+	err = write_to_store(c->as, c->buf.data, len, off);
 	if (!err) {
 		report_add(&c->as->report->writes, 1);
 		report_add(&c->as->report->written_bytes, len);
