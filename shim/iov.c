@@ -225,7 +225,6 @@ static ssize_t read_what_is_there(struct vector v)
 
 	if (n && fd_is_regular(v.fd))
 		n = min_u64(n, memory_of(&v));
-
 	if (!n)
 		return run(&v);
 	for (v.reached = 0; sum < n; v.reached++)

@@ -261,8 +261,9 @@ static uint32_t swap_in_run(struct fault *f, uint64_t index, uint64_t want)
 	struct fill fl = {.as = anon_of(f), .index = index, .ahead = true};
 
 	want = min_u64(want, RUN_MAX);
-	if (!want || !anon_is_swapped(fl.as, index) || reserve_frames((uint32_t)want, &fl.reserved))
+	if (!want || !anon_is_swapped(fl.as, index) || !try_reserve_frames((uint32_t)want)) /* nobody else's memory is begged for it */
 		return 0;
+	fl.reserved = (uint32_t)want;
 	fl.buf = buffer_get(true);
 	read_lock(&f->as->invalidate_lock);
 	fill_insert(&fl, (uint32_t)min_u64(fl.reserved, fl.buf.pages));
