@@ -76,7 +76,8 @@ static uint32_t find(uint64_t at)
 static void replace(uint32_t i, uint32_t old, const struct range *r, uint32_t n)
 {
 	memmove(&ranges[i + n], &ranges[i + old], (nranges - i - old) * sizeof *ranges);
-	memcpy(&ranges[i], r, n * sizeof *r);
+	if (n)
+		memcpy(&ranges[i], r, n * sizeof *r);
 	nranges += n - old;
 	fl_assert(nranges <= ARRAY_SIZE(ranges));
 	note_some();
