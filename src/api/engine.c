@@ -108,6 +108,8 @@ static int init_cache(const struct engine_options *o)
 		err = init_frames(o->huge && o->pool && o->direct && !client);
 	if (!err)
 		err = address_space_init(o->direct);
+	if (!err && !repay_has_room())
+		err = -ENOMEM;
 	address_space_use_pool(o->pool);
 	frames_hide_first(o->faults == FAULTS_SIGSEGV);
 	filemap_init();

@@ -165,10 +165,12 @@ static void return_idle(uint64_t least, uint64_t keep)
 		atomic_fetch_add(&lent, more);
 }
 
-void budget_return_idle(void)
+void budget_return_idle(uint64_t least)
 {
+	uint64_t u = atomic_load(&used);
+
 	if (lender.give_back)
-		return_idle(1, 0);
+		return_idle(1, least > u ? least - u : 0);
 }
 
 static void wait_for_debt(void)
@@ -279,6 +281,15 @@ static bool reserve_patiently(uint64_t pages)
 			sys_nanosleep(PAUSE_NS);
 	}
 	return false;
+}
+
+bool budget_hold(uint64_t pages)
+{
+	bool held = !lender.borrow || reserve_patiently(pages);
+
+	if (held && lender.borrow)
+		budget_release(pages);
+	return held;
 }
 
 void *budget_map(uint64_t bytes)

@@ -61,9 +61,11 @@ uint64_t budget_owed(void);
 void budget_pay(void);
 /* What is still owed and cannot be paid is lent again, and the lender told: it, and `refused` besides. */
 void budget_refuse(uint64_t refused);
-/* All that is not used goes back. */
-void budget_return_idle(void);
+/* All that is not used goes back, down to `least` pages that stay lent. */
+void budget_return_idle(uint64_t least);
 uint64_t budget_lent(void);
+/* So many more are lent than are used, where there is a lender: waits for those who give some back. False: there is no room for them. */
+bool budget_hold(uint64_t pages);
 /* Borrows what is overdrawn, as far as that can be had by asking. Whether there is nothing overdrawn any more. */
 bool budget_borrow_overdraft(void);
 

@@ -24,6 +24,7 @@
 #include "util/thread.h"
 
 #define WORKING_PAGES 16 /* stay beside what is always needed */
+#define SPACE_PAGES 8    /* about what is still to be made when room is looked for, at the start */
 #define WORTH_PAGES 32   /* from so many above that on somebody listens */
 #define STEP 32
 #define LOOKS 40 /* that find nothing to take out of memory */
@@ -82,7 +83,7 @@ static bool heed(void)
 	struct channel_recall r = channel_take_recall();
 
 	if (r.idle)
-		budget_return_idle();
+		budget_return_idle(least());
 	if (r.pages)
 		repay(r.pages);
 	return r.idle || r.pages;
@@ -117,6 +118,11 @@ void repay_may_have_to(uint64_t pages)
 {
 	if (atomic_load_explicit(&begun, memory_order_acquire) && !thread_runs(&thread) && has_to(pages))
 		thread_start(&thread, serve);
+}
+
+bool repay_has_room(void)
+{
+	return budget_hold(WORKING_PAGES + SPACE_PAGES);
 }
 
 void repay_begin(void)

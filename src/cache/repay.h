@@ -3,8 +3,11 @@
 #ifndef FL_CACHE_REPAY_H
 #define FL_CACHE_REPAY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
+/* The cache is made. Whether a client has some pages to work with from now on, which it never gives back. */
+bool repay_has_room(void);
 /* The engine is about to be started: what it uses so far it will always need. Nothing happens without a host. */
 void repay_begin(void);
 /* No more, until it begins again. Holds no lock. */

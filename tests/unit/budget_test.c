@@ -157,7 +157,7 @@ static void what_is_owed_goes_back_as_it_is_released(void **state)
 	n = 300;
 	assert_true(budget_try_reserve(n));
 	atomic_store(&held, n);
-	budget_return_idle();
+	budget_return_idle(0);
 	lent = budget_lent();
 	assert_int_equal(lent, n + budget_fixed_pages());
 	to_lend = lent; /* and it lends no more */
@@ -186,7 +186,7 @@ static void what_cannot_be_paid_is_lent_again(void **state)
 	begin_with(1000);
 	assert_true(budget_try_reserve(200));
 	atomic_store(&held, 200);
-	budget_return_idle();
+	budget_return_idle(0);
 	lent = budget_lent();
 	to_lend = lent;
 	assert_int_equal(budget_owe(500, lent - 20), 20);
@@ -203,7 +203,7 @@ static void who_begs_gets_what_there_is(void **state)
 {
 	(void)state;
 	begin_with(300);
-	budget_return_idle();
+	budget_return_idle(0);
 	no = -EAGAIN;
 	assert_int_equal(budget_beg(400), -EAGAIN);
 	assert_int_equal(atomic_load(&out), 300);
@@ -212,6 +212,29 @@ static void who_begs_gets_what_there_is(void **state)
 	assert_true(budget_try_reserve(400));
 	assert_int_equal(budget_beg(budget_limit()), -ENOMEM);
 	budget_release(400);
+	end();
+}
+
+/* Neither goes back as idle, nor for others. */
+static void what_is_held_is_there(void **state)
+{
+	uint64_t fixed;
+
+	(void)state;
+	begin_with(1000);
+	fixed = budget_fixed_pages();
+	assert_true(budget_hold(16));
+	assert_true(budget_lent() >= fixed + 16);
+	assert_int_equal(budget_used(), fixed);
+	budget_return_idle(fixed + 16);
+	assert_int_equal(budget_lent(), fixed + 16);
+	assert_int_equal(budget_owe(50, fixed + 16), 0);
+	to_lend = 0;
+	assert_true(budget_try_reserve(16));
+	assert_false(budget_try_reserve(1));
+	assert_false(budget_hold(1));
+	assert_int_equal(budget_used(), fixed + 16);
+	budget_release(16);
 	end();
 }
 
@@ -224,7 +247,7 @@ static void *owe_and_refuse(void *arg)
 		else
 			budget_pay();
 		if (i % 7 == 0)
-			budget_return_idle();
+			budget_return_idle(0);
 	}
 	budget_refuse(0);
 	return arg;
@@ -255,6 +278,7 @@ int main(void)
 		cmocka_unit_test(what_is_owed_goes_back_as_it_is_released),
 		cmocka_unit_test(what_cannot_be_paid_is_lent_again),
 		cmocka_unit_test(who_begs_gets_what_there_is),
+		cmocka_unit_test(what_is_held_is_there),
 		cmocka_unit_test(what_is_lent_covers_what_is_used_whoever_pays),
 	};
 
