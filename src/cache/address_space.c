@@ -470,10 +470,20 @@ int address_space_put(struct address_space *as)
 	return err;
 }
 
+/* Where there is no swap, as->store is NULL: its pages stay in memory. When there is just no memory for it now, they must not do so for good. */
+static int open_swap(struct address_space *as, uint64_t bytes)
+{
+	int err = swap_store_open(&arena, bytes, &as->store);
+
+	if (err)
+		as->store = NULL;
+	return err == -ENOENT ? 0 : err;
+}
+
 int address_space_new_anon(struct address_space *file, uint64_t pages, struct address_space **out)
 {
 	struct address_space *as = alloc_one(&anon_frames);
-	int err = -ENOMEM;
+	int err;
 
 	if (!as)
 		return -ENOMEM;
@@ -481,10 +491,9 @@ int address_space_new_anon(struct address_space *file, uint64_t pages, struct ad
 	as->report = file->report;
 	as->anon_pages = pages;
 	atomic_store(&as->anon_refs, 1);
-	if (swap_store_open(&arena, pages << FL_PAGE_SHIFT, &as->store) == 0)
+	err = open_swap(as, pages << FL_PAGE_SHIFT);
+	if (!err && as->store)
 		err = anon_swap_init(as);
-	else
-		as->store = NULL, err = 0; /* no swap: its pages stay in memory */
 	if (!err) {
 		mutex_lock(&files_lock);
 		err = id_alloc(as);
@@ -507,11 +516,13 @@ int address_space_new_slots(const struct frame_ops *frames, uint64_t bytes, stru
 	as->report = zero.report;
 	atomic_store(&as->anon_refs, 1);
 	atomic_store(&as->size, UINT64_MAX);
-	if (swap_prepare() || swap_store_open(&arena, bytes, &as->store))
-		as->store = NULL; /* its pages stay in memory */
-	mutex_lock(&files_lock);
-	err = id_alloc(as);
-	mutex_unlock(&files_lock);
+	swap_prepare();
+	err = open_swap(as, bytes);
+	if (!err) {
+		mutex_lock(&files_lock);
+		err = id_alloc(as);
+		mutex_unlock(&files_lock);
+	}
 	if (err)
 		address_space_put_anon(as);
 	else

@@ -529,3 +529,13 @@ void metadata_refill(void)
 	while (budget_metadata_low() && reserve_quickly())
 		budget_add_spare();
 }
+
+int metadata_wait(void)
+{
+	uint32_t got;
+	int err = reserve_frames(1, &got);
+
+	if (!err)
+		budget_add_spare();
+	return err;
+}

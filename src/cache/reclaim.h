@@ -21,7 +21,9 @@ bool try_reserve_frames(uint32_t want);
  * fills the budget. Called before any lock is taken; best effort.
  */
 void metadata_refill(void);
-/* The same for a call that needs more: about `pages`. What it leaves is given back by budget_drop_spare(). */
+/* A page more for what a fault needs, with the patience of reserve_frames(), and its errors. */
+int metadata_wait(void);
+/* The same as metadata_refill() for a call that needs more: about `pages`. What it leaves is given back by budget_drop_spare(). */
 void metadata_refill_to(uint64_t pages);
 /*
  * Pages [first, last] are not needed soon: they lose their second chance, and with `out` leave memory at once, written

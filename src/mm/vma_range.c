@@ -46,6 +46,20 @@ void vma_unlink_rmap(struct vma *v)
 
 #define STACK_PAGES (1UL << 16) /* how far a mapping with MAP_GROWSDOWN can grow once it has pages */
 
+#define ANON_TRIES 4 /* pages of metadata that it may take; when it still fails, something else is missing */
+
+/* When all of memory is in use a fault waits for some, also for what it notes. */
+static int new_anon(struct vma *v, uint64_t pages, struct address_space **out)
+{
+	int err;
+
+	metadata_refill();
+	err = v->mm->arch->new_anon(v, pages, out);
+	for (int i = 0; err == -ENOMEM && i < ANON_TRIES && !metadata_wait(); i++)
+		err = v->mm->arch->new_anon(v, pages, out);
+	return err;
+}
+
 /* Two faults may come here at once: one of them is first. */
 int vma_prepare_anon(struct vma *v)
 {
@@ -56,9 +70,8 @@ int vma_prepare_anon(struct vma *v)
 
 	if ((v->flags & VM_SHARED) || atomic_load(&v->anon))
 		return 0;
-	metadata_refill();
 	below = v->flags & VM_GROWSDOWN ? min_u64(STACK_PAGES, v->pgoff) : 0;
-	err = v->mm->arch->new_anon(v, below + vma_pages(v), &anon);
+	err = new_anon(v, below + vma_pages(v), &anon);
 	if (err)
 		return err;
 	write_lock(&rmap_lock);

@@ -11,8 +11,11 @@
 
 #include <cmocka.h>
 
+#include "cache/address_space.h"
 #include "cache/budget.h"
+#include "store/store.h"
 #include "util/compiler.h"
+#include "util/report.h"
 
 #define THREADS 4
 #define STEPS 100000
@@ -238,6 +241,34 @@ static void what_is_held_is_there(void **state)
 	end();
 }
 
+/* When there is no memory for what swap needs, it is not made without: its pages could never leave. */
+static void no_private_pages_without_their_swap(void **state)
+{
+	struct address_space *first, *second = NULL;
+	uint64_t rest;
+
+	(void)state;
+	budget_set_lender(&(struct budget_lender){.borrow = NULL});
+	assert_int_equal(budget_init(BUDGET_MIN), 0);
+	assert_int_equal(report_init(NULL, BUDGET_MIN), 0);
+	assert_int_equal(address_space_init(false), 0);
+	assert_int_equal(address_space_new_anon(address_space_zero(), 10, &first), 0);
+	assert_null(first->store); /* no swap yet; the next finds room for itself beside it, not for its store */
+	assert_int_equal(swap_set_directory("/var/tmp"), 0);
+	assert_int_equal(swap_prepare(), 0);
+	rest = budget_limit() - budget_used();
+	assert_true(budget_try_reserve(rest));
+	assert_int_equal(address_space_new_anon(address_space_zero(), 10, &second), -ENOMEM);
+	budget_release(rest);
+	assert_int_equal(address_space_new_anon(address_space_zero(), 10, &second), 0);
+	assert_non_null(second->store);
+	address_space_put_anon(first);
+	address_space_put_anon(second);
+	address_space_exit();
+	swap_exit();
+	report_exit();
+}
+
 static void *owe_and_refuse(void *arg)
 {
 	for (int i = 0; i < STEPS / 10; i++) {
@@ -279,6 +310,7 @@ int main(void)
 		cmocka_unit_test(what_cannot_be_paid_is_lent_again),
 		cmocka_unit_test(who_begs_gets_what_there_is),
 		cmocka_unit_test(what_is_held_is_there),
+		cmocka_unit_test(no_private_pages_without_their_swap),
 		cmocka_unit_test(what_is_lent_covers_what_is_used_whoever_pays),
 	};
 
