@@ -158,13 +158,18 @@ static void expect_after(const struct fault *f, const struct ra_next *next)
 	}
 }
 
-/* What is foreseen is read at once, so much for this fault that a walk backwards or in strides has few of them. */
-static void read_on(struct fault *f)
+/*
+ * What is foreseen is read at once, so much for this fault that a walk backwards or in strides has few of them; and before the page itself, with which
+ * the program goes on.
+ */
+void ahead_before_miss(struct fault *f)
 {
 	struct ra_next next = {.grown = false};
 	uint64_t left = readahead_at_once(fault_reads_on(f));
 	uint32_t n;
 
+	if (f->alone || f->wanted > 1 || f->advice == RA_RANDOM || io_can(f->as) || beyond_eof(f->as, f->index))
+		return;
 	readahead_note(f->as, f->index);
 	for (bool first = true; left && readahead_next(f->as, f->index, false, &next) && clip(f, &next); first = false) {
 		if (next.pages > left) { /* those nearest to the program */
@@ -186,13 +191,8 @@ void ahead_go_on(struct fault *f)
 	struct ra_next next;
 	uint32_t n;
 
-	if (f->advice == RA_RANDOM || !(f->missed || f->touched))
+	if (f->advice == RA_RANDOM || !(f->missed || f->touched) || !io_can(f->as))
 		return;
-	if (!io_can(f->as)) {
-		if (f->missed && !f->forward && !f->alone)
-			read_on(f);
-		return;
-	}
 	if (f->touched)
 		readahead_touch(f->as, f->index);
 	else if (!f->forward)

@@ -70,6 +70,11 @@ void fault_expect(const struct fault *f, uint64_t index, uint64_t pages);
  * each fault, as it may come to nothing.
  */
 bool ahead_miss(struct fault *f, uint64_t window);
+/*
+ * A miss that no forward stream expected, whose page is to be read by the caller: what goes with it backwards or in strides is read first, where nothing
+ * can be in flight. Waits for nobody. Once for each fault.
+ */
+void ahead_before_miss(struct fault *f);
 /* The fault is served, and no page of it locked: what its stream will want next is started. */
 void ahead_go_on(struct fault *f);
 /* The same of a host's file; with `pin`, the page is pinned there. -EAGAIN: look again. */

@@ -418,17 +418,20 @@ void fault_expect(const struct fault *f, uint64_t index, uint64_t pages)
 		ops->expect(f->as->store, index << FL_PAGE_SHIFT, pages << FL_PAGE_SHIFT);
 }
 
-static int miss(struct fault *f)
+static int miss(struct fault *f, bool ahead)
 {
 	uint64_t size = page_align_up(atomic_load_explicit(&f->as->size, memory_order_relaxed)) >> FL_PAGE_SHIFT, window, want;
 	int err;
 
+	ahead = ahead && !f->missed;
 	f->missed = true;
 	io_poll();
 	readahead_pass(f->as, f->index);
 	window = readahead_window(f->as, f->index, f->advice, fault_reads_on(f));
 	if (ahead_miss(f, window))
 		return -EAGAIN;
+	if (ahead && window == 1)
+		ahead_before_miss(f);
 	want = min_u64(max_u64(window, f->wanted), f->room);
 	if (size > f->index)
 		want = min_u64(want, size - f->index);
@@ -462,7 +465,7 @@ int fault_file(struct fault *f, pfn_t *locked)
 				ahead_go_on(f);
 			return err;
 		}
-		err = miss(f);
+		err = miss(f, !locked);
 		if (err && err != -EAGAIN)
 			return err;
 		if (!err && !locked) {
