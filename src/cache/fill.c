@@ -14,7 +14,7 @@ void fill_insert(struct fill *fl, uint32_t max)
 
 		if (fl->n && page_find(key) != PFN_NONE)
 			break;
-		pfn = fl->n || fl->ahead ? page_insert_ahead(key) : page_insert(key);
+		pfn = fl->ahead || (fl->n && !fl->stored) ? page_insert_ahead(key) : page_insert(key);
 		if (pfn == PFN_NONE)
 			break;
 		fl->pfn[fl->n++] = pfn;

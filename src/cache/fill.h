@@ -17,7 +17,8 @@ struct fill {
 	uint32_t n, reserved; /* pages in hand; frames reserved and not used */
 	pfn_t pfn[RUN_MAX];
 	struct buffer buf;
-	bool ahead; /* nobody has asked for its first page either */
+	bool ahead;  /* nobody has asked for its first page either */
+	bool stored; /* all of it counts as asked for */
 };
 
 /* Puts up to max new pages in the table, as far as frames are reserved; stops at one that is there. */

@@ -258,7 +258,7 @@ static uint32_t copy_swapped(struct fault *f, const struct fill *fl)
  */
 static uint32_t swap_in_run(struct fault *f, uint64_t index, uint64_t want)
 {
-	struct fill fl = {.as = anon_of(f), .index = index, .ahead = true};
+	struct fill fl = {.as = anon_of(f), .index = index, .ahead = !f->write, .stored = f->write};
 
 	want = min_u64(want, RUN_MAX);
 	if (!want || !anon_is_swapped(fl.as, index) || !try_reserve_frames((uint32_t)want)) /* nobody else's memory is begged for it */

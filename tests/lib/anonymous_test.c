@@ -89,17 +89,17 @@ TEST(swap_comes_back_in_runs)
 	fill_pages(p, PAGES);
 	before = faults();
 	assert_int_equal(count_wrong(p, PAGES), 0);
-	assert_true(faults() - before < PAGES * 3 / 4);
+	assert_true(faults() - before < PAGES / 3);
 	fill_pages(p, PAGES); /* what was only read is write-protected */
 	before = faults();
 	fill_pages(p, PAGES);
-	assert_true(faults() - before < PAGES * 3 / 4);
+	assert_true(faults() - before < PAGES / 3);
 	assert_int_equal(count_wrong(p, PAGES), 0);
 	before = faults();
 	for (size_t i = PAGES; i-- > 0;)
 		wrong += p[i * PAGE] != byte_of(i);
 	assert_int_equal(wrong, 0);
-	assert_true(faults() - before < PAGES * 3 / 4);
+	assert_true(faults() - before < PAGES / 3);
 	for (size_t i = 0, at = 0; i < PAGES; i++, at = (at + 2531) % PAGES)
 		p[at * PAGE] = byte_of(at);
 	assert_int_equal(count_wrong(p, PAGES), 0);
