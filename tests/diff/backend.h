@@ -72,4 +72,11 @@ int kernel_mseal(void *addr, size_t len, unsigned long flags);
 int kernel_open_maps(void);
 void plain_store(volatile uint64_t *p, uint64_t value);
 
+/* Of a backend, all that is the kernel's where there is no defect. */
+#define KERNEL_CALLS                                                                                                                 \
+	.start = kernel_start, .stop = kernel_stop, .mmap = mmap, .munmap = munmap, .mremap = kernel_mremap, .madvise = madvise,     \
+	.msync = msync, .mincore = mincore, .mlock2 = kernel_mlock2, .munlock = munlock, .mseal = kernel_mseal,                      \
+	.mlockall = kernel_mlockall, .remap_file_pages = remap_file_pages, .pread = pread, .pwrite = pwrite, .ftruncate = ftruncate, \
+	.send = write, .receive = read, .open_maps = kernel_open_maps
+
 #endif

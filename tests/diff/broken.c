@@ -21,11 +21,5 @@ static int wrong_mprotect(void *addr, size_t len, int prot)
 	return n;
 }
 
-#define KERNEL_CALLS                                                                                                                 \
-	.start = kernel_start, .stop = kernel_stop, .mmap = mmap, .munmap = munmap, .mremap = kernel_mremap, .madvise = madvise,     \
-	.msync = msync, .mincore = mincore, .mlock2 = kernel_mlock2, .munlock = munlock, .mseal = kernel_mseal,                      \
-	.mlockall = kernel_mlockall, .remap_file_pages = remap_file_pages, .pread = pread, .pwrite = pwrite, .ftruncate = ftruncate, \
-	.send = write, .receive = read, .open_maps = kernel_open_maps
-
 const struct backend lost_store_backend = {.name = "lost-store", KERNEL_CALLS, .mprotect = mprotect, .store = losing_store};
 const struct backend wrong_errno_backend = {.name = "wrong-errno", KERNEL_CALLS, .mprotect = wrong_mprotect, .store = plain_store};

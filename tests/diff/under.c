@@ -14,31 +14,6 @@
 
 #define WORDS_MAX 64
 
-const struct backend shim_backend = {
-	.name = "shim",
-	.start = kernel_start,
-	.stop = kernel_stop,
-	.mmap = mmap,
-	.munmap = munmap,
-	.mprotect = mprotect,
-	.mremap = kernel_mremap,
-	.madvise = madvise,
-	.msync = msync,
-	.mincore = mincore,
-	.mlock2 = kernel_mlock2,
-	.munlock = munlock,
-	.mlockall = kernel_mlockall,
-	.mseal = kernel_mseal,
-	.remap_file_pages = remap_file_pages,
-	.pread = pread,
-	.pwrite = pwrite,
-	.ftruncate = ftruncate,
-	.send = write,
-	.receive = read,
-	.open_maps = kernel_open_maps,
-	.store = plain_store,
-};
-
 static struct trace *map_traces(int threads, int fd)
 {
 	struct trace *t = mmap(NULL, sizeof *t * (size_t)threads, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
