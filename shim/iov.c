@@ -221,10 +221,10 @@ static size_t memory_of(const struct vector *v)
 
 static ssize_t read_what_is_there(struct vector v)
 {
-	size_t sum = 0, n = file_io_readable(v.fd, total(&v), v.off);
+	size_t sum = 0, n = file_io_readable(v.fd, total(&v), v.off), there = n ? memory_of(&v) : 0;
 
-	if (n && fd_is_regular(v.fd))
-		n = min_u64(n, memory_of(&v));
+	if (there < n && fd_is_regular(v.fd))
+		n = there;
 	if (!n)
 		return run(&v);
 	for (v.reached = 0; sum < n; v.reached++)

@@ -57,13 +57,12 @@ static bool goes_on(const struct transfer *t)
 
 ssize_t transfer(const struct transfer *t, void *buf, size_t len)
 {
-	size_t done = 0, limit;
+	size_t done = 0, limit, there;
 
 	if (len > SSIZE_MAX || !file_io_is_ours(buf, len))
 		return t->call(t, buf, len, 0);
-	if (t->to_memory && fd_is_regular(t->fd)) {
-		size_t there = memory_at(buf, len);
-
+	there = t->to_memory ? memory_at(buf, len) : len;
+	if (there < len && fd_is_regular(t->fd)) { /* a file is read up to there */
 		if (!there)
 			return t->call(t, buf, len, 0);
 		len = there;
