@@ -214,34 +214,57 @@ int huge_close(struct rmap *r, int prot)
 	return sys_mprotect((void *)r->addr, r->pages << FL_PAGE_SHIFT, prot);
 }
 
-/* The kernel may still have hold of what it has just read into, for a moment. */
-static int move_patiently(struct mmu *m, uint64_t to, uint64_t from, uint64_t len)
-{
-	int err = m->ops->move(m, to, from, len);
+#define YIELDS 100
+#define PAUSES 1000
+#define PAUSE_NS 100000
 
-	for (int turn = 0; err == -EBUSY && turn < 100; turn++) {
+/*
+ * The kernel keeps hold of what it has read into until a thread of its own has run, which takes 10 ms where there is more to do than processors
+ * for it. Whether to try once more.
+ */
+static bool wait_for_holder(unsigned *turn)
+{
+	if (*turn == YIELDS + PAUSES)
+		return false;
+	if ((*turn)++ < YIELDS)
 		sys_yield();
-		err = m->ops->move(m, to, from, len);
-	}
+	else
+		sys_nanosleep(PAUSE_NS);
+	return true;
+}
+
+/* Caller holds rmap_lock. To the end of what has begun. */
+static int move_rest(struct mmu *m, uint64_t to, uint64_t from, uint64_t len)
+{
+	uint64_t done = 0;
+	unsigned turn = 0;
+	int err;
+
+	do
+		err = m->ops->move(m, to + done, from + done, len - done, &done);
+	while (err == -EBUSY && wait_for_holder(&turn));
 	return err;
 }
 
 /* The empty page table of small pages that were there before would make the kernel split what comes. */
 static int move_in(struct mmu *m, uint64_t addr, const char *slot)
 {
+	uint64_t from = (uint64_t)(uintptr_t)slot, done = 0;
 	int err = m->ops->zap(m, addr, HUGE_BYTES);
 
 	if (!err)
-		err = move_patiently(m, addr, (uint64_t)(uintptr_t)slot, HUGE_BYTES);
+		err = m->ops->move(m, addr, from, HUGE_BYTES, &done);
+	if (err == -EBUSY && done) /* they are small ones */
+		err = move_rest(m, addr + done, from + done, HUGE_BYTES - done);
 	return err ? err : m->ops->protect(m, addr, HUGE_BYTES);
 }
 
-static int install(struct address_space *as, uint64_t index, struct buffer slot)
+static int try_install(struct address_space *as, uint64_t index, struct buffer slot)
 {
 	uint64_t addr;
 	uint32_t opened = RMAP_OPENED;
 	struct rmap *r;
-	int err = -ENOENT;
+	int err = -ESRCH;
 
 	read_lock(&rmap_lock);
 	r = mapping_of(as, index, &addr);
@@ -253,7 +276,21 @@ static int install(struct address_space *as, uint64_t index, struct buffer slot)
 	if (err == -EINVAL && r) /* its protection was changed together with that of others */
 		atomic_compare_exchange_strong(&r->opened, &opened, RMAP_AS_ASKED);
 	read_unlock(&rmap_lock);
-	if (err && err != -EINVAL && r)
+	return err;
+}
+
+/* Others may change mappings while it is held. */
+static int install(struct address_space *as, uint64_t index, struct buffer slot)
+{
+	unsigned turn = 0;
+	int err;
+
+	do
+		err = try_install(as, index, slot);
+	while (err == -EBUSY && wait_for_holder(&turn));
+	if (!err)
+		atomic_store_explicit(&as->huge_failures, 0, memory_order_relaxed);
+	else if (err != -EINVAL && err != -ESRCH)
 		atomic_fetch_add(&as->huge_failures, 1);
 	return err;
 }
@@ -415,13 +452,13 @@ bool huge_recycle(pfn_t pfn, struct buffer slot, bool remember)
 	struct page_key key = page_key(pfn);
 	struct address_space *as = address_space_of(key);
 	struct rmap *r;
-	uint64_t addr;
-	int err = -ENOENT;
+	uint64_t addr, moved = 0;
+	int err = -ESRCH;
 
 	read_lock(&rmap_lock);
 	r = mapping_of(as, key.index, &addr);
 	if (r && r->mmu == huge.mmu)
-		err = r->mmu->ops->move(r->mmu, (uint64_t)(uintptr_t)slot.data, addr, HUGE_BYTES);
+		err = r->mmu->ops->move(r->mmu, (uint64_t)(uintptr_t)slot.data, addr, HUGE_BYTES, &moved);
 	read_unlock(&rmap_lock);
 	if (err) {
 		sys_madvise(slot.data, HUGE_BYTES, MADV_DONTNEED); /* a part may be here already */
@@ -451,18 +488,19 @@ static void drop(pfn_t pfn)
 /* The kernel splits a huge page of which a part is moved, and each of its pages can leave memory by itself after. */
 static int split_memory(struct mmu *m, uint64_t addr, uint64_t aside)
 {
-	int err = m->ops->move(m, aside, addr, FL_PAGE_SIZE);
+	uint64_t moved = 0;
+	int err = m->ops->move(m, aside, addr, FL_PAGE_SIZE, &moved);
 
 	if (!err)
-		err = m->ops->move(m, addr, aside, FL_PAGE_SIZE);
+		err = move_rest(m, addr, aside, FL_PAGE_SIZE);
 	return err ? err : m->ops->protect(m, addr, HUGE_BYTES);
 }
 
-static int split_where_mapped(struct address_space *as, uint64_t index, char *aside)
+static int try_split(struct address_space *as, uint64_t index, char *aside)
 {
 	struct rmap *r;
 	uint64_t addr;
-	int err = -ENOENT;
+	int err = -ESRCH;
 
 	read_lock(&rmap_lock);
 	r = mapping_of(as, index, &addr);
@@ -471,6 +509,17 @@ static int split_where_mapped(struct address_space *as, uint64_t index, char *as
 	read_unlock(&rmap_lock);
 	if (err)
 		sys_madvise(aside, FL_PAGE_SIZE, MADV_DONTNEED);
+	return err;
+}
+
+static int split_where_mapped(struct address_space *as, uint64_t index, char *aside)
+{
+	unsigned turn = 0;
+	int err;
+
+	do
+		err = try_split(as, index, aside);
+	while (err == -EBUSY && wait_for_holder(&turn));
 	return err;
 }
 

@@ -57,9 +57,9 @@ struct mmu_ops {
 	/*
 	 * Moves pages of anonymous memory from one place to another that has none, in one step: whole huge pages as they are. They can be written
 	 * there. -EBUSY: somebody has hold of one (GUP), or shares it; -ENOENT, -EEXIST, -EINVAL: the mappings are not what they should be. What
-	 * was moved before stays moved. NULL where there is none; Linux 6.8.
+	 * was moved before stays moved, and is added to *moved. NULL where there is none; Linux 6.8.
 	 */
-	int (*move)(struct mmu *m, uint64_t to, uint64_t from, uint64_t len);
+	int (*move)(struct mmu *m, uint64_t to, uint64_t from, uint64_t len, uint64_t *moved);
 	/*
 	 * Accesses to pages in the range ask again, whatever is there, and go by what the program may do there now. Those that are held only go by
 	 * that, unless held_too. NULL where the kernel does so.

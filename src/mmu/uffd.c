@@ -221,7 +221,7 @@ int uffd_break_cow(struct mmu *m, uint64_t addr)
 	return err;
 }
 
-int uffd_move(struct mmu *m, uint64_t to, uint64_t from, uint64_t len)
+int uffd_move(struct mmu *m, uint64_t to, uint64_t from, uint64_t len, uint64_t *moved)
 {
 	uint64_t done = 0;
 	int err;
@@ -233,6 +233,7 @@ int uffd_move(struct mmu *m, uint64_t to, uint64_t from, uint64_t len)
 		if (move.move > 0)
 			done += (uint64_t)move.move;
 	} while (err == -EAGAIN && done < len);
+	*moved += done;
 	return done == len ? 0 : err;
 }
 

@@ -39,7 +39,7 @@ int uffd_map(struct mmu *m, uint64_t addr, uint64_t len, unsigned flags);
 int uffd_protect(struct mmu *m, uint64_t addr, uint64_t len);
 int uffd_unprotect(struct mmu *m, uint64_t addr, uint64_t len);
 int uffd_break_cow(struct mmu *m, uint64_t addr);
-int uffd_move(struct mmu *m, uint64_t to, uint64_t from, uint64_t len);
+int uffd_move(struct mmu *m, uint64_t to, uint64_t from, uint64_t len, uint64_t *moved);
 int uffd_zap(struct mmu *m, uint64_t addr, uint64_t len);
 void uffd_zap_many(struct mmu *m, const struct mmu_range *ranges, uint32_t n);
 int uffd_descriptor(struct mmu *m);

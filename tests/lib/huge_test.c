@@ -3,8 +3,10 @@
  * Huge pages: a scan of a file that may only be read has them, and nothing that a program does to a part of one shows anything else than what
  * is in the file. What the kernel says of the process's memory is asked, not what the engine counts.
  */
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 
 #include "harness.h"
 #include "memory.h"
@@ -171,6 +173,50 @@ static void a_scan_has_them_within_the_budget(void **state)
 		}
 	assert_true(memory_of("AnonHugePages") >= LARGE_BUDGET / 2);
 	assert_true(most - m.before <= LARGE_BUDGET);
+	unmap(&m);
+}
+
+#define OTHERS 6
+
+/* Other processes that read the file past the page cache until they are ended, with more to do than there are processors for it. */
+static void start_others(pid_t pids[OTHERS])
+{
+	for (int i = 0; i < OTHERS; i++) {
+		pids[i] = fork();
+		if (!pids[i]) {
+			void *to = mmap(NULL, HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+			int fd = open(path, O_RDONLY | O_DIRECT);
+
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			for (size_t n = 0; pread(fd, to, HUGE, (off_t)(n % (BYTES / HUGE) * HUGE)) == HUGE; n++)
+				;
+			_exit(1);
+		}
+		assert_true(pids[i] > 0);
+	}
+}
+
+static void end_others(const pid_t pids[OTHERS])
+{
+	for (int i = 0; i < OTHERS; i++) {
+		kill(pids[i], SIGKILL);
+		waitpid(pids[i], NULL, 0);
+	}
+}
+
+/* The kernel has hold of what it has read into for long, when it does not get to let go of it. */
+static void a_scan_on_a_busy_machine_has_them(void **state)
+{
+	struct mapping m;
+	pid_t others[OTHERS];
+
+	(void)state;
+	map(&m);
+	start_others(others);
+	for (int round = 0; round < 2; round++)
+		assert_int_equal(wrong_in(&m, 0, PAGES), 0);
+	end_others(others);
+	assert_true(memory_of("AnonHugePages") >= LARGE_BUDGET / 2);
 	unmap(&m);
 }
 
@@ -541,6 +587,7 @@ int main(void)
 		cmocka_unit_test(a_scan_has_them_within_the_budget),
 		cmocka_unit_test(advice_has_them),
 		cmocka_unit_test(advice_has_all_that_is_free),
+		cmocka_unit_test(a_scan_on_a_busy_machine_has_them),
 		cmocka_unit_test(a_scan_in_advised_order_takes_back_what_it_leaves),
 		cmocka_unit_test(what_memory_can_hold_stays_after_a_scan_in_advised_order),
 		cmocka_unit_test(there_are_none_when_asked_for_small_ones),
