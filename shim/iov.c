@@ -146,20 +146,24 @@ static ssize_t run_one(const struct transfer *t, void *buf, size_t len, size_t d
 	return run(&v);
 }
 
-static ssize_t one_by_one(const struct vector *v)
+/* From `done` bytes on, of which the call has taken care. */
+static ssize_t one_by_one(const struct vector *v, size_t done)
 {
-	size_t done = 0;
+	size_t skip = done;
 
-	for (int i = 0; i < v->reached; i++) {
+	for (int i = 0; i < v->reached; skip -= min_u64(skip, used(v, i)), i++) {
+		size_t want = used(v, i) - min_u64(skip, used(v, i));
 		struct transfer t = {.call = run_one, .fd = v->fd, .to_memory = !v->writes, .flags = v->flags};
 		ssize_t n;
 
+		if (skip && !want)
+			continue;
 		t.off = v->off == AT_POSITION ? AT_POSITION : v->off + (off_t)done;
-		n = transfer(&t, v->iov[i].iov_base, used(v, i));
+		n = transfer(&t, (char *)v->iov[i].iov_base + used(v, i) - want, want);
 		if (n < 0)
 			return done ? (ssize_t)done : n;
 		done += (size_t)n;
-		if ((size_t)n < used(v, i))
+		if ((size_t)n < want)
 			break;
 	}
 	return (ssize_t)done;
@@ -193,15 +197,29 @@ static void unpin_used(const struct vector *v)
 	iov_unpin(v->iov, v->reached - 1);
 }
 
+/* As file_io_was_cut(), of the buffer in which the call has stopped. */
+static bool was_cut(const struct vector *v, ssize_t n)
+{
+	size_t at = n > 0 ? (size_t)n : 0;
+	int i = 0;
+
+	for (; i < v->reached && at >= used(v, i); i++)
+		at -= used(v, i);
+	return v->writes && i < v->reached && file_io_is_ours(v->iov[i].iov_base, used(v, i)) &&
+	       file_io_was_cut(v->iov[i].iov_base, used(v, i), n < 0 ? -errno : (ssize_t)at);
+}
+
 static ssize_t run_pinned(const struct vector *v)
 {
+	bool cut;
 	ssize_t n;
 
 	if (total(v) > file_io_piece_limit() || pin_used(v))
-		return one_by_one(v);
+		return one_by_one(v, 0);
 	n = run(v);
+	cut = was_cut(v, n);
 	unpin_used(v);
-	return n;
+	return cut ? one_by_one(v, n > 0 ? (size_t)n : 0) : n;
 }
 
 /* As memory_at(): a file is read up to there. */
@@ -238,7 +256,7 @@ static ssize_t run_vector(const struct vector *v)
 	if (v->n <= 0 || v->n > IOV_MAX || v->off < AT_POSITION || is_too_far(v))
 		return libc_vector(v);
 	if (v->writes && v->n > 1 && coherent_copies() && identity_is_mapped(v->fd))
-		return one_by_one(v);
+		return one_by_one(v, 0);
 	if (!iov_is_ours(v->iov, v->n))
 		return run(v);
 	return v->writes ? run_pinned(v) : read_what_is_there(*v);

@@ -31,12 +31,19 @@ static ssize_t bounce(const struct transfer *t, void *buf, size_t len, size_t do
 	return n;
 }
 
-/* *len becomes what was tried. Of memory that cannot be pinned, page by page, the kernel says EFAULT, or what it finds first. */
-static ssize_t piece(const struct transfer *t, char *buf, size_t *len, size_t done)
+/* Keeps errno. */
+static bool was_cut(const struct transfer *t, const char *buf, size_t len, ssize_t n)
+{
+	return !t->to_memory && unlikely(n < (ssize_t)len) && file_io_was_cut(buf, len, n < 0 ? -errno : n);
+}
+
+/* *len becomes what was tried; *cut: part of it is to be tried again. Of memory that cannot be pinned, page by page, the kernel says EFAULT, or what it finds first. */
+static ssize_t piece(const struct transfer *t, char *buf, size_t *len, size_t done, bool *cut)
 {
 	int err = file_io_pin(buf, *len, t->to_memory);
 	ssize_t n;
 
+	*cut = false;
 	if (err) {
 		*len = min_u64(*len, FL_PAGE_SIZE - ((uintptr_t)buf & FL_PAGE_MASK));
 		err = file_io_pin(buf, *len, t->to_memory);
@@ -44,6 +51,7 @@ static ssize_t piece(const struct transfer *t, char *buf, size_t *len, size_t do
 	if (err == -ENOMEM)
 		return bounce(t, buf, *len, done);
 	n = t->call(t, buf, *len, done);
+	*cut = !err && was_cut(t, buf, *len, n);
 	if (!err)
 		file_io_unpin(buf, *len);
 	return n;
@@ -58,6 +66,8 @@ static bool goes_on(const struct transfer *t)
 ssize_t transfer(const struct transfer *t, void *buf, size_t len)
 {
 	size_t done = 0, limit, there;
+	unsigned cuts = 0;
+	bool cut = false;
 
 	if (len > SSIZE_MAX || !file_io_is_ours(buf, len))
 		return t->call(t, buf, len, 0);
@@ -70,8 +80,12 @@ ssize_t transfer(const struct transfer *t, void *buf, size_t len)
 	limit = file_io_piece_limit();
 	do {
 		size_t part = min_u64(len - done, limit);
-		ssize_t n = piece(t, (char *)buf + done, &part, done);
+		ssize_t n = piece(t, (char *)buf + done, &part, done, &cut);
 
+		if (cut && cuts++ < FILE_IO_CUTS) {
+			done += n > 0 ? (size_t)n : 0;
+			continue;
+		}
 		if (n < 0)
 			return done ? (ssize_t)done : n;
 		done += (size_t)n;

@@ -229,6 +229,22 @@ void file_io_unpin(const void *buf, size_t len)
 	sigguard_leave(g);
 }
 
+bool file_io_was_cut(const void *buf, size_t len, ssize_t n)
+{
+	uint64_t stop = (uintptr_t)buf + (n > 0 ? (uint64_t)n : 0);
+	struct sigguard g;
+	struct mm *mm;
+	bool yes = false;
+
+	if (n < 0 ? n != -EFAULT : (uint64_t)n >= len || stop & FL_PAGE_MASK)
+		return false;
+	g = sigguard_enter();
+	for (int i = 0; (mm = mm_space(i)) && !yes; i++)
+		yes = mm_was_copied(mm, stop);
+	sigguard_leave(g);
+	return yes;
+}
+
 typedef ssize_t (*piece_fn)(int fd, void *buf, size_t len, off_t off);
 
 /* Whether the kernel has nothing mapped in part of [buf, buf + len), a piece at most. */
@@ -258,11 +274,12 @@ static size_t pin_prefix(const void *buf, size_t len, bool write)
 }
 
 /* What cannot be pinned is left to the kernel to refuse, which also knows the order of errors. */
-static ssize_t one_piece(piece_fn fn, int fd, void *buf, size_t len, off_t off, bool write)
+static ssize_t one_piece(piece_fn fn, int fd, void *buf, size_t len, off_t off, bool write, bool *cut)
 {
 	size_t pinned = pin_prefix(buf, len, write);
 	ssize_t n = fn(fd, buf, pinned ? pinned : len, off);
 
+	*cut = !write && file_io_was_cut(buf, pinned, n);
 	for (size_t done = 0, part; done < pinned; done += part) { /* page by page or all at once, as it was pinned */
 		part = pinned == len ? len : min_u64(pinned - done, FL_PAGE_SIZE - (((uintptr_t)buf + done) & FL_PAGE_MASK));
 		file_io_unpin((char *)buf + done, part);
@@ -279,13 +296,19 @@ static bool is_absurd(const void *buf, size_t len)
 static ssize_t in_pieces(piece_fn fn, int fd, void *buf, size_t len, off_t off, bool write)
 {
 	size_t done = 0;
+	unsigned cuts = 0;
+	bool cut;
 
 	if (!file_io_is_ours(buf, len))
 		return fn(fd, buf, len, off);
 	do {
 		size_t part = min_u64(len - done, file_io_piece_limit());
-		ssize_t n = one_piece(fn, fd, (char *)buf + done, part, off + (off_t)done, write);
+		ssize_t n = one_piece(fn, fd, (char *)buf + done, part, off + (off_t)done, write, &cut);
 
+		if (cut && cuts++ < FILE_IO_CUTS) {
+			done += n > 0 ? (size_t)n : 0;
+			continue;
+		}
 		if (n < 0)
 			return done ? (ssize_t)done : n;
 		done += (size_t)n;

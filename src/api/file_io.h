@@ -64,6 +64,13 @@ size_t file_io_readable(int fd, size_t len, off_t off);
 bool file_io_is_ours(const void *buf, size_t len);
 int file_io_pin(const void *buf, size_t len, bool write);
 void file_io_unpin(const void *buf, size_t len);
+/*
+ * Whether a call that reads the buffer, pinned still, has stopped where another thread was storing to a page of a private mapping for the first time: for
+ * a moment there is none for the kernel, while the program gets its copy. n: the call's result, bytes or -errno. The rest can be pinned and tried again, up
+ * to FILE_IO_CUTS times: each page is copied once.
+ */
+#define FILE_IO_CUTS 1000
+bool file_io_was_cut(const void *buf, size_t len, ssize_t n);
 uint64_t file_io_piece_limit(void);
 
 /* A copy to memory of the program's, -EFAULT where it cannot be written. No lock may be held. */

@@ -77,8 +77,10 @@ bool ahead_miss(struct fault *f, uint64_t window);
 void ahead_before_miss(struct fault *f);
 /* The fault is served, and no page of it locked: what its stream will want next is started. */
 void ahead_go_on(struct fault *f);
-/* The same of a host's file; with `pin`, the page is pinned there. -EAGAIN: look again. */
+/* The same of a host's file; with `pin`, the page is pinned there, which f->read_pin notes in a private mapping. -EAGAIN: look again. */
 int fault_hosted(struct fault *f, bool pin);
+/* A page of the file is pinned once less; whether it was. The count of all pins is the caller's. */
+bool filemap_unpin_file(const struct fault *f);
 /* A page of a private mapping: its private copy, or the file's. As fault_file(); *locked is left alone where the host has pinned it. */
 int fault_private(struct fault *f, pfn_t *locked);
 /*

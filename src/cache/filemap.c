@@ -25,6 +25,7 @@
 #include "io.h"
 #include "policy.h"
 #include "ram.h"
+#include "read_pins.h"
 #include "reclaim.h"
 #include "util/compiler.h"
 #include "writeback.h"
@@ -37,6 +38,7 @@ static _Atomic uint64_t pinned_pages;
 void filemap_init(void)
 {
 	atomic_store(&pinned_pages, 0);
+	read_pins_init();
 }
 
 /* The first 4 KiB of the page of the space in which f->index lies. */
@@ -485,6 +487,8 @@ int fault_hosted(struct fault *f, bool pin)
 
 	if (err)
 		return err;
+	if (pin && f->anon)
+		read_pins_add(f);
 	count_hit(f);
 	if (f->write && f->present && !f->missed)
 		report_add(&f->as->report->faults_write, 1);
@@ -560,22 +564,41 @@ static void let_go(const struct fault *f)
 		f->mmu->ops->let_go(f->mmu, f->addr);
 }
 
-int filemap_pin(struct fault *f)
+/* The page is locked. */
+static int pin_locked(struct fault *f, pfn_t pfn)
+{
+	if (!page_pin(pfn)) {
+		let_go(f);
+		return -ENOMEM;
+	}
+	if (f->anon && page_key(pfn).as == f->as->id)
+		read_pins_add(f);
+	return 0;
+}
+
+static int pin_charged(struct fault *f)
 {
 	pfn_t pfn = PFN_NONE;
-	int err;
+	int err = fault_and_hold(f, &pfn);
+
+	if (!err && pfn != PFN_NONE) {
+		err = pin_locked(f, pfn);
+		page_unlock(pfn);
+	}
+	return err;
+}
+
+int filemap_pin(struct fault *f)
+{
+	int err = -ENOMEM;
 
 	if (!filemap_charge_locked(1))
 		return -ENOMEM;
 	count_fault(f);
-	err = fault_and_hold(f, &pfn);
-	if (!err && pfn != PFN_NONE) {
-		if (!page_pin(pfn)) {
-			let_go(f);
-			err = -ENOMEM;
-		}
-		page_unlock(pfn);
-	}
+	f->read_pin = f->anon ? read_pin_new() : NULL;
+	if (f->read_pin || !f->anon)
+		err = pin_charged(f);
+	read_pin_free(f->read_pin);
 	if (err)
 		atomic_fetch_sub(&pinned_pages, 1);
 	return err;
@@ -594,19 +617,30 @@ static bool unpin_key(struct page_key key)
 	return was;
 }
 
-static bool unpin_file(const struct fault *f)
+bool filemap_unpin_file(const struct fault *f)
 {
 	if (as_is_hosted(f->as))
 		return hosted_unpin(f->as, f->index, 1);
 	return !f->as->zero && unpin_key(file_key(f));
 }
 
-/* A pin made for reading lies on the file's page, also when the program has made a private copy since. */
 void filemap_unpin(struct fault *f)
 {
+	enum read_pin_place place = f->anon ? read_pins_remove(f) : READ_PIN_ON_FILE;
+	bool was = false;
+
 	let_go(f);
-	if ((anon_of(f) && unpin_key(anon_key(f))) || unpin_file(f))
+	if (place != READ_PIN_ON_FILE)
+		was = anon_of(f) && unpin_key(anon_key(f));
+	if (place == READ_PIN_ON_FILE || (place == READ_PIN_ON_COPY && may_be_hidden(f))) /* see take_over_pins() */
+		was |= filemap_unpin_file(f);
+	if (was)
 		atomic_fetch_sub(&pinned_pages, 1);
+}
+
+bool filemap_was_copied(const struct fault *f)
+{
+	return f->anon && read_pins_any(f) && private_has_copy(f, 0);
 }
 
 /* Pages of a shared mapping that a host has. */

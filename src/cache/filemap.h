@@ -23,6 +23,7 @@ struct fault {
 	enum ra_advice advice;
 	bool write, present;     /* what the access was; whether the page is mapped, only protected */
 	struct rmap *huge;       /* the mapping, if it may have huge pages; NULL: not */
+	struct read_pin *read_pin; /* the note of a pin in a private mapping, see read_pins.h */
 	_Atomic uint32_t *blind; /* hosted, private: faults that map pages of the file while the mapping has no private ones */
 	bool view;               /* a private mapping of another process: what is mapped is protected. Never with write */
 	bool alone;              /* the page alone is mapped: its neighbours may be private copies, of which only that process knows */
@@ -59,6 +60,8 @@ int filemap_populate(struct fault *f, uint64_t pages, uint64_t *done);
  */
 int filemap_pin(struct fault *f);
 void filemap_unpin(struct fault *f);
+/* Whether the page was pinned as the file's, and the program has a copy by now, or is being given one. */
+bool filemap_was_copied(const struct fault *f);
 /* The same for several pages, as filemap_populate(). */
 int filemap_pin_run(struct fault *f, uint64_t pages, uint64_t *done);
 void filemap_unpin_run(struct fault *f, uint64_t pages, uint64_t *done);

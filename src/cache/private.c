@@ -18,6 +18,7 @@
 #include "fault.h"
 #include "fill.h"
 #include "hosted.h"
+#include "read_pins.h"
 #include "reclaim.h"
 
 static const char zeros[FL_PAGE_SIZE];
@@ -204,6 +205,21 @@ static int zero_fill(struct fault *f)
 }
 
 /*
+ * The program has a copy now where calls of other threads had the file's page pinned. Where a page that leaves memory is hidden in all mappings, copies
+ * too (frames.c), the file's stays pinned as well.
+ */
+static void take_over_pins(struct fault *f, pfn_t pfn)
+{
+	for (uint32_t n = read_pins_take(f); n; n--) {
+		page_pin(pfn);
+		if (f->mmu->hides)
+			f->mmu->ops->hold(f->mmu, f->addr, false);
+		else
+			filemap_unpin_file(f);
+	}
+}
+
+/*
  * Makes the private page, in the table as READING and locked. The kernel may know of a page there that we do not
  * (-EEXIST: the file's page is mapped after all): look again as for a mapped one.
  */
@@ -221,6 +237,8 @@ static int make_private(struct fault *f, struct buffer buf, pfn_t pfn)
 	}
 	if (!err) {
 		page_read_done(pfn, f->write);
+		if (!f->as->zero && !swapped)
+			take_over_pins(f, pfn);
 		if (f->write)
 			as_count_dirty(anon, 1);
 		else if (!swapped)

@@ -18,6 +18,7 @@
 #include <sys/mman.h>
 
 #include "cache/filemap.h"
+#include "cache/read_pins.h"
 #include "cache/hosted.h"
 #include "cache/io.h"
 #include "cache/truncate.h"
@@ -378,6 +379,7 @@ int mm_fork_child(void)
 	for (int i = 0; (mm = mm_space(i)); i++)
 		unlock_private(mm);
 	vma_pool_fork_child();
+	read_pins_fork_child();
 	filemap_init(); /* nor are pins */
 	for (int i = 0; (mm = mm_space(i)) && !err; i++) {
 		rwlock_init(&mm->foreign_lock, RANK_FOREIGN); /* calls that were under way are the parent's */

@@ -109,6 +109,8 @@ int mm_mincore(struct mm *mm, uint64_t addr, uint64_t len, unsigned char *vec, b
 /* Pins what is ours of the range; see fl_pin(). Answers with nothing pinned on failure. */
 int mm_pin(struct mm *mm, uint64_t addr, uint64_t len, bool write);
 void mm_unpin(struct mm *mm, uint64_t addr, uint64_t len);
+/* Whether the page was pinned for reading, and the program has stored to it for the first time since: see file_io_was_cut(). */
+bool mm_was_copied(struct mm *mm, uint64_t addr);
 /* Brings pages in as MADV_POPULATE_READ and _WRITE do. Stops at the first that cannot be had. */
 int mm_populate(struct mm *mm, uint64_t addr, uint64_t len, bool write);
 /* Reads in, and maps, the pages of a file: MADV_WILLNEED where they live in the mapping. */

@@ -59,6 +59,22 @@ void mm_unpin(struct mm *mm, uint64_t addr, uint64_t len)
 		unpin_some(mm, at, (end - at) >> FL_PAGE_SHIFT, &done);
 }
 
+bool mm_was_copied(struct mm *mm, uint64_t addr)
+{
+	struct vma *v = mm_lock_vma(mm, page_align_down(addr));
+	struct fault f;
+	bool yes = false;
+
+	if (!v)
+		return false;
+	if (!(v->flags & VM_HANDED)) {
+		vma_fault(v, page_align_down(addr), false, false, &f);
+		yes = filemap_was_copied(&f);
+	}
+	vma_unlock_read(v);
+	return yes;
+}
+
 int mm_pin(struct mm *mm, uint64_t addr, uint64_t len, bool write)
 {
 	uint64_t end = len ? page_align_up(addr + len) : 0, done;

@@ -19,6 +19,12 @@ for host in none auto; do
 	"$FAULTLINE" run --budget 16M --host=$host -- "$BUILD/tests/hole" || fail "hole, --host=$host"
 done
 
+"$BUILD/tests/copies" . 500 || fail "copies fails on the kernel itself"
+for how in --host=none --host=auto --faults=thread "--host=none --direct"; do
+	# shellcheck disable=SC2086
+	"$FAULTLINE" run --budget 16M $how -- "$BUILD/tests/copies" . 3000 || fail "copies, $how"
+done
+
 "$BUILD/tests/places" 300 || fail "places fails on the kernel itself"
 for how in --host=none "--host=none --direct" "--host=none --faults=sigsegv" --host=auto; do
 	# shellcheck disable=SC2086

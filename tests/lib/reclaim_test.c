@@ -243,6 +243,56 @@ TEST(locked_and_pinned_pages_stay_mapped)
 	unmap(map);
 }
 
+/* More copies than memory can hold, of pages from `first` on. */
+static void drive_out(uint64_t *private, size_t first)
+{
+	for (size_t round = 0; round < 3; round++)
+		for (size_t i = first; i < PAGES; i++)
+			((volatile uint64_t *)private)[i * WORDS] = i;
+}
+
+static size_t resident(uint64_t *map, size_t pages)
+{
+	unsigned char there[PAGES];
+	size_t n = 0;
+
+	assert_int_equal(fl_mincore(map, pages * PAGE, there), 0);
+	for (size_t i = 0; i < pages; i++)
+		n += there[i] & 1;
+	return n;
+}
+
+/* Two calls have pinned pages of a file when the program gets copies of its own there: those stay until both calls are over. */
+TEST(copies_of_pinned_pages_stay)
+{
+	struct fixture *f = *state;
+	uint64_t *private = map_random(f, PROT_READ | PROT_WRITE, MAP_PRIVATE), back[4 * WORDS];
+	int ends[2];
+
+	assert_int_equal(pipe(ends), 0);
+	assert_int_equal(fl_pin(private, 4 * PAGE, 0), 0);
+	assert_int_equal(fl_pin(private + WORDS, 3 * PAGE, 0), 0);
+	for (size_t i = 0; i < 4; i++)
+		((volatile uint64_t *)private)[i * WORDS] = 1000 + i;
+	drive_out(private, 4);
+	assert_int_equal(resident(private, 4), 4);
+	assert_int_equal(write(ends[1], private, 4 * PAGE), 4 * PAGE);
+	assert_int_equal(fl_unpin(private, 4 * PAGE), 0);
+	drive_out(private, 4);
+	assert_int_equal(resident(private, 4), 3);
+	assert_int_equal(fl_unpin(private + WORDS, 3 * PAGE), 0);
+	drive_out(private, 4);
+	assert_int_equal(resident(private, 4), 0);
+	assert_int_equal(read(ends[0], back, sizeof back), sizeof back);
+	for (size_t i = 0; i < 4; i++) {
+		assert_int_equal(back[i * WORDS], 1000 + i);
+		assert_int_equal(word_of(private, i), 1000 + i);
+	}
+	close(ends[0]);
+	close(ends[1]);
+	unmap(private);
+}
+
 /* Memory that is used by nobody any more goes to those who use it now. */
 TEST(what_was_hot_gives_way)
 {
@@ -268,6 +318,7 @@ int main(void)
 		RUN(neighbours_that_are_used_stay),   RUN(stores_survive_that_pages_leave_their_mappings),
 		RUN(private_copies_survive_it_too),   RUN(locked_and_pinned_pages_stay_mapped),
 		RUN(what_was_hot_gives_way),          RUN(copies_in_swap_go_with_what_they_are_copies_of),
+		RUN(copies_of_pinned_pages_stay),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
