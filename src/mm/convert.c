@@ -10,7 +10,8 @@
  *   each page          copied into the memfd, and given up where it was
  *
  * A page that is pinned is mapped again at once: a system call that waits for its data has yet to store it there. Pins are
- * waited for a while before, for those who have hold of the page itself (O_DIRECT).
+ * waited for a while before. One that has hold of the page itself, as O_DIRECT has until the device is done, stores to that wherever it has been
+ * moved: it is waited for until it has let go, and the kernel is asked, who does not move such a page with userfaultfd (UFFDIO_MOVE).
  */
 #include <errno.h>
 #include <sys/mman.h>
@@ -21,6 +22,7 @@
 #include "cache/io.h"
 #include "cache/truncate.h"
 #include "mm.h"
+#include "util/clock.h"
 #include "util/compiler.h"
 #include "util/fd.h"
 #include "util/own.h"
@@ -28,6 +30,7 @@
 
 #define PATIENCE 100 /* turns to wait for pins */
 #define PAUSE_NS 500000
+#define HELD_NS 30000000000ull /* no device takes longer: it is held for good */
 
 static bool concerns(const struct vma *v, const struct address_space *as)
 {
@@ -81,10 +84,113 @@ static bool is_unpinned(struct address_space *as, pfn_t pfn, void *arg)
 	return page_pins_of(page_word(pfn)) == 0;
 }
 
-static void wait_for_pins(struct address_space *as)
+static bool wait_for_pins(struct address_space *as)
 {
-	for (int i = 0; i < PATIENCE && !for_each_page(as, is_unpinned, NULL); i++)
+	bool none = for_each_page(as, is_unpinned, NULL);
+
+	for (int i = 0; i < PATIENCE && !none; i++) {
 		sys_nanosleep(PAUSE_NS);
+		none = for_each_page(as, is_unpinned, NULL);
+	}
+	return none;
+}
+
+struct move {
+	struct mm *mm;
+	int memfd;
+	uint64_t probe;        /* a place for a page that is being looked at; 0: none is looked at */
+	uint64_t until_ns;     /* how long is waited for what is held */
+	pfn_t held, held_last; /* a page that was found so, in this look and in the one before */
+};
+
+static struct vma *mapping_of(struct mm *mm, struct address_space *as, uint64_t index)
+{
+	for (struct vma *v = vma_find(&mm->index, 0); v; v = vma_find(&mm->index, v->end))
+		if (concerns(v, as) && index >= v->pgoff && index - v->pgoff < vma_pages(v))
+			return v;
+	return NULL;
+}
+
+/* ---- Pages that the kernel has hold of: O_DIRECT until the device is done ---- */
+
+static int move_one(const struct move *m, uint64_t to, uint64_t from)
+{
+	uint64_t moved = 0;
+
+	return m->mm->mmu->ops->move(m->mm->mmu, to, from, FL_PAGE_SIZE, &moved);
+}
+
+static void begin_probes(struct move *m)
+{
+	void *p = m->mm->mmu->ops->move ? own_reserve(FL_PAGE_SIZE) : (void *)-ENOSYS;
+
+	if (sys_is_err(p))
+		return;
+	m->probe = (uint64_t)p;
+	if (m->mm->mmu->ops->attach(m->mm->mmu, m->probe, FL_PAGE_SIZE, MMU_POOL)) {
+		sys_munmap(p, FL_PAGE_SIZE);
+		m->probe = 0;
+	}
+}
+
+static void end_probes(struct move *m)
+{
+	if (m->probe)
+		sys_munmap((void *)m->probe, FL_PAGE_SIZE);
+}
+
+/* What is stored to: it is DIRTY since it was pinned, and can be written wherever it is. */
+static bool may_be_stored_to(pfn_t pfn)
+{
+	uint32_t w = page_word(pfn);
+
+	return page_pins_of(w) && page_state_of(w) == PAGE_DIRTY;
+}
+
+/* Moved to and fro. While it is away who accesses it waits for us; a system call would fail, so one that was found held is asked about alone. */
+static bool is_let_go(struct address_space *as, pfn_t pfn, void *arg)
+{
+	struct move *m = arg;
+	uint64_t index = page_key(pfn).index, addr;
+	struct vma *v;
+	int err;
+
+	if (!may_be_stored_to(pfn) || (m->held_last != PFN_NONE && m->held_last != pfn))
+		return true;
+	v = mapping_of(m->mm, as, index);
+	fl_assert(v);
+	addr = v->start + ((index - v->pgoff) << FL_PAGE_SHIFT);
+	err = move_one(m, m->probe, addr);
+	if (!err) {
+		while ((err = move_one(m, addr, m->probe)) == -EBUSY)
+			sys_yield();
+		fl_assert(err == 0); /* to where it has just been, and nobody else may be */
+	} else if (err == -EBUSY) {
+		m->held = pfn;
+	}
+	return m->held == PFN_NONE;
+}
+
+static void wait_for_kernel(struct address_space *as, struct move *m)
+{
+	m->held = PFN_NONE;
+	m->until_ns = now_ns() + HELD_NS;
+	do {
+		m->held_last = m->held;
+		m->held = PFN_NONE;
+		if (!for_each_page(as, is_let_go, m))
+			sys_nanosleep(PAUSE_NS);
+	} while ((m->held != PFN_NONE || m->held_last != PFN_NONE) && now_ns() < m->until_ns);
+}
+
+/* One that was taken hold of since. Nobody can any more, where it is now; it is where this says once it was let go of. */
+static uint64_t let_go_aside(const struct move *m, uint64_t addr)
+{
+	int err;
+
+	while ((err = move_one(m, m->probe, addr)) == -EBUSY && now_ns() < m->until_ns)
+		sys_nanosleep(PAUSE_NS);
+	return err ? addr : m->probe;
 }
 
 /* ---- The mappings: where their pages went is kept in vma->aside ---- */
@@ -143,31 +249,21 @@ static int drop_aside(struct vma *v, int memfd)
 
 /* ---- The pages ---- */
 
-struct move {
-	struct mm *mm;
-	int memfd;
-};
-
-static struct vma *mapping_of(struct mm *mm, struct address_space *as, uint64_t index)
-{
-	for (struct vma *v = vma_find(&mm->index, 0); v; v = vma_find(&mm->index, v->end))
-		if (concerns(v, as) && index >= v->pgoff && index - v->pgoff < vma_pages(v))
-			return v;
-	return NULL;
-}
-
 static bool move_page(struct address_space *as, pfn_t pfn, void *arg)
 {
 	const struct move *m = arg;
 	uint64_t index = page_key(pfn).index;
 	struct vma *v = mapping_of(m->mm, as, index);
-	uint64_t in_vma = v ? (index - v->pgoff) << FL_PAGE_SHIFT : 0;
+	uint64_t in_vma = v ? (index - v->pgoff) << FL_PAGE_SHIFT : 0, from;
 	ssize_t n;
 
 	fl_assert(v); /* it lives where it is mapped */
-	n = sys_pwrite(m->memfd, (void *)(v->aside + in_vma), FL_PAGE_SIZE, (off_t)(index << FL_PAGE_SHIFT));
+	from = v->aside + in_vma;
+	if (m->probe && may_be_stored_to(pfn))
+		from = let_go_aside(m, from);
+	n = sys_pwrite(m->memfd, (void *)from, FL_PAGE_SIZE, (off_t)(index << FL_PAGE_SHIFT));
 	fl_assert(n == (ssize_t)FL_PAGE_SIZE);
-	sys_madvise((void *)(v->aside + in_vma), FL_PAGE_SIZE, MADV_DONTNEED);
+	sys_madvise((void *)from, FL_PAGE_SIZE, MADV_DONTNEED);
 	if (page_pins_of(page_word(pfn)))
 		m->mm->mmu->ops->map(m->mm->mmu, v->start + in_vma, FL_PAGE_SIZE, page_state_of(page_word(pfn)) == PAGE_DIRTY ? 0 : MMU_WP);
 	return true;
@@ -187,12 +283,10 @@ static int move_mappings(struct mm *mm, struct address_space *as, int memfd)
 	return 0;
 }
 
-static int convert(struct mm *mm, struct address_space *as, int memfd)
+static int convert(struct mm *mm, struct address_space *as, struct move *m)
 {
-	struct move m = {.mm = mm, .memfd = memfd};
-	int err;
+	int memfd = m->memfd, err;
 
-	wait_for_pins(as);
 	huge_drop_range(as, 0, PAGE_INDEX_MAX);
 	write_lock(&rmap_lock);
 	err = move_mappings(mm, as, memfd);
@@ -200,7 +294,7 @@ static int convert(struct mm *mm, struct address_space *as, int memfd)
 	if (err)
 		return err;
 	shmem_frames_show(memfd);
-	for_each_page(as, move_page, &m);
+	for_each_page(as, move_page, m);
 	address_space_set_shmem(as, memfd);
 	for_each_mapping(mm, as, drop_aside, memfd);
 	return 0;
@@ -208,11 +302,12 @@ static int convert(struct mm *mm, struct address_space *as, int memfd)
 
 int mm_convert_locked(struct mm *mm, struct address_space *as)
 {
+	struct move m = {.mm = mm};
 	int memfd, err;
 
 	if (!as_is_pool(as))
 		return 0;
-	memfd = shmem_frames_create("file");
+	m.memfd = memfd = shmem_frames_create("file");
 	if (memfd < 0)
 		return memfd;
 	shmem_frames_hide(memfd);
@@ -220,7 +315,12 @@ int mm_convert_locked(struct mm *mm, struct address_space *as)
 	write_lock(&as->invalidate_lock);
 	io_drain(as);
 	atomic_store(&as->converting, true);
-	err = convert(mm, as, memfd);
+	if (!wait_for_pins(as))
+		begin_probes(&m);
+	if (m.probe)
+		wait_for_kernel(as, &m);
+	err = convert(mm, as, &m);
+	end_probes(&m);
 	atomic_store(&as->converting, false);
 	write_unlock(&as->invalidate_lock);
 	for_each_mapping(mm, as, unlock_one, memfd);

@@ -3,7 +3,11 @@
  * Files on pool frames, and what makes them change to shmem frames while the program runs: a second mapping, a private one,
  * file calls, mremap, protection, guards, munmap of what cannot be written, fork. No store may be lost on the way.
  */
+#include <linux/io_uring.h>
 #include <pthread.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/utsname.h>
 
 #include "harness.h"
 
@@ -230,6 +234,95 @@ TEST(pinned_while_frames_change)
 	close(fds[1]);
 }
 
+/* A ring with one buffer, of which the kernel has hold until it is given back: as a device has that is slow to do what O_DIRECT asks of it. */
+struct holder {
+	struct io_uring_params params;
+	struct io_uring_sqe *sqe;
+	char *ring, *buffer;
+	int fd, from;
+};
+
+static bool hold_begin(struct holder *h, char *buffer)
+{
+	struct iovec v = {buffer, PAGE};
+
+	*h = (struct holder){.buffer = buffer};
+	h->fd = (int)syscall(SYS_io_uring_setup, 1, &h->params);
+	if (h->fd < 0)
+		return false;
+	h->ring = mmap(NULL, 16 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, h->fd, IORING_OFF_SQ_RING);
+	h->sqe = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, h->fd, IORING_OFF_SQES);
+	return h->ring != MAP_FAILED && h->sqe != MAP_FAILED && !syscall(SYS_io_uring_register, h->fd, IORING_REGISTER_BUFFERS, &v, 1);
+}
+
+/* After a while there comes a byte. */
+static void *hold_and_read(void *arg)
+{
+	struct holder *h = arg;
+
+	usleep(400000);
+	*h->sqe = (struct io_uring_sqe){
+		.opcode = IORING_OP_READ_FIXED, .fd = h->from, .addr = (uintptr_t)h->buffer + 9, .len = 1, .off = (uint64_t)-1};
+	*(uint32_t *)(h->ring + h->params.sq_off.array) = 0;
+	__atomic_store_n((uint32_t *)(h->ring + h->params.sq_off.tail), 1, __ATOMIC_RELEASE);
+	if (syscall(SYS_io_uring_enter, h->fd, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0) != 1 ||
+	    ((struct io_uring_cqe *)(h->ring + h->params.cq_off.cqes))->res != 1)
+		return arg;
+	syscall(SYS_io_uring_register, h->fd, IORING_UNREGISTER_BUFFERS, NULL, 0);
+	return NULL;
+}
+
+static void hold_end(struct holder *h)
+{
+	munmap(h->ring, 16 * PAGE);
+	munmap(h->sqe, PAGE);
+	close(h->fd);
+}
+
+/* What tells who has hold of a page came with Linux 6.8. */
+static bool kernel_tells(void)
+{
+	struct utsname u;
+	int major = 0, minor = 0;
+
+	return !uname(&u) && sscanf(u.release, "%d.%d", &major, &minor) == 2 && (major > 6 || (major == 6 && minor >= 8));
+}
+
+/* What a device stores to a page arrives, however long it takes, and whatever becomes of the frames meanwhile. */
+TEST(held_by_the_kernel_while_frames_change)
+{
+	struct fixture *f = *state;
+	unsigned char *p = map_stored(f, 1), *q;
+	struct holder h;
+	pthread_t t;
+	void *failed;
+	int fds[2];
+
+	assert_int_equal(fl_pin(p + 3 * PAGE, PAGE, FL_PIN_WRITE), 0);
+	if (!kernel_tells() || !hold_begin(&h, (char *)p + 3 * PAGE)) {
+		fl_unpin(p + 3 * PAGE, PAGE);
+		fl_munmap(p, PATTERN_BYTES);
+		skip_test(state);
+	}
+	assert_int_equal(pipe(fds), 0);
+	assert_int_equal(write(fds[1], "x", 1), 1);
+	h.from = fds[0];
+	assert_int_equal(pthread_create(&t, NULL, hold_and_read, &h), 0);
+	q = (unsigned char *)map_file(f, PROT_READ, MAP_SHARED);
+	pthread_join(t, &failed);
+	assert_null(failed);
+	assert_int_equal(p[3 * PAGE + 9], 'x');
+	assert_int_equal(q[3 * PAGE + 9], 'x');
+	assert_int_equal(fl_unpin(p + 3 * PAGE, PAGE), 0);
+	for (size_t i = 0; i < PAGES; i++)
+		assert_int_equal(q[i * PAGE + 9], i == 3 ? 'x' : 1);
+	hold_end(&h);
+	assert_int_equal(fl_munmap(p, PATTERN_BYTES), 0);
+	assert_int_equal(fl_munmap(q, PATTERN_BYTES), 0);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 /*
  * Pages are moved aside next to the lowest mapping, which is that of another file, with the same protection and as untouched: to the
  * kernel the two could be one.
@@ -267,6 +360,7 @@ int main(void)
 		RUN(threads_store_on_while_frames_change),
 		RUN(a_child_reads_what_was_stored),
 		RUN(pinned_while_frames_change),
+		RUN(held_by_the_kernel_while_frames_change),
 		RUN(what_lies_beside_stays_as_it_is),
 	};
 
