@@ -156,8 +156,11 @@ cat >short.sh <<'SH'
 echo "$FAULTLINE_REPORT" >where
 /usr/bin/python3 -c 'import mmap; f = open("data", "rb"); m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ); m[5]'
 ls "$FAULTLINE_REPORT" >before
-sleep 7
-ls "$FAULTLINE_REPORT" >after
+for i in $(seq 600); do
+	ls "$FAULTLINE_REPORT" >after
+	grep -q report after || break
+	sleep 0.1
+done
 SH
 "$FAULTLINE" run --host=none -- sh short.sh || fail "a short process"
 grep -q report before || fail "a process has left no counters: $(cat before)"
