@@ -101,7 +101,7 @@ WRAPPER void quick_exit(int status)
 	__builtin_unreachable();
 }
 
-/* ---- clone, and fork without its handlers ---- */
+/* ---- clone, and fork with and without its handlers ---- */
 
 struct start {
 	int (*fn)(void *arg);
@@ -120,6 +120,19 @@ static int start_followed(void *arg)
 	process_ends();
 	REAL(_exit)(status);
 	__builtin_unreachable();
+}
+
+/* Its child would lack what it needs for our mappings: to the program that is the limit of a system that has no more to give. */
+static int fail_to_fork(void)
+{
+	errno = EAGAIN;
+	return -1;
+}
+
+/* The rest is done by handlers, which cannot make it fail. */
+WRAPPER pid_t fork(void)
+{
+	return engine_can_fork() ? REAL(fork)() : fail_to_fork();
 }
 
 /* A child with memory and descriptors of its own, as by fork(2). */
@@ -148,6 +161,8 @@ WRAPPER int clone(int (*fn)(void *arg), void *stack, int flags, void *arg, ...)
 	process_clones((uint64_t)flags);
 	if (flags & (CLONE_VM | CLONE_FILES))
 		return REAL(clone)(fn, stack, flags, arg, v[0], v[1], v[2]);
+	if (!engine_can_fork())
+		return fail_to_fork();
 	return clone_followed(&(struct start){fn, arg}, stack, flags, v);
 }
 
@@ -160,6 +175,8 @@ WRAPPER pid_t _Fork(void)
 		errno = ENOSYS;
 		return -1;
 	}
+	if (!engine_can_fork())
+		return fail_to_fork();
 	engine_fork_prepare();
 	pid = REAL(_Fork)();
 	saved = errno;

@@ -34,6 +34,7 @@
 
 struct mutex engine_lock = MUTEX_INIT(RANK_SPACES);
 static _Atomic bool started;
+static bool given_up; /* for good: engine_give_up() */
 static struct engine_options options;
 static struct mm *default_space; /* constant while started */
 static int native_error;         /* constant while started: why there is none */
@@ -163,7 +164,7 @@ static int create_space(enum engine_faults faults, const struct mm_limits *limit
 		mmu->ops->destroy(mmu);
 		return err;
 	}
-	(*out)->inline_faults = faults != FAULTS_THREAD;
+	(*out)->inline_faults = !mmu->by_threads;
 	err = channel_joined() ? mm_join_host(*out) : 0;
 	if (err)
 		mm_destroy(*out);
@@ -286,6 +287,8 @@ static int start_locked(const struct engine_options *wanted)
 
 	if (engine_started())
 		return -EBUSY;
+	if (given_up)
+		return -ENOMEM;
 	settle_options(wanted);
 	log_set_level((enum log_level)o->log_level);
 	err = join(o->host, o->faults);
@@ -309,6 +312,8 @@ static int start_locked(const struct engine_options *wanted)
 		return err;
 	}
 	sigguard_off = o->quiet_handlers;
+	if (!native_error)
+		fd_keep_spares(); /* which a fork can make up for */
 	repay_begin();
 	atomic_store_explicit(&started, true, memory_order_release);
 	return 0;
@@ -449,6 +454,13 @@ int engine_flush(bool final)
 	return err;
 }
 
+void engine_give_up(void)
+{
+	given_up = true;
+	atomic_store(&started, false);
+	mm_fork_give_up();
+}
+
 int engine_stop(void)
 {
 	struct sigguard g;
@@ -473,6 +485,7 @@ int engine_stop(void)
 	vma_pool_exit();
 	note_end();
 	exit_cache();
+	fd_drop_spares();
 	sigguard_off = false;
 	leave_host();
 	mutex_unlock(&engine_lock);

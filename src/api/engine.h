@@ -65,6 +65,8 @@ struct mm *engine_space(void);
  */
 int engine_flush(bool final);
 int engine_stop(void);
+/* In a forked child that cannot have what is mapped: from now on nothing of it can be accessed, and there is no engine. */
+void engine_give_up(void);
 /* What is kept of pages that can be accessed, where that is kept book of: pages of the budget. */
 uint64_t engine_shown_pages(void);
 /* A space more, with its own way of serving faults (AUTO: that of the default space); and its end. */
@@ -74,6 +76,8 @@ int engine_soft_create(const struct soft_config *config, struct mm **out);
 int engine_soft_fork(struct mm *parent, struct mm **out);
 void engine_space_destroy(struct mm *mm);
 
+/* Whether a child that is made now has what it needs: descriptors. */
+bool engine_can_fork(void);
 /* fork: called in the parent before and after, and in the child before the program's code runs there. */
 void engine_fork_prepare(void);
 void engine_fork_parent(void);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fork(2) of a process with mappings, by pthread_atfork(3); the steps are in mm/fork.c. */
-#include <stdlib.h>
+#include <stdbool.h>
 
 #include "cache/budget.h"
 #include "cache/buffer.h"
@@ -21,12 +21,29 @@
 
 static struct sigguard guard; /* of the one thread that forks at a time: engine_lock is held */
 
+bool engine_can_fork(void)
+{
+	struct sigguard g;
+	bool can;
+
+	if (!engine_space())
+		return true;
+	g = sigguard_enter();
+	mutex_lock(&engine_lock);
+	can = !engine_space() || fd_can_make_room();
+	mutex_unlock(&engine_lock);
+	sigguard_leave(g);
+	return can;
+}
+
 void engine_fork_prepare(void)
 {
 	struct sigguard g = sigguard_enter();
 
 	mutex_lock(&engine_lock);
 	guard = g;
+	if (engine_space())
+		fd_make_room();
 	channel_fork_prepare(engine_started());
 	if (engine_started())
 		mm_fork_prepare();
@@ -39,6 +56,7 @@ void engine_fork_parent(void)
 	channel_fork_parent();
 	if (engine_started())
 		mm_fork_parent();
+	fd_end_room();
 	mutex_unlock(&engine_lock);
 	sigguard_leave(g);
 }
@@ -51,6 +69,7 @@ static int make_whole(void)
 	fault_signal_fork_child();
 	soft_fork_child();
 	fd_fork_child();
+	mm_fork_child_begin();
 	err = report_fork_child();
 	if (err)
 		return err;
@@ -64,11 +83,12 @@ static int make_whole(void)
 			((page_table_bytes() + policy_bytes()) >> FL_PAGE_SHIFT) + engine_shown_pages() + pages + kept + mm_fork_pages());
 	if (!err)
 		err = mm_fork_child();
-	repay_fork_child_end();
+	if (!err)
+		repay_fork_child_end();
 	return err;
 }
 
-/* A child whose mappings cannot be made whole would read zeros: it must not run. */
+/* A child whose mappings cannot be made whole would read zeros: it must not reach them. Most children only start another program. */
 void engine_fork_child(void)
 {
 	struct sigguard g = guard;
@@ -78,9 +98,10 @@ void engine_fork_child(void)
 	if (engine_started())
 		err = make_whole();
 	if (err) {
-		fl_log(LOG_ERROR, "fork: the child's mappings cannot be set up (error %d); it ends here", -err);
-		abort();
+		fl_log(LOG_ERROR, "fork: the child's mappings cannot be set up (error %d): accesses to them fail", -err);
+		engine_give_up();
 	}
+	fd_end_room();
 	mutex_unlock(&engine_lock);
 	sigguard_leave(g);
 }

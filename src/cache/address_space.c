@@ -729,15 +729,19 @@ static int fork_all(uint64_t *pages)
 	return err;
 }
 
-int address_space_fork_child(uint64_t *pages)
+void address_space_fork_child_begin(void)
 {
-	int err;
-
+	swap_fork_child_begin();
+	arena_fork_done(&arena);
 	write_unlock(&rmap_lock);
 	mutex_unlock(&files_lock);
 	rwlock_init(&rmap_lock, RANK_RMAP);
-	arena_fork_done(&arena);
-	err = swap_fork_child();
+}
+
+int address_space_fork_child(uint64_t *pages)
+{
+	int err = swap_fork_child();
+
 	return err ? err : fork_all(pages);
 }
 

@@ -168,6 +168,7 @@ uint64_t address_space_count(void);
  */
 void address_space_fork_prepare(void);
 void address_space_fork_parent(void);
+void address_space_fork_child_begin(void);
 int address_space_fork_child(uint64_t *pages);
 /* Which pages the child keeps: private ones, unless they were leaving. The memory of these, if it has not gone yet, goes in the child. */
 bool address_space_fork_keeps(struct page_key key, uint32_t word);

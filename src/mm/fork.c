@@ -345,6 +345,7 @@ static int fork_space(struct mm *mm)
 		err = mm_join_host(mm);
 	if (err == -EHOSTDOWN)
 		err = 0;
+	mm->inline_faults = !mm->mmu->by_threads;
 	mm->def_flags = 0;
 	renew_families(mm);
 	for (struct vma *v = vma_find(&mm->index, 0), *next; v && !err; v = next) {
@@ -371,25 +372,46 @@ static void forget_unmapped(void)
 	vma_forget_detached();
 }
 
+void mm_fork_child_begin(void)
+{
+	struct mm *mm;
+
+	for (int i = 0; (mm = mm_space(i)); i++)
+		unlock_private(mm);
+	for (int i = 0; (mm = mm_space(i)); i++) {
+		rwlock_init(&mm->foreign_lock, RANK_FOREIGN); /* calls that were under way are the parent's */
+		mutex_unlock(&mm->mmap_lock);
+	}
+	address_space_fork_child_begin();
+}
+
 int mm_fork_child(void)
 {
 	struct mm *mm;
 	int err = 0;
 
-	for (int i = 0; (mm = mm_space(i)); i++)
-		unlock_private(mm);
 	vma_pool_fork_child();
 	read_pins_fork_child();
 	filemap_init(); /* nor are pins */
-	for (int i = 0; (mm = mm_space(i)) && !err; i++) {
-		rwlock_init(&mm->foreign_lock, RANK_FOREIGN); /* calls that were under way are the parent's */
-		mutex_unlock(&mm->mmap_lock);
+	for (int i = 0; (mm = mm_space(i)) && !err; i++)
 		err = fork_space(mm);
-	}
 	if (!err)
 		forget_unmapped();
 	handshake_tell(&mapped);
 	return err;
+}
+
+void mm_fork_give_up(void)
+{
+	struct mm *mm;
+
+	for (int i = 0; (mm = mm_space(i)); i++)
+		for (struct vma *v = vma_find(&mm->index, 0); v; v = vma_find(&mm->index, v->end))
+			if (!(v->flags & (VM_HANDED | VM_DONTFORK)))
+				sys_mprotect((void *)v->start, v->end - v->start, PROT_NONE);
+	mm_forget_spaces();
+	swap_fork_end();
+	handshake_tell(&mapped);
 }
 
 uint64_t mm_fork_pages(void)

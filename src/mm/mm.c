@@ -68,6 +68,11 @@ void native_destroy(struct mm *mm)
 	mm->mmu->ops->destroy(mm->mmu);
 }
 
+void mm_forget_spaces(void)
+{
+	atomic_store(&in_use, 0);
+}
+
 struct mm *mm_space(int n)
 {
 	uint32_t bits = atomic_load_explicit(&in_use, memory_order_acquire);

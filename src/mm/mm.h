@@ -45,7 +45,7 @@ struct mm {
 	} poisoned[POISONED_MAX];
 	_Atomic uint32_t npoisoned;
 	_Atomic bool grows_down; /* a mapping may, or might have; set under mmap_lock */
-	bool inline_faults;      /* constant */
+	bool inline_faults;      /* constant, but for a forked child */
 };
 
 /* Where every address lies that a program can use. */
@@ -60,6 +60,8 @@ int mm_join_host(struct mm *mm);
 void mm_destroy(struct mm *mm);
 /* The n-th native space in use, for walking them: NULL past the last. */
 struct mm *mm_space(int n);
+/* There are none any more; see mm_fork_give_up(). */
+void mm_forget_spaces(void);
 /* Serves a fault in whichever space has the address; see mmu_fault_fn. */
 int mm_handle_fault(uint64_t addr, unsigned flags);
 /* PROT_* of what is mapped there; -1 where nothing of ours is. The caller sees to it that it stays, and holds any lock. */
@@ -144,7 +146,10 @@ int mm_hand_over(struct address_space *as, const char *why, bool ends);
  */
 void mm_fork_prepare(void);
 void mm_fork_parent(void);
+void mm_fork_child_begin(void); /* lets go of what the parent had locked */
 int mm_fork_child(void);
+/* In a child that cannot be made whole: what it has of ours cannot be accessed, and there are no spaces. */
+void mm_fork_give_up(void);
 uint64_t mm_fork_pages(void);
 
 /* ---- Inside mm ---- */

@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -79,6 +81,26 @@ int uffd_open(bool kernel_faults, bool sigbus, bool *user_mode_only)
 		return err;
 	}
 	return fd_move_high(fd);
+}
+
+#define PTRACE_WORD (CAP_SYS_PTRACE / 32)
+#define PTRACE_BIT (1u << CAP_SYS_PTRACE % 32)
+
+int uffd_open_with_privilege(bool *user_mode_only)
+{
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct had[_LINUX_CAPABILITY_U32S_3], raised[_LINUX_CAPABILITY_U32S_3];
+	int fd = uffd_open(true, false, user_mode_only);
+
+	if (fd != -EPERM || sys_call(SYS_capget, (long)&head, (long)had, 0, 0, 0, 0) || !(had[PTRACE_WORD].permitted & PTRACE_BIT))
+		return fd;
+	memcpy(raised, had, sizeof raised);
+	raised[PTRACE_WORD].effective |= PTRACE_BIT;
+	if (sys_call(SYS_capset, (long)&head, (long)raised, 0, 0, 0, 0))
+		return fd;
+	fd = uffd_open(true, false, user_mode_only);
+	sys_call(SYS_capset, (long)&head, (long)had, 0, 0, 0, 0);
+	return fd;
 }
 
 static bool has_feature(uint64_t feature)

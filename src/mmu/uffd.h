@@ -8,7 +8,6 @@
 struct uffd_mmu {
 	struct mmu mmu;
 	int fd;
-	bool threads; /* served by threads */
 	bool user_mode_only;
 	bool poison; /* UFFDIO_POISON (Linux 6.6) */
 	struct uffd_threads *pool;
@@ -19,6 +18,8 @@ struct uffd_mmu {
  * too, which takes privilege. -ENOSYS: no userfaultfd, or a feature is missing; -EPERM: refused.
  */
 int uffd_open(bool kernel_faults, bool sigbus, bool *user_mode_only);
+/* The same, of kernel faults, where the thread has the privilege without using it: seteuid(2). For who is alone in the process. */
+int uffd_open_with_privilege(bool *user_mode_only);
 /* Accesses to the page fail from now on, until it is filled. 0, -EEXIST when it is there, or -errno. */
 int uffd_poison(struct mmu *m, uint64_t addr);
 /* Whether the kernel has UFFDIO_POISON. */
@@ -26,6 +27,8 @@ bool uffd_can_poison(void);
 
 /* A context that serves faults in the thread that faults. Installs the SIGBUS handler on first use. */
 int uffd_inline_create(struct mmu **out);
+/* In a forked child, that cannot have threads or may not have what they need: one that is served inline from now on. */
+int uffd_go_inline(struct uffd_mmu *u);
 /* A context with threads of its own. */
 int uffd_thread_create(struct mmu **out);
 

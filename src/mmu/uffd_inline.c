@@ -30,13 +30,12 @@ static void inline_destroy(struct mmu *m)
 static int inline_fork_child(struct mmu *m)
 {
 	struct uffd_mmu *u = container_of(m, struct uffd_mmu, mmu);
-	int fd = uffd_open(false, true, &u->user_mode_only);
+	int fd;
 
-	if (fd < 0)
-		return fd;
 	fd_close(u->fd);
-	u->fd = fd;
-	return 0;
+	fd = uffd_open(false, true, &u->user_mode_only);
+	u->fd = fd < 0 ? 0 : fd;
+	return fd < 0 ? fd : 0;
 }
 
 static const struct mmu_ops inline_ops = {
@@ -55,6 +54,18 @@ static const struct mmu_ops inline_ops = {
 	.destroy = inline_destroy,
 	.fork_child = inline_fork_child,
 };
+
+int uffd_go_inline(struct uffd_mmu *u)
+{
+	int fd = uffd_open(false, true, &u->user_mode_only);
+
+	if (fd < 0)
+		return fd;
+	u->fd = fd;
+	u->mmu.ops = &inline_ops;
+	u->mmu.by_threads = u->poison = false;
+	return 0;
+}
 
 int uffd_inline_create(struct mmu **out)
 {

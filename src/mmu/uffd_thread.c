@@ -108,43 +108,61 @@ static void stop_threads(struct uffd_mmu *u)
 		pthread_join(u->pool->thread[i], NULL);
 }
 
-static void thread_destroy(struct mmu *m)
+static void close_fds(struct uffd_mmu *u)
 {
-	struct uffd_mmu *u = container_of(m, struct uffd_mmu, mmu);
-
-	stop_threads(u);
 	fd_close(u->pool->stop_fd);
 	fd_close(u->fd);
 	u->fd = 0;
 }
 
-static int open_fds(struct uffd_mmu *u)
+static void thread_destroy(struct mmu *m)
 {
-	int fd = uffd_open(true, false, &u->user_mode_only);
+	struct uffd_mmu *u = container_of(m, struct uffd_mmu, mmu);
 
-	if (fd < 0)
-		return fd;
+	stop_threads(u);
+	close_fds(u);
+}
+
+static int add_stop_fd(struct uffd_mmu *u, int fd)
+{
 	u->pool->stop_fd = fd_move_high(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 	if (u->pool->stop_fd < 0) {
 		fd_close(fd);
 		return -EMFILE;
 	}
 	u->fd = fd;
-	u->poison = uffd_can_poison();
-	fault_signal_expect_poison(u->poison);
 	return 0;
 }
 
-/* The threads did not come along through fork. */
+static int open_and_start(struct uffd_mmu *u, int fd)
+{
+	int err = fd < 0 ? fd : add_stop_fd(u, fd);
+
+	if (err)
+		return err;
+	err = start_threads(u);
+	if (err)
+		close_fds(u);
+	return err;
+}
+
+/*
+ * The threads did not come along through fork. Where the process has become another user it may have no more of them, or no userfaultfd for the
+ * faults of system calls: those that the preload library wraps need none, see uffd_inline.c.
+ */
 static int thread_fork_child(struct mmu *m)
 {
 	struct uffd_mmu *u = container_of(m, struct uffd_mmu, mmu);
 	int err;
 
-	fd_close(u->fd);
-	fd_close(u->pool->stop_fd);
-	err = open_fds(u);
-	return err ? err : start_threads(u);
+	close_fds(u);
+	err = open_and_start(u, uffd_open_with_privilege(&u->user_mode_only));
+	if (err != -EPERM && err != -EAGAIN && err != -ENOMEM)
+		return err;
+	err = uffd_go_inline(u);
+	if (!err)
+		fault_signal_expect_poison(false);
+	return err;
 }
 
 static const struct mmu_ops thread_ops = {
@@ -174,17 +192,12 @@ int uffd_thread_create(struct mmu **out)
 			u = &contexts[i];
 	if (!u)
 		return -ENOMEM;
-	*u = (struct uffd_mmu){.mmu = {.ops = &thread_ops, .map_can_wp = true}, .threads = true, .pool = &pools[u - contexts]};
-	err = open_fds(u);
+	*u = (struct uffd_mmu){.mmu = {.ops = &thread_ops, .map_can_wp = true, .by_threads = true}, .pool = &pools[u - contexts]};
+	u->poison = uffd_can_poison();
+	fault_signal_expect_poison(u->poison);
+	err = open_and_start(u, uffd_open(true, false, &u->user_mode_only));
 	if (err)
 		return err;
-	err = start_threads(u);
-	if (err) {
-		fd_close(u->pool->stop_fd);
-		fd_close(u->fd);
-		u->fd = 0;
-		return err;
-	}
 	*out = &u->mmu;
 	return fault_signal_install(SIGBUS);
 }

@@ -82,7 +82,10 @@ uint64_t swap_written(void);
 bool swap_in_use(void);
 void swap_fork_prepare(void);
 void swap_fork_parent(void);
+void swap_fork_child_begin(void);
 int swap_fork_child(void);
+/* In the child: the parent need not wait. */
+void swap_fork_end(void);
 
 /* ---- Faults on demand: wraps a store for tests (fault_store.c) ---- */
 

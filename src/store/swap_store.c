@@ -344,14 +344,13 @@ static int copy_needed(int old, int fresh, off_t at, off_t end)
 	return err || at >= end ? err : copy_extent(old, fresh, at, end);
 }
 
-int swap_fork_child(void)
+static int copy_swap(int old)
 {
-	int old = swap_fd, fresh, err = 0;
+	int fresh, err = 0;
 	off_t at = 0;
 
-	mutex_unlock(&swap_lock);
-	if (old < 0)
-		return 0;
+	if (swap_written() && !handshake_is_made(&copied)) /* the parent does not wait, and goes on with it */
+		return -EMFILE;
 	fresh = open_swap();
 	if (fresh < 0)
 		return fresh;
@@ -364,6 +363,23 @@ int swap_fork_child(void)
 	unused_reset();
 	swap_fd = fresh;
 	fd_close(old);
+	return err;
+}
+
+void swap_fork_child_begin(void)
+{
+	mutex_unlock(&swap_lock);
+}
+
+void swap_fork_end(void)
+{
 	handshake_tell(&copied);
+}
+
+int swap_fork_child(void)
+{
+	int err = swap_fd < 0 ? 0 : copy_swap(swap_fd);
+
+	swap_fork_end();
 	return err;
 }

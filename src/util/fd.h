@@ -27,6 +27,23 @@ void fd_locks_in_use(void);
 /* The program closed a descriptor of this file: retired ones of the same file can go. */
 void fd_program_closed(uint64_t dev, uint64_t ino);
 bool fd_have_retired(void);
+
+/*
+ * Spare descriptors, for fork. It needs some, the child needs others, and the program may have used up all that there are, or have set a limit
+ * (RLIMIT_NOFILE) below those that there are since. One thread at a time.
+ */
+#define FD_SPARES 5 /* as many as fork needs at a time: a channel to the host, and two pipes */
+
+/* Whether there are as many as there should be, from now on. */
+bool fd_keep_spares(void);
+/* Whether there are so many after fd_make_room(), in a child as well. */
+bool fd_can_make_room(void);
+/* Gives the spares up; where they are above the limit, that is raised so far. */
+void fd_make_room(void);
+/* There are spares again, and the limit is as it was. Nothing to do where no room was made. */
+void fd_end_room(void);
+void fd_drop_spares(void);
+
 /* In a forked child: the lock is free. */
 void fd_fork_child(void);
 

@@ -18,6 +18,11 @@ void handshake_prepare(struct handshake *h)
 	h->fd[1] = fd_move_high(fds[1]);
 }
 
+bool handshake_is_made(const struct handshake *h)
+{
+	return h->fd[1] >= 0;
+}
+
 static void close_end(struct handshake *h, int end)
 {
 	fd_close(h->fd[end]);

@@ -6,6 +6,8 @@
 #ifndef FL_UTIL_HANDSHAKE_H
 #define FL_UTIL_HANDSHAKE_H
 
+#include <stdbool.h>
+
 struct handshake {
 	int fd[2]; /* -1 but over a fork: then nobody waits */
 };
@@ -17,6 +19,8 @@ struct handshake {
 
 /* Before fork(2). Where no descriptor can be had there is no waiting. */
 void handshake_prepare(struct handshake *h);
+/* In the child: whether the parent waits. */
+bool handshake_is_made(const struct handshake *h);
 /* In the parent: returns when the child has said so, has ended, or there is none. */
 void handshake_wait(struct handshake *h);
 /* In the child. */

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Programs of small cases, on the kernel and under Faultline alike: ranges that are ours in part, arguments in
 # mapped memory, system calls by number, streams, what is in proc(5), descriptors that come to mean another file,
-# programs that are started; threads that want the same places.
+# programs that are started, and children of who has no descriptors left; threads that want the same places.
 . "$(dirname "$0")/common.sh"
 
 for program in aio atfork buffers clone descriptors faults held maps messages mixed pending raw spawn streams timestamps; do
@@ -12,6 +12,12 @@ for program in aio atfork buffers clone descriptors faults held maps messages mi
 	"$FAULTLINE" run --budget 32M --anon 64K -- "$BUILD/tests/$program" || fail "$program, with anonymous memory"
 	"$FAULTLINE" run --budget 32M --faults=thread -- "$BUILD/tests/$program" || fail "$program, faults served by threads"
 	"$FAULTLINE" run --budget 32M --faults=sigsegv -- "$BUILD/tests/$program" || fail "$program, faults served by SIGSEGV"
+done
+
+"$BUILD/tests/limits" || fail "limits fails on the kernel itself"
+for how in --host=auto --host=none --direct "--anon 64K" "--anon 64K --host=none" --faults=thread "--faults=thread --host=none" --faults=sigsegv; do
+	# shellcheck disable=SC2086
+	"$FAULTLINE" run --budget 32M $how -- "$BUILD/tests/limits" may-fail || fail "limits, $how"
 done
 
 "$BUILD/tests/hole" || fail "hole fails on the kernel itself"

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 
 #include "harness.h"
@@ -75,6 +76,46 @@ TEST(a_page_pinned_across_fork_overwrites_nothing)
 	assert_int_equal(fl_munmap(p, PATTERN_BYTES), 0);
 	assert_int_equal(pread(f->fd, &byte, 1, 0), 1);
 	assert_int_equal(byte, 'B');
+}
+
+/* Nothing tells a fork of the C library's to fail. With the privilege to have more descriptors it has what it needs. */
+static void read_or_fail(char *p)
+{
+	signal(SIGSEGV, SIG_DFL);
+	if (!fork())
+		_exit(p[0] != 'A');
+}
+
+static int without_descriptors(char *p)
+{
+	int status;
+	pid_t pid;
+
+	setrlimit(RLIMIT_NOFILE, &(struct rlimit){3, 3});
+	pid = fork();
+	if (pid == 0) {
+		read_or_fail(p);
+		wait(&status);
+		_exit(status != 0 && WTERMSIG(status) != SIGSEGV);
+	}
+	waitpid(pid, &status, 0);
+	return status || p[0] != 'A';
+}
+
+TEST(a_child_that_cannot_have_what_is_mapped_runs_without)
+{
+	struct fixture *f = *state;
+	char *p = (char *)map_file(f, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	int status;
+	pid_t pid;
+
+	p[0] = 'A';
+	pid = fork();
+	if (pid == 0)
+		_exit(without_descriptors(p));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(fl_munmap(p, PATTERN_BYTES), 0);
 }
 
 TEST(what_is_unmapped_is_in_the_file_while_a_child_has_it)
@@ -469,6 +510,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		RUN(stores_after_a_move_go_to_swap_too),
 		RUN(a_page_pinned_across_fork_overwrites_nothing),
+		RUN(a_child_that_cannot_have_what_is_mapped_runs_without),
 		RUN(what_is_unmapped_is_in_the_file_while_a_child_has_it),
 		RUN(the_child_does_not_see_later_stores_of_the_parent),
 		RUN(the_child_keeps_what_the_parent_unmaps),

@@ -2,11 +2,13 @@
 /* util/fd.c: descriptors out of the program's way, known as ours, and closed where that drops none of its locks. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -70,6 +72,88 @@ static void errors_go_through(void **state)
 	fd_close(-1);
 }
 
+static bool can_open(int n)
+{
+	int fd[FD_SPARES + 1], got = 0;
+
+	while (got < n && (fd[got] = dup(0)) >= 0)
+		got++;
+	for (int i = 0; i < got; i++)
+		close(fd[i]);
+	return got == n;
+}
+
+static void set_limit(rlim_t soft)
+{
+	struct rlimit rl;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &rl), 0);
+	rl.rlim_cur = soft;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &rl), 0);
+}
+
+static void expect_room(rlim_t limit)
+{
+	struct rlimit rl;
+
+	assert_false(can_open(1));
+	for (int turn = 0; turn < 3; turn++) {
+		assert_true(fd_can_make_room());
+		fd_make_room();
+		fd_make_room();
+		assert_true(can_open(FD_SPARES));
+		assert_false(can_open(FD_SPARES + 1));
+		fd_end_room();
+		fd_end_room();
+		assert_false(can_open(1));
+	}
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &rl), 0);
+	assert_int_equal(rl.rlim_cur, limit);
+}
+
+/* Used up, and then a limit that is below all that there are. */
+static void spares_are_room(void **state)
+{
+	struct rlimit rl;
+	int first, last;
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &rl), 0);
+	set_limit(256);
+	assert_true(fd_keep_spares());
+	first = last = dup(0);
+	for (int fd; (fd = dup(0)) >= 0; last = fd)
+		;
+	expect_room(256);
+	set_limit(0);
+	expect_room(0);
+	set_limit(rl.rlim_cur);
+	for (int fd = first; fd <= last; fd++)
+		if (!fd_is_ours(fd))
+			close(fd);
+	fd_drop_spares();
+	assert_int_equal(fd_next_ours(0), INT_MAX);
+}
+
+/* There what is free counts. */
+static void where_there_are_few_none_is_kept(void **state)
+{
+	struct rlimit rl;
+	int first = dup(0);
+
+	(void)state;
+	close(first);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &rl), 0);
+	set_limit((rlim_t)first + FD_SPARES);
+	assert_false(fd_keep_spares());
+	assert_int_equal(fd_next_ours(0), INT_MAX);
+	assert_true(fd_can_make_room());
+	assert_true(can_open(FD_SPARES));
+	set_limit((rlim_t)first + FD_SPARES - 1);
+	assert_false(fd_can_make_room());
+	set_limit(rl.rlim_cur);
+}
+
 /* Only another process is told of our lock. */
 static bool locked_by_us(int fd)
 {
@@ -123,6 +207,8 @@ int main(void)
 		cmocka_unit_test(copies_are_high_ours_and_close_on_exec),
 		cmocka_unit_test(moving_leaves_nothing_at_the_low_number),
 		cmocka_unit_test(errors_go_through),
+		cmocka_unit_test(spares_are_room),
+		cmocka_unit_test(where_there_are_few_none_is_kept),
 		cmocka_unit_test(the_programs_record_locks_survive),
 	};
 

@@ -281,6 +281,7 @@ static void a_child_copies_what_is_needed(void **state)
 	swap_fork_prepare();
 	pid = fork();
 	if (!pid) {
+		swap_fork_child_begin();
 		if (swap_fork_child())
 			_exit(2);
 		put(s, 2, 1 + 2);
