@@ -26,19 +26,25 @@ static int sync_ours(void *addr, size_t len, int flags)
 	return err;
 }
 
-/* Around a mapping that is there for the engine alone. */
+/* A mapping that is there for the engine alone is a hole. */
 static int sync_kernels(void *addr, size_t len, int flags)
 {
 	uint64_t start = (uintptr_t)addr, end = start + len, low, high;
-	int err = 0, hole = 0;
+	int err;
 
 	if (!io_kernel_mapping(&low, &high) || low >= end || high <= start)
 		return sys_msync(addr, len, flags);
-	if (start < low)
-		hole = sys_msync(addr, low - start, flags);
-	if (high < end && (!hole || hole == -ENOMEM))
+	err = sys_msync(addr, start < low ? low - start : 0, flags); /* of nothing, it looks at the other arguments */
+	if (high < end && (!err || err == -ENOMEM))
 		err = sys_msync((void *)high, end - high, flags);
-	return err ? err : hole;
+	return err ? err : -ENOMEM;
+}
+
+static bool is_engines(const void *addr, size_t len)
+{
+	uint64_t start = (uintptr_t)addr, low, high;
+
+	return anything_mapped() && io_kernel_mapping(&low, &high) && start < high && start + len > low;
 }
 
 /* With arguments that it will not have, the engine says so. */
@@ -46,7 +52,7 @@ WRAPPER int msync(void *addr, size_t len, int flags)
 {
 	struct parts p = {.ours = sync_ours, .kernels = sync_kernels, .how = flags, .past_holes = true};
 
-	if (likely(!is_mapped_by_us(addr, len)))
+	if (likely(!is_mapped_by_us(addr, len)) && !is_engines(addr, len))
 		return REAL(msync)(addr, len, flags);
 	pthread_testcancel();
 	if ((uintptr_t)addr & FL_PAGE_MASK)

@@ -222,15 +222,28 @@ WRAPPER int mprotect(void *addr, size_t len, int prot)
 	return err;
 }
 
-/* Without a key of the program's it is mprotect(2); with one, what the mapping allows is no longer what its VMA says. */
+#define NOWHERE (1ULL << 63) /* where the kernel has no mapping of a process */
+
+/* What the kernel says of all arguments but the place, before it looks there: -ENOMEM, when it would. */
+static int check_key(const void *addr, size_t len, int prot, int key)
+{
+	return (int)sys_call(SYS_pkey_mprotect, (long)(NOWHERE | ((uintptr_t)addr & FL_PAGE_MASK)), (long)len, prot, key, 0, 0);
+}
+
+/*
+ * Without a key, or with the one that all memory has, it is mprotect(2). With one of the program's what the mapping allows would no longer be what its
+ * VMA says: that is refused.
+ */
 WRAPPER int pkey_mprotect(void *addr, size_t len, int prot, int key)
 {
+	int err;
+
 	if (likely(!is_ours_now(addr, len)))
 		return REAL(pkey_mprotect)(addr, len, prot, key);
-	if (key == -1)
-		return protect_ours(addr, len, prot);
-	errno = EINVAL;
-	return -1;
+	err = key == -1 ? -ENOMEM : check_key(addr, len, prot, key);
+	if (err != -ENOMEM)
+		return (int)shim_result(err);
+	return key <= 0 ? protect_ours(addr, len, prot) : (int)shim_result(-EINVAL);
 }
 
 /* ---- remap_file_pages ---- */

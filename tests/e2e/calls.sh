@@ -14,6 +14,10 @@ for program in aio atfork buffers clone descriptors faults held maps messages mi
 	"$FAULTLINE" run --budget 32M --faults=sigsegv -- "$BUILD/tests/$program" || fail "$program, faults served by SIGSEGV"
 done
 
+for host in none auto; do
+	"$FAULTLINE" run --budget 32M --direct --host=$host -- "$BUILD/tests/mixed" || fail "mixed, with O_DIRECT, --host=$host"
+done
+
 "$BUILD/tests/limits" || fail "limits fails on the kernel itself"
 for how in --host=auto --host=none --direct "--anon 64K" "--anon 64K --host=none" --faults=thread "--faults=thread --host=none" --faults=sigsegv; do
 	# shellcheck disable=SC2086

@@ -419,6 +419,49 @@ static void sealed(void)
 	CHECK((uint8_t)m.plain[-1] == pattern(SIZE - 1));
 }
 
+/* None of which the program has allocated: a mapping that is served cannot have its own. */
+static void keys(void)
+{
+	static const int key[] = {-1, 0, 15, 16, -2};
+	char *other = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0); /* whose answers are right */
+	struct mixed m;
+
+	CHECK(other != MAP_FAILED);
+	map_mixed(&m);
+	for (size_t i = 0; i < ARRAY_SIZE(key); i++) {
+		int done = !pkey_mprotect(other, PAGE, PROT_READ, key[i]);
+		int error = errno;
+
+		CHECK((pkey_mprotect(m.file, PAGE, PROT_READ, key[i]) == 0) == done && (done || errno == error));
+		if (done) { /* a system call may not write there */
+			FAILS(EFAULT, pread(m.fd, m.file, 8, 0));
+			CHECK(!pkey_mprotect(m.file, PAGE, PROT_READ | PROT_WRITE, key[i]));
+		}
+		m.file[8] = (char)pattern(8);
+		FAILS(EINVAL, pkey_mprotect(m.file + 1, PAGE, PROT_READ, key[i]));
+		CHECK(!pkey_mprotect(m.file, 0, PROT_READ, key[i]));
+	}
+	unmap_mixed(&m);
+	CHECK(!munmap(other, SIZE));
+}
+
+/* What is mapped there besides, for whatever reason, is not the program's business. */
+static void everything(void)
+{
+	struct mixed m;
+
+	map_mixed(&m);
+	for (size_t at = PAGE; at < SIZE; at += 64 * PAGE)
+		m.file[at] = m.private[at] = 1;
+	FAILS(ENOMEM, msync((void *)PAGE, (uintptr_t)m.file - PAGE, MS_SYNC));
+	FAILS(ENOMEM, msync(m.private + SIZE, (1UL << 47) - PAGE - (uintptr_t)(m.private + SIZE), MS_SYNC));
+	FAILS(ENOMEM, msync((void *)PAGE, (1UL << 47) - 2 * PAGE, MS_SYNC));
+	FAILS(EINVAL, msync((void *)PAGE, (1UL << 47) - 2 * PAGE, MS_SYNC | MS_ASYNC));
+	FAILS(EINVAL, msync((void *)PAGE, (uintptr_t)m.file - PAGE, 64));
+	FAILS(EINVAL, msync((void *)(PAGE + 1), (uintptr_t)m.file - PAGE, MS_ASYNC));
+	unmap_mixed(&m);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct test_case cases[] = {
@@ -441,6 +484,8 @@ int main(int argc, char **argv)
 		{"told", told},
 		{"attached", attached},
 		{"sealed", sealed},
+		{"keys", keys},
+		{"everything", everything},
 	};
 
 	(void)argc;
