@@ -158,6 +158,8 @@ static void moving(void)
 	CHECK(!msync(m.plain - PAGE, 2 * PAGE, MS_SYNC));
 	FAILS(ENOMEM, msync(m.hole - PAGE, 2 * PAGE, MS_SYNC));
 	FAILS(EFAULT, mremap(m.plain - PAGE, 2 * PAGE, 4 * PAGE, MREMAP_MAYMOVE));
+	FAILS(EFAULT, mremap(m.plain - PAGE, 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL));
+	FAILS(EINVAL, mremap(m.plain - PAGE, 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, m.plain));
 	p = mremap(m.private, SIZE, SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, m.plain);
 	CHECK(p == m.plain && (uint8_t)p[100] == pattern(100));
 	FAILS(EFAULT, mremap(m.private, SIZE, 2 * SIZE, MREMAP_MAYMOVE));
