@@ -23,6 +23,7 @@
 #include "cache/reclaim.h"
 #include "mm.h"
 #include "util/compiler.h"
+#include "util/own.h"
 #include "util/sys.h"
 
 /* LEGACY_MAP_MASK of Linux: what MAP_SHARED_VALIDATE takes beside MAP_SYNC. The last two: MAP_ABOVE4G, MAP_UNINITIALIZED. */
@@ -566,6 +567,21 @@ static void *map_foreign(const struct mmap_request *rq)
 	return sys_mmap((void *)rq->addr, rq->len, rq->prot, rq->flags, rq->fd, (off_t)rq->offset);
 }
 
+/* What the kernel refuses for other reasons it refuses for these: it is asked elsewhere. */
+static int refuse_over_sealed(const struct mmap_request *rq)
+{
+	void *p;
+
+	if (rq->from || (rq->flags & MAP_HUGETLB))
+		return -EPERM;
+	p = sys_mmap(own_place(rq->len), rq->len, rq->prot, rq->flags & ~(MAP_FIXED | MAP_POPULATE | MAP_LOCKED), rq->fd,
+		     (off_t)rq->offset);
+	if (sys_is_err(p))
+		return sys_err(p);
+	sys_munmap(p, rq->len);
+	return -EPERM;
+}
+
 /* A mapping of somebody else's in the place of ours. A move that fails may have made room for itself before: then there is nothing, for sure. */
 static int mmap_foreign(struct mm *mm, const struct mmap_request *rq, uint64_t *out)
 {
@@ -577,7 +593,7 @@ static int mmap_foreign(struct mm *mm, const struct mmap_request *rq, uint64_t *
 	if ((rq->addr & FL_PAGE_MASK) || !rq->len || end <= rq->addr)
 		return -EINVAL;
 	mutex_lock(&mm->mmap_lock);
-	err = mm_any_sealed(mm, rq->addr, end) ? -EPERM : vma_split_to_unmap(mm, rq->addr, end);
+	err = mm_any_sealed(mm, rq->addr, end) ? refuse_over_sealed(rq) : vma_split_to_unmap(mm, rq->addr, end);
 	if (!err)
 		err = vma_lock_range_to_unmap(mm, rq->addr, end);
 	if (!err) {

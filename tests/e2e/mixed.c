@@ -404,8 +404,13 @@ static void attached(void)
 /* The last case: what is sealed stays. */
 static void sealed(void)
 {
+	int small = pattern_file(PAGE), only_read;
 	struct mixed m;
+	char name[32];
 
+	snprintf(name, sizeof name, "/proc/self/fd/%d", small);
+	only_read = open(name, O_RDONLY);
+	CHECK(only_read >= 0);
 	map_mixed(&m);
 	if (syscall(SYS_mseal, m.plain, PAGE, 0) && errno == ENOSYS)
 		return;
@@ -418,7 +423,13 @@ static void sealed(void)
 	FAILS(EPERM, mprotect(m.plain, PAGE, PROT_READ));
 	FAILS(EPERM, mprotect(m.plain - PAGE, PAGE, PROT_READ));
 	FAILS(EPERM, mmap(m.plain - PAGE, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+	FAILS(EPERM, mmap(m.plain - PAGE, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, only_read, 0));
+	FAILS(EACCES, mmap(m.plain - PAGE, PAGE, PROT_WRITE, MAP_SHARED | MAP_FIXED, only_read, 0));
+	FAILS(EBADF, mmap(m.plain - PAGE, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, -1, 0));
+	FAILS(EINVAL, mmap(m.plain - PAGE, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, only_read, 1));
 	CHECK((uint8_t)m.plain[-1] == pattern(SIZE - 1));
+	close(only_read);
+	close(small);
 }
 
 /* None of which the program has allocated: a mapping that is served cannot have its own. */
