@@ -36,7 +36,7 @@ static bool goes_beyond_ours(void *old, size_t old_len, size_t new_len, int flag
 
 	if (!places && new_len <= old_len)
 		return false;
-	if (places && !is_target(old, old_len, new_len, to)) /* which is told first */
+	if (places && !is_target(old, old_len, new_len, to)) /* which is told first, also where the address is but a hint */
 		return false;
 	return for_gaps(old, min_u64(old_len, page_align_up(new_len)), gap_is_empty, 0);
 }

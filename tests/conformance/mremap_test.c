@@ -141,6 +141,7 @@ static const struct mremap_case second_views[] = {
 	{"MREMAP_DONTUNMAP, shared", "ss", 0, 2 * PAGE, 2 * PAGE, KEEP, AT(0), 0, "ww", SECOND_VIEW},
 	{"MREMAP_DONTUNMAP, private", "pp", 0, 2 * PAGE, 2 * PAGE, KEEP, AT(0), 0, "ww", SECOND_VIEW},
 	{"MREMAP_DONTUNMAP, an address within the old range", "pp", 0, 2 * PAGE, 2 * PAGE, KEEP, PAGE, EINVAL, "ww"},
+	{"MREMAP_DONTUNMAP, an address within an old range of two mappings", "pa", 0, 2 * PAGE, 2 * PAGE, KEEP, PAGE, EINVAL, "ww"},
 	{"MREMAP_DONTUNMAP, a misaligned address", "pp", 0, 2 * PAGE, 2 * PAGE, KEEP, 8 * PAGE + 1, EINVAL, "ww"},
 	{"MREMAP_DONTUNMAP, to an address", "pp", 0, 2 * PAGE, 2 * PAGE, FIXED | KEEP, 8 * PAGE, 0, "ww------ww-", SECOND_VIEW},
 	{"MREMAP_DONTUNMAP that grows", "pp", 0, 2 * PAGE, 3 * PAGE, KEEP, AT(0), EINVAL, "ww", SECOND_VIEW},
