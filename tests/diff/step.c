@@ -651,11 +651,13 @@ static void step_readv(struct context *c, const struct op *o)
 	call_done(c, preadv2(fd_of(c, o->arg[0]), v, 2, o->arg[5], (int)o->arg[6]));
 }
 
+/* The words that it has a part of, and no more: what lies behind a mapping is not the same on both sides. */
 static bool is_bad(struct context *c, const struct iovec *v)
 {
+	uintptr_t start = (uintptr_t)v->iov_base & (uintptr_t)-8, end = ((uintptr_t)v->iov_base + v->iov_len + 7) & (uintptr_t)-8;
 	struct access a = {0};
 
-	access_hash(c->backend, (char *)((uintptr_t)v->iov_base & (uintptr_t)-8), v->iov_len + 8, &a);
+	access_hash(c->backend, (char *)start, end - start, &a);
 	return a.sig;
 }
 
