@@ -2,6 +2,7 @@
 /* mremap: what is ours is the engine's to move; moves of the kernel's mappings over ours; ranges that are both. */
 #include <errno.h>
 #include <stdarg.h>
+#include <stdlib.h>
 
 #include "api/engine.h"
 #include "futexes.h"
@@ -9,6 +10,7 @@
 #include "locked.h"
 #include "mapped.h"
 #include "memory.h"
+#include "proc_lines.h"
 #include "real.h"
 #include "remap.h"
 #include "util/own.h"
@@ -93,11 +95,54 @@ static long move_in_two_steps(void *old, size_t old_len, size_t new_len, int fla
 	return err;
 }
 
+/* Where the kernel's mapping that has the address ends; the address itself: none has. */
+static uint64_t mapping_end(uint64_t at)
+{
+	struct proc_lines p;
+	uint64_t start, stop, found = at;
+	char *line, *end;
+
+	if (proc_lines_open(&p, "/proc/self/maps"))
+		return at;
+	while (found == at && (line = proc_lines_next(&p))) {
+		start = strtoull(line, &end, 16);
+		if (*end == '-' && start <= at && (stop = strtoull(end + 1, NULL, 16)) > at)
+			found = stop;
+	}
+	proc_lines_close(&p);
+	return found;
+}
+
+/*
+ * Several mappings move one after the other, as the kernel moves them: when one cannot, those before it have moved. Done with one call, they would be
+ * in the place in between then, and nobody could tell which.
+ */
+static long move_each(void *old, size_t len, int flags, void *to)
+{
+	uint64_t start = (uintptr_t)old, stop = start + len;
+
+	for (uint64_t at = start, end; at < stop; at = end) {
+		long n;
+
+		end = min_u64(mapping_end(at), stop);
+		if (end == at)
+			return -EFAULT;
+		n = move_in_two_steps((void *)at, end - at, end - at, flags, (char *)to + (at - start));
+		if (n < 0)
+			return n;
+	}
+	return (long)to;
+}
+
 /* Memory that is not ours moves onto memory that is; without holes in it, as Linux demanded until 6.17. */
 static void *remap_onto_ours(void *old, size_t old_len, size_t new_len, int flags, void *to)
 {
-	if (gap_is_mapped(old, page_align_up(min_u64(old_len, new_len)), 0))
+	size_t had = page_align_up(old_len), left = page_align_up(new_len);
+
+	if (gap_is_mapped(old, min_u64(had, left), 0))
 		return pointer_result(-EFAULT, 0);
+	if (had && had == left)
+		return (void *)shim_result(move_each(old, had, flags, to));
 	return (void *)shim_result(move_in_two_steps(old, old_len, new_len, flags, to));
 }
 
