@@ -571,7 +571,7 @@ static int pin_locked(struct fault *f, pfn_t pfn)
 		let_go(f);
 		return -ENOMEM;
 	}
-	if (f->anon && page_key(pfn).as == f->as->id)
+	if (f->read_pin && page_key(pfn).as == f->as->id)
 		read_pins_add(f);
 	return 0;
 }
@@ -588,15 +588,30 @@ static int pin_charged(struct fault *f)
 	return err;
 }
 
+#define NOTE_TRIES 16 /* others may take the page that was got for it */
+
+/* Where it is the file's page that may be pinned in a private mapping. */
+static int prepare_note(struct fault *f)
+{
+	int err = 0;
+
+	f->read_pin = NULL;
+	if (!f->anon || f->as->zero)
+		return 0;
+	for (int i = 0; !err && !(f->read_pin = read_pin_new()); i++)
+		err = i < NOTE_TRIES ? metadata_wait() : -ENOMEM;
+	return err;
+}
+
 int filemap_pin(struct fault *f)
 {
-	int err = -ENOMEM;
+	int err;
 
 	if (!filemap_charge_locked(1))
 		return -ENOMEM;
 	count_fault(f);
-	f->read_pin = f->anon ? read_pin_new() : NULL;
-	if (f->read_pin || !f->anon)
+	err = prepare_note(f);
+	if (!err)
 		err = pin_charged(f);
 	read_pin_free(f->read_pin);
 	if (err)
