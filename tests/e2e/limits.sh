@@ -1,0 +1,10 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Children of who has no descriptors left, or is another user, on the kernel and under Faultline alike.
+. "$(dirname "$0")/common.sh"
+
+"$BUILD/tests/limits" || fail "limits fails on the kernel itself"
+for how in --host=auto --host=none --direct "--anon 64K" "--anon 64K --host=none" --faults=thread "--faults=thread --host=none" --faults=sigsegv; do
+	# shellcheck disable=SC2086
+	"$FAULTLINE" run --budget 32M $how -- "$BUILD/tests/limits" may-fail || fail "limits, $how"
+done
