@@ -197,29 +197,38 @@ static void unpin_used(const struct vector *v)
 	iov_unpin(v->iov, v->reached - 1);
 }
 
-/* As file_io_was_cut(), of the buffer in which the call has stopped. */
+static bool is_cut_in(const struct vector *v, int i, ssize_t n)
+{
+	return file_io_is_ours(v->iov[i].iov_base, used(v, i)) && file_io_was_cut(v->iov[i].iov_base, used(v, i), n);
+}
+
+/* As file_io_was_cut(), of the buffer in which the call has stopped; any, where it says EFAULT. */
 static bool was_cut(const struct vector *v, ssize_t n)
 {
 	size_t at = n > 0 ? (size_t)n : 0;
-	int i = 0;
+	bool cut = false;
 
-	for (; i < v->reached && at >= used(v, i); i++)
-		at -= used(v, i);
-	return v->writes && i < v->reached && file_io_is_ours(v->iov[i].iov_base, used(v, i)) &&
-	       file_io_was_cut(v->iov[i].iov_base, used(v, i), n < 0 ? -errno : (ssize_t)at);
+	for (int i = 0; v->writes && !cut && i < v->reached; at -= min_u64(at, used(v, i)), i++)
+		if (n < 0)
+			cut = is_cut_in(v, i, -errno);
+		else if (at < used(v, i))
+			return is_cut_in(v, i, (ssize_t)at);
+	return cut;
 }
 
 static ssize_t run_pinned(const struct vector *v)
 {
-	bool cut;
-	ssize_t n;
+	bool cut = true;
+	ssize_t n = -1;
 
-	if (total(v) > file_io_piece_limit() || pin_used(v))
-		return one_by_one(v, 0);
-	n = run(v);
-	cut = was_cut(v, n);
-	unpin_used(v);
-	return cut ? one_by_one(v, n > 0 ? (size_t)n : 0) : n;
+	for (unsigned cuts = 0; cut && n <= 0 && cuts <= FILE_IO_CUTS; cuts++) { /* one call again, as a datagram must be, while nothing has gone */
+		if (total(v) > file_io_piece_limit() || pin_used(v))
+			return one_by_one(v, 0);
+		n = run(v);
+		cut = was_cut(v, n);
+		unpin_used(v);
+	}
+	return cut && n > 0 ? one_by_one(v, (size_t)n) : n;
 }
 
 /* As memory_at(): a file is read up to there. */

@@ -229,20 +229,29 @@ void file_io_unpin(const void *buf, size_t len)
 	sigguard_leave(g);
 }
 
-bool file_io_was_cut(const void *buf, size_t len, ssize_t n)
+static bool was_copied(uint64_t addr)
 {
-	uint64_t stop = (uintptr_t)buf + (n > 0 ? (uint64_t)n : 0);
-	struct sigguard g;
+	struct sigguard g = sigguard_enter();
 	struct mm *mm;
 	bool yes = false;
 
-	if (n < 0 ? n != -EFAULT : (uint64_t)n >= len || stop & FL_PAGE_MASK)
-		return false;
-	g = sigguard_enter();
 	for (int i = 0; (mm = mm_space(i)) && !yes; i++)
-		yes = mm_was_copied(mm, stop);
+		yes = mm_was_copied(mm, addr);
 	sigguard_leave(g);
 	return yes;
+}
+
+/* A datagram is refused for any page of it. */
+bool file_io_was_cut(const void *buf, size_t len, ssize_t n)
+{
+	uint64_t start = (uintptr_t)buf, stop = start + (n > 0 ? (uint64_t)n : 0);
+
+	if (n >= 0)
+		return (uint64_t)n < len && !(stop & FL_PAGE_MASK) && was_copied(stop);
+	for (uint64_t at = page_align_down(start); n == -EFAULT && at < start + len; at += FL_PAGE_SIZE)
+		if (was_copied(at))
+			return true;
+	return false;
 }
 
 typedef ssize_t (*piece_fn)(int fd, void *buf, size_t len, off_t off);
