@@ -38,6 +38,16 @@ static bool is_at(const struct read_pin *p, const struct fault *f)
 	return p->addr == f->addr && p->mmu == f->mmu && p->as == f->as->id && p->index == f->index;
 }
 
+/* The link to the first of them; to NULL when there is none. Caller holds the list's lock. */
+static struct read_pin **find(struct list *l, const struct fault *f)
+{
+	struct read_pin **link = &l->first;
+
+	while (*link && !is_at(*link, f))
+		link = &(*link)->next;
+	return link;
+}
+
 struct read_pin *read_pin_new(void)
 {
 	return arena_alloc(address_space_arena(), sizeof(struct read_pin));
@@ -85,8 +95,8 @@ enum read_pin_place read_pins_remove(const struct fault *f)
 	enum read_pin_place place;
 
 	mutex_lock(&l->lock);
-	for (link = &l->first; (p = *link) && !is_at(p, f); link = &p->next)
-		;
+	link = find(l, f);
+	p = *link;
 	if (p)
 		*link = p->next;
 	mutex_unlock(&l->lock);
@@ -98,13 +108,12 @@ enum read_pin_place read_pins_remove(const struct fault *f)
 bool read_pins_any(const struct fault *f)
 {
 	struct list *l = list_of(f);
-	struct read_pin *p;
+	bool any;
 
 	mutex_lock(&l->lock);
-	for (p = l->first; p && !is_at(p, f); p = p->next)
-		;
+	any = *find(l, f);
 	mutex_unlock(&l->lock);
-	return p;
+	return any;
 }
 
 /* A list is whole at any moment. */

@@ -18,9 +18,9 @@
 #include <sys/mman.h>
 
 #include "cache/filemap.h"
-#include "cache/read_pins.h"
 #include "cache/hosted.h"
 #include "cache/io.h"
+#include "cache/read_pins.h"
 #include "cache/truncate.h"
 #include "cache/writeback.h"
 #include "mm.h"
