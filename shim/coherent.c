@@ -79,6 +79,12 @@ ssize_t coherent_write(struct address_space *as, int fd, off_t off, bool append,
 	return shim_result(write_within(as, fd, off, append, &(struct raw_op){.fn = fn, .call = call}));
 }
 
+ssize_t coherent_pass(raw_fn fn, const void *call)
+{
+	pthread_testcancel();
+	return shim_result(fn(call));
+}
+
 /* ---- From memory ---- */
 
 #define COPY 16384
@@ -102,6 +108,11 @@ static long raw_bytes(const void *call)
 	if (!b->flags)
 		return b->off == AT_POSITION ? sys_write(b->fd, b->buf, b->len) : sys_pwrite(b->fd, b->buf, b->len, b->off);
 	return sys_pwritev2(b->fd, &iov, 1, b->off, b->flags);
+}
+
+ssize_t coherent_pass_bytes(const struct coherent_bytes *b)
+{
+	return coherent_pass(raw_bytes, b);
 }
 
 static ssize_t write_some(struct address_space *as, const struct coherent_bytes *b, bool outside)

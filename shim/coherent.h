@@ -31,6 +31,8 @@ long raw_call(const void *call);
 
 /* fn does the system call and answers as the kernel, bytes or -errno; the result is libc's. `append`: at the end, wherever off is. */
 ssize_t coherent_write(struct address_space *as, int fd, off_t off, bool append, raw_fn fn, const void *call);
+/* The same for a file that is not mapped, and must not be while it is done (file_io_start). */
+ssize_t coherent_pass(raw_fn fn, const void *call);
 bool fd_appends(int fd);
 bool fd_is_regular(int fd);
 
@@ -47,6 +49,7 @@ struct coherent_bytes {
 	bool append;
 };
 ssize_t coherent_write_bytes(struct address_space *as, const struct coherent_bytes *b);
+ssize_t coherent_pass_bytes(const struct coherent_bytes *b);
 /* Whether it copies: then several buffers are several writes. */
 bool coherent_copies(void);
 

@@ -17,18 +17,25 @@ struct copy {
 	off_t in_at, out_at; /* AT_POSITION for the file position */
 };
 
-static ssize_t copy_to_mapped(const struct copy *c, struct address_space *as)
+static ssize_t copy_to(const struct copy *c, bool *served)
 {
-	ssize_t n = coherent_write(as, c->out, c->out_at, false, raw_call, &c->call);
+	struct inflight f;
+	struct address_space *as = file_io_start(c->out, &f);
+	ssize_t n = 0;
 
-	file_io_put(as);
+	*served = as || f.slot;
+	if (as)
+		n = coherent_write(as, c->out, c->out_at, false, raw_call, &c->call);
+	else if (f.slot)
+		n = coherent_pass(raw_call, &c->call);
+	file_io_finish(as, &f);
 	return n;
 }
 
 /* *served: the call was made here. */
 static ssize_t copy(const struct copy *c, bool *served)
 {
-	struct address_space *in = file_io_lookup(c->in), *out;
+	struct address_space *in = file_io_lookup(c->in);
 	int err = 0;
 
 	*served = true;
@@ -36,13 +43,7 @@ static ssize_t copy(const struct copy *c, bool *served)
 		err = coherent_read(in, c->in, c->in_at, c->len);
 		file_io_put(in);
 	}
-	if (err)
-		return -1;
-	out = file_io_lookup(c->out);
-	if (out)
-		return copy_to_mapped(c, out);
-	*served = false;
-	return 0;
+	return err ? -1 : copy_to(c, served);
 }
 
 /* false: it cannot be read, and the call is the kernel's to refuse. */
@@ -61,7 +62,7 @@ static ssize_t do_copy_file_range(int in, off64_t *in_off, int out, off64_t *out
 	ssize_t n = 0;
 
 	c.call = (struct raw_call){SYS_copy_file_range, in, (long)in_off, out, (long)out_off, (long)len, flags};
-	if (!NOTHING_MAPPED && take_offset(&c.in_at, in_off) && take_offset(&c.out_at, out_off))
+	if (!NOTHING_TO_TELL && take_offset(&c.in_at, in_off) && take_offset(&c.out_at, out_off))
 		n = copy(&c, &served);
 	return served ? n : REAL(copy_file_range)(in, in_off, out, out_off, len, flags);
 }
@@ -80,7 +81,7 @@ static ssize_t do_sendfile(sendfile_fn real, int out, int in, off_t *off, size_t
 	ssize_t n = 0;
 
 	c.call = (struct raw_call){.nr = SYS_sendfile, .a = out, .b = in, .c = (long)off, .d = (long)len};
-	if (!NOTHING_MAPPED && take_offset(&c.in_at, off))
+	if (!NOTHING_TO_TELL && take_offset(&c.in_at, off))
 		n = copy(&c, &served);
 	return served ? n : real(out, in, off, len);
 }
@@ -95,16 +96,13 @@ WRAPPER ssize_t sendfile64(int out, int in, off64_t *off, size_t len)
 	RETURN_HELD(do_sendfile(REAL(sendfile64), out, in, off, len), OFFSET(off));
 }
 
-/* A pipe that is empty would keep the bracket waiting: into a mapped file only what is there is spliced, after poll(2). */
+/* A pipe that is empty would keep the bracket waiting, or who wants to map the file: only what is there is spliced into one, after poll(2). */
 static void wait_for_input(int in, int out, unsigned flags)
 {
-	struct address_space *to = flags & SPLICE_F_NONBLOCK ? NULL : file_io_lookup(out);
 	struct pollfd p = {.fd = in, .events = POLLIN};
 
-	if (!to)
-		return;
-	file_io_put(to);
-	poll(&p, 1, -1);
+	if (!(flags & SPLICE_F_NONBLOCK) && fd_is_regular(out))
+		poll(&p, 1, -1);
 }
 
 static ssize_t do_splice(int in, off64_t *in_off, int out, off64_t *out_off, size_t len, unsigned flags)
@@ -114,7 +112,7 @@ static ssize_t do_splice(int in, off64_t *in_off, int out, off64_t *out_off, siz
 	ssize_t n = 0;
 
 	c.call = (struct raw_call){SYS_splice, in, (long)in_off, out, (long)out_off, (long)len, flags | SPLICE_F_NONBLOCK};
-	if (!NOTHING_MAPPED && take_offset(&c.in_at, in_off) && take_offset(&c.out_at, out_off)) {
+	if (!NOTHING_TO_TELL && take_offset(&c.in_at, in_off) && take_offset(&c.out_at, out_off)) {
 		wait_for_input(in, out, flags);
 		n = copy(&c, &served);
 	}

@@ -112,6 +112,38 @@ WRAPPER int dup3(int fd, int to, int flags)
 	return identity_opened(REAL(dup3)(fd, to, flags));
 }
 
+/* ---- What libc puts in the place of standard input, output and error ---- */
+
+static void standard_streams_gone(void)
+{
+	identity_gone_range(STDIN_FILENO, STDERR_FILENO);
+}
+
+WRAPPER int daemon(int stay, int keep)
+{
+	int result = REAL(daemon)(stay, keep);
+
+	standard_streams_gone();
+	return result;
+}
+
+WRAPPER int login_tty(int fd)
+{
+	int result = REAL(login_tty)(fd);
+
+	standard_streams_gone();
+	return result;
+}
+
+WRAPPER int forkpty(int *terminal, char *name, const struct termios *t, const struct winsize *size)
+{
+	int pid = REAL(forkpty)(terminal, name, t, size);
+
+	if (!pid)
+		standard_streams_gone();
+	return pid;
+}
+
 /* ---- Locks ---- */
 
 static bool is_dup(int cmd)

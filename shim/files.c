@@ -17,68 +17,62 @@
 #include "real.h"
 #include "util/sys.h"
 
-/* The mapped file at a path, with a reference, or NULL. */
-static struct address_space *lookup_path(const char *path)
+/* As file_io_start(), of the file at a path. */
+static struct address_space *start_path(const char *path, struct inflight *f)
 {
 	struct stat st;
 
-	return NOTHING_MAPPED || stat(path, &st) ? NULL : file_io_find(&st);
+	f->slot = NULL;
+	return NOTHING_TO_TELL || stat(path, &st) ? NULL : file_io_start_at(&st, f);
 }
 
 /* ---- Size ---- */
 
-static int truncate_mapped(struct address_space *as, const struct raw_call *call)
-{
-	int result = (int)coherent_change(as, 0, 0, raw_call, call);
+typedef int (*ftruncate_fn)(int fd, off_t len);
+typedef int (*truncate_fn)(const char *path, off_t len);
 
-	file_io_put(as);
+static int do_ftruncate(ftruncate_fn real, int fd, off_t len)
+{
+	struct raw_call call = {.nr = SYS_ftruncate, .a = fd, .b = len};
+	struct inflight f;
+	struct address_space *as = file_io_start(fd, &f);
+	int result = as ? (int)coherent_change(as, 0, 0, raw_call, &call) : real(fd, len);
+
+	file_io_finish(as, &f);
 	return result;
 }
 
-static int do_ftruncate(struct address_space *as, int fd, off_t len)
+static int do_truncate(truncate_fn real, const char *path, off_t len)
 {
-	return truncate_mapped(as, &(struct raw_call){.nr = SYS_ftruncate, .a = fd, .b = len});
-}
-
-static int do_truncate(struct address_space *as, const char *path, off_t len)
-{
+	struct raw_call call = {.nr = SYS_truncate, .a = (long)path, .b = len};
 	size_t held = path_hold(path);
-	int result = truncate_mapped(as, &(struct raw_call){.nr = SYS_truncate, .a = (long)path, .b = len});
+	struct inflight f;
+	struct address_space *as = start_path(path, &f);
+	int result = as ? (int)coherent_change(as, 0, 0, raw_call, &call) : real(path, len);
 
+	file_io_finish(as, &f);
 	path_release(path, held);
 	return result;
 }
 
 WRAPPER int ftruncate(int fd, off_t len)
 {
-	struct address_space *as = file_io_lookup(fd);
-
-	return as ? do_ftruncate(as, fd, len) : REAL(ftruncate)(fd, len);
+	return do_ftruncate(REAL(ftruncate), fd, len);
 }
 
 WRAPPER int ftruncate64(int fd, off64_t len)
 {
-	struct address_space *as = file_io_lookup(fd);
-
-	return as ? do_ftruncate(as, fd, len) : REAL(ftruncate64)(fd, len);
+	return do_ftruncate(REAL(ftruncate64), fd, len);
 }
 
 WRAPPER int truncate(const char *path, off_t len)
 {
-	struct address_space *as = lookup_path(path);
-
-	if (as)
-		return do_truncate(as, path, len);
-	RETURN_HOLDING(path, REAL(truncate)(path, len));
+	return do_truncate(REAL(truncate), path, len);
 }
 
 WRAPPER int truncate64(const char *path, off64_t len)
 {
-	struct address_space *as = lookup_path(path);
-
-	if (as)
-		return do_truncate(as, path, len);
-	RETURN_HOLDING(path, REAL(truncate64)(path, len));
+	return do_truncate(REAL(truncate64), path, len);
 }
 
 /* ---- fallocate ---- */
@@ -107,28 +101,40 @@ static int fallocate_mapped(struct address_space *as, int fd, int mode, off_t of
 	return err ? (int)shim_result(err) : (int)coherent_change(as, off, changed, raw_call, &call);
 }
 
-static int do_fallocate(struct address_space *as, int fd, int mode, off_t off, off_t len)
+typedef int (*fallocate_fn)(int fd, int mode, off_t off, off_t len);
+
+static long call_fallocate(const void *call)
 {
+	const struct raw_call *r = call;
+
+	return sys_fallocate((int)r->a, (int)r->b, r->c, r->d);
+}
+
+static int do_fallocate(fallocate_fn real, int fd, int mode, off_t off, off_t len)
+{
+	struct raw_call call = {.a = fd, .b = mode, .c = off, .d = len};
+	struct inflight f;
+	struct address_space *as = file_io_start(fd, &f);
 	int result;
 
-	pthread_testcancel();
-	result = off < 0 || len <= 0 ? REAL(fallocate)(fd, mode, off, len) : fallocate_mapped(as, fd, mode, off, len);
-	file_io_put(as);
+	if (as && off >= 0 && len > 0) {
+		pthread_testcancel();
+		result = fallocate_mapped(as, fd, mode, off, len);
+	} else {
+		result = f.slot ? (int)coherent_pass(call_fallocate, &call) : real(fd, mode, off, len);
+	}
+	file_io_finish(as, &f);
 	return result;
 }
 
 WRAPPER int fallocate(int fd, int mode, off_t off, off_t len)
 {
-	struct address_space *as = file_io_lookup(fd);
-
-	return as ? do_fallocate(as, fd, mode, off, len) : REAL(fallocate)(fd, mode, off, len);
+	return do_fallocate(REAL(fallocate), fd, mode, off, len);
 }
 
 WRAPPER int fallocate64(int fd, int mode, off64_t off, off64_t len)
 {
-	struct address_space *as = file_io_lookup(fd);
-
-	return as ? do_fallocate(as, fd, mode, off, len) : REAL(fallocate64)(fd, mode, off, len);
+	return do_fallocate(REAL(fallocate64), fd, mode, off, len);
 }
 
 struct posix_call {
@@ -148,30 +154,30 @@ static long call_posix_fallocate(const void *call)
 	return -err;
 }
 
-static int posix_fallocate_mapped(struct address_space *as, int fd, off_t off, off_t len)
+static int do_posix_fallocate(int fd, off_t off, off_t len)
 {
 	struct posix_call call = {.fd = fd, .off = off, .len = len};
+	struct inflight f;
+	struct address_space *as = file_io_start(fd, &f);
 	int saved = errno, result = 0;
 
-	if (coherent_change(as, 0, 0, call_posix_fallocate, &call) < 0)
+	if (!as)
+		result = (int)-call_posix_fallocate(&call);
+	else if (coherent_change(as, 0, 0, call_posix_fallocate, &call) < 0)
 		result = errno;
 	errno = saved;
-	file_io_put(as);
+	file_io_finish(as, &f);
 	return result;
 }
 
 WRAPPER int posix_fallocate(int fd, off_t off, off_t len)
 {
-	struct address_space *as = file_io_lookup(fd);
-
-	return as ? posix_fallocate_mapped(as, fd, off, len) : REAL(posix_fallocate)(fd, off, len);
+	return NOTHING_TO_TELL ? REAL(posix_fallocate)(fd, off, len) : do_posix_fallocate(fd, off, len);
 }
 
 WRAPPER int posix_fallocate64(int fd, off64_t off, off64_t len)
 {
-	struct address_space *as = file_io_lookup(fd);
-
-	return as ? posix_fallocate_mapped(as, fd, off, len) : REAL(posix_fallocate64)(fd, off, len);
+	return NOTHING_TO_TELL ? REAL(posix_fallocate64)(fd, off, len) : do_posix_fallocate(fd, off, len);
 }
 
 /* ---- sync ---- */

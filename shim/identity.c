@@ -8,12 +8,14 @@
  *
  * Each arrow but the second begins a new generation, so that an answer of the kernel's for a descriptor that was closed and made anew in the meantime
  * is not kept. KNOWN is a place in the filters of mapped files (wire_filter()), or that it is no regular file. Where a filter says that there may
- * be a mapping, the kernel is asked, as it is for what is UNKNOWN: what libc opens for itself, or came from the process's parent.
+ * be a mapping, the kernel is asked, as it is for what is UNKNOWN: what libc opens for itself, or came from the process's parent, but for
+ * the standard streams.
  *
  * A child of vfork(2) has descriptors of its own and this memory: what it closes is forgotten, and what it finds out is not kept.
  */
 #include "identity.h"
 
+#include <fcntl.h>
 #include <stdatomic.h>
 
 #include "process.h"
@@ -76,6 +78,14 @@ void identity_shared(void)
 	atomic_store(&shared, true);
 }
 
+/* Those that the process starts with, of which libc closes none by itself that a wrapper does not see. */
+__attribute__((constructor)) static void at_start(void)
+{
+	for (int fd = 0; fd <= 2; fd++)
+		if (sys_fcntl(fd, F_GETFD, 0) >= 0)
+			begin(fd, OURS);
+}
+
 static void keep(int fd, uint64_t word, const struct stat *st)
 {
 	uint64_t known = word - OURS + (S_ISREG(st->st_mode) ? KNOWN | wire_filter(st->st_dev, st->st_ino) << STATE_BITS : NO_FILE);
@@ -102,6 +112,32 @@ struct address_space *identity_file(int fd)
 	if (state_of(word) == OURS)
 		keep(fd, word, &st);
 	return file_io_find(&st);
+}
+
+static struct address_space *start_at(uint32_t place, int fd, struct inflight *f)
+{
+	struct stat st;
+
+	inflight_begin(f, place);
+	return file_io_maybe(place) && !sys_fstat(fd, &st) ? file_io_find(&st) : NULL;
+}
+
+struct address_space *identity_start(int fd, struct inflight *f)
+{
+	uint64_t word = fd >= 0 && fd < FDS ? atomic_load(&words[fd]) : UNKNOWN;
+	bool unsure = atomic_load_explicit(&shared, memory_order_relaxed) || (state_of(word) != KNOWN && state_of(word) != NO_FILE);
+	struct stat st;
+
+	f->slot = NULL;
+	if (!inflight_needed())
+		return identity_file(fd);
+	if (!unsure)
+		return state_of(word) == KNOWN ? start_at(place_of(word), fd, f) : NULL;
+	if (sys_fstat(fd, &st))
+		return NULL;
+	if (state_of(word) == OURS)
+		keep(fd, word, &st);
+	return file_io_start_at(&st, f);
 }
 
 bool identity_is_mapped(int fd)

@@ -10,6 +10,8 @@
 
 /* As file_io_lookup(). errno stays as it is. */
 struct address_space *identity_file(int fd);
+/* As file_io_start(). */
+struct address_space *identity_start(int fd, struct inflight *f);
 /* Whether there is one. */
 bool identity_is_mapped(int fd);
 

@@ -47,14 +47,15 @@ static ssize_t do_read(const struct transfer *t, void *buf, size_t len, size_t d
 static ssize_t do_write(const struct transfer *t, void *buf, size_t len, size_t done)
 {
 	struct coherent_bytes b = {.fd = t->fd, .buf = buf, .len = len, .off = place(t, done)};
-	struct address_space *as = identity_file(t->fd);
+	struct inflight f;
+	struct address_space *as = identity_start(t->fd, &f);
 	ssize_t n;
 
-	if (!as)
+	if (!as && !f.slot)
 		return libc_write(t, buf, len, done);
-	b.append = b.off != AT_POSITION && fd_appends(t->fd);
-	n = coherent_write_bytes(as, &b);
-	file_io_put(as);
+	b.append = as && b.off != AT_POSITION && fd_appends(t->fd);
+	n = as ? coherent_write_bytes(as, &b) : coherent_pass_bytes(&b);
+	file_io_finish(as, &f);
 	return n;
 }
 
@@ -99,17 +100,17 @@ WRAPPER ssize_t pread64(int fd, void *buf, size_t len, off64_t off)
 
 WRAPPER ssize_t write(int fd, const void *buf, size_t len)
 {
-	return NOTHING_MAPPED ? REAL(write)(fd, buf, len) : write_at(fd, buf, len, AT_POSITION);
+	return NOTHING_TO_TELL ? REAL(write)(fd, buf, len) : write_at(fd, buf, len, AT_POSITION);
 }
 
 WRAPPER ssize_t pwrite(int fd, const void *buf, size_t len, off_t off)
 {
-	return NOTHING_MAPPED || off < 0 ? REAL(pwrite)(fd, buf, len, off) : write_at(fd, buf, len, off);
+	return NOTHING_TO_TELL || off < 0 ? REAL(pwrite)(fd, buf, len, off) : write_at(fd, buf, len, off);
 }
 
 WRAPPER ssize_t pwrite64(int fd, const void *buf, size_t len, off64_t off)
 {
-	return NOTHING_MAPPED || off < 0 ? REAL(pwrite64)(fd, buf, len, off) : write_at(fd, buf, len, off);
+	return NOTHING_TO_TELL || off < 0 ? REAL(pwrite64)(fd, buf, len, off) : write_at(fd, buf, len, off);
 }
 
 /* The checking forms of _FORTIFY_SOURCE; libc's own end the program. */

@@ -94,7 +94,8 @@ static int clone_range(const struct clone *c, bool *served)
 {
 	const struct file_clone_range *r = &c->range;
 	struct address_space *as;
-	int result;
+	struct inflight f;
+	int result = 0;
 
 	*served = false;
 	if (r->src_offset > INT64_MAX || r->dest_offset > INT64_MAX)
@@ -103,12 +104,11 @@ static int clone_range(const struct clone *c, bool *served)
 		*served = true;
 		return -1;
 	}
-	as = file_io_lookup(c->to);
-	if (!as)
-		return 0;
-	*served = true;
-	result = (int)coherent_change(as, (off_t)r->dest_offset, c->len, raw_clone, c);
-	file_io_put(as);
+	as = file_io_start(c->to, &f);
+	*served = as || f.slot;
+	if (*served)
+		result = (int)(as ? coherent_change(as, (off_t)r->dest_offset, c->len, raw_clone, c) : coherent_pass(raw_clone, c));
+	file_io_finish(as, &f);
 	return result;
 }
 

@@ -119,22 +119,40 @@ static ssize_t write_one(struct address_space *as, const struct vector *v)
 	return coherent_write_bytes(as, &b);
 }
 
+static ssize_t run_write(const struct vector *v)
+{
+	struct inflight f;
+	struct address_space *as = identity_start(v->fd, &f);
+	ssize_t n;
+
+	if (!as && !f.slot)
+		return libc_vector(v);
+	if (!as)
+		n = coherent_pass(raw_vector, v);
+	else if (v->n == 1)
+		n = write_one(as, v);
+	else
+		n = coherent_write(as, v->fd, v->off, appends(v), raw_vector, v);
+	file_io_finish(as, &f);
+	return n;
+}
+
+static ssize_t run_read(const struct vector *v)
+{
+	struct address_space *as = identity_file(v->fd);
+	int err = 0;
+
+	if (as) {
+		err = coherent_read(as, v->fd, v->off, total(v));
+		file_io_put(as);
+	}
+	return err ? -1 : libc_vector(v);
+}
+
 /* Buffers are pinned or not ours. */
 static ssize_t run(const struct vector *v)
 {
-	struct address_space *as = identity_file(v->fd);
-	ssize_t n = 0;
-
-	if (!as)
-		return libc_vector(v);
-	if (v->writes && v->n == 1)
-		n = write_one(as, v);
-	else if (v->writes)
-		n = coherent_write(as, v->fd, v->off, appends(v), raw_vector, v);
-	else
-		n = coherent_read(as, v->fd, v->off, total(v));
-	file_io_put(as);
-	return v->writes || n < 0 ? n : libc_vector(v);
+	return v->writes ? run_write(v) : run_read(v);
 }
 
 static ssize_t run_one(const struct transfer *t, void *buf, size_t len, size_t done)
@@ -221,7 +239,8 @@ static ssize_t run_pinned(const struct vector *v)
 	bool cut = true;
 	ssize_t n = -1;
 
-	for (unsigned cuts = 0; cut && n <= 0 && cuts <= FILE_IO_CUTS; cuts++) { /* one call again, as a datagram must be, while nothing has gone */
+	for (unsigned cuts = 0; cut && n <= 0 && cuts <= FILE_IO_CUTS;
+	     cuts++) { /* one call again, as a datagram must be, while nothing has gone */
 		if (total(v) > file_io_piece_limit() || pin_used(v))
 			return one_by_one(v, 0);
 		n = run(v);
@@ -288,7 +307,7 @@ WRAPPER ssize_t readv(int fd, const struct iovec *iov, int n)
 
 WRAPPER ssize_t writev(int fd, const struct iovec *iov, int n)
 {
-	return NOTHING_MAPPED ? REAL(writev)(fd, iov, n) : vector(fd, iov, n, AT_POSITION, 0, true);
+	return NOTHING_TO_TELL ? REAL(writev)(fd, iov, n) : vector(fd, iov, n, AT_POSITION, 0, true);
 }
 
 /* Without the v2 a negative offset is an error, also -1. */
@@ -304,12 +323,12 @@ WRAPPER ssize_t preadv64(int fd, const struct iovec *iov, int n, off64_t off)
 
 WRAPPER ssize_t pwritev(int fd, const struct iovec *iov, int n, off_t off)
 {
-	return NOTHING_MAPPED || off < 0 ? REAL(pwritev)(fd, iov, n, off) : vector(fd, iov, n, off, 0, true);
+	return NOTHING_TO_TELL || off < 0 ? REAL(pwritev)(fd, iov, n, off) : vector(fd, iov, n, off, 0, true);
 }
 
 WRAPPER ssize_t pwritev64(int fd, const struct iovec *iov, int n, off64_t off)
 {
-	return NOTHING_MAPPED || off < 0 ? REAL(pwritev64)(fd, iov, n, off) : vector(fd, iov, n, off, 0, true);
+	return NOTHING_TO_TELL || off < 0 ? REAL(pwritev64)(fd, iov, n, off) : vector(fd, iov, n, off, 0, true);
 }
 
 WRAPPER ssize_t preadv2(int fd, const struct iovec *iov, int n, off_t off, int flags)
@@ -324,10 +343,10 @@ WRAPPER ssize_t preadv64v2(int fd, const struct iovec *iov, int n, off64_t off, 
 
 WRAPPER ssize_t pwritev2(int fd, const struct iovec *iov, int n, off_t off, int flags)
 {
-	return NOTHING_MAPPED ? REAL(pwritev2)(fd, iov, n, off, flags) : vector(fd, iov, n, off, flags, true);
+	return NOTHING_TO_TELL ? REAL(pwritev2)(fd, iov, n, off, flags) : vector(fd, iov, n, off, flags, true);
 }
 
 WRAPPER ssize_t pwritev64v2(int fd, const struct iovec *iov, int n, off64_t off, int flags)
 {
-	return NOTHING_MAPPED ? REAL(pwritev64v2)(fd, iov, n, off, flags) : vector(fd, iov, n, off, flags, true);
+	return NOTHING_TO_TELL ? REAL(pwritev64v2)(fd, iov, n, off, flags) : vector(fd, iov, n, off, flags, true);
 }

@@ -19,5 +19,7 @@ static inline bool anything_mapped(void)
 }
 
 #define NOTHING_MAPPED likely(!anything_mapped())
+/* For calls that change files: nor can anybody map one meanwhile. */
+#define NOTHING_TO_TELL likely(!anything_mapped() && !inflight_needed())
 
 #endif

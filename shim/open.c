@@ -27,21 +27,24 @@ static long raw_open(const void *call)
 	return sys_openat(o->dir, o->path, o->flags, (int)o->mode);
 }
 
-static struct address_space *lookup(int dir, const char *path)
+/* As file_io_start(), of a file that is there. */
+static struct address_space *start(int dir, const char *path, struct inflight *f)
 {
 	struct stat st;
 
-	return REAL(fstatat)(dir, path, &st, 0) ? NULL : file_io_find(&st);
+	f->slot = NULL;
+	return REAL(fstatat)(dir, path, &st, 0) ? NULL : file_io_start_at(&st, f);
 }
 
 static int open_truncated(struct address_space *as, const struct open_call *o)
 {
-	int fd;
-
 	pthread_testcancel();
-	fd = (int)coherent_change(as, 0, 0, raw_open, o);
-	file_io_put(as);
-	return fd;
+	return (int)coherent_change(as, 0, 0, raw_open, o);
+}
+
+static bool truncates(int flags)
+{
+	return (flags & O_TRUNC) && !(flags & O_PATH);
 }
 
 typedef int (*openat_fn)(int dir, const char *path, int flags, ...);
@@ -49,12 +52,14 @@ typedef int (*openat_fn)(int dir, const char *path, int flags, ...);
 static int open_while_mapped(openat_fn real, const struct open_call *o)
 {
 	struct address_space *as = NULL;
+	struct inflight f = {.slot = NULL};
 	size_t held = path_hold(o->path);
 	int fd;
 
-	if ((o->flags & O_TRUNC) && !(o->flags & O_PATH))
-		as = lookup(o->dir, o->path);
+	if (truncates(o->flags))
+		as = start(o->dir, o->path, &f);
 	fd = as ? open_truncated(as, o) : real(o->dir, o->path, o->flags, o->mode);
+	file_io_finish(as, &f);
 	maps_file_opened(fd, o->path);
 	path_release(o->path, held);
 	return fd;
@@ -63,10 +68,9 @@ static int open_while_mapped(openat_fn real, const struct open_call *o)
 static int do_open(openat_fn real, int dir, const char *path, int flags, mode_t mode)
 {
 	struct open_call o = {.dir = dir, .path = path, .flags = flags, .mode = mode};
-
 	int fd;
 
-	if (!NOTHING_MAPPED)
+	if (!NOTHING_MAPPED || (truncates(flags) && !NOTHING_TO_TELL))
 		return identity_opened(open_while_mapped(real, &o));
 	fd = identity_opened(real(dir, path, flags, mode));
 	maps_file_opened(fd, path);
@@ -151,40 +155,50 @@ WRAPPER int __openat64_2(int dir, const char *path, int flags)
 
 /* ---- fopen: truncated first, and then opened by libc, which truncates an empty file ---- */
 
-static void truncate_for(const char *path, const char *mode)
+struct prepared {
+	size_t held; /* of the path */
+	struct inflight f;
+};
+
+/* Where it is not mapped it is libc that truncates it. */
+static void truncate_for(const char *path, const char *mode, struct inflight *f)
 {
+	struct open_call o = {.dir = AT_FDCWD, .path = path, .flags = O_WRONLY | O_TRUNC | O_CLOEXEC};
 	struct address_space *as;
 	int fd;
 
-	if (mode[0] != 'w' || strchr(mode, 'x') || !(as = lookup(AT_FDCWD, path)))
+	if (mode[0] != 'w' || strchr(mode, 'x') || !(as = start(AT_FDCWD, path, f)))
 		return;
-	fd = open_truncated(as, &(struct open_call){.dir = AT_FDCWD, .path = path, .flags = O_WRONLY | O_TRUNC | O_CLOEXEC});
+	fd = open_truncated(as, &o);
+	file_io_put(as);
 	if (fd >= 0)
 		sys_close(fd);
 }
 
-static size_t prepare(const char *path, const char *mode)
+static struct prepared prepare(const char *path, const char *mode)
 {
+	struct prepared p = {.held = 0};
 	int saved = errno;
-	size_t held;
 
-	if (NOTHING_MAPPED || !path)
-		return 0;
-	held = path_hold(path);
-	truncate_for(path, mode);
+	if (NOTHING_TO_TELL || !path)
+		return p;
+	p.held = path_hold(path);
+	truncate_for(path, mode, &p.f);
 	errno = saved;
-	return held;
+	return p;
 }
 
 #define RETURN_PREPARED(path, mode, call)                                 \
 	do {                                                              \
-		size_t held_ = prepare(path, mode);                       \
+		struct prepared prepared_ = prepare(path, mode);          \
 		FILE *result_ = call;                                     \
+                                                                          \
+		file_io_finish(NULL, &prepared_.f);                       \
 		if (result_) /* it will be closed unseen */               \
 			identity_gone(fileno_unlocked(result_));          \
 		if (result_ && path)                                      \
 			maps_file_opened(fileno_unlocked(result_), path); \
-		path_release(path, held_);                                \
+		path_release(path, prepared_.held);                       \
 		return result_;                                           \
 	} while (0)
 

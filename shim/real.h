@@ -43,6 +43,8 @@
 #include <unistd.h>
 #include <utime.h>
 
+struct termios;
+
 #include "real_more.h"
 #include "util/compiler.h"
 
@@ -57,6 +59,8 @@
 
 /* Functions of libc's that its headers do not declare, or not always. */
 pid_t _Fork(void);
+int login_tty(int fd);
+int forkpty(int *terminal, char *name, const struct termios *t, const struct winsize *size);
 ssize_t __read_chk(int fd, void *buf, size_t len, size_t room);
 ssize_t __pread_chk(int fd, void *buf, size_t len, off_t off, size_t room);
 ssize_t __pread64_chk(int fd, void *buf, size_t len, off64_t off, size_t room);
@@ -205,7 +209,7 @@ int mseal(void *addr, size_t len, unsigned long flags);
 	X(fgetc)                                                                                                                 \
 	X(getc) X(_IO_getc) X(fgetc_unlocked) X(getc_unlocked) X(__uflow) X(__underflow) X(getchar) X(getchar_unlocked) X(fgets) \
 		X(fgets_unlocked) X(__fgets_chk) X(__fgets_unlocked_chk) X(getdelim) X(__isoc99_vfscanf)
-#define REAL_FDS(X) X(fdopen) X(fdopendir) X(dup) X(close) X(close_range) X(closefrom) X(dup2) X(dup3) X(fcntl) X(fcntl64) X(flock) X(lockf) X(lockf64)
+#define REAL_FDS(X) X(fdopen) X(fdopendir) X(dup) X(close) X(close_range) X(closefrom) X(dup2) X(dup3) X(daemon) X(login_tty) X(forkpty) X(fcntl) X(fcntl64) X(flock) X(lockf) X(lockf64)
 #define REAL_SIGNALS(X)  \
 	X(sigaction)     \
 	X(__sigaction)   \

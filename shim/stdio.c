@@ -35,6 +35,18 @@ static struct address_space *lookup(FILE *f)
 	return as;
 }
 
+/* As file_io_start(). */
+static struct address_space *start(FILE *f, struct inflight *in)
+{
+	int saved = errno, fd = f ? fileno_unlocked(f) : -1;
+	struct address_space *as;
+
+	in->slot = NULL;
+	as = fd < 0 ? NULL : file_io_start(fd, in);
+	errno = saved;
+	return as;
+}
+
 /* ---- Writing within a bracket ---- */
 
 struct stream_call {
@@ -65,6 +77,25 @@ static size_t write_in_bracket(struct address_space *as, const struct stream_cal
 	return result;
 }
 
+/* Within what start() began: the file is mapped, or shall not be meanwhile. */
+static size_t write_through(struct address_space *as, const struct inflight *in, const struct stream_call *c)
+{
+	size_t result;
+	int state;
+
+	if (as) {
+		result = write_in_bracket(as, c);
+	} else {
+		flockfile(c->f);
+		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+		result = c->fn(c);
+		pthread_setcancelstate(state, NULL);
+		funlockfile(c->f);
+	}
+	file_io_finish(as, in);
+	return result;
+}
+
 static size_t call_fflush(const struct stream_call *c)
 {
 	return (size_t)REAL(fflush_unlocked)(c->f);
@@ -78,11 +109,13 @@ static size_t call_fwrite(const struct stream_call *c)
 void stream_flush(FILE *f)
 {
 	struct address_space *as;
+	struct inflight in;
 
-	if (NOTHING_MAPPED || !f || !pending(f) || !(as = lookup(f)))
+	if (NOTHING_TO_TELL || !f || !pending(f))
 		return;
-	write_in_bracket(as, &(struct stream_call){.fn = call_fflush, .f = f});
-	file_io_put(as);
+	as = start(f, &in);
+	if (as || in.slot)
+		write_through(as, &in, &(struct stream_call){.fn = call_fflush, .f = f});
 }
 
 /* ---- fwrite, fputs, puts ---- */
@@ -90,14 +123,12 @@ void stream_flush(FILE *f)
 /* One piece, whose buffer is pinned or not ours; items written. */
 static size_t write_items(const void *buf, size_t size, size_t n, FILE *f)
 {
-	struct address_space *as = size * n > stream_room(f) ? lookup(f) : NULL;
-	size_t result;
+	struct inflight in = {.slot = NULL};
+	struct address_space *as = size * n > stream_room(f) ? start(f, &in) : NULL;
 
-	if (!as)
+	if (!as && !in.slot)
 		return REAL(fwrite)(buf, size, n, f);
-	result = write_in_bracket(as, &(struct stream_call){.fn = call_fwrite, .f = f, .buf = buf, .size = size, .n = n});
-	file_io_put(as);
-	return result;
+	return write_through(as, &in, &(struct stream_call){.fn = call_fwrite, .f = f, .buf = buf, .size = size, .n = n});
 }
 
 /* Bytes written of a buffer of ours. What cannot be pinned ends it, as EFAULT ends libc's. */
@@ -137,12 +168,12 @@ size_t stream_write(const void *buf, size_t size, size_t n, FILE *f)
 
 WRAPPER size_t fwrite(const void *buf, size_t size, size_t n, FILE *f)
 {
-	return NOTHING_MAPPED ? REAL(fwrite)(buf, size, n, f) : stream_write(buf, size, n, f);
+	return NOTHING_TO_TELL ? REAL(fwrite)(buf, size, n, f) : stream_write(buf, size, n, f);
 }
 
 WRAPPER size_t fwrite_unlocked(const void *buf, size_t size, size_t n, FILE *f)
 {
-	return NOTHING_MAPPED ? REAL(fwrite_unlocked)(buf, size, n, f) : stream_write(buf, size, n, f);
+	return NOTHING_TO_TELL ? REAL(fwrite_unlocked)(buf, size, n, f) : stream_write(buf, size, n, f);
 }
 
 static int write_string(const char *s, FILE *f)
@@ -154,19 +185,19 @@ static int write_string(const char *s, FILE *f)
 
 WRAPPER int fputs(const char *s, FILE *f)
 {
-	return NOTHING_MAPPED ? REAL(fputs)(s, f) : write_string(s, f);
+	return NOTHING_TO_TELL ? REAL(fputs)(s, f) : write_string(s, f);
 }
 
 WRAPPER int fputs_unlocked(const char *s, FILE *f)
 {
-	return NOTHING_MAPPED ? REAL(fputs_unlocked)(s, f) : write_string(s, f);
+	return NOTHING_TO_TELL ? REAL(fputs_unlocked)(s, f) : write_string(s, f);
 }
 
 WRAPPER int puts(const char *s)
 {
 	int result;
 
-	if (NOTHING_MAPPED)
+	if (NOTHING_TO_TELL)
 		return REAL(puts)(s);
 	flockfile(stdout);
 	result = write_string(s, stdout);
@@ -279,7 +310,7 @@ static void flush_one_or_all(FILE *f)
 {
 	if (f)
 		stream_flush(f);
-	else if (!NOTHING_MAPPED)
+	else if (!NOTHING_TO_TELL)
 		flush_all();
 }
 
@@ -308,7 +339,7 @@ WRAPPER int fclose(FILE *f)
  */
 __attribute__((destructor)) static void at_exit(void)
 {
-	if (NOTHING_MAPPED)
+	if (NOTHING_TO_TELL)
 		return;
 	_IO_list_lock();
 	for (stream_iterator i = _IO_iter_begin(); i != _IO_iter_end(); i = _IO_iter_next(i)) {

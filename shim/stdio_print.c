@@ -23,7 +23,7 @@ static int put_char(int c, FILE *f)
 /* A character for which there is room concerns the stream alone. */
 static bool is_plain(FILE *f)
 {
-	return NOTHING_MAPPED || stream_room(f);
+	return NOTHING_TO_TELL || stream_room(f);
 }
 
 #define PUT_WRAPPER(name)                                               \
@@ -51,7 +51,7 @@ WRAPPER int putchar_unlocked(int c)
 /* What putc_unlocked() is in programs that were compiled with optimization, once the buffer is full. */
 WRAPPER int __overflow(FILE *f, int c)
 {
-	return NOTHING_MAPPED || c == EOF ? REAL(__overflow)(f, c) : put_char(c, f);
+	return NOTHING_TO_TELL || c == EOF ? REAL(__overflow)(f, c) : put_char(c, f);
 }
 
 /* ---- Formats ---- */
@@ -100,6 +100,12 @@ static int print(FILE *f, int check, const char *fmt, va_list ap)
 	return n;
 }
 
+/* Text that is longer than there is room goes to the file unseen, if nobody has it mapped. */
+static bool is_short_of_the_end(FILE *f)
+{
+	return NOTHING_TO_TELL || (NOTHING_MAPPED && stream_room(f) >= SHORT);
+}
+
 #define RETURN_FORMATTED(fmt, call) \
 	do {                        \
 		va_list ap;         \
@@ -113,7 +119,7 @@ static int print(FILE *f, int check, const char *fmt, va_list ap)
 
 WRAPPER int vfprintf(FILE *f, const char *fmt, va_list ap)
 {
-	return NOTHING_MAPPED ? REAL(vfprintf)(f, fmt, ap) : print(f, -1, fmt, ap);
+	return is_short_of_the_end(f) ? REAL(vfprintf)(f, fmt, ap) : print(f, -1, fmt, ap);
 }
 
 WRAPPER int vprintf(const char *fmt, va_list ap)
@@ -133,7 +139,7 @@ WRAPPER int printf(const char *fmt, ...)
 
 WRAPPER int __vfprintf_chk(FILE *f, int check, const char *fmt, va_list ap)
 {
-	return NOTHING_MAPPED ? REAL(__vfprintf_chk)(f, check, fmt, ap) : print(f, check, fmt, ap);
+	return is_short_of_the_end(f) ? REAL(__vfprintf_chk)(f, check, fmt, ap) : print(f, check, fmt, ap);
 }
 
 WRAPPER int __vprintf_chk(int check, const char *fmt, va_list ap)
@@ -178,7 +184,7 @@ static int print_to(int fd, int check, const char *fmt, va_list ap)
 
 WRAPPER int vdprintf(int fd, const char *fmt, va_list ap)
 {
-	return NOTHING_MAPPED ? REAL(vdprintf)(fd, fmt, ap) : print_to(fd, -1, fmt, ap);
+	return NOTHING_TO_TELL ? REAL(vdprintf)(fd, fmt, ap) : print_to(fd, -1, fmt, ap);
 }
 
 WRAPPER int dprintf(int fd, const char *fmt, ...)
@@ -188,7 +194,7 @@ WRAPPER int dprintf(int fd, const char *fmt, ...)
 
 WRAPPER int __vdprintf_chk(int fd, int check, const char *fmt, va_list ap)
 {
-	return NOTHING_MAPPED ? REAL(__vdprintf_chk)(fd, check, fmt, ap) : print_to(fd, check, fmt, ap);
+	return NOTHING_TO_TELL ? REAL(__vdprintf_chk)(fd, check, fmt, ap) : print_to(fd, check, fmt, ap);
 }
 
 WRAPPER int __dprintf_chk(int fd, int check, const char *fmt, ...)

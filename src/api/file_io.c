@@ -112,6 +112,29 @@ void file_io_put(struct address_space *as)
 	sigguard_leave(g);
 }
 
+struct address_space *file_io_start_at(const struct stat *st, struct inflight *f)
+{
+	f->slot = NULL;
+	if (S_ISREG(st->st_mode) && inflight_needed())
+		inflight_begin(f, wire_filter(st->st_dev, st->st_ino));
+	return file_io_find(st);
+}
+
+struct address_space *file_io_start(int fd, struct inflight *f)
+{
+	struct stat st;
+
+	f->slot = NULL;
+	return (file_io_any() || inflight_needed()) && !sys_fstat(fd, &st) ? file_io_start_at(&st, f) : NULL;
+}
+
+void file_io_finish(struct address_space *as, const struct inflight *f)
+{
+	inflight_end(f);
+	if (as)
+		file_io_put(as);
+}
+
 int file_io_sync(struct address_space *as, uint64_t off, uint64_t len)
 {
 	struct sigguard g;
@@ -438,13 +461,15 @@ static ssize_t write_by_copy(struct address_space *as, int fd, const char *buf, 
 
 static ssize_t change_and_write(int fd, void *buf, size_t len, off_t off)
 {
-	struct address_space *as = file_io_lookup(fd);
+	struct inflight f;
+	struct address_space *as = file_io_start(fd, &f);
 	ssize_t n;
 
 	if (!as)
-		return sys_pwrite(fd, buf, len, off);
-	n = any_fault_threads() ? write_by_copy(as, fd, buf, len, off) : write_and_refresh(as, fd, buf, len, off, true);
-	file_io_put(as);
+		n = sys_pwrite(fd, buf, len, off);
+	else
+		n = any_fault_threads() ? write_by_copy(as, fd, buf, len, off) : write_and_refresh(as, fd, buf, len, off, true);
+	file_io_finish(as, &f);
 	return n;
 }
 
@@ -457,16 +482,17 @@ ssize_t file_io_pwrite(int fd, const void *buf, size_t len, off_t off)
 
 int file_io_ftruncate(int fd, off_t len)
 {
-	struct address_space *as = file_io_lookup(fd);
+	struct inflight f;
+	struct address_space *as = file_io_start(fd, &f);
 	struct file_change c;
 	int err;
 
-	if (!as)
-		return sys_ftruncate(fd, len);
-	file_change_begin(&c, as);
+	if (as)
+		file_change_begin(&c, as);
 	err = sys_ftruncate(fd, len);
-	file_change_end(&c, 0, 0);
-	file_io_put(as);
+	if (as)
+		file_change_end(&c, 0, 0);
+	file_io_finish(as, &f);
 	return err;
 }
 

@@ -15,6 +15,7 @@
 #include "cache/address_space.h"
 #include "cache/buffer.h"
 #include "host/channel.h"
+#include "host/inflight.h"
 
 /*
  * The mapped file behind fd, or that st is of, with a reference; NULL: not a mapped file. Also one that only other processes have mapped,
@@ -27,6 +28,15 @@ bool file_io_maybe(uint32_t place);
 bool file_io_any(void);
 bool file_io_is_foreign(const struct address_space *as);
 void file_io_put(struct address_space *as);
+
+/*
+ * The same for a call that is about to change the file. Whoever maps it from here on waits for file_io_finish(), also when this says NULL: then the
+ * call goes past the cache. Without being cancelled: where f->slot is not NULL, the thread must get there.
+ */
+struct address_space *file_io_start(int fd, struct inflight *f);
+struct address_space *file_io_start_at(const struct stat *st, struct inflight *f);
+/* as: what came of the start, or NULL. */
+void file_io_finish(struct address_space *as, const struct inflight *f);
 
 /* Stores of the program in [off, off + len) are in the file. 0, or the error of the write-back. */
 int file_io_sync(struct address_space *as, uint64_t off, uint64_t len);

@@ -12,6 +12,7 @@
 #include "engine.h"
 #include "engine_lock.h"
 #include "host/channel.h"
+#include "host/inflight.h"
 #include "mm/soft.h"
 #include "mmu/fault_signal.h"
 #include "util/compiler.h"
@@ -94,6 +95,7 @@ void engine_fork_child(void)
 	struct sigguard g = guard;
 	int err = 0;
 
+	inflight_fork_child();
 	channel_fork_child(engine_started());
 	if (engine_started())
 		err = make_whole();

@@ -154,7 +154,7 @@ static void show_file(struct file_id file, int n)
 
 bool address_space_maybe(uint32_t place)
 {
-	return atomic_load_explicit(&filter[place], memory_order_relaxed) != 0;
+	return atomic_load(&filter[place]) != 0;
 }
 
 bool address_space_any(void)
@@ -279,6 +279,13 @@ static int get_known(int fd, bool soft, struct address_space *as, struct address
 	return 0;
 }
 
+/* Who cuts it from now on sees that it is mapped, and waits for files_lock; who did before it was shown may have done so after its size was looked at. */
+static void look_at_size(struct address_space *as)
+{
+	if (as->store && !as->kernels && !as_is_hosted(as))
+		address_space_stat(as);
+}
+
 /* Takes over `fresh` when the file is not known. Caller holds files_lock. */
 static int get_or_add(int fd, bool soft, struct file_id file, struct address_space *fresh, struct address_space **out)
 {
@@ -297,6 +304,7 @@ static int get_or_add(int fd, bool soft, struct file_id file, struct address_spa
 	files = fresh;
 	atomic_fetch_add(&nr_files, 1);
 	show_file(file, 1);
+	look_at_size(fresh);
 	*out = fresh;
 	return 0;
 }

@@ -128,6 +128,11 @@ struct stat;
  * EOPNOTSUPP (see file_store_open), EFBIG (RLIMIT_FSIZE would apply to the frames), EBUSY (mapped in spaces of the other family).
  */
 int address_space_get(int fd, const struct stat *st, bool soft, struct address_space **out);
+/*
+ * Before anything of it is read for a mapping: waits until changes that went past the cache, as nobody had it mapped, are done. The caller holds
+ * a reference and no lock.
+ */
+void address_space_settle(struct address_space *as);
 /* The object of a new mapping of shared anonymous memory: a temporary file that nobody else has. -ENOMEM, -EMFILE, ... */
 int address_space_new_scratch(uint64_t bytes, bool soft, struct address_space **out);
 /* The object of a store that is no file, for soft spaces; the store is closed with it. */

@@ -55,13 +55,17 @@ bool channel_has_any(void)
 
 bool channel_has_at(uint32_t place)
 {
-	return channel_joined() && !atomic_load_explicit(&down, memory_order_relaxed) &&
-	       atomic_load_explicit(&channel.board->filter[place], memory_order_relaxed);
+	return channel_joined() && !atomic_load_explicit(&down, memory_order_relaxed) && atomic_load(&channel.board->filter[place]);
 }
 
 bool channel_has(uint64_t dev, uint64_t ino)
 {
 	return channel_has_at(wire_filter(dev, ino));
+}
+
+struct wire_inflight *channel_inflight(void)
+{
+	return channel_joined() ? &channel.board->inflight : NULL;
 }
 
 bool channel_is_at(uint64_t addr)

@@ -53,6 +53,8 @@ int channel_message(struct wire_message *m, int fd, int *got);
 bool channel_has(uint64_t dev, uint64_t ino);
 bool channel_has_at(uint32_t place);
 bool channel_has_any(void);
+/* Where changes in flight are marked; NULL: no host. */
+struct wire_inflight *channel_inflight(void);
 /* Whether what is mapped there is the channel's own. */
 bool channel_is_at(uint64_t addr);
 /* What the host asks back of what it has lent: looked at, which takes it; and waited for, until the bell is not `seen` any more or for ns. */

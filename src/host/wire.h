@@ -33,7 +33,7 @@
 
 #include "util/compiler.h"
 
-#define WIRE_VERSION 3
+#define WIRE_VERSION 4
 #define WIRE_SLOTS 64
 #define WIRE_FILTER 1024
 
@@ -125,6 +125,18 @@ struct wire_area {
 	_Alignas(FL_PAGE_SIZE) unsigned char page[WIRE_SLOTS][FL_PAGE_SIZE];
 };
 
+/* Changes of files in flight; see inflight.h. */
+#define WIRE_INFLIGHT 256
+
+struct wire_inflight {
+	_Atomic uint32_t used; /* no slot from there on has ever been */
+	uint32_t pad[15];
+	struct {
+		_Atomic uint64_t mark;
+		uint64_t pad[7];
+	} slot[WIRE_INFLIGHT];
+};
+
 struct wire_board {
 	_Atomic uint32_t bell; /* futex */
 	_Atomic uint32_t sleepers;
@@ -132,6 +144,7 @@ struct wire_board {
 	_Atomic uint32_t shrunk; /* counts files that became shorter: who has private mappings asks (WIRE_SHRUNK) */
 	uint32_t pad[12];
 	_Atomic uint32_t filter[WIRE_FILTER]; /* files the host has, by wire_filter(): 0 says there is none */
+	struct wire_inflight inflight;
 };
 
 static inline uint32_t wire_filter(uint64_t dev, uint64_t ino)

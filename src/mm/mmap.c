@@ -210,6 +210,8 @@ static int get_object(struct mm *mm, struct mapping *m)
 		err = -EOPNOTSUPP; /* for files on persistent memory */
 	if (err)
 		address_space_put(m->as);
+	else
+		address_space_settle(m->as);
 	return err;
 }
 

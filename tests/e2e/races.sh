@@ -14,3 +14,13 @@ for how in --host=none "--host=none --direct" "--host=none --faults=sigsegv" --h
 	# shellcheck disable=SC2086
 	"$FAULTLINE" run --budget 4M $how -- "$BUILD/tests/places" 1500 || fail "places, $how"
 done
+
+# Without a host, processes do not see each other's mappings.
+for who in threads processes; do
+	"$BUILD/tests/early" $who || fail "early $who fails on the kernel itself"
+	for how in --host=auto --direct --host=none "--host=none --faults=thread" "--host=none --faults=sigsegv"; do
+		case $who-$how in processes---host=none*) continue ;; esac
+		# shellcheck disable=SC2086
+		"$FAULTLINE" run --budget 16M $how -- "$BUILD/tests/early" $who || fail "early $who, $how"
+	done
+done

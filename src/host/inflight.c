@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A mark has the thread, a count of its marks, and the place; a slot without one is 0. A thread takes the slot that it had last when that is free, and so
+ * mostly has one to itself. There are as many slots as may be in flight at once; who finds none goes without.
+ *
+ * A thread that was killed leaves its mark, which the next to wait for it takes away. One that left the call otherwise (siglongjmp(3) in a signal
+ * handler) is alive, and its mark stays; so may the mark of a thread in another PID namespace. Who waits looks therefore, after a while, at what the
+ * thread is doing: a change of a file that takes long sleeps in the kernel where no signal reaches it.
+ */
+#include "inflight.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/single_threaded.h>
+#include <sys/syscall.h>
+
+#include "channel.h"
+#include "util/lock.h"
+#include "util/sys.h"
+
+#define PLACE_BITS 10
+#define COUNT_BITS 22
+#define TID_SHIFT (PLACE_BITS + COUNT_BITS)
+#define SPINS 2000
+#define NAP_NS 100000u
+#define NAPS_TO_LOOK 50       /* a thread that has ended is seen to have */
+#define IDLE_PATIENCE 10000u  /* naps, a second: for one that is asleep and can be woken, or stopped */
+#define BUSY_PATIENCE 300000u /* for one that could run, on a busy machine */
+
+_Static_assert(WIRE_FILTER == 1 << PLACE_BITS, "a place fits");
+
+static struct wire_inflight own_table;
+static _Thread_local struct {
+	uint32_t tid, count, slot;
+} self __attribute__((tls_model("initial-exec")));
+
+static struct wire_inflight *table(void)
+{
+	struct wire_inflight *shared = channel_inflight();
+
+	return shared ? shared : &own_table;
+}
+
+bool inflight_needed(void)
+{
+	return channel_joined() || !__libc_single_threaded;
+}
+
+void inflight_fork_child(void)
+{
+	self.tid = 0;
+}
+
+static uint32_t own_tid(void)
+{
+	if (!self.tid)
+		self.tid = (uint32_t)sys_gettid();
+	return self.tid;
+}
+
+/* ---- A change ---- */
+
+static void show_used(struct wire_inflight *t, uint32_t used)
+{
+	uint32_t was = atomic_load(&t->used);
+
+	while (was < used && !atomic_compare_exchange_weak(&t->used, &was, used))
+		;
+}
+
+static bool take(struct wire_inflight *t, uint32_t i, struct inflight *f)
+{
+	uint64_t none = 0;
+
+	if (i >= atomic_load(&t->used))
+		show_used(t, i + 1); /* before the mark is there: who waits looks so far */
+	if (!atomic_compare_exchange_strong(&t->slot[i].mark, &none, f->mark))
+		return false;
+	f->slot = &t->slot[i].mark;
+	self.slot = i;
+	return true;
+}
+
+void inflight_begin(struct inflight *f, uint32_t place)
+{
+	struct wire_inflight *t = table();
+	uint32_t first = self.slot;
+
+	f->slot = NULL;
+	f->mark = (uint64_t)own_tid() << TID_SHIFT | (uint64_t)(self.count++ & ((1U << COUNT_BITS) - 1)) << PLACE_BITS | place;
+	for (uint32_t i = 0; i < WIRE_INFLIGHT; i++)
+		if (!atomic_load(&t->slot[(first + i) % WIRE_INFLIGHT].mark) && take(t, (first + i) % WIRE_INFLIGHT, f))
+			return;
+}
+
+/* What was taken away is another's perhaps. */
+void inflight_end(const struct inflight *f)
+{
+	if (f->slot && atomic_load_explicit(f->slot, memory_order_relaxed) == f->mark)
+		atomic_store_explicit(f->slot, 0, memory_order_release);
+}
+
+/* ---- Waiting for it ---- */
+
+/* The letter of proc_pid_stat(5), behind the name in parentheses; 0 when it cannot be read. */
+static char state_of(uint32_t tid)
+{
+	char path[32] = "/proc/", text[256], digits[12], *end = path + 6;
+	int n = 0, fd;
+	ssize_t len;
+
+	for (; tid; tid /= 10)
+		digits[n++] = (char)('0' + tid % 10);
+	while (n)
+		*end++ = digits[--n];
+	memcpy(end, "/stat", sizeof "/stat");
+	fd = sys_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+	if (fd < 0)
+		return 0;
+	len = sys_read(fd, text, sizeof text - 1);
+	sys_close(fd);
+	text[len > 0 ? len : 0] = 0;
+	end = strrchr(text, ')');
+	return end && end[1] ? end[2] : 0;
+}
+
+static bool has_ended(uint32_t tid)
+{
+	return sys_call(SYS_tkill, tid, 0, 0, 0, 0, 0) == -ESRCH;
+}
+
+static bool is_worth_waiting(uint32_t tid, uint32_t naps)
+{
+	char state;
+
+	if (naps < IDLE_PATIENCE)
+		return true;
+	state = state_of(tid);
+	return state == 'D' || (state == 'R' && naps < BUSY_PATIENCE);
+}
+
+static void wait_for(_Atomic uint64_t *slot, uint64_t mark)
+{
+	uint32_t tid = (uint32_t)(mark >> TID_SHIFT), naps = 0;
+
+	for (unsigned turn = 0; atomic_load(slot) == mark; turn++) {
+		if (turn < SPINS) {
+			cpu_relax(turn);
+			continue;
+		}
+		sys_nanosleep(NAP_NS);
+		if (++naps % NAPS_TO_LOOK)
+			continue;
+		if (has_ended(tid))
+			atomic_compare_exchange_strong(slot, &mark, 0);
+		else if (!is_worth_waiting(tid, naps))
+			return;
+	}
+}
+
+bool inflight_wait(uint32_t place)
+{
+	struct wire_inflight *t = table();
+	uint32_t used = atomic_load(&t->used), tid = own_tid();
+	bool any = false;
+
+	for (uint32_t i = 0; i < used && i < WIRE_INFLIGHT; i++) {
+		uint64_t mark = atomic_load(&t->slot[i].mark);
+
+		if (!mark || (mark & (WIRE_FILTER - 1)) != place || mark >> TID_SHIFT == tid)
+			continue;
+		any = true;
+		wait_for(&t->slot[i].mark, mark);
+	}
+	return any;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Changes of files in flight: calls like write(2) that began when nobody had the file mapped, or may have.
+ *
+ * Such a call looks whether its file is mapped (wire_filter()), and goes past the cache when it is not. Somebody else may map the file and read a page
+ * of it before the kernel has done the call: the page would keep the old bytes, and a store beside them would bring those back to the file. So
+ *
+ *   the change  begins (a mark says who, and at which place of the filter), looks at the filter, does the call, ends (the mark goes)
+ *   the mapping shows the file in the filter, then waits for the marks at its place that it finds, then reads
+ *
+ * Each writes its own word before it reads the other's, so one of the two sees the other. A change that begins later sees the file in the
+ * filter. The marks lie in the board of the host that this process has joined, where all processes of a run see them; else in this process.
+ *
+ * As inode_dio_begin() and inode_dio_wait() of Linux do for reads and writes past its page cache.
+ */
+#ifndef FL_HOST_INFLIGHT_H
+#define FL_HOST_INFLIGHT_H
+
+#include <stdbool.h>
+
+#include "wire.h"
+
+/* Cheap: false when nobody could map a file during a call of this thread's, which is alone. */
+bool inflight_needed(void);
+
+struct inflight {
+	_Atomic uint64_t *slot; /* NULL: none */
+	uint64_t mark;
+};
+
+/* May be nested, as in a signal handler. A thread that does not come to the end must not live on for long. */
+void inflight_begin(struct inflight *f, uint32_t place);
+void inflight_end(const struct inflight *f);
+
+/*
+ * Until none of the changes at this place that have begun is in flight, but those of this thread's own. The caller holds no lock. True when there was one.
+ */
+bool inflight_wait(uint32_t place);
+
+/* In the child. */
+void inflight_fork_child(void);
+
+#endif
