@@ -4,18 +4,21 @@
  * mostly has one to itself. There are as many slots as may be in flight at once; who finds none goes without.
  *
  * A thread that was killed leaves its mark, which the next to wait for it takes away. One that left the call otherwise (siglongjmp(3) in a signal
- * handler) is alive, and its mark stays; so may the mark of a thread in another PID namespace. Who waits looks therefore, after a while, at what the
- * thread is doing: a change of a file that takes long sleeps in the kernel where no signal reaches it.
+ * handler, as of SIGXFSZ) takes it away with its next one; until then the mark stays, and so may that of a thread in another PID namespace. Who
+ * waits looks therefore, after a while, at what the thread is doing: a change of a file that takes long sleeps in the kernel where no signal
+ * reaches it.
  */
 #include "inflight.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/single_threaded.h>
 #include <sys/syscall.h>
 
 #include "channel.h"
+#include "util/compiler.h"
 #include "util/lock.h"
 #include "util/sys.h"
 
@@ -24,15 +27,16 @@
 #define TID_SHIFT (PLACE_BITS + COUNT_BITS)
 #define SPINS 2000
 #define NAP_NS 100000u
-#define NAPS_TO_LOOK 50       /* a thread that has ended is seen to have */
-#define IDLE_PATIENCE 10000u  /* naps, a second: for one that is asleep and can be woken, or stopped */
-#define BUSY_PATIENCE 300000u /* for one that could run, on a busy machine */
+#define NAPS_TO_LOOK 50      /* a thread that has ended is seen to have */
+#define IDLE_PATIENCE 6000u  /* naps, about a second: for one that is asleep and can be woken, or stopped */
+#define BUSY_PATIENCE 30000u /* for one that could run, on a busy machine */
 
 _Static_assert(WIRE_FILTER == 1 << PLACE_BITS, "a place fits");
 
 static struct wire_inflight own_table;
 static _Thread_local struct {
 	uint32_t tid, count, slot;
+	uintptr_t frame; /* where the call is whose mark is in that slot, if it is still there */
 } self __attribute__((tls_model("initial-exec")));
 
 static struct wire_inflight *table(void)
@@ -79,7 +83,28 @@ static bool take(struct wire_inflight *t, uint32_t i, struct inflight *f)
 		return false;
 	f->slot = &t->slot[i].mark;
 	self.slot = i;
+	self.frame = (uintptr_t)f;
 	return true;
+}
+
+/* Stacks grow downwards: what is called lies below who calls. A signal handler may be on a stack of its own. */
+static bool was_left(uintptr_t frame, uintptr_t now)
+{
+	stack_t alt;
+
+	if (sys_call(SYS_sigaltstack, 0, (long)&alt, 0, 0, 0, 0) || (alt.ss_flags & SS_ONSTACK))
+		return false;
+	return frame < now || (!(alt.ss_flags & SS_DISABLE) && frame - (uintptr_t)alt.ss_sp < alt.ss_size);
+}
+
+/* A mark of this thread's own: of a call that a signal handler has interrupted, and this is the handler; or of one that it has left for good. */
+static void clear_left(struct wire_inflight *t, const struct inflight *f)
+{
+	_Atomic uint64_t *slot = &t->slot[self.slot].mark;
+	uint64_t mark = atomic_load_explicit(slot, memory_order_relaxed);
+
+	if (unlikely(mark) && mark >> TID_SHIFT == self.tid && was_left(self.frame, (uintptr_t)f))
+		atomic_compare_exchange_strong(slot, &mark, 0);
 }
 
 void inflight_begin(struct inflight *f, uint32_t place)
@@ -89,6 +114,7 @@ void inflight_begin(struct inflight *f, uint32_t place)
 
 	f->slot = NULL;
 	f->mark = (uint64_t)own_tid() << TID_SHIFT | (uint64_t)(self.count++ & ((1U << COUNT_BITS) - 1)) << PLACE_BITS | place;
+	clear_left(t, f);
 	for (uint32_t i = 0; i < WIRE_INFLIGHT; i++)
 		if (!atomic_load(&t->slot[(first + i) % WIRE_INFLIGHT].mark) && take(t, (first + i) % WIRE_INFLIGHT, f))
 			return;
