@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From descriptor to descriptor: copy_file_range, sendfile, splice, next to mappings of either file. */
+#include <errno.h>
 #include <poll.h>
 #include <sys/syscall.h>
 
@@ -96,26 +97,29 @@ WRAPPER ssize_t sendfile64(int out, int in, off64_t *off, size_t len)
 	RETURN_HELD(do_sendfile(REAL(sendfile64), out, in, off, len), OFFSET(off));
 }
 
-/* A pipe that is empty would keep the bracket waiting, or who wants to map the file: only what is there is spliced into one, after poll(2). */
-static void wait_for_input(int in, int out, unsigned flags)
+/*
+ * Into a file: what is in the pipe, once there is something. One that is empty would keep the bracket waiting, or who wants to map the file, so it is
+ * waited for outside. By then the kernel has found nothing else that is wrong with the call.
+ */
+static ssize_t splice_to_file(const struct copy *c, bool waits, bool *served)
 {
-	struct pollfd p = {.fd = in, .events = POLLIN};
+	struct pollfd p = {.fd = c->in, .events = POLLIN};
+	ssize_t n = copy(c, served);
 
-	if (!(flags & SPLICE_F_NONBLOCK) && fd_is_regular(out))
-		poll(&p, 1, -1);
+	while (*served && waits && n < 0 && errno == EAGAIN)
+		n = poll(&p, 1, -1) < 0 ? -1 : copy(c, served);
+	return n;
 }
 
 static ssize_t do_splice(int in, off64_t *in_off, int out, off64_t *out_off, size_t len, unsigned flags)
 {
 	struct copy c = {.in = in, .out = out, .len = len};
-	bool served = false;
+	bool waits = !(flags & SPLICE_F_NONBLOCK), served = false;
 	ssize_t n = 0;
 
 	c.call = (struct raw_call){SYS_splice, in, (long)in_off, out, (long)out_off, (long)len, flags | SPLICE_F_NONBLOCK};
-	if (!NOTHING_TO_TELL && take_offset(&c.in_at, in_off) && take_offset(&c.out_at, out_off)) {
-		wait_for_input(in, out, flags);
-		n = copy(&c, &served);
-	}
+	if (!NOTHING_TO_TELL && take_offset(&c.in_at, in_off) && take_offset(&c.out_at, out_off))
+		n = splice_to_file(&c, waits, &served);
 	return served ? n : REAL(splice)(in, in_off, out, out_off, len, flags);
 }
 

@@ -4,6 +4,7 @@
 #include <grp.h>
 #include <limits.h>
 #include <mqueue.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/eventfd.h>
@@ -280,6 +281,33 @@ static void tasks(void)
 	CHECK(!eventfd_write(fd, 5) && !eventfd_read(fd, count) && *count == 5 && !close(fd));
 }
 
+static void *write_later(void *arg)
+{
+	usleep(50000);
+	CHECK(write(*(int *)arg, "later", 5) == 5);
+	return NULL;
+}
+
+/* splice(2) waits for what is not there yet, but for nothing that it refuses. */
+static void pipe_to_file(void)
+{
+	int fd = pattern_file(2UL << 20), read_only = open("/proc/self/exe", O_RDONLY), ends[2];
+	char *p = map_file(fd, 2UL << 20, PROT_READ | PROT_WRITE, MAP_SHARED);
+	off64_t at = 3 * PAGE;
+	pthread_t t;
+
+	CHECK(!pipe(ends) && read_only >= 0);
+	CHECK(splice(ends[0], NULL, fd, &at, 0, 0) == 0);
+	FAILS(EBADF, splice(ends[0], NULL, read_only, NULL, 5, 0));
+	FAILS(EINVAL, splice(fd, NULL, fd, &at, 5, 0));
+	FAILS(EAGAIN, splice(ends[0], NULL, fd, &at, 5, SPLICE_F_NONBLOCK));
+	CHECK(!pthread_create(&t, NULL, write_later, &ends[1]));
+	CHECK(splice(ends[0], NULL, fd, &at, 100, 0) == 5 && at == 3 * PAGE + 5 && !memcmp(p + 3 * PAGE, "later", 5));
+	CHECK(!pthread_join(t, NULL) && !close(ends[1]));
+	CHECK(splice(ends[0], NULL, fd, &at, 100, 0) == 0);
+	CHECK(!munmap(p, 2UL << 20) && !close(fd) && !close(ends[0]) && !close(read_only));
+}
+
 int main(int argc, char **argv)
 {
 	static const struct test_case cases[] = {
@@ -287,6 +315,7 @@ int main(int argc, char **argv)
 		{"names", names},
 		{"locks_and_offsets", locks_and_offsets},
 		{"memory_to_pipe", memory_to_pipe},
+		{"pipe_to_file", pipe_to_file},
 		{"timers", timers},
 		{"signals", signals},
 		{"sigbus_while_blocked", sigbus_while_blocked},
