@@ -47,6 +47,16 @@ static long pread_kernel(void)
 	return instruction(SYS_pread64, fd, (long)&byte, 1, 0);
 }
 
+static long pwrite_libc(void)
+{
+	return pwrite(fd, &byte, 1, 0);
+}
+
+static long pwrite_kernel(void)
+{
+	return instruction(SYS_pwrite64, fd, (long)&byte, 1, 0);
+}
+
 static long pipe_libc(void)
 {
 	return write(ends[1], &byte, 1) + read(ends[0], &byte, 1);
@@ -94,7 +104,7 @@ int main(int argc, char **argv)
 	int mapped = argc == 3 ? open(argv[1], O_RDWR) : -1;
 	volatile char *p;
 
-	if (mapped < 0 || (fd = open(argv[2], O_RDONLY)) < 0 || pipe(ends)) {
+	if (mapped < 0 || (fd = open(argv[2], O_RDWR)) < 0 || pipe(ends)) {
 		fprintf(stderr, "usage: call_cost MAPPED OTHER, two files, the first larger than 64 KiB and to be mapped writable\n");
 		return 2;
 	}
@@ -104,6 +114,7 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	compare("pread of a file", pread_libc, pread_kernel, 1);
+	compare("pwrite to a file", pwrite_libc, pwrite_kernel, 1);
 	compare("write and read of a pipe", pipe_libc, pipe_kernel, 2);
 	return 0;
 }
