@@ -21,19 +21,19 @@ struct fault {
 	uint64_t wanted;       /* pages from its own on that will be asked for, which says more than the advice */
 	uint32_t tail;         /* pages that a page of the space has, less one: so far past the end of the file there may be zeros */
 	enum ra_advice advice;
-	bool write, present;     /* what the access was; whether the page is mapped, only protected */
-	struct rmap *huge;       /* the mapping, if it may have huge pages; NULL: not */
+	bool write, present;       /* what the access was; whether the page is mapped, only protected */
+	struct rmap *huge;         /* the mapping, if it may have huge pages; NULL: not */
 	struct read_pin *read_pin; /* the note of a pin in a private mapping, see read_pins.h */
-	_Atomic uint32_t *blind; /* hosted, private: faults that map pages of the file while the mapping has no private ones */
-	bool view;               /* a private mapping of another process: what is mapped is protected. Never with write */
-	bool alone;              /* the page alone is mapped: its neighbours may be private copies, of which only that process knows */
-	bool foretold;           /* nobody has asked for the page yet: that it is read is no miss of a stream */
-	bool missed;             /* out: the page was not in memory */
-	bool touched;            /* it was in flight */
-	bool retried;            /* it was tried as part of a huge page */
-	bool forward;            /* read as part of a forward stream */
-	uint32_t read;           /* pages that were, from its own on */
-	uint32_t mapped;         /* pages from its own on that are mapped now */
+	_Atomic uint32_t *blind;   /* hosted, private: faults that map pages of the file while the mapping has no private ones */
+	bool view;                 /* a private mapping of another process: what is mapped is protected. Never with write */
+	bool alone;                /* the page alone is mapped: its neighbours may be private copies, of which only that process knows */
+	bool foretold;             /* nobody has asked for the page yet: that it is read is no miss of a stream */
+	bool missed;               /* out: the page was not in memory */
+	bool touched;              /* it was in flight */
+	bool retried;              /* it was tried as part of a huge page */
+	bool forward;              /* read as part of a forward stream */
+	uint32_t read;             /* pages that were, from its own on */
+	uint32_t mapped;           /* pages from its own on that are mapped now */
 };
 
 /* Whether serving it takes a private page: *anon must be there. */
