@@ -51,9 +51,12 @@ bool inflight_needed(void)
 	return channel_joined() || !__libc_single_threaded;
 }
 
+/* What came along in this process's own table are calls of the parent's threads. */
 void inflight_fork_child(void)
 {
 	self.tid = 0;
+	if (atomic_load(&own_table.used))
+		memset((void *)&own_table, 0, sizeof own_table);
 }
 
 static uint32_t own_tid(void)

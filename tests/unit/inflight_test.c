@@ -9,7 +9,9 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -166,6 +168,26 @@ static void one_that_sleeps_is_waited_for_a_while(void **state)
 	pthread_join(c.thread, NULL);
 }
 
+static void a_child_waits_for_no_call_of_its_parents(void **state)
+{
+	struct caller c;
+	int status;
+	pid_t pid;
+
+	(void)state;
+	start(&c, PLACE, call);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid) {
+		inflight_fork_child();
+		_exit(inflight_wait(PLACE));
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	atomic_store(&c.go_on, true);
+	pthread_join(c.thread, NULL);
+}
+
 static void more_than_there_are_slots_go_without(void **state)
 {
 	static struct inflight f[WIRE_INFLIGHT + 2];
@@ -189,6 +211,7 @@ int main(void)
 		cmocka_unit_test(a_dead_threads_mark_goes),
 		cmocka_unit_test(a_call_that_was_left_is_over_with_the_next),
 		cmocka_unit_test(one_that_sleeps_is_waited_for_a_while),
+		cmocka_unit_test(a_child_waits_for_no_call_of_its_parents),
 		cmocka_unit_test(more_than_there_are_slots_go_without),
 	};
 
