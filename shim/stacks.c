@@ -8,10 +8,10 @@
 #include <sys/syscall.h>
 
 #include "api/engine.h"
-#include "held.h"
+#include "mapped.h"
 #include "memory.h"
-#include "peek.h"
 #include "real.h"
+#include "stacks.h"
 #include "util/own.h"
 #include "util/sys.h"
 
@@ -31,12 +31,12 @@ static bool is_private(uint64_t start, uint64_t end)
 }
 
 /* In whole pages; what shares a page with the stack goes along. It is nobody's stack yet, so nobody stores there meanwhile. */
-static void give_to_kernel(void *stack, size_t size)
+void stack_to_kernel(void *stack, size_t size)
 {
 	uint64_t start = page_align_down((uintptr_t)stack), end = page_align_up((uintptr_t)stack + size);
 	void *copy;
 
-	if (!stack || !is_mapped_by_us((void *)start, end - start) || !is_private(start, end))
+	if (NOTHING_MAPPED || !stack || !is_mapped_by_us((void *)start, end - start) || !is_private(start, end))
 		return;
 	copy = own_map(end - start, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1);
 	if (sys_is_err(copy))
@@ -46,24 +46,12 @@ static void give_to_kernel(void *stack, size_t size)
 		sys_munmap(copy, end - start);
 }
 
-WRAPPER int sigaltstack(const stack_t *s, stack_t *old)
-{
-	int saved = errno;
-	stack_t stack;
-
-	if (s && !NOTHING_MAPPED && peek(&stack, s, sizeof stack) && !(stack.ss_flags & SS_DISABLE))
-		give_to_kernel(stack.ss_sp, stack.ss_size);
-	errno = saved;
-	RETURN_HELD(REAL(sigaltstack)(s, old), READS(s, sizeof *s), FILLS(old, sizeof *old));
-}
-
 /* Stacks of threads, which need no alternate one then. */
 WRAPPER int pthread_attr_setstack(pthread_attr_t *attr, void *stack, size_t size)
 {
 	int saved = errno;
 
-	if (!NOTHING_MAPPED)
-		give_to_kernel(stack, size);
+	stack_to_kernel(stack, size);
 	errno = saved;
 	return REAL(pthread_attr_setstack)(attr, stack, size);
 }
