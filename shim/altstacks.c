@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <stdatomic.h>
+#include <sys/auxv.h>
 #include <sys/syscall.h>
 
 #include "held.h"
@@ -18,7 +19,8 @@
 #include "util/own.h"
 #include "util/sys.h"
 
-#define ENOUGH 8192UL /* SIGSTKSZ, for which there is room in all that we do there */
+#define HANDLER 4500UL /* 3,640 bytes were seen, beside the kernel's frame */
+#define SIGSTKSZ_OF_OLD 8192UL
 #define OWN_MIN (64UL << 10)
 #define ENTRIES 4096
 
@@ -71,6 +73,12 @@ static void sweep(void)
 			i++;
 }
 
+/* SIGSTKSZ is, where the processor's registers have not outgrown it. */
+static size_t enough(void)
+{
+	return max_u64(SIGSTKSZ_OF_OLD, getauxval(AT_MINSIGSTKSZ) + HANDLER);
+}
+
 /* Whether the thread can use it; it is known to, then. */
 static bool claim(const stack_t *s)
 {
@@ -82,7 +90,7 @@ static bool claim(const stack_t *s)
 	mutex_lock(&lock);
 	if (nr_entries == ENTRIES)
 		sweep();
-	can = !find_others(tid, start, start + s->ss_size) && nr_entries < ENTRIES && s->ss_size >= ENOUGH;
+	can = !find_others(tid, start, start + s->ss_size) && nr_entries < ENTRIES && s->ss_size >= enough();
 	if (can)
 		entries[nr_entries++] = (struct entry){.tid = tid, .start = start, .end = start + s->ss_size};
 	mutex_unlock(&lock);
