@@ -221,7 +221,7 @@ static bool is_cut_in(const struct vector *v, int i, ssize_t n)
 }
 
 /* As file_io_was_cut(), of the buffer in which the call has stopped; any, where it says EFAULT. */
-static bool was_cut(const struct vector *v, ssize_t n)
+static bool is_cut(const struct vector *v, ssize_t n)
 {
 	size_t at = n > 0 ? (size_t)n : 0;
 	bool cut = false;
@@ -234,17 +234,26 @@ static bool was_cut(const struct vector *v, ssize_t n)
 	return cut;
 }
 
+/* What is no file may have no more than it gave. */
+static bool was_cut(const struct vector *v, uint32_t moves, ssize_t n)
+{
+	if (file_io_was_moved(moves, total(v), n < 0 ? -errno : n))
+		return n < 0 || v->writes || fd_is_regular(v->fd);
+	return is_cut(v, n);
+}
+
 static ssize_t run_pinned(const struct vector *v)
 {
 	bool cut = true;
 	ssize_t n = -1;
 
-	for (unsigned cuts = 0; cut && n <= 0 && cuts <= FILE_IO_CUTS;
-	     cuts++) { /* one call again, as a datagram must be, while nothing has gone */
+	for (unsigned cuts = 0; cut && n <= 0 && cuts <= FILE_IO_CUTS; cuts++) { /* one call again, as a datagram must be, while nothing has gone */
+		uint32_t moves = file_io_moves();
+
 		if (total(v) > file_io_piece_limit() || pin_used(v))
 			return one_by_one(v, 0);
 		n = run(v);
-		cut = was_cut(v, n);
+		cut = was_cut(v, moves, n);
 		unpin_used(v);
 	}
 	return cut && n > 0 ? one_by_one(v, (size_t)n) : n;

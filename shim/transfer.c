@@ -31,15 +31,22 @@ static ssize_t bounce(const struct transfer *t, void *buf, size_t len, size_t do
 	return n;
 }
 
-/* Keeps errno. */
-static bool was_cut(const struct transfer *t, const char *buf, size_t len, ssize_t n)
+/* What is no file may have no more than it gave. Keeps errno. */
+static bool was_cut(const struct transfer *t, uint32_t moves, const char *buf, size_t len, ssize_t n)
 {
-	return !t->to_memory && unlikely(n < (ssize_t)len) && file_io_was_cut(buf, len, n < 0 ? -errno : n);
+	ssize_t result = n < 0 ? -errno : n;
+
+	if (likely(n == (ssize_t)len))
+		return false;
+	if (file_io_was_moved(moves, len, result))
+		return n < 0 || !t->to_memory || fd_is_regular(t->fd);
+	return !t->to_memory && file_io_was_cut(buf, len, result);
 }
 
 /* *len becomes what was tried; *cut: part of it is to be tried again. Of memory that cannot be pinned, page by page, the kernel says EFAULT, or what it finds first. */
 static ssize_t piece(const struct transfer *t, char *buf, size_t *len, size_t done, bool *cut)
 {
+	uint32_t moves = file_io_moves();
 	int err = file_io_pin(buf, *len, t->to_memory);
 	ssize_t n;
 
@@ -51,7 +58,7 @@ static ssize_t piece(const struct transfer *t, char *buf, size_t *len, size_t do
 	if (err == -ENOMEM)
 		return bounce(t, buf, *len, done);
 	n = t->call(t, buf, *len, done);
-	*cut = !err && was_cut(t, buf, *len, n);
+	*cut = !err && was_cut(t, moves, buf, *len, n);
 	if (!err)
 		file_io_unpin(buf, *len);
 	return n;
@@ -91,6 +98,6 @@ ssize_t transfer(const struct transfer *t, void *buf, size_t len)
 		done += (size_t)n;
 		if ((size_t)n < part)
 			break;
-	} while (done < len && goes_on(t));
+	} while (done < len && (cut || goes_on(t)));
 	return (ssize_t)done;
 }

@@ -277,6 +277,16 @@ bool file_io_was_cut(const void *buf, size_t len, ssize_t n)
 	return false;
 }
 
+uint32_t file_io_moves(void)
+{
+	return mm_moves();
+}
+
+bool file_io_was_moved(uint32_t moves, size_t len, ssize_t n)
+{
+	return unlikely(mm_moves() != moves) && (n == -EFAULT || (n >= 0 && (size_t)n < len));
+}
+
 typedef ssize_t (*piece_fn)(int fd, void *buf, size_t len, off_t off);
 
 /* Whether the kernel has nothing mapped in part of [buf, buf + len), a piece at most. */
@@ -308,10 +318,11 @@ static size_t pin_prefix(const void *buf, size_t len, bool write)
 /* What cannot be pinned is left to the kernel to refuse, which also knows the order of errors. */
 static ssize_t one_piece(piece_fn fn, int fd, void *buf, size_t len, off_t off, bool write, bool *cut)
 {
+	uint32_t moves = file_io_moves();
 	size_t pinned = pin_prefix(buf, len, write);
 	ssize_t n = fn(fd, buf, pinned ? pinned : len, off);
 
-	*cut = !write && file_io_was_cut(buf, pinned, n);
+	*cut = file_io_was_moved(moves, pinned, n) || (!write && file_io_was_cut(buf, pinned, n));
 	for (size_t done = 0, part; done < pinned; done += part) { /* page by page or all at once, as it was pinned */
 		part = pinned == len ? len : min_u64(pinned - done, FL_PAGE_SIZE - (((uintptr_t)buf + done) & FL_PAGE_MASK));
 		file_io_unpin((char *)buf + done, part);

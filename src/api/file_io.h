@@ -81,6 +81,12 @@ void file_io_unpin(const void *buf, size_t len);
  */
 #define FILE_IO_CUTS 1000
 bool file_io_was_cut(const void *buf, size_t len, ssize_t n);
+/*
+ * Whether a call with pinned buffers of len bytes has stopped since these were not where the kernel looked for them: the file has changed its frames, or
+ * its mappings have become the kernel's. `moves` is what file_io_moves() said before they were pinned. To go on it pins what is left of them anew.
+ */
+uint32_t file_io_moves(void);
+bool file_io_was_moved(uint32_t moves, size_t len, ssize_t n);
 uint64_t file_io_piece_limit(void);
 
 /* A copy to memory of the program's, -EFAULT where it cannot be written. No lock may be held. */

@@ -2,6 +2,7 @@
 #include "frames.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/falloc.h>
 #include <stdio.h>
 #include <string.h>
@@ -36,7 +37,7 @@ int shmem_frames_create(const char *name)
 	if (file_size_is_limited())
 		return -EFBIG; /* it would apply to the memfd, and SIGXFSZ end the program */
 	snprintf(label, sizeof label, "faultline:%s", name);
-	fd = fd_move_high(sys_memfd_create(label, MFD_CLOEXEC));
+	fd = fd_move_high(sys_memfd_create(label, MFD_CLOEXEC | MFD_ALLOW_SEALING));
 	if (fd < 0)
 		return fd;
 	err = sys_ftruncate(fd, MEMFD_SIZE);
@@ -57,6 +58,11 @@ void shmem_frames_show(int memfd)
 	int err = sys_ftruncate(memfd, MEMFD_SIZE);
 
 	fl_assert(err == 0);
+}
+
+int shmem_frames_seal(int memfd)
+{
+	return sys_fcntl(memfd, F_ADD_SEALS, F_SEAL_WRITE);
 }
 
 static int pool_write(struct address_space *as, uint64_t off, const void *buf, uint64_t len);

@@ -19,6 +19,11 @@ void frames_hide_first(bool yes);
 /* Nothing of it can be accessed, or all: who maps it meanwhile faults. */
 void shmem_frames_hide(int memfd);
 void shmem_frames_show(int memfd);
+/*
+ * Nobody stores to it any more, ever: -EBUSY while there is a shared mapping of it, or the kernel has hold of a page, as a device does that is to store
+ * there. Takes a sixth of a second to say that.
+ */
+int shmem_frames_seal(int memfd);
 /* The bitmap of a new anon object of as->anon_pages pages. */
 int anon_swap_init(struct address_space *as);
 void anon_swap_exit(struct address_space *as);

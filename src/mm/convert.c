@@ -10,8 +10,9 @@
  *   each page          copied into the memfd, and given up where it was
  *
  * A page that is pinned is mapped again at once: a system call that waits for its data has yet to store it there. Pins are
- * waited for a while before. One that has hold of the page itself, as O_DIRECT has until the device is done, stores to that wherever it has been
- * moved: it is waited for until it has let go, and the kernel is asked, who does not move such a page with userfaultfd (UFFDIO_MOVE).
+ * waited for a while before, with no mapping locked, as who unpins locks it. One that has hold of the page itself, as O_DIRECT has until the device
+ * is done, stores to that wherever it has been moved: it is waited for until it has let go, and the kernel is asked, who does not move such a page with
+ * userfaultfd (UFFDIO_MOVE).
  */
 #include <errno.h>
 #include <sys/mman.h>
@@ -30,7 +31,6 @@
 
 #define PATIENCE 100 /* turns to wait for pins */
 #define PAUSE_NS 500000
-#define HELD_NS 30000000000ull /* no device takes longer: it is held for good */
 
 static bool concerns(const struct vma *v, const struct address_space *as)
 {
@@ -84,22 +84,30 @@ static bool is_unpinned(struct address_space *as, pfn_t pfn, void *arg)
 	return page_pins_of(page_word(pfn)) == 0;
 }
 
-static bool wait_for_pins(struct address_space *as)
+void mm_wait_for_pins(struct address_space *as)
 {
-	bool none = for_each_page(as, is_unpinned, NULL);
-
-	for (int i = 0; i < PATIENCE && !none; i++) {
+	for (int i = 0; i < PATIENCE && !for_each_page(as, is_unpinned, NULL); i++)
 		sys_nanosleep(PAUSE_NS);
-		none = for_each_page(as, is_unpinned, NULL);
-	}
-	return none;
+}
+
+static _Atomic uint32_t moves;
+
+void mm_begin_move(void)
+{
+	atomic_fetch_add(&moves, 1);
+}
+
+uint32_t mm_moves(void)
+{
+	return atomic_load(&moves);
 }
 
 struct move {
 	struct mm *mm;
 	int memfd;
-	uint64_t probe;        /* a place for a page that is being looked at; 0: none is looked at */
-	uint64_t until_ns;     /* how long is waited for what is held */
+	uint64_t probe;   /* a place for a page that is being looked at; 0: none is looked at */
+	uint64_t held_ns; /* how long is waited for what is held; and until when that is */
+	uint64_t until_ns;
 	pfn_t held, held_last; /* a page that was found so, in this look and in the one before */
 };
 
@@ -139,8 +147,8 @@ static void end_probes(struct move *m)
 		sys_munmap((void *)m->probe, FL_PAGE_SIZE);
 }
 
-/* What is stored to: it is DIRTY since it was pinned, and can be written wherever it is. */
-static bool may_be_stored_to(pfn_t pfn)
+/* It is DIRTY since it was pinned, and can be written wherever it is. */
+bool mm_may_be_stored_to(pfn_t pfn)
 {
 	uint32_t w = page_word(pfn);
 
@@ -155,7 +163,7 @@ static bool is_let_go(struct address_space *as, pfn_t pfn, void *arg)
 	struct vma *v;
 	int err;
 
-	if (!may_be_stored_to(pfn) || (m->held_last != PFN_NONE && m->held_last != pfn))
+	if (!mm_may_be_stored_to(pfn) || (m->held_last != PFN_NONE && m->held_last != pfn))
 		return true;
 	v = mapping_of(m->mm, as, index);
 	fl_assert(v);
@@ -174,7 +182,7 @@ static bool is_let_go(struct address_space *as, pfn_t pfn, void *arg)
 static void wait_for_kernel(struct address_space *as, struct move *m)
 {
 	m->held = PFN_NONE;
-	m->until_ns = now_ns() + HELD_NS;
+	m->until_ns = now_ns() + m->held_ns;
 	do {
 		m->held_last = m->held;
 		m->held = PFN_NONE;
@@ -259,7 +267,7 @@ static bool move_page(struct address_space *as, pfn_t pfn, void *arg)
 
 	fl_assert(v); /* it lives where it is mapped */
 	from = v->aside + in_vma;
-	if (m->probe && may_be_stored_to(pfn))
+	if (m->probe && mm_may_be_stored_to(pfn))
 		from = let_go_aside(m, from);
 	n = sys_pwrite(m->memfd, (void *)from, FL_PAGE_SIZE, (off_t)(index << FL_PAGE_SHIFT));
 	fl_assert(n == (ssize_t)FL_PAGE_SIZE);
@@ -300,9 +308,9 @@ static int convert(struct mm *mm, struct address_space *as, struct move *m)
 	return 0;
 }
 
-int mm_convert_locked(struct mm *mm, struct address_space *as)
+int mm_convert_within(struct mm *mm, struct address_space *as, uint64_t held_ns)
 {
-	struct move m = {.mm = mm};
+	struct move m = {.mm = mm, .held_ns = held_ns};
 	int memfd, err;
 
 	if (!as_is_pool(as))
@@ -311,11 +319,13 @@ int mm_convert_locked(struct mm *mm, struct address_space *as)
 	if (memfd < 0)
 		return memfd;
 	shmem_frames_hide(memfd);
+	mm_wait_for_pins(as);
 	for_each_mapping(mm, as, lock_one, memfd);
 	write_lock(&as->invalidate_lock);
 	io_drain(as);
 	atomic_store(&as->converting, true);
-	if (!wait_for_pins(as))
+	mm_begin_move();
+	if (!for_each_page(as, is_unpinned, NULL))
 		begin_probes(&m);
 	if (m.probe)
 		wait_for_kernel(as, &m);
@@ -329,8 +339,13 @@ int mm_convert_locked(struct mm *mm, struct address_space *as)
 	return err;
 }
 
+int mm_convert_locked(struct mm *mm, struct address_space *as)
+{
+	return mm_convert_within(mm, as, MM_HELD_NS);
+}
+
 /* The space that maps it; any, when none does. */
-static struct mm *space_of(const struct address_space *as)
+struct mm *mm_pool_space(const struct address_space *as)
 {
 	struct mm *mm, *first = mm_space(0);
 
@@ -345,10 +360,10 @@ int mm_make_shared(struct address_space *as)
 	int err = 0;
 
 	while (!err && as_is_pool(as)) {
-		struct mm *mm = space_of(as);
+		struct mm *mm = mm_pool_space(as);
 
 		mutex_lock(&mm->mmap_lock);
-		if (mm == space_of(as))
+		if (mm == mm_pool_space(as))
 			err = mm_convert_locked(mm, as);
 		mutex_unlock(&mm->mmap_lock);
 	}

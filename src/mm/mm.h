@@ -178,6 +178,21 @@ int vma_lock_range_to_unmap(struct mm *mm, uint64_t start, uint64_t end);
  * lock; and of all files mapped in a range, with mmap_lock held.
  */
 int mm_convert_locked(struct mm *mm, struct address_space *as);
+/* The same; so long is waited for what the kernel has hold of. */
+int mm_convert_within(struct mm *mm, struct address_space *as, uint64_t held_ns);
+#define MM_HELD_NS 30000000000ull /* no device takes longer: it is held for good */
+/* The space that maps a file on pool frames; any, when none does. */
+struct mm *mm_pool_space(const struct address_space *as);
+/* A twentieth of a second, if need be, for pages of the file to be unpinned. No VMA may be locked: who unpins locks it. */
+void mm_wait_for_pins(struct address_space *as);
+/* Whether it is a page that the kernel may be storing to by itself. */
+bool mm_may_be_stored_to(pfn_t pfn);
+/*
+ * Pinned pages are not where they were for a moment, or are the kernel's from now on: a system call can say EFAULT. Caller has the VMAs locked. Who has
+ * counted before he pinned knows by the number that a call may be made again.
+ */
+void mm_begin_move(void);
+uint32_t mm_moves(void);
 int mm_make_shared(struct address_space *as);
 int mm_convert_range(struct mm *mm, uint64_t start, uint64_t end);
 /* Takes write-locked VMAs of the range out of the index and the reverse maps (rmap_lock held); a list to dispose of. */

@@ -9,6 +9,12 @@ for how in --host=none --host=auto --faults=thread "--host=none --direct"; do
 	"$FAULTLINE" run --budget 16M $how -- "$BUILD/tests/copies" . 3000 || fail "copies, $how"
 done
 
+"$BUILD/tests/in_flight" . 5 || fail "in_flight fails on the kernel itself"
+for how in --host=none "--host=none --direct" "--host=none --faults=sigsegv" "--host=none --faults=thread" --host=auto; do
+	# shellcheck disable=SC2086
+	"$FAULTLINE" run --budget 64M $how -- "$BUILD/tests/in_flight" . 20 || fail "in_flight, $how"
+done
+
 "$BUILD/tests/places" 300 || fail "places fails on the kernel itself"
 for how in --host=none "--host=none --direct" "--host=none --faults=sigsegv" --host=auto; do
 	# shellcheck disable=SC2086

@@ -323,6 +323,57 @@ TEST(held_by_the_kernel_while_frames_change)
 	close(fds[1]);
 }
 
+static void fork_with_a_held_page(void **state, bool second)
+{
+	struct fixture *f = *state;
+	unsigned char *p = map_stored(f, 1), *q = second ? (unsigned char *)map_file(f, PROT_READ, MAP_SHARED) : NULL;
+	struct holder h;
+	pthread_t t;
+	void *failed;
+	int fds[2], status = -1;
+	pid_t pid;
+
+	assert_int_equal(fl_pin(p + 3 * PAGE, PAGE, FL_PIN_WRITE), 0);
+	if (!kernel_tells() || !hold_begin(&h, (char *)p + 3 * PAGE)) {
+		fl_unpin(p + 3 * PAGE, PAGE);
+		fl_munmap(p, PATTERN_BYTES);
+		if (q)
+			fl_munmap(q, PATTERN_BYTES);
+		skip_test(state);
+	}
+	assert_int_equal(pipe(fds), 0);
+	assert_int_equal(write(fds[1], "x", 1), 1);
+	h.from = fds[0];
+	assert_int_equal(pthread_create(&t, NULL, hold_and_read, &h), 0);
+	pid = fork();
+	if (pid == 0)
+		_exit(count_other_than(p, 1) != 1 || p[3 * PAGE + 9] != 'x');
+	pthread_join(t, &failed);
+	assert_null(failed);
+	assert_int_equal(p[3 * PAGE + 9], 'x');
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(fl_unpin(p + 3 * PAGE, PAGE), 0);
+	assert_int_equal(count_other_than(p, 1), 1);
+	hold_end(&h);
+	assert_int_equal(fl_munmap(p, PATTERN_BYTES), 0);
+	if (q)
+		assert_int_equal(fl_munmap(q, PATTERN_BYTES), 0);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+/* The same, where the file becomes the kernel's: before the child is there, from either kind of frames. */
+TEST(held_by_the_kernel_before_a_fork)
+{
+	fork_with_a_held_page(state, false);
+}
+
+TEST(held_by_the_kernel_before_a_fork_with_two_mappings)
+{
+	fork_with_a_held_page(state, true);
+}
+
 /*
  * Pages are moved aside next to the lowest mapping, which is that of another file, with the same protection and as untouched: to the
  * kernel the two could be one.
@@ -361,6 +412,8 @@ int main(void)
 		RUN(a_child_reads_what_was_stored),
 		RUN(pinned_while_frames_change),
 		RUN(held_by_the_kernel_while_frames_change),
+		RUN(held_by_the_kernel_before_a_fork),
+		RUN(held_by_the_kernel_before_a_fork_with_two_mappings),
 		RUN(what_lies_beside_stays_as_it_is),
 	};
 
