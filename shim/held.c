@@ -35,3 +35,26 @@ void release(const struct held *h, size_t n)
 		if (h[i].len)
 			file_io_unpin(h[i].at, h[i].len);
 }
+
+bool held_was_cut(const struct held *h, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (h[i].len && file_io_was_cut(h[i].at, h[i].len, -EFAULT))
+			return true;
+	return false;
+}
+
+static bool fills(const struct held *h, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (h[i].write && h[i].at)
+			return true;
+	return false;
+}
+
+bool held_again(struct again *again, const struct held *h, size_t n)
+{
+	if (again->times++ == FILE_IO_CUTS)
+		return false;
+	return held_was_cut(h, n) || (file_io_was_moved(again->moves, 0, -EFAULT) && !fills(h, n));
+}

@@ -6,6 +6,7 @@
 #ifndef FL_SHIM_HELD_H
 #define FL_SHIM_HELD_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -30,19 +31,46 @@ struct held {
 void hold(struct held *h, size_t n);
 void release(const struct held *h, size_t n);
 
-/* The wrapper's result is that of `call`; what follows are READS() and FILLS() of its arguments. */
-#define RETURN_HELD(call, ...)                                \
-	do {                                                  \
-		if (NOTHING_MAPPED)                           \
-			return call;                          \
-                                                              \
-		struct held held_[] = {__VA_ARGS__};          \
-		__typeof__(call) result_;                     \
-                                                              \
-		hold(held_, sizeof held_ / sizeof *held_);    \
-		result_ = call;                               \
-		release(held_, sizeof held_ / sizeof *held_); \
-		return result_;                               \
+/*
+ * Whether a call that says EFAULT has done nothing, and can be made again with its arguments held anew: what it was to read was not there for a moment. Asked
+ * while they are held. `again`, which begins as {0}, is counted in; with calls that fill something it is not known what they have done before,
+ * unless they have found nothing to read.
+ */
+struct again {
+	uint32_t moves; /* before they were held: file_io_moves() */
+	unsigned times;
+};
+bool held_was_cut(const struct held *h, size_t n);
+bool held_again(struct again *again, const struct held *h, size_t n);
+
+static inline bool says_efault(long result)
+{
+	return unlikely(result == -1) && errno == EFAULT;
+}
+
+/* The wrapper's result is that of `call`; what follows are READS() and FILLS() of its arguments. `refused`, of result_: it says EFAULT. */
+#define RETURN_HELD_UNLESS(refused, call, ...)                                                       \
+	do {                                                                                         \
+		if (NOTHING_MAPPED)                                                                  \
+			return call;                                                                 \
+                                                                                                     \
+		struct held held_[] = {__VA_ARGS__};                                                 \
+		struct again again_ = {0};                                                           \
+		__typeof__(call) result_;                                                            \
+		bool more_;                                                                          \
+                                                                                                     \
+		do {                                                                                 \
+			again_.moves = file_io_moves();                                              \
+			hold(held_, sizeof held_ / sizeof *held_);                                   \
+			result_ = call;                                                              \
+			more_ = refused && held_again(&again_, held_, sizeof held_ / sizeof *held_); \
+			release(held_, sizeof held_ / sizeof *held_);                                \
+		} while (more_);                                                                     \
+		return result_;                                                                      \
 	} while (0)
+
+#define RETURN_HELD(call, ...) RETURN_HELD_UNLESS(says_efault((long)result_), call, __VA_ARGS__)
+/* The same of a call that returns its error. */
+#define RETURN_HELD_ERROR(call, ...) RETURN_HELD_UNLESS(result_ == EFAULT, call, __VA_ARGS__)
 
 #endif

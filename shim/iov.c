@@ -49,6 +49,21 @@ void iov_unpin(const struct iovec *iov, int n)
 			file_io_unpin(iov[n].iov_base, iov[n].iov_len);
 }
 
+static bool is_cut_in(const struct iovec *iov, ssize_t n)
+{
+	return file_io_is_ours(iov->iov_base, iov->iov_len) && file_io_was_cut(iov->iov_base, iov->iov_len, n);
+}
+
+bool iov_was_cut(const struct iovec *iov, int count, ssize_t n)
+{
+	size_t at = n > 0 ? (size_t)n : 0;
+	bool cut = false;
+
+	for (int i = 0; !cut && i < count; at -= min_u64(at, iov[i].iov_len), i++)
+		cut = is_cut_in(&iov[i], n < 0 ? n : (ssize_t)at);
+	return cut;
+}
+
 struct vector {
 	int fd;
 	const struct iovec *iov;
@@ -215,31 +230,14 @@ static void unpin_used(const struct vector *v)
 	iov_unpin(v->iov, v->reached - 1);
 }
 
-static bool is_cut_in(const struct vector *v, int i, ssize_t n)
-{
-	return file_io_is_ours(v->iov[i].iov_base, used(v, i)) && file_io_was_cut(v->iov[i].iov_base, used(v, i), n);
-}
-
-/* As file_io_was_cut(), of the buffer in which the call has stopped; any, where it says EFAULT. */
-static bool is_cut(const struct vector *v, ssize_t n)
-{
-	size_t at = n > 0 ? (size_t)n : 0;
-	bool cut = false;
-
-	for (int i = 0; v->writes && !cut && i < v->reached; at -= min_u64(at, used(v, i)), i++)
-		if (n < 0)
-			cut = is_cut_in(v, i, -errno);
-		else if (at < used(v, i))
-			return is_cut_in(v, i, (ssize_t)at);
-	return cut;
-}
-
 /* What is no file may have no more than it gave. */
 static bool was_cut(const struct vector *v, uint32_t moves, ssize_t n)
 {
-	if (file_io_was_moved(moves, total(v), n < 0 ? -errno : n))
+	ssize_t result = n < 0 ? -errno : n;
+
+	if (file_io_was_moved(moves, total(v), result))
 		return n < 0 || v->writes || fd_is_regular(v->fd);
-	return is_cut(v, n);
+	return v->writes && iov_was_cut(v->iov, v->n, result);
 }
 
 static ssize_t run_pinned(const struct vector *v)
@@ -247,7 +245,8 @@ static ssize_t run_pinned(const struct vector *v)
 	bool cut = true;
 	ssize_t n = -1;
 
-	for (unsigned cuts = 0; cut && n <= 0 && cuts <= FILE_IO_CUTS; cuts++) { /* one call again, as a datagram must be, while nothing has gone */
+	for (unsigned cuts = 0; cut && n <= 0 && cuts <= FILE_IO_CUTS;
+	     cuts++) { /* one call again, as a datagram must be, while nothing has gone */
 		uint32_t moves = file_io_moves();
 
 		if (total(v) > file_io_piece_limit() || pin_used(v))
@@ -306,7 +305,7 @@ static ssize_t vector(int fd, const struct iovec *iov, int n, off_t off, int fla
 
 	if (likely(is_on_stack(iov, bytes)))
 		return run_vector(&v);
-	RETURN_HELD(can_read(iov, bytes) ? run_vector(&v) : libc_vector(&v), READS(iov, bytes));
+	RETURN_HELD(can_peek(iov, bytes) ? run_vector(&v) : libc_vector(&v), READS(iov, bytes));
 }
 
 WRAPPER ssize_t readv(int fd, const struct iovec *iov, int n)

@@ -10,5 +10,7 @@ bool iov_is_ours(const struct iovec *iov, int n);
 /* Pins what is ours; 0, or -errno with nothing pinned. */
 int iov_pin(const struct iovec *iov, int n, bool write);
 void iov_unpin(const struct iovec *iov, int n);
+/* As file_io_was_cut(), of what comes after n bytes; of all, where n is -EFAULT. */
+bool iov_was_cut(const struct iovec *iov, int count, ssize_t n);
 
 #endif

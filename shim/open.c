@@ -51,17 +51,20 @@ typedef int (*openat_fn)(int dir, const char *path, int flags, ...);
 
 static int open_while_mapped(openat_fn real, const struct open_call *o)
 {
-	struct address_space *as = NULL;
-	struct inflight f = {.slot = NULL};
-	size_t held = path_hold(o->path);
+	bool more;
 	int fd;
 
-	if (truncates(o->flags))
-		as = start(o->dir, o->path, &f);
-	fd = as ? open_truncated(as, o) : real(o->dir, o->path, o->flags, o->mode);
-	file_io_finish(as, &f);
-	maps_file_opened(fd, o->path);
-	path_release(o->path, held);
+	do {
+		size_t held = path_hold(o->path);
+		struct inflight f = {.slot = NULL};
+		struct address_space *as = truncates(o->flags) ? start(o->dir, o->path, &f) : NULL;
+
+		fd = as ? open_truncated(as, o) : real(o->dir, o->path, o->flags, o->mode);
+		file_io_finish(as, &f);
+		maps_file_opened(fd, o->path);
+		more = path_was_cut(o->path, held, fd);
+		path_release(o->path, held);
+	} while (more);
 	return fd;
 }
 

@@ -21,13 +21,18 @@ static size_t rest_of_page(const char *s)
 static size_t hold_part(const char *s)
 {
 	size_t room = rest_of_page(s), len;
+	bool again;
 
-	if (file_io_pin(s, room, false))
-		return 0;
-	if (!can_read(s, room)) {
+	do {
+		if (file_io_pin(s, room, false))
+			return 0;
+		if (can_read(s, room))
+			break;
+		again = file_io_was_cut(s, room, -EFAULT);
 		file_io_unpin(s, room);
-		return 0;
-	}
+		if (!again)
+			return 0;
+	} while (again);
 	len = strnlen(s, room);
 	return len < room ? len + 1 : room;
 }
@@ -58,14 +63,19 @@ void path_release_slowly(const char *path, size_t held)
 
 #define RETURN_FILLING(path, struct_, call)                         \
 	do {                                                        \
-		size_t path_ = path_hold(path);                     \
 		struct held out_ = FILLS(struct_, sizeof *struct_); \
+		bool more_;                                         \
 		int result_;                                        \
                                                                     \
-		hold(&out_, 1);                                     \
-		result_ = call;                                     \
-		release(&out_, 1);                                  \
-		path_release(path, path_);                          \
+		do {                                                \
+			size_t path_ = path_hold(path);             \
+                                                                    \
+			hold(&out_, 1);                             \
+			result_ = call;                             \
+			more_ = path_was_cut(path, path_, result_); \
+			release(&out_, 1);                          \
+			path_release(path, path_);                  \
+		} while (more_);                                    \
 		return result_;                                     \
 	} while (0)
 

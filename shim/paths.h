@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "cache/address_space.h"
+#include "held.h"
 #include "mapped.h"
 #include "util/compiler.h"
 
@@ -35,21 +36,41 @@ static inline size_t string_bytes(const char *path)
 	return len;
 }
 
-#define RETURN_HOLDING(path, call)               \
-	do {                                     \
-		size_t held_ = path_hold(path);  \
-		__typeof__(call) result_ = call; \
-		path_release(path, held_);       \
-		return result_;                  \
+/* Whether a call that says EFAULT, and did nothing then, can be made again with the path held anew; see held_again(). */
+static inline bool path_was_cut(const char *path, size_t held, long result)
+{
+	return unlikely(held) && says_efault(result) && file_io_was_cut(path, held, -EFAULT);
+}
+
+#define RETURN_HOLDING(path, call)                                        \
+	do {                                                              \
+		__typeof__(call) result_;                                 \
+		bool more_;                                               \
+                                                                          \
+		do {                                                      \
+			size_t held_ = path_hold(path);                   \
+                                                                          \
+			result_ = call;                                   \
+			more_ = path_was_cut(path, held_, (long)result_); \
+			path_release(path, held_);                        \
+		} while (more_);                                          \
+		return result_;                                           \
 	} while (0)
 
-#define RETURN_HOLDING_BOTH(one, other, call)                                      \
-	do {                                                                       \
-		size_t held_one_ = path_hold(one), held_other_ = path_hold(other); \
-		__typeof__(call) result_ = call;                                   \
-		path_release(one, held_one_);                                      \
-		path_release(other, held_other_);                                  \
-		return result_;                                                    \
+#define RETURN_HOLDING_BOTH(one, other, call)                                                                                   \
+	do {                                                                                                                    \
+		__typeof__(call) result_;                                                                                       \
+		bool more_;                                                                                                     \
+                                                                                                                                \
+		do {                                                                                                            \
+			size_t held_one_ = path_hold(one), held_other_ = path_hold(other);                                      \
+                                                                                                                                \
+			result_ = call;                                                                                         \
+			more_ = path_was_cut(one, held_one_, (long)result_) || path_was_cut(other, held_other_, (long)result_); \
+			path_release(one, held_one_);                                                                           \
+			path_release(other, held_other_);                                                                       \
+		} while (more_);                                                                                                \
+		return result_;                                                                                                 \
 	} while (0)
 
 #endif

@@ -53,34 +53,37 @@ size_t memory_at(const void *at, size_t len)
 	return len;
 }
 
+/* To memory; NULL: to nowhere. */
+static bool copy_held(void *to, const void *from, size_t len)
+{
+	struct held h = READS(from, len);
+	struct again again = {0};
+	bool can, more;
+
+	do {
+		again.moves = file_io_moves();
+		hold(&h, 1);
+		can = can_read(from, len);
+		if (can && to)
+			memcpy(to, from, len);
+		more = !can && held_again(&again, &h, 1);
+		release(&h, 1);
+	} while (more);
+	return can;
+}
+
 bool can_peek(const void *at, size_t len)
 {
-	struct held h = READS(at, len);
-	bool can;
-
-	if (is_on_stack(at, len))
-		return true;
-	hold(&h, 1);
-	can = can_read(at, len);
-	release(&h, 1);
-	return can;
+	return is_on_stack(at, len) || copy_held(NULL, at, len);
 }
 
 bool peek(void *to, const void *from, size_t len)
 {
-	struct held h = READS(from, len);
-	bool can;
-
 	if (likely(is_on_stack(from, len))) {
 		memcpy(to, from, len);
 		return true;
 	}
-	hold(&h, 1);
-	can = can_read(from, len);
-	if (can)
-		memcpy(to, from, len);
-	release(&h, 1);
-	return can;
+	return copy_held(to, from, len);
 }
 
 size_t peek_room(const socklen_t *len)

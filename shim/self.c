@@ -92,7 +92,7 @@ static bool is_self(pid_t pid)
 
 static bool can_read_vector(const struct iovec *v, size_t n)
 {
-	return n <= IOV_MAX && can_read(v, n * sizeof *v);
+	return n <= IOV_MAX && can_peek(v, n * sizeof *v);
 }
 
 /* What makes no sense is the kernel's to refuse. */

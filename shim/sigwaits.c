@@ -35,7 +35,7 @@ WRAPPER int sigwait(const sigset_t *set, int *sig)
 		*sig = kept;
 		return 0;
 	}
-	RETURN_HELD(REAL(sigwait)(set, sig), SET);
+	RETURN_HELD_ERROR(REAL(sigwait)(set, sig), SET);
 }
 
 WRAPPER int sigwaitinfo(const sigset_t *set, siginfo_t *info)

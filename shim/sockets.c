@@ -101,8 +101,8 @@ static bool may_divide(int fd, const struct msghdr *m)
 	return errno == ENOBUFS && !sys_call(SYS_getsockopt, fd, SOL_SOCKET, SO_TYPE, (long)&type, (long)&len, 0) && type == SOCK_STREAM;
 }
 
-/* The first buffer that has any bytes, as much of it as can be pinned; which that is. */
-static size_t first_piece(const struct msghdr *m, struct iovec *piece)
+/* The first buffer that has any bytes, as much of it as can be pinned. */
+static void first_piece(const struct msghdr *m, struct iovec *piece)
 {
 	size_t i = 0;
 
@@ -110,23 +110,18 @@ static size_t first_piece(const struct msghdr *m, struct iovec *piece)
 		i++;
 	*piece = m->msg_iov[i];
 	piece->iov_len = min_u64(piece->iov_len, file_io_piece_limit());
-	return i;
 }
 
-/* That one with all else that the message has, then the rest. */
-static ssize_t send_divided(int fd, const struct msghdr *m, int flags)
+/* What comes after `done` bytes, with which all else that the message has has gone. How many bytes that makes. */
+static ssize_t send_rest(int fd, const struct msghdr *m, int flags, ssize_t done)
 {
-	struct iovec piece;
-	struct msghdr first = *m;
-	size_t i = first_piece(m, &piece);
-	ssize_t done, n;
+	size_t skip = (size_t)done;
 
-	first.msg_iov = &piece;
-	first.msg_iovlen = 1;
-	n = done = sendmsg(fd, &first, flags);
-	for (size_t in = n > 0 ? (size_t)n : 0; n > 0 && i < m->msg_iovlen; i++, in = 0) {
-		size_t len = m->msg_iov[i].iov_len - in;
+	for (size_t i = 0; i < m->msg_iovlen; i++) {
+		size_t in = min_u64(skip, m->msg_iov[i].iov_len), len = m->msg_iov[i].iov_len - in;
+		ssize_t n;
 
+		skip -= in;
 		if (!len)
 			continue;
 		n = send(fd, (char *)m->msg_iov[i].iov_base + in, len, flags);
@@ -135,6 +130,19 @@ static ssize_t send_divided(int fd, const struct msghdr *m, int flags)
 			break;
 	}
 	return done;
+}
+
+static ssize_t send_divided(int fd, const struct msghdr *m, int flags)
+{
+	struct iovec piece;
+	struct msghdr first = *m;
+	ssize_t n;
+
+	first_piece(m, &piece);
+	first.msg_iov = &piece;
+	first.msg_iovlen = 1;
+	n = sendmsg(fd, &first, flags);
+	return n > 0 ? send_rest(fd, m, flags, n) : n;
 }
 
 /* A stream may give less. */
@@ -153,22 +161,57 @@ static ssize_t receive_divided(int fd, struct msghdr *m, int flags)
 	return n;
 }
 
-WRAPPER ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
+static size_t total(const struct msghdr *m)
 {
+	size_t sum = 0;
+
+	for (size_t i = 0; i < m->msg_iovlen; i++)
+		sum += m->msg_iov[i].iov_len;
+	return sum;
+}
+
+/* As file_io_was_cut() and file_io_was_moved(), of all that the message has. */
+static bool was_cut(const struct msghdr *m, const struct held parts[PARTS], uint32_t moves, ssize_t n)
+{
+	if (n >= 0 && (size_t)n >= total(m))
+		return false;
+	if (file_io_was_moved(moves, total(m), n) || (n == -EFAULT && held_was_cut(parts, PARTS)))
+		return true;
+	return m->msg_iovlen <= IOV_MAX && iov_was_cut(m->msg_iov, (int)m->msg_iovlen, n);
+}
+
+static ssize_t send_once(int fd, const struct msghdr *m, int flags, bool *cut)
+{
+	uint32_t moves = file_io_moves();
 	struct held parts[PARTS];
 	ssize_t n = -1;
 
-	if (NOTHING_MAPPED || !can_peek_message(m))
-		return REAL(sendmsg)(fd, m, flags);
+	*cut = false;
 	parts_of(m, false, parts);
 	if (!pin_buffers(m, false)) {
 		n = REAL(sendmsg)(fd, m, flags);
+		*cut = was_cut(m, parts, moves, n < 0 ? -errno : n);
 		unpin_buffers(m->msg_iov, m->msg_iovlen);
 	} else if (may_divide(fd, m)) {
 		n = send_divided(fd, m, flags);
 	}
 	release(parts, PARTS);
 	return n;
+}
+
+/* Whole again while nothing has gone: it may be a datagram. */
+WRAPPER ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
+{
+	unsigned cuts = 0;
+	ssize_t n;
+	bool cut;
+
+	if (NOTHING_MAPPED || !can_peek_message(m))
+		return REAL(sendmsg)(fd, m, flags);
+	do
+		n = send_once(fd, m, flags, &cut);
+	while (cut && n <= 0 && cuts++ < FILE_IO_CUTS);
+	return cut && n > 0 ? send_rest(fd, m, flags, n) : n;
 }
 
 WRAPPER ssize_t recvmsg(int fd, struct msghdr *m, int flags)
@@ -220,7 +263,7 @@ WRAPPER ssize_t __recvfrom_chk(int fd, void *buf, size_t len, size_t room, int f
 	return len > room ? REAL(__recvfrom_chk)(fd, buf, len, room, flags, from, from_len) : recvfrom(fd, buf, len, flags, from, from_len);
 }
 
-/* ---- Several messages: those that can be pinned together, fewer than asked for when that is all ---- */
+/* ---- Several messages: those that can be pinned together; others are sent one by one, and received another time ---- */
 
 #define SEVERAL 16
 
@@ -269,17 +312,65 @@ static void release_batch(const struct batch *b, const struct mmsghdr *v)
 	release(&b->all, 1);
 }
 
+/* With which message to go on, of which so many have been sent: one may have gone in part. *none: it is the kernel that stopped there. */
+static unsigned next_to_send(const struct batch *b, const struct mmsghdr *v, int sent, uint32_t moves, bool *none)
+{
+	unsigned i = sent > 0 ? (unsigned)sent : 0;
+
+	if (i && v[i - 1].msg_len < total(&v[i - 1].msg_hdr)) {
+		*none = !was_cut(&v[i - 1].msg_hdr, b->parts[i - 1], moves, v[i - 1].msg_len);
+		return i - 1;
+	}
+	*none = i < b->n && !((sent >= 0 || errno == EFAULT) && was_cut(&v[i].msg_hdr, b->parts[i], moves, -EFAULT));
+	return i;
+}
+
+/* One by one, from there on, up to one that goes in part; how many have gone in all. */
+static int send_others(int fd, struct mmsghdr *v, unsigned first, unsigned n, int flags)
+{
+	bool whole = true;
+	unsigned i = first;
+
+	for (; i < n && whole; i++) {
+		ssize_t len = sendmsg(fd, &v[i].msg_hdr, flags);
+
+		if (len < 0)
+			return i ? (int)i : -1;
+		v[i].msg_len = (unsigned)len;
+		whole = (size_t)len >= total(&v[i].msg_hdr);
+	}
+	return (int)i;
+}
+
+static int send_on(int fd, struct mmsghdr *v, int sent, unsigned next, unsigned n, int flags)
+{
+	if ((int)next < sent) {
+		v[next].msg_len = (unsigned)send_rest(fd, &v[next].msg_hdr, flags, v[next].msg_len);
+		if (v[next].msg_len < total(&v[next].msg_hdr))
+			return sent;
+		next++;
+	}
+	return send_others(fd, v, next, min_u64(n, IOV_MAX), flags);
+}
+
 WRAPPER int sendmmsg(int fd, struct mmsghdr *v, unsigned n, int flags)
 {
+	uint32_t moves = file_io_moves();
 	struct batch b;
-	int sent = -1;
+	unsigned next;
+	bool none;
+	int sent;
 
 	if (NOTHING_MAPPED || !can_peek_messages(v, n) || all_plain(v, n))
 		return REAL(sendmmsg)(fd, v, n, flags);
-	if (pin_batch(&b, v, n, false))
-		sent = REAL(sendmmsg)(fd, v, b.n, flags);
+	if (!pin_batch(&b, v, n, false)) {
+		release_batch(&b, v);
+		return send_others(fd, v, 0, n, flags);
+	}
+	sent = REAL(sendmmsg)(fd, v, b.n, flags);
+	next = next_to_send(&b, v, sent, moves, &none);
 	release_batch(&b, v);
-	return sent;
+	return none ? sent : send_on(fd, v, sent, next, n, flags);
 }
 
 static int receive_several(int fd, struct mmsghdr *v, unsigned n, int flags, struct timespec *timeout)

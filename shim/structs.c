@@ -68,7 +68,7 @@ WRAPPER int nanosleep(const struct timespec *t, struct timespec *left)
 
 WRAPPER int clock_nanosleep(clockid_t id, int flags, const struct timespec *t, struct timespec *left)
 {
-	RETURN_HELD(REAL(clock_nanosleep)(id, flags, t, left), READS(t, sizeof *t), FILLS(left, sizeof *left));
+	RETURN_HELD_ERROR(REAL(clock_nanosleep)(id, flags, t, left), READS(t, sizeof *t), FILLS(left, sizeof *left));
 }
 
 WRAPPER clock_t times(struct tms *t)

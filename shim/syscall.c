@@ -188,11 +188,17 @@ struct args {
 
 static long held_call(long nr, const struct args *a, struct held *h, size_t n)
 {
+	struct again again = {0};
 	long result;
+	bool more;
 
-	hold(h, n);
-	result = REAL(syscall)(nr, L(0), L(1), L(2), L(3), L(4), L(5));
-	release(h, n);
+	do {
+		again.moves = file_io_moves();
+		hold(h, n);
+		result = REAL(syscall)(nr, L(0), L(1), L(2), L(3), L(4), L(5));
+		more = says_efault(result) && held_again(&again, h, n);
+		release(h, n);
+	} while (more);
 	return result;
 }
 

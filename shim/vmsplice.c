@@ -80,7 +80,7 @@ static ssize_t splice_memory(int fd, const struct iovec *iov, size_t n, unsigned
 {
 	int mode = (int)sys_fcntl(fd, F_GETFL, 0);
 
-	if (n > IOV_MAX || mode < 0 || !can_read(iov, n * sizeof *iov) || !iov_is_ours(iov, (int)n) || !total(iov, (int)n))
+	if (n > IOV_MAX || mode < 0 || !can_peek(iov, n * sizeof *iov) || !iov_is_ours(iov, (int)n) || !total(iov, (int)n))
 		return REAL(vmsplice)(fd, iov, n, flags);
 	return (mode & O_ACCMODE) == O_RDONLY ? take(fd, iov, (int)n, flags) : give(fd, iov, (int)n, flags);
 }

@@ -264,14 +264,14 @@ static bool was_copied(uint64_t addr)
 	return yes;
 }
 
-/* A datagram is refused for any page of it. */
+/* A datagram is refused for any page of it, and a socket or a pipe takes whole pieces, each from several pages. */
 bool file_io_was_cut(const void *buf, size_t len, ssize_t n)
 {
-	uint64_t start = (uintptr_t)buf, stop = start + (n > 0 ? (uint64_t)n : 0);
+	uint64_t end = (uintptr_t)buf + len, stop = (uintptr_t)buf + (n > 0 ? (uint64_t)n : 0);
 
-	if (n >= 0)
-		return (uint64_t)n < len && !(stop & FL_PAGE_MASK) && was_copied(stop);
-	for (uint64_t at = page_align_down(start); n == -EFAULT && at < start + len; at += FL_PAGE_SIZE)
+	if (n < 0 && n != -EFAULT)
+		return false;
+	for (uint64_t at = page_align_down(stop); at < end && stop < end; at += FL_PAGE_SIZE)
 		if (was_copied(at))
 			return true;
 	return false;
