@@ -168,12 +168,22 @@ static int may_lock_all(struct mm *mm)
 	return mlock_limit_ok(mm, bytes - min_u64(bytes, atomic_load(&mm->locked))) ? 0 : -ENOMEM;
 }
 
-/* There is no call that ends MCL_FUTURE alone. */
+/* There is no call that ends MCL_FUTURE alone. What the program has is locked again after: gaps by lock_all(). */
+static int end_future(void)
+{
+	int err = (int)sys_call(SYS_munlockall, 0, 0, 0, 0, 0, 0);
+	struct sigguard g = sigguard_enter();
+
+	mm_lock_handed_again(engine_space());
+	sigguard_leave(g);
+	return err;
+}
+
 static int tell_future(int flags)
 {
 	if (flags & MCL_FUTURE)
 		return (int)sys_call(SYS_mlockall, MCL_FUTURE | MCL_ONFAULT, 0, 0, 0, 0, 0);
-	return atomic_load(&locked_future) ? (int)sys_call(SYS_munlockall, 0, 0, 0, 0, 0, 0) : 0;
+	return atomic_load(&locked_future) ? end_future() : 0;
 }
 
 static int lock_ours(int flags)

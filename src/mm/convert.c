@@ -237,11 +237,12 @@ static int put_back(struct vma *v, int memfd)
 
 static int map_frames(struct vma *v, int memfd)
 {
-	int flags = MAP_SHARED | MAP_FIXED | (v->flags & VM_NORESERVE ? MAP_NORESERVE : 0);
+	int err = mm_map_over(v, MAP_SHARED | (v->flags & VM_NORESERVE ? MAP_NORESERVE : 0), memfd);
 	uint64_t len = v->end - v->start;
-	void *p = sys_mmap((void *)v->start, len, v->prot, flags, memfd, (off_t)(v->pgoff << FL_PAGE_SHIFT));
-	int err = sys_is_err(p) ? sys_err(p) : v->mm->mmu->ops->attach(v->mm->mmu, v->start, len, 0);
 
+	if (err)
+		return err;
+	err = v->mm->mmu->ops->attach(v->mm->mmu, v->start, len, 0);
 	fl_assert(err == 0); /* in the place of a mapping of the same size: the kernel needs nothing that was not there */
 	mm_advise_again(v, v->start, len);
 	return 0;
@@ -283,12 +284,11 @@ static int move_mappings(struct mm *mm, struct address_space *as, int memfd)
 {
 	int err = for_each_mapping(mm, as, set_aside, memfd);
 
-	if (err) {
+	if (!err)
+		err = for_each_mapping(mm, as, map_frames, memfd);
+	if (err)
 		for_each_mapping(mm, as, put_back, memfd);
-		return err;
-	}
-	for_each_mapping(mm, as, map_frames, memfd);
-	return 0;
+	return err;
 }
 
 static int convert(struct mm *mm, struct address_space *as, struct move *m)

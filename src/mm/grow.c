@@ -64,6 +64,7 @@ static bool map_below(const struct vma *v, uint64_t addr)
 		return false;
 	if (sys_is_err(sys_mmap((void *)addr, v->start - addr, PROT_NONE, flags, -1, 0)))
 		return false;
+	mm_unlock_new(v, addr, v->start - addr);
 	if (!mm_attach(v->mm, v, addr, v->start - addr))
 		return true;
 	sys_munmap((void *)addr, v->start - addr);

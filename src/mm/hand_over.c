@@ -276,19 +276,32 @@ static bool settle_pinned(struct address_space *as, void *buf, bool ends)
 
 /* ---- In the place of ours ---- */
 
-static int put_in_place(struct vma *v)
+static int move_in_place(const struct vma *v)
 {
 	uint64_t len = v->end - v->start;
-	int fd = file_store_fd(v->as->store);
-	void *p;
+	void *p = sys_mremap((void *)v->aside, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, (void *)v->start);
+
+	return sys_is_err(p) ? sys_err(p) : 0;
+}
+
+static int put_in_place(struct vma *v)
+{
+	int err;
 
 	mm_begin_detach(v->mm);
-	if (v->flags & VM_SHARED)
-		p = sys_mmap((void *)v->start, len, v->prot, MAP_SHARED | MAP_FIXED, fd, (off_t)(v->pgoff << FL_PAGE_SHIFT));
+	err = v->flags & VM_SHARED ? mm_map_over(v, MAP_SHARED, file_store_fd(v->as->store)) : move_in_place(v);
+	mm_end_detach(v->mm, v->start, v->end - v->start, !err);
+	return err;
+}
+
+static void lock_again(const struct vma *v)
+{
+	uint64_t len = v->end - v->start;
+
+	if (v->flags & VM_LOCKED)
+		sys_call(SYS_mlock2, (long)v->start, (long)len, v->flags & VM_LOCKONFAULT ? MLOCK_ONFAULT : 0, 0, 0, 0);
 	else
-		p = sys_mremap((void *)v->aside, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, (void *)v->start);
-	mm_end_detach(v->mm, v->start, len, !sys_is_err(p));
-	return sys_is_err(p) ? sys_err(p) : 0;
+		mm_unlock_new(v, v->start, len);
 }
 
 static int replace_one(struct vma *v, int memfd)
@@ -305,8 +318,7 @@ static int replace_one(struct vma *v, int memfd)
 	vma_unlink_rmap(v);
 	mm_uncharge_locked(v, v->end - v->start);
 	mm_advise_again(v, v->start, v->end - v->start);
-	if (v->flags & VM_LOCKED)
-		sys_call(SYS_mlock2, (long)v->start, (long)(v->end - v->start), v->flags & VM_LOCKONFAULT ? MLOCK_ONFAULT : 0, 0, 0, 0);
+	lock_again(v);
 	return 0;
 }
 

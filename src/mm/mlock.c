@@ -325,6 +325,40 @@ void mm_munlockall(struct mm *mm)
 	mutex_unlock(&mm->mmap_lock);
 }
 
+void mm_unlock_new(const struct vma *v, uint64_t addr, uint64_t len)
+{
+	if (atomic_load(&v->mm->def_flags) & VM_LOCKED)
+		lock_handed(addr, addr + len, 0);
+}
+
+static int map_part(const struct vma *v, uint64_t addr, uint64_t len, int flags, int fd)
+{
+	uint64_t half = page_align_up(len / 2);
+	void *p = sys_mmap((void *)addr, len, v->prot, flags, fd, (off_t)(vma_index_of(v, addr) << FL_PAGE_SHIFT));
+	int err;
+
+	if (!sys_is_err(p))
+		mm_unlock_new(v, addr, len);
+	if (!sys_is_err(p) || sys_err(p) != -EAGAIN || len == FL_PAGE_SIZE)
+		return sys_is_err(p) ? sys_err(p) : 0;
+	err = map_part(v, addr, half, flags, fd);
+	return err ? err : map_part(v, addr + half, len - half, flags, fd);
+}
+
+int mm_map_over(const struct vma *v, int flags, int fd)
+{
+	return map_part(v, v->start, v->end - v->start, flags | MAP_FIXED, fd);
+}
+
+void mm_lock_handed_again(struct mm *mm)
+{
+	mutex_lock(&mm->mmap_lock);
+	for (struct vma *v = vma_find(&mm->index, 0); v; v = vma_find(&mm->index, v->end))
+		if ((v->flags & (VM_LOCKED | VM_HANDED)) == (VM_LOCKED | VM_HANDED))
+			lock_handed(v->start, v->end, v->flags);
+	mutex_unlock(&mm->mmap_lock);
+}
+
 uint64_t mm_locked_here(struct mm *mm)
 {
 	uint64_t bytes = 0;

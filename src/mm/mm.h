@@ -125,6 +125,14 @@ int mm_mlock(struct mm *mm, uint64_t addr, uint64_t len, int flags, bool whole);
 int mm_populate_locked(struct mm *mm, uint64_t start, uint64_t end);
 int mm_munlock(struct mm *mm, uint64_t addr, uint64_t len, bool whole);
 int mm_mlockall(struct mm *mm, int flags);
+/*
+ * After mlockall(2) with MCL_FUTURE, of which the kernel knows, it locks what we map, and counts it against the limit, for a mapping that was there
+ * before as well. What it has locked so, unlocked; and a descriptor mapped in the place of v, in parts where the limit is less than v. First error.
+ */
+void mm_unlock_new(const struct vma *v, uint64_t addr, uint64_t len);
+int mm_map_over(const struct vma *v, int flags, int fd);
+/* What is locked of what the kernel maps for us, after a munlockall(2), which asks for nothing but the process. */
+void mm_lock_handed_again(struct mm *mm);
 /* Bytes that are locked, but for what the kernel maps for us, which it counts itself. */
 uint64_t mm_locked_here(struct mm *mm);
 /* Takes the lock from the mappings in the range, which begins and ends with mappings. None is merged. Caller holds mmap_lock. */

@@ -91,6 +91,28 @@ CONFORMS(future_until_another_call)
 	assert_ok(w->c->munlockall());
 }
 
+static int child_does_nothing(struct world *w, char *map)
+{
+	(void)w;
+	(void)map;
+	return 0;
+}
+
+/* The same call takes no lock away, also of what a fork has made the kernel's. */
+CONFORMS(another_call_takes_no_lock)
+{
+	map_layout(w, "ss");
+	assert_ok(w->c->mlockall(MCL_FUTURE));
+	map_ok(w, ARENA + 2 * PAGE, 2 * PAGE, RW, MAP_SHARED | MAP_FIXED, w->fd, 2 * PAGE);
+	assert_true(in_child(child_does_nothing, w, NULL));
+	assert_locks(w, "uuLL");
+	assert_ok(w->c->mlockall(MCL_CURRENT));
+	assert_locks(w, "LLLL");
+	assert_int_equal(ERROR_OF(w->c->madvise(ARENA, 4 * PAGE, MADV_DONTNEED)), EINVAL); /* the kernel's word, of what is its own */
+	assert_ok(w->c->munlockall());
+	assert_locks(w, "uuuu");
+}
+
 static int child_has_no_locks(struct world *w, char *map)
 {
 	(void)map;
@@ -140,6 +162,30 @@ CONFORMS(the_limit)
 	assert_int_equal(errors[2], EAGAIN);
 }
 
+#define LARGE (64 * PAGE) /* the first mapping of so much lives in frames of its own, until there is a second */
+
+/* It counts what is mapped from then on: a mapping that was there is not counted when a second one of its file or a fork changes what is behind it. */
+CONFORMS(the_limit_and_what_was_mapped_before)
+{
+	char *large = w->c->mmap(NULL, LARGE, RW, MAP_SHARED, w->fd, 0), *page;
+	struct limited l;
+	bool followed;
+	int error;
+
+	assert_ptr_not_equal(large, MAP_FAILED);
+	large[0] = 'a';
+	limit_locked_pages(&l, 8); /* the engine's own may need some */
+	error = ERROR_OF(w->c->mlockall(MCL_FUTURE));
+	page = w->c->mmap(NULL, PAGE, RW, MAP_SHARED, w->fd, 0);
+	followed = page != MAP_FAILED && page[0] == 'a' && in_child(child_does_nothing, w, NULL) && large[0] == 'a';
+	unlimited(&l);
+	assert_ok(w->c->munlockall());
+	assert_int_equal(error, 0);
+	assert_true(followed);
+	assert_ok(w->c->munmap(large, LARGE));
+	assert_ok(w->c->munmap(page, PAGE));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -148,9 +194,11 @@ int main(void)
 		RUN(memory_that_cannot_be_brought_in),
 		RUN(future),
 		RUN(future_until_another_call),
+		RUN(another_call_takes_no_lock),
 		RUN(children_have_neither),
 		RUN(without_privilege),
 		RUN(the_limit),
+		RUN(the_limit_and_what_was_mapped_before),
 	};
 
 	return run_conformance_tests(tests);
