@@ -10,12 +10,14 @@
 #include <limits.h>
 #include <string.h>
 
+#include "api/engine.h"
 #include "coherent.h"
 #include "peek.h"
 #include "real.h"
 #include "util/sys.h"
 
 #define BOUNCE 4096
+#define CALL_MAX 0x7ffff000UL /* the kernel looks at no more of a buffer */
 
 static ssize_t bounce(const struct transfer *t, void *buf, size_t len, size_t done)
 {
@@ -70,13 +72,21 @@ static bool goes_on(const struct transfer *t)
 	return t->whole || !t->to_memory || fd_is_regular(t->fd);
 }
 
+/* Refused by the kernel for all of it, where a part might not be. */
+static bool is_too_far(const struct transfer *t, const void *buf, size_t len)
+{
+	if (len > SSIZE_MAX || (uintptr_t)buf > TASK_SIZE - min_u64(len, CALL_MAX))
+		return true;
+	return t->off > 0 && len > (uint64_t)(INT64_MAX - t->off);
+}
+
 ssize_t transfer(const struct transfer *t, void *buf, size_t len)
 {
 	size_t done = 0, limit, there;
 	unsigned cuts = 0;
 	bool cut = false;
 
-	if (len > SSIZE_MAX || !file_io_is_ours(buf, len))
+	if (is_too_far(t, buf, len) || !file_io_is_ours(buf, len))
 		return t->call(t, buf, len, 0);
 	there = t->to_memory ? memory_at(buf, len) : len;
 	if (there < len && fd_is_regular(t->fd)) { /* a file is read up to there */

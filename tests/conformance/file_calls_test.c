@@ -226,8 +226,8 @@ CONFORMS(collapsed_and_inserted_ranges)
 
 CONFORMS(preallocation_grows_the_file)
 {
+	map_layout(w, "ssss"); /* while it is large: a small one is the kernel's, and the next file of its number, too */
 	assert_ok(ftruncate(w->fd, PAGE));
-	map_ok(w, ARENA, 4 * PAGE, RW, MAP_SHARED | MAP_FIXED, w->fd, 0);
 	assert_access(ARENA, "wbbb");
 	assert_ok(posix_fallocate(w->fd, 0, 3 * PAGE));
 	assert_access(ARENA, "wwwb");
@@ -312,6 +312,16 @@ CONFORMS(bad_buffers)
 	assert_int_equal(ARENA[0], mark(0));
 }
 
+/* What has no end that off_t can tell is refused for that, whatever the memory is: a part of it would be behind the end of the file, or too far. */
+CONFORMS(ranges_without_end)
+{
+	map_layout(w, "srssssssss");
+	assert_error(pread(w->fd, ARENA + 100, PAGE, INT64_MAX - PAGE + 1), EINVAL);
+	assert_error(pread(w->fd, ARENA + PAGE + 100, PAGE - 100, INT64_MAX - PAGE + 1), 0);
+	assert_error(pwrite(w->fd, ARENA, 8 * PAGE, INT64_MAX - 8 * PAGE + 1), EINVAL);
+	assert_error(pwrite(w->fd, ARENA, 4 * PAGE, INT64_MAX - 8 * PAGE + 1), EFBIG);
+}
+
 CONFORMS(standard_io)
 {
 	FILE *f = fopen(w->path, "r+");
@@ -380,6 +390,7 @@ int main(void)
 		RUN_SYSTEM(copies_between_files),
 		RUN_SYSTEM(pipes),
 		RUN_SYSTEM(bad_buffers),
+		RUN_SYSTEM(ranges_without_end),
 		RUN_SYSTEM(standard_io),
 		RUN(times_of_the_file),
 	};
