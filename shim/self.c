@@ -3,9 +3,12 @@
  * process_vm_readv(2) and process_vm_writev(2) of the process itself: so programs look at memory that may not be there. What is ours is
  * pinned for it, a page at a time, up to the first that cannot be had, as in the kernel. Of other processes the kernel sees what is in memory.
  */
+#include <errno.h>
 #include <limits.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include "api/engine.h"
 #include "held.h"
 #include "iov.h"
 #include "mapped.h"
@@ -48,6 +51,14 @@ static struct iovec piece(struct cursor *c)
 	return p;
 }
 
+/* With faults by SIGSEGV a page that is in memory can be read by whoever asks for it, also where the program may only write. */
+static bool is_unreadable(const void *remote)
+{
+	int prot = mm_protection_at((uintptr_t)remote);
+
+	return prot >= 0 && !(prot & PROT_READ);
+}
+
 static long copy_piece(const struct vm_copy *whole, struct iovec *local, struct iovec *remote)
 {
 	struct vm_copy c = {whole->nr, whole->pid, local, remote, 1, 1};
@@ -56,6 +67,8 @@ static long copy_piece(const struct vm_copy *whole, struct iovec *local, struct 
 			   {reads ? local->iov_base : remote->iov_base, local->iov_len, true}};
 	long n;
 
+	if (reads && is_unreadable(remote->iov_base))
+		return -EFAULT;
 	hold(h, 2);
 	n = call(&c, 0);
 	release(h, 2);

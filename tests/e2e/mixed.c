@@ -349,6 +349,8 @@ static void looked_at(void)
 	CHECK((uint8_t)m.file[20 * PAGE] == pattern(4 * PAGE) && m.file[22 * PAGE - 1] == 'y');
 	CHECK(!mprotect(m.private + 30 * PAGE, PAGE, PROT_READ));
 	CHECK(copy_vm(1, got, m.private + 29 * PAGE, 3 * PAGE) == (ssize_t)PAGE);
+	CHECK(!mprotect(m.private + 40 * PAGE, PAGE, PROT_WRITE)); /* which the processor can read, and the call may not */
+	CHECK(copy_vm(0, got, m.private + 39 * PAGE, 3 * PAGE) == (ssize_t)PAGE);
 	CHECK(syscall(SYS_process_vm_readv, getpid(), &(struct iovec){got, 1}, 1, &(struct iovec){m.file + 99 * PAGE, 1}, 1, 0) == 1);
 	FAILS(EINVAL, process_vm_readv(getpid(), &(struct iovec){got, 1}, 1, &(struct iovec){m.file, 1}, 1, 1));
 	unmap_mixed(&m);
