@@ -31,7 +31,56 @@ static bool is_target(void *old, size_t old_len, size_t new_len, void *to)
 	return at + new_len <= from || from + old_len <= at;
 }
 
-/* A move or growth of more than what is ours is not done: Linux refused several mappings of different kinds until 6.17. */
+/* Several mappings can be moved to a fixed address, when nothing else is asked (Linux 6.17). */
+static bool moves_only(size_t old_len, size_t new_len, int flags)
+{
+	return (flags & MREMAP_FIXED) && page_align_up(old_len) && page_align_up(old_len) == page_align_up(new_len);
+}
+
+/* What lies at `at`, up to *next: false when that is nothing. Ours is one part, of the kernel's each mapping is, or all where that cannot be seen. */
+static bool part_at(uint64_t at, uint64_t end, uint64_t *next)
+{
+	uint64_t gap, start = 0, stop = 0;
+	struct proc_lines p;
+	char *line, *dash;
+
+	*next = end;
+	if (!next_gap(at, end, &gap, next) || gap > at) {
+		*next = min_u64(gap, end);
+		return true;
+	}
+	if (proc_lines_open(&p, "/proc/self/maps"))
+		return true;
+	while (stop <= at && (line = proc_lines_next(&p))) {
+		start = strtoull(line, &dash, 16);
+		stop = *dash == '-' ? strtoull(dash + 1, NULL, 16) : 0;
+	}
+	proc_lines_close(&p);
+	if (stop > at)
+		*next = min_u64(start <= at ? stop : start, *next);
+	return stop > at && start <= at;
+}
+
+/*
+ * Mappings of both kinds move one after the other, as the kernel moves its own: when one cannot, those before it have moved. Holes stay holes, but there
+ * must be something at the start.
+ */
+static void *move_parts(void *old, size_t len, int flags, void *to)
+{
+	uint64_t start = (uintptr_t)old, end = start + page_align_up(len), next;
+
+	for (uint64_t at = start; at < end; at = next) {
+		if (part_at(at, end, &next)) {
+			if (mremap((void *)at, next - at, next - at, flags, (char *)to + (at - start)) == MAP_FAILED)
+				return MAP_FAILED;
+		} else if (at == start) {
+			return pointer_result(-EFAULT, 0);
+		}
+	}
+	return to;
+}
+
+/* Growth of more than what is ours, or a move that is not only that, is for one mapping. */
 static bool goes_beyond_ours(void *old, size_t old_len, size_t new_len, int flags, void *to)
 {
 	bool places = flags & (MREMAP_FIXED | MREMAP_DONTUNMAP);
@@ -50,7 +99,7 @@ static void *remap_ours(void *old, size_t old_len, size_t new_len, int flags, vo
 	int err;
 
 	if (goes_beyond_ours(old, old_len, new_len, flags, to))
-		return pointer_result(-EFAULT, 0);
+		return moves_only(old_len, new_len, flags) ? move_parts(old, old_len, flags, to) : pointer_result(-EFAULT, 0);
 	futexes_unmapped(old, old_len);
 	if (flags & MREMAP_FIXED)
 		futexes_unmapped(to, new_len);
@@ -95,54 +144,19 @@ static long move_in_two_steps(void *old, size_t old_len, size_t new_len, int fla
 	return err;
 }
 
-/* Where the kernel's mapping that has the address ends; the address itself: none has. */
-static uint64_t mapping_end(uint64_t at)
-{
-	struct proc_lines p;
-	uint64_t start, stop, found = at;
-	char *line, *end;
-
-	if (proc_lines_open(&p, "/proc/self/maps"))
-		return at;
-	while (found == at && (line = proc_lines_next(&p))) {
-		start = strtoull(line, &end, 16);
-		if (*end == '-' && start <= at && (stop = strtoull(end + 1, NULL, 16)) > at)
-			found = stop;
-	}
-	proc_lines_close(&p);
-	return found;
-}
-
 /*
- * Several mappings move one after the other, as the kernel moves them: when one cannot, those before it have moved. Done with one call, they would be
- * in the place in between then, and nobody could tell which.
+ * Memory that is not ours moves onto memory that is. Done with one call, several mappings would be in the place in between when one cannot be moved, and nobody
+ * could tell which.
  */
-static long move_each(void *old, size_t len, int flags, void *to)
-{
-	uint64_t start = (uintptr_t)old, stop = start + len;
-
-	for (uint64_t at = start, end; at < stop; at = end) {
-		long n;
-
-		end = min_u64(mapping_end(at), stop);
-		if (end == at)
-			return -EFAULT;
-		n = move_in_two_steps((void *)at, end - at, end - at, flags, (char *)to + (at - start));
-		if (n < 0)
-			return n;
-	}
-	return (long)to;
-}
-
-/* Memory that is not ours moves onto memory that is; without holes in it, as Linux demanded until 6.17. */
 static void *remap_onto_ours(void *old, size_t old_len, size_t new_len, int flags, void *to)
 {
 	size_t had = page_align_up(old_len), left = page_align_up(new_len);
+	uint64_t end = (uintptr_t)old + had, next;
 
+	if (moves_only(old_len, new_len, flags) && !(part_at((uintptr_t)old, end, &next) && next == end))
+		return move_parts(old, had, flags, to);
 	if (gap_is_mapped(old, min_u64(had, left), 0))
 		return pointer_result(-EFAULT, 0);
-	if (had && had == left)
-		return (void *)shim_result(move_each(old, had, flags, to));
 	return (void *)shim_result(move_in_two_steps(old, old_len, new_len, flags, to));
 }
 
@@ -164,13 +178,15 @@ static bool is_one_mapping(void *addr, size_t len)
 	return !sys_is_err(p) || sys_err(p) != -EFAULT;
 }
 
-/* It starts with a mapping of the kernel's and has one of ours further on: it can only get shorter, and move then. */
+/* It starts with a mapping of the kernel's and has one of ours further on: it can only move, or get shorter and move then. */
 static void *remap_mixed(void *old, size_t old_len, size_t new_len, int flags, void *to)
 {
 	size_t left = page_align_up(new_len), had = page_align_up(old_len);
 
 	if ((flags & ~MREMAP_MAYMOVE) && !is_target(old, had, left, to))
 		return pointer_result(-EINVAL, 0);
+	if (moves_only(old_len, new_len, flags))
+		return move_parts(old, had, flags, to);
 	if (left > had || (left == had && (flags & ~MREMAP_MAYMOVE)) || gap_is_mapped(old, FL_PAGE_SIZE, 0))
 		return pointer_result(-EFAULT, 0);
 	if ((flags & MREMAP_FIXED) && !is_one_mapping(old, left))

@@ -173,8 +173,6 @@ static void compare_thread(const struct list *l, int thread, struct side *judge,
 		o = op_of(l, thread, i < a->n && x->op < y->op ? x->op : i < b->n ? y->op : x->op);
 		if (i < a->n && i < b->n && expected_difference(o, x, y))
 			return count(x->op, true);
-		if (i < a->n && i < b->n && tested->backend == &shim_backend && is_move_of_several(o, x, y))
-			return count(x->op, true);
 		if (i >= b->n && (tested->hung || tested->status)) /* the records just end: a crash, told elsewhere */
 			return;
 		*d = (struct difference){.kind = DIFFERENT, .thread = thread, .op = x->op, .code = o->code, .judge = *x, .tested = *y};

@@ -70,8 +70,6 @@ _Noreturn void under_run(struct comparison *c, struct list *l, int fd);
 
 /* Why the records may differ, when what differs is something that user space cannot do or see; else NULL. */
 const char *expected_difference(const struct op *o, const struct record *judge, const struct record *tested);
-/* The same for the preload library: a move of several mappings at once, which to it are not all its own. */
-bool is_move_of_several(const struct op *o, const struct record *judge, const struct record *tested);
 /* Whether it may come from a file that was opened more than once: then it is gone when each is opened once. */
 bool may_be_of_two_opens(const struct difference *d);
 /* Whether it may come from the limit of what can be locked, met by a stack that grows: then it is gone when the budget is larger. */

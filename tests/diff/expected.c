@@ -44,13 +44,6 @@ static const struct expected table[] = {
 	{OP_MREMAP, over_lock_limit, lock_limit}, {OP_MREMAP, over_lock_limit_first, lock_limit}, {OP_CODES, NULL, NULL},
 };
 
-/* Only part of what is to be moved is ours, or nothing and there are holes: as Linux before 6.17. */
-bool is_move_of_several(const struct op *o, const struct record *judge, const struct record *tested)
-{
-	return o->code == OP_MREMAP && (o->arg[4] & MREMAP_FIXED) && judge->kind == RECORD_CALL && judge->result != -1 &&
-	       tested->result == -1 && tested->err == EFAULT;
-}
-
 bool may_be_of_two_opens(const struct difference *d)
 {
 	if (d->kind != DIFFERENT || d->judge.kind != RECORD_CALL || d->judge.result != -1)

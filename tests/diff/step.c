@@ -160,10 +160,18 @@ static bool may_map_zero(const struct op *o)
 	return (o->arg[4] & MAP_SHARED) && o->arg[6] >= 0 && o->arg[6] < 1L << 40;
 }
 
+/* A file is no stack here: the preload library leaves stacks to the kernel, to which stores through mappings of ours come when they are written back. */
+static int flags_to_map(const struct op *o)
+{
+	int flags = (int)o->arg[4];
+
+	return (flags & MAP_TYPE) == MAP_PRIVATE && !(flags & MAP_ANONYMOUS) ? flags & ~MAP_STACK : flags;
+}
+
 static void step_mmap(struct context *c, const struct op *o)
 {
 	size_t len = (size_t)o->arg[2];
-	int flags = (int)o->arg[4];
+	int flags = flags_to_map(o);
 	char *p, *got;
 
 	if (!zone_resolve(c, o->arg[1], &p) || !may_map(c, p, len, flags) || o->arg[5] == FD_UNMAPPED ||

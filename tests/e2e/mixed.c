@@ -3,6 +3,7 @@
  * The calls on mappings, on ranges that are a file's in part and plain memory in part: what the kernel answers, and
  * does, Faultline with the kernel answers and does.
  */
+#include <stdbool.h>
 #include <sys/shm.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -185,6 +186,45 @@ static void onto(void)
 	CHECK((uint8_t)m.file[5] == pattern(5));
 	CHECK(mremap(p, 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, m.file) == m.file && m.file[0] == 5);
 	CHECK((uint8_t)m.file[2 * PAGE] == pattern(2 * PAGE));
+	unmap_mixed(&m);
+}
+
+static bool moves_several(void)
+{
+	char *p = mmap(NULL, 4 * PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	bool yes;
+
+	CHECK(p != MAP_FAILED && !mprotect(p, PAGE, PROT_READ | PROT_WRITE));
+	yes = mremap(p, 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, p + 2 * PAGE) != MAP_FAILED;
+	CHECK(!munmap(p, 4 * PAGE));
+	return yes;
+}
+
+/* Several mappings and holes, of either kind and onto either, keep their places to each other (Linux 6.17). */
+static void together(void)
+{
+	struct mixed m;
+	char *to;
+
+	if (!moves_several())
+		return;
+	map_mixed(&m);
+	to = m.file + 100 * PAGE;
+	m.private[PAGE] = m.hole[-1] = 3;
+	CHECK(mremap(m.hole - 2 * PAGE, 12 * PAGE, 12 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to) == to);
+	CHECK(to[0] == 7 && to[2 * PAGE - 1] == 3 && (uint8_t)to[10 * PAGE] == pattern(0) && to[11 * PAGE] == 3);
+	CHECK((uint8_t)to[2 * PAGE] == pattern(102 * PAGE) &&
+	      (uint8_t)to[12 * PAGE] == pattern(112 * PAGE)); /* where the hole came, all is as it was */
+	FAILS(ENOMEM, msync(m.hole - PAGE, PAGE, MS_ASYNC));
+	FAILS(ENOMEM, msync(m.private + PAGE, PAGE, MS_ASYNC));
+	to = m.private + 100 * PAGE;
+	m.plain[-1] = 4;
+	CHECK(mremap(m.plain - 2 * PAGE, 4 * PAGE, 4 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to) == to);
+	CHECK(to[2 * PAGE - 1] == 4 && to[2 * PAGE] == 7 && m.plain[-1] == 4 && m.plain[0] == 0);
+	FAILS(EFAULT, mremap(m.hole, 16 * PAGE, 16 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to)); /* nothing at the start */
+	FAILS(EFAULT, mremap(m.plain - 2 * PAGE, 4 * PAGE, 5 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to));
+	FAILS(EFAULT, mremap(m.plain - 2 * PAGE, 5 * PAGE, 4 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to));
+	CHECK(to[2 * PAGE] == 7);
 	unmap_mixed(&m);
 }
 
@@ -416,6 +456,18 @@ static void move_up_to_a_seal(const struct mixed *m)
 	CHECK((uint8_t)m->file[PAGE] == pattern(PAGE) && p[PAGE] == 0);
 }
 
+/* The same of a file's mapping and memory behind it. */
+static void move_ours_up_to_a_seal(const struct mixed *m)
+{
+	char *to = m->private + 8 * PAGE;
+
+	if (!moves_several())
+		return;
+	FAILS(EPERM, mremap(m->plain - PAGE, 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to));
+	CHECK((uint8_t)to[0] == pattern(SIZE - PAGE) && (uint8_t)to[PAGE] == pattern(9 * PAGE) && m->plain[0] == 7);
+	CHECK(mremap(to, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, m->plain - PAGE) == m->plain - PAGE);
+}
+
 /* The last case: what is sealed stays. */
 static void sealed(void)
 {
@@ -430,6 +482,7 @@ static void sealed(void)
 	if (syscall(SYS_mseal, m.plain, PAGE, 0) && errno == ENOSYS)
 		return;
 	move_up_to_a_seal(&m);
+	move_ours_up_to_a_seal(&m);
 	FAILS(ENOMEM, syscall(SYS_mseal, m.hole - PAGE, 2 * PAGE, 0));
 	FAILS(EINVAL, syscall(SYS_mseal, m.plain - PAGE, 2 * PAGE, 1));
 	CHECK(!munmap(m.private, PAGE));
@@ -501,6 +554,7 @@ int main(int argc, char **argv)
 		{"residence", residence},
 		{"moving", moving},
 		{"onto", onto},
+		{"together", together},
 		{"protection", protection},
 		{"shorter", shorter},
 		{"other_pages", other_pages},
