@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <linux/magic.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <sys/vfs.h>
 
@@ -240,14 +241,45 @@ static bool is_on_disk(const char *dir)
 	return dir && strlen(dir) < 32 && statfs(dir, &fs) == 0 && fs.f_type != TMPFS_MAGIC;
 }
 
-static void new_file(struct world *w)
+/* Whether no test before had a file of that number. */
+static bool is_new_number(int fd)
+{
+	static ino_t known[256];
+	static size_t n;
+	struct stat st;
+
+	assert_int_equal(fstat(fd, &st), 0);
+	for (size_t i = 0; i < n; i++)
+		if (known[i] == st.st_ino)
+			return false;
+	assert_true(n < COUNT(known));
+	known[n++] = st.st_ino;
+	return true;
+}
+
+/* The preload library knows files by number: what it has once left to the kernel, as it does with small files, it would leave to the kernel in later tests. */
+static int make_file(struct world *w)
 {
 	const char *dir = is_on_disk(getenv("TMPDIR")) ? getenv("TMPDIR") : "/var/tmp";
+	int fd, next, low;
 
-	remove_leftover();
 	snprintf(w->path, sizeof w->path, "%s/faultline-test-XXXXXX", dir);
-	w->fd = mkstemp(w->path);
-	assert_true(w->fd >= 0);
+	fd = mkstemp(w->path);
+	assert_true(fd >= 0);
+	if (is_new_number(fd))
+		return fd;
+	unlink(w->path); /* its number is taken while the next one is made */
+	next = make_file(w);
+	close(fd);
+	low = dup(next);
+	close(next);
+	return low;
+}
+
+static void new_file(struct world *w)
+{
+	remove_leftover();
+	w->fd = make_file(w);
 	memcpy(leftover, w->path, sizeof leftover);
 	w->read_only = open(w->path, O_RDONLY);
 	w->write_only = open(w->path, O_WRONLY);
