@@ -73,7 +73,8 @@ static int lock_range(const void *addr, size_t len, int flags)
 {
 	struct reach r = reach_of(addr, len);
 	struct sigguard g = sigguard_enter();
-	int err = mm_mlock(engine_space(), (uintptr_t)addr, r.ours, flags, true);
+	int err = r.ours < len ? mm_mlock_to_hole(engine_space(), (uintptr_t)addr, r.ours, flags)
+			       : mm_mlock(engine_space(), (uintptr_t)addr, r.ours, flags, true);
 
 	sigguard_leave(g);
 	return err ? err : for_gaps(page_of(addr), r.kernels + ((uintptr_t)addr & FL_PAGE_MASK), lock_gap, flags);

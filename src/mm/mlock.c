@@ -244,28 +244,42 @@ static bool lock_range_of(const struct mm *mm, uint64_t addr, uint64_t len, stru
 	return r->end >= r->start;
 }
 
-int mm_mlock(struct mm *mm, uint64_t addr, uint64_t len, int flags, bool whole)
+static int lock_pages(struct mm *mm, struct lock_range *r, uint64_t addr, uint64_t len, int flags, bool whole)
 {
 	unsigned vm = VM_LOCKED | (flags & MLOCK_ONFAULT ? VM_LOCKONFAULT : 0);
-	struct lock_range r;
 	int err;
 
 	if (flags & ~MLOCK_ONFAULT)
 		return -EINVAL;
 	if (!can_do_mlock(mm))
 		return -EPERM;
-	if (!lock_range_of(mm, addr, len, &r))
+	if (!lock_range_of(mm, addr, len, r))
 		return mlock_limit_ok(mm, mm_align_up(mm, len)) ? -EINVAL : -ENOMEM;
-	if (r.start == r.end)
+	if (r->start == r->end)
 		return 0;
 	metadata_refill();
 	mutex_lock(&mm->mmap_lock);
-	err = lock_locked(mm, &r, vm, whole);
+	err = lock_locked(mm, r, vm, whole);
 	mutex_unlock(&mm->mmap_lock);
 	mm_check(mm);
-	if (err)
+	return err;
+}
+
+int mm_mlock(struct mm *mm, uint64_t addr, uint64_t len, int flags, bool whole)
+{
+	struct lock_range r;
+	int err = lock_pages(mm, &r, addr, len, flags, whole);
+
+	if (err || r.start == r.end)
 		return err;
 	return r.to < r.end ? -ENOMEM : mm_populate_locked(mm, r.start, r.end);
+}
+
+int mm_mlock_to_hole(struct mm *mm, uint64_t addr, uint64_t len, int flags)
+{
+	struct lock_range r;
+
+	return lock_pages(mm, &r, addr, len, flags, true);
 }
 
 int mm_munlock(struct mm *mm, uint64_t addr, uint64_t len, bool whole)

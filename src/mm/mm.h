@@ -121,6 +121,8 @@ int mm_read_ahead(struct mm *mm, uint64_t start, uint64_t len);
 int mm_swap_in(struct mm *mm, uint64_t start, uint64_t end);
 /* mlock2(2), munlock(2), mlockall(2), munlockall(2); for what is ours. */
 int mm_mlock(struct mm *mm, uint64_t addr, uint64_t len, int flags, bool whole);
+/* The same of what precedes a page that is not mapped: then nothing is brought in. */
+int mm_mlock_to_hole(struct mm *mm, uint64_t addr, uint64_t len, int flags);
 /* Brings in the pages of locked mappings in the range. */
 int mm_populate_locked(struct mm *mm, uint64_t start, uint64_t end);
 int mm_munlock(struct mm *mm, uint64_t addr, uint64_t len, bool whole);

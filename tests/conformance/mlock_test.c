@@ -158,6 +158,16 @@ CONFORMS(what_precedes_a_hole_is_locked)
 	assert_locks(w, "uu-LL");
 }
 
+/* Linux brings nothing in then: private pages are not copied yet. */
+CONFORMS(what_precedes_a_hole_is_not_brought_in)
+{
+	map_layout(w, "pp.");
+	assert_error(w->c->mlock(ARENA, 3 * PAGE), ENOMEM);
+	assert_locks(w, "LL-");
+	assert_int_equal(w->c->pwrite(w->fd, "x", 1, PAGE), 1);
+	assert_int_equal(ARENA[PAGE], 'x');
+}
+
 /* "Memory locks do not stack". */
 CONFORMS(locks_do_not_stack)
 {
@@ -384,6 +394,7 @@ int main(void)
 		RUN(beyond_the_end_of_the_file),
 		RUN(parts),
 		RUN(what_precedes_a_hole_is_locked),
+		RUN(what_precedes_a_hole_is_not_brought_in),
 		RUN(locks_do_not_stack),
 		RUN(a_lock_is_the_mappings),
 		RUN(munmap_unlocks),
