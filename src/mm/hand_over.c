@@ -294,16 +294,6 @@ static int put_in_place(struct vma *v)
 	return err;
 }
 
-static void lock_again(const struct vma *v)
-{
-	uint64_t len = v->end - v->start;
-
-	if (v->flags & VM_LOCKED)
-		sys_call(SYS_mlock2, (long)v->start, (long)len, v->flags & VM_LOCKONFAULT ? MLOCK_ONFAULT : 0, 0, 0, 0);
-	else
-		mm_unlock_new(v, v->start, len);
-}
-
 static int replace_one(struct vma *v, int memfd)
 {
 	int err;
@@ -318,7 +308,7 @@ static int replace_one(struct vma *v, int memfd)
 	vma_unlink_rmap(v);
 	mm_uncharge_locked(v, v->end - v->start);
 	mm_advise_again(v, v->start, v->end - v->start);
-	lock_again(v);
+	mm_lock_as(v, v->start, v->end - v->start);
 	return 0;
 }
 

@@ -345,6 +345,14 @@ void mm_unlock_new(const struct vma *v, uint64_t addr, uint64_t len)
 		lock_handed(addr, addr + len, 0);
 }
 
+void mm_lock_as(const struct vma *v, uint64_t addr, uint64_t len)
+{
+	if (v->flags & VM_LOCKED)
+		lock_handed(addr, addr + len, v->flags);
+	else
+		mm_unlock_new(v, addr, len);
+}
+
 static int map_part(const struct vma *v, uint64_t addr, uint64_t len, int flags, int fd)
 {
 	uint64_t half = page_align_up(len / 2);

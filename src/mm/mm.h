@@ -133,6 +133,8 @@ int mm_mlockall(struct mm *mm, int flags);
  */
 void mm_unlock_new(const struct vma *v, uint64_t addr, uint64_t len);
 int mm_map_over(const struct vma *v, int flags, int fd);
+/* A mapping of the kernel's, made for v, is locked as v is. What cannot be brought in is no reason. */
+void mm_lock_as(const struct vma *v, uint64_t addr, uint64_t len);
 /* What is locked of what the kernel maps for us, after a munlockall(2), which asks for nothing but the process. */
 void mm_lock_handed_again(struct mm *mm);
 /* Bytes that are locked, but for what the kernel maps for us, which it counts itself. */

@@ -360,6 +360,8 @@ int native_map(struct mm *mm, const struct mapping *m, uint64_t *addr)
 		return -EEXIST;
 	}
 	err = handed ? 0 : attach_frames(mm, m, (uint64_t)p, prot);
+	if (handed && !(rq->flags & MAP_LOCKED)) /* the kernel may know nothing of mlockall() */
+		mm_lock_as(m->vma, (uint64_t)p, m->len);
 	if (err)
 		sys_munmap(p, m->len);
 	*addr = (uint64_t)p;

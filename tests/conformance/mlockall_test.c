@@ -113,6 +113,24 @@ CONFORMS(another_call_takes_no_lock)
 	assert_locks(w, "uuuu");
 }
 
+static int child_locks_what_it_maps(struct world *w, char *map)
+{
+	(void)map;
+	assert_ok(w->c->mlockall(MCL_FUTURE));
+	map_ok(w, ARENA + 2 * PAGE, 2 * PAGE, RW, MAP_SHARED | MAP_FIXED, w->fd, 2 * PAGE);
+	map_ok(w, ARENA + 4 * PAGE, 2 * PAGE, RW, MAP_PRIVATE | MAP_FIXED, w->fd, 2 * PAGE);
+	return strcmp(lock_map(w, 6), "uuLLLL") || ERROR_OF(w->c->madvise(ARENA + 2 * PAGE, PAGE, MADV_DONTNEED)) != EINVAL ||
+	       ERROR_OF(w->c->madvise(ARENA + 4 * PAGE, PAGE, MADV_DONTNEED)) != EINVAL;
+}
+
+/* Also when its file was mapped before the fork, which can have made it the kernel's. */
+CONFORMS(future_in_a_child)
+{
+	map_layout(w, "ss");
+	assert_true(in_child(child_locks_what_it_maps, w, NULL));
+	assert_locks(w, "uu----");
+}
+
 static int child_has_no_locks(struct world *w, char *map)
 {
 	(void)map;
@@ -195,6 +213,7 @@ int main(void)
 		RUN(future),
 		RUN(future_until_another_call),
 		RUN(another_call_takes_no_lock),
+		RUN(future_in_a_child),
 		RUN(children_have_neither),
 		RUN(without_privilege),
 		RUN(the_limit),
