@@ -80,6 +80,30 @@ static void *move_parts(void *old, size_t len, int flags, void *to)
 	return to;
 }
 
+static bool is_sealed_ours(const void *at)
+{
+	struct mm *mm = engine_space();
+	struct sigguard g = sigguard_enter();
+	bool sealed;
+
+	mutex_lock(&mm->mmap_lock);
+	sealed = mm_any_sealed(mm, (uintptr_t)at, (uintptr_t)at + FL_PAGE_SIZE);
+	mutex_unlock(&mm->mmap_lock);
+	sigguard_leave(g);
+	return sealed;
+}
+
+/* -EPERM or -EFAULT, when there is a seal or nothing at the start: that is seen before how many mappings follow. The kernel is asked for what cannot be. */
+static int check_start(void *old)
+{
+	void *p;
+
+	if (is_ours_now(old, 1))
+		return is_sealed_ours(old) ? -EPERM : 0;
+	p = sys_mremap(old, FL_PAGE_SIZE, TASK_SIZE, 0, NULL);
+	return sys_is_err(p) && (sys_err(p) == -EPERM || sys_err(p) == -EFAULT) ? sys_err(p) : 0;
+}
+
 /* Growth of more than what is ours, or a move that is not only that, is for one mapping. */
 static bool goes_beyond_ours(void *old, size_t old_len, size_t new_len, int flags, void *to)
 {
@@ -92,6 +116,14 @@ static bool goes_beyond_ours(void *old, size_t old_len, size_t new_len, int flag
 	return for_gaps(old, min_u64(old_len, page_align_up(new_len)), gap_is_empty, 0);
 }
 
+/* More than one mapping. */
+static void *refuse(void *old)
+{
+	int err = check_start(old);
+
+	return pointer_result(err ? err : -EFAULT, 0);
+}
+
 static void *remap_ours(void *old, size_t old_len, size_t new_len, int flags, void *to)
 {
 	struct sigguard g;
@@ -99,7 +131,7 @@ static void *remap_ours(void *old, size_t old_len, size_t new_len, int flags, vo
 	int err;
 
 	if (goes_beyond_ours(old, old_len, new_len, flags, to))
-		return moves_only(old_len, new_len, flags) ? move_parts(old, old_len, flags, to) : pointer_result(-EFAULT, 0);
+		return moves_only(old_len, new_len, flags) ? move_parts(old, old_len, flags, to) : refuse(old);
 	futexes_unmapped(old, old_len);
 	if (flags & MREMAP_FIXED)
 		futexes_unmapped(to, new_len);
@@ -187,8 +219,8 @@ static void *remap_mixed(void *old, size_t old_len, size_t new_len, int flags, v
 		return pointer_result(-EINVAL, 0);
 	if (moves_only(old_len, new_len, flags))
 		return move_parts(old, had, flags, to);
-	if (left > had || (left == had && (flags & ~MREMAP_MAYMOVE)) || gap_is_mapped(old, FL_PAGE_SIZE, 0))
-		return pointer_result(-EFAULT, 0);
+	if (left > had || (left == had && (flags & ~MREMAP_MAYMOVE)) || check_start(old))
+		return refuse(old);
 	if ((flags & MREMAP_FIXED) && !is_one_mapping(old, left))
 		return pointer_result(-EFAULT, 0);
 	if (left < had && munmap((char *)old + left, had - left))

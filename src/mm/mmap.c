@@ -591,13 +591,17 @@ static int mmap_foreign(struct mm *mm, const struct mmap_request *rq, uint64_t *
 {
 	uint64_t end = rq->addr + page_align_up(rq->len);
 	struct vma *replaced = NULL;
+	bool sealed;
 	void *p;
 	int err;
 
 	if ((rq->addr & FL_PAGE_MASK) || !rq->len || end <= rq->addr)
 		return -EINVAL;
 	mutex_lock(&mm->mmap_lock);
-	err = mm_any_sealed(mm, rq->addr, end) ? refuse_over_sealed(rq) : vma_split_to_unmap(mm, rq->addr, end);
+	sealed = mm_any_sealed(mm, rq->addr, end);
+	err = sealed ? refuse_over_sealed(rq) : vma_split_to_unmap(mm, rq->addr, end);
+	if (sealed && err == -EPERM)
+		mm_refuse_sealed(mm, rq->addr, end);
 	if (!err)
 		err = vma_lock_range_to_unmap(mm, rq->addr, end);
 	if (!err) {
@@ -615,7 +619,7 @@ static int mmap_foreign(struct mm *mm, const struct mmap_request *rq, uint64_t *
 		if (err)
 			vma_unlock_range(mm, rq->addr, end);
 	}
-	if (err) { /* what was divided for it is one again */
+	if (err && !sealed) { /* what was divided for it is one again */
 		vma_merge_at(mm, rq->addr);
 		vma_merge_at(mm, end);
 	}

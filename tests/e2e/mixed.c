@@ -468,6 +468,32 @@ static void move_ours_up_to_a_seal(const struct mixed *m)
 	CHECK(mremap(to, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, m->plain - PAGE) == m->plain - PAGE);
 }
 
+/* A seal at the start is told before that there is more than one mapping, and nothing of the rest goes. */
+static void move_from_a_seal(const struct mixed *m)
+{
+	char *end = m->plain + SIZE;
+
+	CHECK(mmap(m->hole, 8 * PAGE, PROT_READ, MAP_PRIVATE | MAP_FIXED, m->fd, 0) == m->hole);
+	CHECK(!syscall(SYS_mseal, end - 2 * PAGE, PAGE, 0));
+	FAILS(EPERM, mremap(end - 2 * PAGE, 4 * PAGE, 8 * PAGE, MREMAP_MAYMOVE));
+	FAILS(EPERM, mremap(end - 2 * PAGE, 4 * PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, m->private));
+	FAILS(EPERM, mremap(end - 2 * PAGE, 4 * PAGE, PAGE, MREMAP_MAYMOVE));
+	CHECK(end[-1] == 7 && (uint8_t)m->hole[0] == pattern(0) && (uint8_t)m->private[0] == pattern(0));
+	CHECK(!munmap(m->hole, 8 * PAGE));
+}
+
+/* A mapping that is not made for a seal in its way has cut, at its start, what it would have replaced. */
+static void cut_before_a_seal(const struct mixed *m)
+{
+	char *at = m->private + 100 * PAGE;
+
+	CHECK(!syscall(SYS_mseal, at + 20 * PAGE, PAGE, 0));
+	FAILS(EPERM, mmap(at + 10 * PAGE, 11 * PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+	CHECK((uint8_t)at[10 * PAGE] == pattern(110 * PAGE));
+	CHECK(mremap(at + 4 * PAGE, 2 * PAGE, 4 * PAGE, MREMAP_MAYMOVE) != MAP_FAILED);
+	FAILS(EFAULT, mremap(at + 8 * PAGE, 4 * PAGE, 8 * PAGE, MREMAP_MAYMOVE));
+}
+
 /* The last case: what is sealed stays. */
 static void sealed(void)
 {
@@ -483,6 +509,8 @@ static void sealed(void)
 		return;
 	move_up_to_a_seal(&m);
 	move_ours_up_to_a_seal(&m);
+	move_from_a_seal(&m);
+	cut_before_a_seal(&m);
 	FAILS(ENOMEM, syscall(SYS_mseal, m.hole - PAGE, 2 * PAGE, 0));
 	FAILS(EINVAL, syscall(SYS_mseal, m.plain - PAGE, 2 * PAGE, 1));
 	CHECK(!munmap(m.private, PAGE));
