@@ -7,16 +7,19 @@
 #include "transfer.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <string.h>
 
 #include "api/engine.h"
 #include "coherent.h"
+#include "identity.h"
 #include "peek.h"
 #include "real.h"
 #include "util/sys.h"
 
 #define BOUNCE 4096
+#define COPY 16384
 #define CALL_MAX 0x7ffff000UL /* the kernel looks at no more of a buffer */
 
 static ssize_t bounce(const struct transfer *t, void *buf, size_t len, size_t done)
@@ -66,6 +69,61 @@ static ssize_t piece(const struct transfer *t, char *buf, size_t *len, size_t do
 	return n;
 }
 
+/*
+ * While the kernel reads with O_DIRECT it keeps writers of the file waiting, and waits itself where the buffer is not there (any more). With faults by threads
+ * that may be for ever: these wait for the end of a change to the file, and the change for the reader. So what is read of a mapped file comes by
+ * way of memory that is always there.
+ */
+static bool reads_by_copy(const struct transfer *t)
+{
+	return t->to_memory && coherent_copies() && identity_is_mapped(t->fd) && (sys_fcntl(t->fd, F_GETFL, 0) & O_DIRECT);
+}
+
+static bool put(char *to, const char *from, size_t len)
+{
+	int err = file_io_pin(to, len, true);
+
+	if (err == -ENOMEM) { /* as bounce() */
+		memcpy(to, from, len);
+		return true;
+	}
+	if (err)
+		return false;
+	err = file_io_copy_out(to, from, len);
+	file_io_unpin(to, len);
+	return !err;
+}
+
+/* What cannot be put there is as if it had not been read. */
+static ssize_t read_and_put(const struct transfer *t, char *buf, char *copy, size_t len, size_t done)
+{
+	ssize_t n = t->call(t, copy, len, done);
+
+	if (n <= 0 || put(buf, copy, (size_t)n))
+		return n;
+	if (t->off == AT_POSITION)
+		sys_lseek(t->fd, -n, SEEK_CUR);
+	errno = EFAULT;
+	return -1;
+}
+
+static ssize_t read_by_copy(const struct transfer *t, char *buf, size_t len)
+{
+	_Alignas(FL_PAGE_SIZE) char copy[COPY + FL_PAGE_SIZE];
+	char *at = copy + ((uintptr_t)buf & FL_PAGE_MASK); /* as the buffer is aligned, or not */
+	size_t done = 0, part;
+	ssize_t n;
+
+	do {
+		part = min_u64(len - done, COPY);
+		n = read_and_put(t, buf + done, at, part, done);
+		if (n < 0)
+			return done ? (ssize_t)done : n;
+		done += (size_t)n;
+	} while ((size_t)n == part && done < len);
+	return (ssize_t)done;
+}
+
 /* A full piece of something that is no file may be all there is: the next read would wait. */
 static bool goes_on(const struct transfer *t)
 {
@@ -94,6 +152,8 @@ ssize_t transfer(const struct transfer *t, void *buf, size_t len)
 			return t->call(t, buf, len, 0);
 		len = there;
 	}
+	if (reads_by_copy(t))
+		return read_by_copy(t, buf, len);
 	limit = file_io_piece_limit();
 	do {
 		size_t part = min_u64(len - done, limit);

@@ -36,3 +36,9 @@ for who in threads processes; do
 		"$FAULTLINE" run --budget 16M $how -- "$BUILD/tests/early" $who || fail "early $who, $how"
 	done
 done
+
+"$BUILD/tests/direct" 100 || fail "direct fails on the kernel itself"
+for how in --host=none --host=auto --faults=thread "--host=none --faults=thread"; do
+	# shellcheck disable=SC2086
+	"$FAULTLINE" run --budget 16M $how -- "$BUILD/tests/direct" 300 || fail "direct, $how"
+done
