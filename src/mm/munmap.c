@@ -107,10 +107,10 @@ static int munmap_locked(struct mm *mm, uint64_t start, uint64_t end, bool whole
 	err = vma_split_to_unmap(mm, start, end);
 	if (!err)
 		err = mm_unmap_split(mm, start, end, whole ? UNMAP_ALL : UNMAP_OURS, gone);
-	if (err) {
+	if (err && err != -EPERM) /* a seal on what is not ours: the start was cut before, on Linux too */
 		vma_merge_at(mm, start);
+	if (err)
 		vma_merge_at(mm, end);
-	}
 	return err;
 }
 

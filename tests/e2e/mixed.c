@@ -492,6 +492,8 @@ static void cut_before_a_seal(const struct mixed *m)
 	CHECK((uint8_t)at[10 * PAGE] == pattern(110 * PAGE));
 	CHECK(mremap(at + 4 * PAGE, 2 * PAGE, 4 * PAGE, MREMAP_MAYMOVE) != MAP_FAILED);
 	FAILS(EFAULT, mremap(at + 8 * PAGE, 4 * PAGE, 8 * PAGE, MREMAP_MAYMOVE));
+	FAILS(EPERM, munmap(m->plain - 40 * PAGE, 41 * PAGE)); /* what is sealed may be of another kind */
+	FAILS(EFAULT, mremap(m->plain - 42 * PAGE, 4 * PAGE, 8 * PAGE, MREMAP_MAYMOVE));
 }
 
 /* The last case: what is sealed stays. */
