@@ -591,7 +591,7 @@ static int mmap_foreign(struct mm *mm, const struct mmap_request *rq, uint64_t *
 {
 	uint64_t end = rq->addr + page_align_up(rq->len);
 	struct vma *replaced = NULL;
-	bool sealed;
+	bool sealed, gone;
 	void *p;
 	int err;
 
@@ -608,21 +608,22 @@ static int mmap_foreign(struct mm *mm, const struct mmap_request *rq, uint64_t *
 		write_lock(&rmap_lock);
 		mm_begin_detach(mm);
 		p = map_foreign(rq);
-		mm_end_detach(mm, rq->addr, end - rq->addr, !sys_is_err(p) || rq->from);
-		if (sys_is_err(p))
-			err = sys_err(p);
-		if (err && rq->from)
+		err = sys_is_err(p) ? sys_err(p) : 0;
+		sealed = rq->from && err == -EPERM; /* what is not ours: nothing was done */
+		gone = !err || (rq->from && !sealed);
+		mm_end_detach(mm, rq->addr, end - rq->addr, gone);
+		if (err && gone)
 			sys_munmap((void *)rq->addr, rq->len);
-		if (!err || rq->from)
+		if (gone)
 			replaced = vma_detach_range(mm, rq->addr, end);
 		write_unlock(&rmap_lock);
 		if (err)
 			vma_unlock_range(mm, rq->addr, end);
 	}
-	if (err && !sealed) { /* what was divided for it is one again */
+	if (err && !sealed) /* what was divided for it is one again */
 		vma_merge_at(mm, rq->addr);
+	if (err)
 		vma_merge_at(mm, end);
-	}
 	mutex_unlock(&mm->mmap_lock);
 	*out = rq->addr;
 	vma_dispose(replaced);

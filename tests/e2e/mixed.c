@@ -496,6 +496,18 @@ static void cut_before_a_seal(const struct mixed *m)
 	FAILS(EFAULT, mremap(m->plain - 42 * PAGE, 4 * PAGE, 8 * PAGE, MREMAP_MAYMOVE));
 }
 
+/* A move onto a file's mapping and a seal behind it takes nothing away. */
+static void move_onto_a_seal(const struct mixed *m)
+{
+	char *p = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	CHECK(p != MAP_FAILED);
+	p[0] = 5;
+	FAILS(EPERM, mremap(p, 4 * PAGE, 4 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, m->plain - 3 * PAGE));
+	CHECK((uint8_t)m->plain[-3 * (long)PAGE] == pattern(SIZE - 3 * PAGE) && m->plain[0] == 7 && p[0] == 5);
+	CHECK(!munmap(p, 4 * PAGE));
+}
+
 /* The last case: what is sealed stays. */
 static void sealed(void)
 {
@@ -511,6 +523,7 @@ static void sealed(void)
 		return;
 	move_up_to_a_seal(&m);
 	move_ours_up_to_a_seal(&m);
+	move_onto_a_seal(&m);
 	move_from_a_seal(&m);
 	cut_before_a_seal(&m);
 	FAILS(ENOMEM, syscall(SYS_mseal, m.hole - PAGE, 2 * PAGE, 0));
