@@ -223,6 +223,8 @@ static void *remap_mixed(void *old, size_t old_len, size_t new_len, int flags, v
 		return refuse(old);
 	if ((flags & MREMAP_FIXED) && !is_one_mapping(old, left))
 		return pointer_result(-EFAULT, 0);
+	if ((flags & MREMAP_FIXED) && munmap(to, left)) /* first, as the kernel does: what is cut off may be sealed */
+		return MAP_FAILED;
 	if (left < had && munmap((char *)old + left, had - left))
 		return MAP_FAILED;
 	return flags & MREMAP_FIXED ? mremap(old, left, left, flags, to) : old;

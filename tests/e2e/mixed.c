@@ -508,6 +508,19 @@ static void move_onto_a_seal(const struct mixed *m)
 	CHECK(!munmap(p, 4 * PAGE));
 }
 
+/* What is made shorter and moved is not, for a seal in what would be cut off: its new place is free by then. */
+static void move_shorter_up_to_a_seal(const struct mixed *m)
+{
+	char *to = mmap(NULL, 2 * PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	CHECK(to != MAP_FAILED);
+	CHECK(mmap(m->hole, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == m->hole);
+	m->hole[0] = 6;
+	FAILS(EPERM, mremap(m->hole, 130 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to));
+	FAILS(ENOMEM, msync(to, PAGE, MS_ASYNC));
+	CHECK(m->hole[0] == 6 && (uint8_t)m->private[0] == pattern(0) && !munmap(m->hole, 8 * PAGE));
+}
+
 /* The last case: what is sealed stays. */
 static void sealed(void)
 {
@@ -526,6 +539,7 @@ static void sealed(void)
 	move_onto_a_seal(&m);
 	move_from_a_seal(&m);
 	cut_before_a_seal(&m);
+	move_shorter_up_to_a_seal(&m);
 	FAILS(ENOMEM, syscall(SYS_mseal, m.hole - PAGE, 2 * PAGE, 0));
 	FAILS(EINVAL, syscall(SYS_mseal, m.plain - PAGE, 2 * PAGE, 1));
 	CHECK(!munmap(m.private, PAGE));
