@@ -256,6 +256,8 @@ WRAPPER void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
 	}
 	if (NOTHING_MAPPED || !args_ok(old, old_len, new_len, flags))
 		return REAL(mremap)(old, old_len, new_len, flags, to);
+	if (!page_align_up(old_len)) /* one that wraps is none */
+		old_len = 0;
 	places = (flags & MREMAP_FIXED) && is_target(old, old_len, new_len, to);
 	do {
 		if (is_ours_now(old, 1))

@@ -161,6 +161,10 @@ static void moving(void)
 	FAILS(EFAULT, mremap(m.plain - PAGE, 2 * PAGE, 4 * PAGE, MREMAP_MAYMOVE));
 	FAILS(EFAULT, mremap(m.plain - PAGE, 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL));
 	FAILS(EINVAL, mremap(m.plain - PAGE, 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, m.plain));
+	p = mmap(NULL, 2 * SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(p != MAP_FAILED);
+	p = mremap(m.file + PAGE, SIZE_MAX, 2 * SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, p); /* as an old size of 0 */
+	CHECK(p != MAP_FAILED && (uint8_t)p[5] == pattern(PAGE + 5) && !munmap(p, 2 * SIZE));
 	p = mremap(m.private, SIZE, SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, m.plain);
 	CHECK(p == m.plain && (uint8_t)p[100] == pattern(100));
 	FAILS(EFAULT, mremap(m.private, SIZE, 2 * SIZE, MREMAP_MAYMOVE));
