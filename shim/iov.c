@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <sys/syscall.h>
 
+#include "api/engine.h"
 #include "coherent.h"
 #include "held.h"
 #include "identity.h"
@@ -114,11 +115,25 @@ static bool is_too_far(const struct vector *v)
 	size_t sum = 0;
 
 	for (int i = 0; i < v->n; i++) {
-		if (v->iov[i].iov_len > SSIZE_MAX - sum)
+		uint64_t at = (uintptr_t)v->iov[i].iov_base, len = v->iov[i].iov_len;
+
+		if (len > SSIZE_MAX - sum || at > TASK_SIZE || len > TASK_SIZE - at)
 			return true;
 		sum += v->iov[i].iov_len;
 	}
 	return v->off > 0 && sum > (size_t)(INT64_MAX - v->off);
+}
+
+/* Flags that it will not have of this file it refuses before it looks at the buffers: it is asked with one that is nowhere. */
+static bool has_bad_flags(const struct vector *v)
+{
+	struct iovec nowhere = {.iov_len = FL_PAGE_SIZE};
+	long n;
+
+	if (!v->flags || v->writes || !fd_is_regular(v->fd))
+		return false;
+	n = sys_call(SYS_preadv2, v->fd, (long)&nowhere, 1, v->off, 0, v->flags);
+	return n < 0 && n != -EFAULT && n != -EAGAIN;
 }
 
 static bool appends(const struct vector *v)
@@ -289,7 +304,7 @@ static ssize_t read_what_is_there(struct vector v)
 
 static ssize_t run_vector(const struct vector *v)
 {
-	if (v->n <= 0 || v->n > IOV_MAX || v->off < AT_POSITION || is_too_far(v))
+	if (v->n <= 0 || v->n > IOV_MAX || v->off < AT_POSITION || is_too_far(v) || has_bad_flags(v))
 		return libc_vector(v);
 	if (v->writes && v->n > 1 && coherent_copies() && identity_is_mapped(v->fd))
 		return one_by_one(v, 0);

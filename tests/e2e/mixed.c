@@ -355,6 +355,10 @@ static void too_far(void)
 	CHECK(!mprotect(m.private, PAGE, PROT_READ)); /* nor could it be filled */
 	FAILS(EINVAL, preadv(m.fd, ((struct iovec[]){{m.private, PAGE}, {m.hole, PAGE}}), 2, INT64_MAX - PAGE));
 	FAILS(EINVAL, pwritev(m.fd, ((struct iovec[]){{m.private, PAGE}, {m.hole, SIZE_MAX}}), 2, 0));
+	FAILS(EFAULT, preadv(m.fd, ((struct iovec[]){{m.plain, PAGE}, {(void *)-PAGE, PAGE}}), 2, 0));
+	FAILS(EFAULT, pwritev(m.fd, ((struct iovec[]){{m.plain, PAGE}, {(void *)-PAGE, PAGE}}), 2, 0));
+	CHECK(m.plain[0] == 7 && (uint8_t)m.file[0] == pattern(0));
+	FAILS(EOPNOTSUPP, preadv2(m.fd, ((struct iovec[]){{m.private, PAGE}, {m.hole, PAGE}}), 2, 0, 1 << 30));
 	unmap_mixed(&m);
 }
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Threads that want the same pages, the same places or the same stack, on the kernel and under Faultline alike.
+# Threads that want the same pages, or the same places, on the kernel and under Faultline alike.
 . "$(dirname "$0")/common.sh"
 
 "$BUILD/tests/copies" . 500 || fail "copies fails on the kernel itself"
@@ -19,22 +19,6 @@ done
 for how in --host=none "--host=none --direct" "--host=none --faults=sigsegv" --host=auto; do
 	# shellcheck disable=SC2086
 	"$FAULTLINE" run --budget 4M $how -- "$BUILD/tests/places" 1500 || fail "places, $how"
-done
-
-"$BUILD/tests/altstack" || fail "altstack fails on the kernel itself"
-for how in --host=auto --direct --faults=thread "--host=none --faults=sigsegv" "--host=none --anon 4K"; do
-	# shellcheck disable=SC2086
-	"$FAULTLINE" run --budget 16M $how -- "$BUILD/tests/altstack" || fail "altstack, $how"
-done
-
-# Without a host, processes do not see each other's mappings.
-for who in threads processes; do
-	"$BUILD/tests/early" $who || fail "early $who fails on the kernel itself"
-	for how in --host=auto --direct --host=none "--host=none --faults=thread" "--host=none --faults=sigsegv"; do
-		case $who-$how in processes---host=none*) continue ;; esac
-		# shellcheck disable=SC2086
-		"$FAULTLINE" run --budget 16M $how -- "$BUILD/tests/early" $who || fail "early $who, $how"
-	done
 done
 
 "$BUILD/tests/direct" 100 || fail "direct fails on the kernel itself"
