@@ -310,7 +310,9 @@ static ssize_t run_vector(const struct vector *v)
 		return one_by_one(v, 0);
 	if (!iov_is_ours(v->iov, v->n))
 		return run(v);
-	return v->writes ? run_pinned(v) : read_what_is_there(*v);
+	if (v->writes)
+		return run_pinned(v);
+	return transfer_reads_by_copy(v->fd) ? one_by_one(v, 0) : read_what_is_there(*v);
 }
 
 static ssize_t vector(int fd, const struct iovec *iov, int n, off_t off, int flags, bool writes)

@@ -74,9 +74,9 @@ static ssize_t piece(const struct transfer *t, char *buf, size_t *len, size_t do
  * that may be for ever: these wait for the end of a change to the file, and the change for the reader. So what is read of a mapped file comes by
  * way of memory that is always there.
  */
-static bool reads_by_copy(const struct transfer *t)
+bool transfer_reads_by_copy(int fd)
 {
-	return t->to_memory && coherent_copies() && identity_is_mapped(t->fd) && (sys_fcntl(t->fd, F_GETFL, 0) & O_DIRECT);
+	return coherent_copies() && identity_is_mapped(fd) && (sys_fcntl(fd, F_GETFL, 0) & O_DIRECT);
 }
 
 static bool put(char *to, const char *from, size_t len)
@@ -152,7 +152,7 @@ ssize_t transfer(const struct transfer *t, void *buf, size_t len)
 			return t->call(t, buf, len, 0);
 		len = there;
 	}
-	if (reads_by_copy(t))
+	if (t->to_memory && transfer_reads_by_copy(t->fd))
 		return read_by_copy(t, buf, len);
 	limit = file_io_piece_limit();
 	do {

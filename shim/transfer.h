@@ -26,5 +26,7 @@ struct transfer {
 };
 
 ssize_t transfer(const struct transfer *t, void *buf, size_t len);
+/* Whether what is read from there comes by way of memory of the library's own: then several buffers are several reads. */
+bool transfer_reads_by_copy(int fd);
 
 #endif

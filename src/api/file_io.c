@@ -330,9 +330,10 @@ static ssize_t one_piece(piece_fn fn, int fd, void *buf, size_t len, off_t off, 
 	return n;
 }
 
-static bool is_absurd(const void *buf, size_t len)
+/* Refused by the kernel for all of it, where a part might not be. */
+static bool is_absurd(const void *buf, size_t len, off_t off)
 {
-	return len > TASK_SIZE || (uintptr_t)buf > TASK_SIZE - len;
+	return len > TASK_SIZE || (uintptr_t)buf > TASK_SIZE - len || (off > 0 && len > (uint64_t)(INT64_MAX - off));
 }
 
 /* Calls fn on the buffer, in pinned pieces when it is memory of ours; short when a piece was. */
@@ -409,7 +410,7 @@ ssize_t file_io_pread(int fd, void *buf, size_t len, off_t off)
 	}
 	if (n < 0)
 		return n;
-	return is_absurd(buf, len) ? sys_pread(fd, buf, len, off)
+	return is_absurd(buf, len, off) ? sys_pread(fd, buf, len, off)
 				   : in_pieces(sys_pread, fd, buf, file_io_readable(fd, len, off), off, true);
 }
 
@@ -486,7 +487,7 @@ static ssize_t change_and_write(int fd, void *buf, size_t len, off_t off)
 
 ssize_t file_io_pwrite(int fd, const void *buf, size_t len, off_t off)
 {
-	if (is_absurd(buf, len))
+	if (is_absurd(buf, len, off))
 		return sys_pwrite(fd, buf, len, off);
 	return in_pieces(change_and_write, fd, (void *)buf, len, off, false);
 }

@@ -315,11 +315,12 @@ CONFORMS(bad_buffers)
 /* What has no end that off_t can tell is refused for that, whatever the memory is: a part of it would be behind the end of the file, or too far. */
 CONFORMS(ranges_without_end)
 {
-	map_layout(w, "srssssssss");
+	map_layout(w, "srssssssss.");
 	assert_error(pread(w->fd, ARENA + 100, PAGE, INT64_MAX - PAGE + 1), EINVAL);
 	assert_error(pread(w->fd, ARENA + PAGE + 100, PAGE - 100, INT64_MAX - PAGE + 1), 0);
 	assert_error(pwrite(w->fd, ARENA, 8 * PAGE, INT64_MAX - 8 * PAGE + 1), EINVAL);
 	assert_error(pwrite(w->fd, ARENA, 4 * PAGE, INT64_MAX - 8 * PAGE + 1), EFBIG);
+	assert_error(pwrite(w->fd, ARENA + 9 * PAGE, 2 * PAGE, INT64_MAX - 2 * PAGE + 1), EINVAL);
 }
 
 CONFORMS(standard_io)

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <sys/uio.h>
 
 #include "check.h"
 
@@ -90,7 +91,9 @@ static void read_while_cut(int fd, char *into, unsigned long reads)
 	CHECK(!pthread_create(&thread[0], NULL, cut, &fd) && !pthread_create(&thread[1], NULL, change, NULL));
 	CHECK(!pthread_create(&thread[2], NULL, touch, NULL) && !pthread_create(&thread[3], NULL, touch, NULL));
 	for (unsigned long i = 0; i < reads; i++) {
-		ssize_t n = pread(by_disk, into + CUT + i % 32 * PART, PART, 0);
+		char *to = into + CUT + i % 32 * PART;
+		struct iovec iov[] = {{to, PAGE}, {to + PAGE, PART - PAGE}};
+		ssize_t n = i % 2 ? preadv(by_disk, iov, 2, 0) : pread(by_disk, to, PART, 0);
 
 		CHECK(n >= 0 || errno == EFAULT);
 	}

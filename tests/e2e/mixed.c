@@ -358,6 +358,8 @@ static void too_far(void)
 	FAILS(EFAULT, preadv(m.fd, ((struct iovec[]){{m.plain, PAGE}, {(void *)-PAGE, PAGE}}), 2, 0));
 	FAILS(EFAULT, pwritev(m.fd, ((struct iovec[]){{m.plain, PAGE}, {(void *)-PAGE, PAGE}}), 2, 0));
 	CHECK(m.plain[0] == 7 && (uint8_t)m.file[0] == pattern(0));
+	FAILS(EFAULT, pread(m.fd, m.file, 1UL << 47, 0));
+	FAILS(EFAULT, pwrite(m.fd, m.file, 1UL << 47, 0));
 	FAILS(EOPNOTSUPP, preadv2(m.fd, ((struct iovec[]){{m.private, PAGE}, {m.hole, PAGE}}), 2, 0, 1 << 30));
 	unmap_mixed(&m);
 }
