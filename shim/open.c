@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/syscall.h>
 
 #include "coherent.h"
 #include "identity.h"
@@ -163,19 +164,16 @@ struct prepared {
 	struct inflight f;
 };
 
-/* Where it is not mapped it is libc that truncates it. */
+/* Where it is not mapped it is libc that truncates it. No descriptor is opened, as its end would be that of the program's record locks. */
 static void truncate_for(const char *path, const char *mode, struct inflight *f)
 {
-	struct open_call o = {.dir = AT_FDCWD, .path = path, .flags = O_WRONLY | O_TRUNC | O_CLOEXEC};
+	struct raw_call call = {.nr = SYS_truncate, .a = (long)path};
 	struct address_space *as;
-	int fd;
 
 	if (mode[0] != 'w' || strchr(mode, 'x') || !(as = start(AT_FDCWD, path, f)))
 		return;
-	fd = open_truncated(as, &o);
+	coherent_change(as, 0, 0, raw_call, &call);
 	file_io_put(as);
-	if (fd >= 0)
-		sys_close(fd);
 }
 
 static struct prepared prepare(const char *path, const char *mode)

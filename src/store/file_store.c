@@ -189,11 +189,11 @@ static void file_close(struct store *s)
 	int wfd = f->wfd, dfd = f->direct_fd, dwfd = f->direct_wfd;
 
 	if (wfd != f->fd)
-		fd_close(wfd);
-	fd_close(dfd);
+		fd_close_file(wfd);
+	fd_close_file(dfd);
 	if (dwfd != dfd)
-		fd_close(dwfd);
-	fd_close(f->fd);
+		fd_close_file(dwfd);
+	fd_close_file(f->fd);
 	arena_free(f->arena, f, sizeof *f);
 }
 
@@ -215,15 +215,17 @@ static int reopen(int fd, int flags)
 {
 	char path[32];
 	struct stat a, b;
-	int again;
+	int again = fd_take_retired(fd, flags);
 
+	if (again >= 0)
+		return again;
 	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
 	again = sys_openat(AT_FDCWD, path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0);
 	if (again < 0)
 		return again;
 	if (sys_fstat(fd, &a) == 0 && sys_fstat(again, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino)
 		return fd_move_high(again);
-	fd_close(again);
+	fd_close_file(again);
 	return -ESTALE;
 }
 
@@ -243,10 +245,12 @@ static bool fd_is_writable(int fd)
 /* A copy of the descriptor that takes any buffer and length, and obeys the offset given to pwrite(). */
 static int dup_buffered(int fd, bool writable)
 {
-	int flags = sys_fcntl(fd, F_GETFL, 0);
+	int flags = sys_fcntl(fd, F_GETFL, 0), retired;
 
-	if (!(flags & O_DIRECT) && (!writable || !(flags & O_APPEND) || kernel_has_noappend(fd)))
-		return fd_dup_high(fd);
+	if (!(flags & O_DIRECT) && (!writable || !(flags & O_APPEND) || kernel_has_noappend(fd))) {
+		retired = fd_take_retired(fd, flags);
+		return retired >= 0 ? retired : fd_dup_high(fd);
+	}
 	fd = reopen(fd, writable ? O_RDWR : O_RDONLY);
 	return fd < 0 ? -EOPNOTSUPP : fd;
 }
@@ -274,7 +278,7 @@ int file_store_open(struct arena *arena, int fd, unsigned flags, struct store **
 		return own;
 	f = arena_alloc(arena, sizeof *f);
 	if (!f) {
-		fd_close(own);
+		fd_close_file(own);
 		return -ENOMEM;
 	}
 	f->store = (struct store){.ops = &file_ops, .writable = writable};

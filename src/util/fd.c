@@ -15,7 +15,7 @@
 #include "sys.h"
 
 #define OURS_MAX 65536 /* descriptors above this are ours without being known as such */
-#define RETIRED_MAX 128
+#define RETIRED_MAX 1024
 #define ENOUGH 64 /* where fewer are allowed, none is kept from the program */
 
 static _Atomic uint64_t ours[OURS_MAX / 64];
@@ -105,29 +105,55 @@ int fd_move_high(int fd)
 	return fd;
 }
 
-/* Keeps fd for later; false when there is no room or it is no file that can carry locks. */
+/* Keeps fd for later, for good where there is no room to remember it. False when it is no file that can carry locks. */
 static bool retire(int fd)
 {
 	struct stat st;
-	bool kept = false;
 
 	if (sys_fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
 		return false;
 	mutex_lock(&retired_lock);
-	if (nretired < RETIRED_MAX) {
+	if (nretired < RETIRED_MAX)
 		retired[nretired++] = (struct retired){.fd = fd, .dev = st.st_dev, .ino = st.st_ino};
-		kept = true;
-	}
 	mutex_unlock(&retired_lock);
-	return kept;
+	return true;
 }
 
 void fd_close(int fd)
 {
-	if (fd < 0 || (atomic_load(&locks_in_use) && retire(fd)))
+	if (fd < 0)
 		return;
 	mark(fd, false);
 	sys_close(fd);
+}
+
+void fd_close_file(int fd)
+{
+	if (fd < 0 || (atomic_load(&locks_in_use) && retire(fd)))
+		return;
+	fd_close(fd);
+}
+
+static bool is_of_kind(const struct retired *r, const struct stat *st, int flags)
+{
+	return r->ino == st->st_ino && r->dev == st->st_dev && ((sys_fcntl(r->fd, F_GETFL, 0) ^ flags) & FD_KIND) == 0;
+}
+
+int fd_take_retired(int fd, int flags)
+{
+	struct stat st;
+	int taken = -1;
+
+	if (likely(!fd_have_retired()) || sys_fstat(fd, &st))
+		return -1;
+	mutex_lock(&retired_lock);
+	for (int i = 0; i < nretired && taken < 0; i++)
+		if (is_of_kind(&retired[i], &st, flags)) {
+			taken = retired[i].fd;
+			retired[i] = retired[--nretired];
+		}
+	mutex_unlock(&retired_lock);
+	return taken;
 }
 
 void fd_locks_in_use(void)

@@ -3,12 +3,13 @@
  * Descriptors of the engine's own, kept out of the program's way: at high numbers, close-on-exec, known as ours.
  *
  * POSIX record locks die when a process closes any descriptor of the file (fcntl(2)). So once the program has taken
- * such locks, a descriptor of ours is not closed but retired: it is closed when the program closes one of its own of
- * the same file, which drops the locks anyway.
+ * such locks, a descriptor of ours of a file of the program's is not closed but retired: it is used again where one of that file is
+ * wanted, and closed when the program closes one of its own, which drops the locks anyway.
  */
 #ifndef FL_UTIL_FD_H
 #define FL_UTIL_FD_H
 
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -16,8 +17,12 @@
 int fd_dup_high(int fd);
 /* Moves a descriptor just opened to a high number, where closing the low one is harmless; else leaves it. */
 int fd_move_high(int fd);
-/* Registers / closes a descriptor of ours. */
+/* Closes a descriptor of ours; of a file that the program may have locked. Negative: none. */
 void fd_close(int fd);
+void fd_close_file(int fd);
+/* One of the file behind fd that has been retired, with these flags of F_GETFL (FD_KIND), and is the caller's again; -1: there is none. */
+#define FD_KIND (O_ACCMODE | O_APPEND | O_DIRECT)
+int fd_take_retired(int fd, int flags);
 bool fd_is_ours(int fd);
 /* The first of ours from `from` on; INT_MAX when there is none. */
 int fd_next_ours(int from);

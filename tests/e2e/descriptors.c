@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -291,6 +292,45 @@ static void run_out(void)
 	}
 }
 
+/* ---- Record locks end with the close of any descriptor of the file, also of one that only Faultline has ---- */
+
+static bool is_locked(const char *path)
+{
+	struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
+	int status, fd;
+	pid_t pid = fork();
+
+	CHECK(pid >= 0);
+	if (!pid) {
+		fd = open(path, O_RDWR);
+		CHECK(fd >= 0 && !fcntl(fd, F_GETLK, &l));
+		_exit(l.l_type != F_UNLCK);
+	}
+	CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static void locked_and_mapped_again_and_again(void)
+{
+	static const char path[] = "descriptors.locked";
+	struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
+	int fd = make_file(path);
+	FILE *f;
+	char *p;
+
+	CHECK(!fcntl(fd, F_SETLK, &l));
+	for (int i = 0; i < 600; i++) {
+		p = map_file(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED);
+		p[PAGE] = (char)i;
+		CHECK(!munmap(p, SIZE));
+		CHECK(i % 100 || is_locked(path));
+	}
+	CHECK(is_locked(path));
+	p = map_file(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED);
+	CHECK(p[PAGE] == (char)599 && (f = fopen(path, "w")) && is_locked(path) && !fclose(f) && !is_locked(path));
+	CHECK(!munmap(p, SIZE) && !close(fd) && !unlink(path));
+}
+
 int main(int argc, char **argv)
 {
 	static const struct test_case cases[] = {
@@ -306,6 +346,7 @@ int main(int argc, char **argv)
 		{"later", mapped_later},
 		{"threads", while_another_thread_reads},
 		{"shared", by_a_process_with_the_same_descriptors}, /* after which nothing is remembered */
+		{"locked", locked_and_mapped_again_and_again},
 		{"out", run_out},
 	};
 	int status;

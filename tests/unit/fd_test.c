@@ -167,7 +167,7 @@ static bool locked_by_us(int fd)
 	return WEXITSTATUS(status);
 }
 
-/* The last test: there is no way back from fd_locks_in_use(). */
+/* The last tests: there is no way back from fd_locks_in_use(). */
 static void the_programs_record_locks_survive(void **state)
 {
 	struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
@@ -177,7 +177,7 @@ static void the_programs_record_locks_survive(void **state)
 	(void)state;
 	assert_int_equal(fcntl(fd, F_SETLK, &l), 0);
 	fd_locks_in_use();
-	fd_close(high);
+	fd_close_file(high);
 	assert_true(is_open(high)); /* retired */
 	assert_true(fd_have_retired());
 	assert_true(locked_by_us(fd));
@@ -194,11 +194,38 @@ static void the_programs_record_locks_survive(void **state)
 	fd_close(pipes[0]); /* carries no locks */
 	assert_false(is_open(pipes[0]));
 	close(pipes[1]);
-	fd_close(low);
+	fd_close_file(low);
 	fd_program_closed(other.st_dev, other.st_ino);
 	assert_false(is_open(low));
 	close(fd);
 	close(fd2);
+}
+
+/* Of files that are mapped again and again; and one of each is enough for that. */
+static void what_is_retired_is_used_again(void **state)
+{
+	struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	struct stat st;
+	int fd = temporary(&st), flags = fcntl(fd, F_GETFL), high = fd_dup_high(fd), again;
+
+	(void)state;
+	assert_int_equal(fcntl(fd, F_SETLK, &l), 0);
+	fd_locks_in_use();
+	assert_int_equal(fd_take_retired(fd, flags), -1);
+	for (int i = 0; i < 3; i++) {
+		fd_close_file(high);
+		assert_int_equal(fd_take_retired(fd, flags ^ O_APPEND), -1);
+		assert_int_equal(fd_take_retired(fd, flags), high);
+		assert_int_equal(fd_take_retired(fd, flags), -1);
+	}
+	for (int i = 0; i < 200; i++)
+		if ((again = fd_dup_high(fd)) >= 0)
+			fd_close_file(again);
+	assert_true(locked_by_us(fd));
+	fd_close_file(high);
+	fd_program_closed(st.st_dev, st.st_ino);
+	assert_false(fd_have_retired());
+	close(fd);
 }
 
 int main(void)
@@ -210,6 +237,7 @@ int main(void)
 		cmocka_unit_test(spares_are_room),
 		cmocka_unit_test(where_there_are_few_none_is_kept),
 		cmocka_unit_test(the_programs_record_locks_survive),
+		cmocka_unit_test(what_is_retired_is_used_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
