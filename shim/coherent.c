@@ -129,14 +129,6 @@ static ssize_t copy_in(void *to, const void *from, size_t len)
 	return sys_call(SYS_process_vm_readv, sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0), (long)&local, 1, (long)&remote, 1, 0);
 }
 
-/* Refused by the kernel for all of it, where a part might not be. */
-static bool is_too_far(const struct coherent_bytes *b)
-{
-	if (b->len > TASK_SIZE || (uintptr_t)b->buf > TASK_SIZE - b->len)
-		return true;
-	return b->off > 0 && b->len > (size_t)(INT64_MAX - b->off);
-}
-
 /* What cannot be copied is the kernel's to refuse. */
 static ssize_t write_copied(struct address_space *as, const struct coherent_bytes *b)
 {
@@ -144,7 +136,7 @@ static ssize_t write_copied(struct address_space *as, const struct coherent_byte
 	_Alignas(FL_PAGE_SIZE) char copy[COPY]; /* as O_DIRECT asks */
 	size_t done = 0;
 
-	if (is_too_far(b))
+	if (file_io_is_too_far(b->buf, b->len, b->off))
 		return write_some(as, b, true);
 	do {
 		ssize_t got = copy_in(copy, b->buf + done, min_u64(b->len - done, COPY)), n;

@@ -59,18 +59,12 @@ static ssize_t do_write(const struct transfer *t, void *buf, size_t len, size_t 
 	return n;
 }
 
-/* Refused, also where the kernel would look at a part of it only. */
-static bool is_too_far(const void *buf, size_t len)
-{
-	return len > TASK_SIZE || (uintptr_t)buf > TASK_SIZE - len;
-}
-
 static ssize_t read_at(int fd, void *buf, size_t len, off_t off)
 {
 	struct transfer t = {.call = do_read, .fd = fd, .to_memory = true, .off = off};
 	size_t n;
 
-	if (is_too_far(buf, len) || !file_io_is_ours(buf, len))
+	if (file_io_is_too_far(buf, len, off) || !file_io_is_ours(buf, len))
 		return do_read(&t, buf, len, 0);
 	n = file_io_readable(fd, len, off);
 	return n ? transfer(&t, buf, n) : do_read(&t, buf, len, 0);
@@ -80,7 +74,7 @@ static ssize_t write_at(int fd, const void *buf, size_t len, off_t off)
 {
 	struct transfer t = {.call = do_write, .fd = fd, .off = off};
 
-	return is_too_far(buf, len) ? do_write(&t, (void *)buf, len, 0) : transfer(&t, (void *)buf, len);
+	return file_io_is_too_far(buf, len, off) ? do_write(&t, (void *)buf, len, 0) : transfer(&t, (void *)buf, len);
 }
 
 /* ---- The wrappers. A negative offset is the kernel's to refuse. ---- */

@@ -330,8 +330,7 @@ static ssize_t one_piece(piece_fn fn, int fd, void *buf, size_t len, off_t off, 
 	return n;
 }
 
-/* Refused by the kernel for all of it, where a part might not be. */
-static bool is_absurd(const void *buf, size_t len, off_t off)
+bool file_io_is_too_far(const void *buf, size_t len, off_t off)
 {
 	return len > TASK_SIZE || (uintptr_t)buf > TASK_SIZE - len || (off > 0 && len > (uint64_t)(INT64_MAX - off));
 }
@@ -410,8 +409,8 @@ ssize_t file_io_pread(int fd, void *buf, size_t len, off_t off)
 	}
 	if (n < 0)
 		return n;
-	return is_absurd(buf, len, off) ? sys_pread(fd, buf, len, off)
-				   : in_pieces(sys_pread, fd, buf, file_io_readable(fd, len, off), off, true);
+	return file_io_is_too_far(buf, len, off) ? sys_pread(fd, buf, len, off)
+						 : in_pieces(sys_pread, fd, buf, file_io_readable(fd, len, off), off, true);
 }
 
 /* What the kernel did to the file, told to the cache: the write, or what comes of looking at it after. */
@@ -487,7 +486,7 @@ static ssize_t change_and_write(int fd, void *buf, size_t len, off_t off)
 
 ssize_t file_io_pwrite(int fd, const void *buf, size_t len, off_t off)
 {
-	if (is_absurd(buf, len, off))
+	if (file_io_is_too_far(buf, len, off))
 		return sys_pwrite(fd, buf, len, off);
 	return in_pieces(change_and_write, fd, (void *)buf, len, off, false);
 }

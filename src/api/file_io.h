@@ -89,6 +89,9 @@ uint32_t file_io_moves(void);
 bool file_io_was_moved(uint32_t moves, size_t len, ssize_t n);
 uint64_t file_io_piece_limit(void);
 
+/* Whether read(2) and write(2) refuse it for all of it, where a part they might not: a buffer, or a range of the file, without end. */
+bool file_io_is_too_far(const void *buf, size_t len, off_t off);
+
 /* A copy to memory of the program's, -EFAULT where it cannot be written. No lock may be held. */
 int file_io_copy_out(void *to, const void *from, size_t len);
 
