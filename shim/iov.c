@@ -130,7 +130,7 @@ static bool has_bad_flags(const struct vector *v)
 	struct iovec nowhere = {.iov_len = FL_PAGE_SIZE};
 	long n;
 
-	if (!v->flags || v->writes || !fd_is_regular(v->fd))
+	if (!v->flags || !fd_is_regular(v->fd))
 		return false;
 	n = sys_call(SYS_preadv2, v->fd, (long)&nowhere, 1, v->off, 0, v->flags);
 	return n < 0 && n != -EFAULT && n != -EAGAIN;
@@ -260,8 +260,8 @@ static ssize_t run_pinned(const struct vector *v)
 	bool cut = true;
 	ssize_t n = -1;
 
-	for (unsigned cuts = 0; cut && n <= 0 && cuts <= FILE_IO_CUTS;
-	     cuts++) { /* one call again, as a datagram must be, while nothing has gone */
+	/* One call again, as a datagram must be, while nothing has gone. */
+	for (unsigned cuts = 0; cut && n <= 0 && cuts <= FILE_IO_CUTS; cuts++) {
 		uint32_t moves = file_io_moves();
 
 		if (total(v) > file_io_piece_limit() || pin_used(v))
@@ -304,7 +304,7 @@ static ssize_t read_what_is_there(struct vector v)
 
 static ssize_t run_vector(const struct vector *v)
 {
-	if (v->n <= 0 || v->n > IOV_MAX || v->off < AT_POSITION || is_too_far(v) || has_bad_flags(v))
+	if (v->n <= 0 || v->n > IOV_MAX || v->off < AT_POSITION || is_too_far(v))
 		return libc_vector(v);
 	if (v->writes && v->n > 1 && coherent_copies() && identity_is_mapped(v->fd))
 		return one_by_one(v, 0);
@@ -312,6 +312,8 @@ static ssize_t run_vector(const struct vector *v)
 		return run(v);
 	if (v->writes)
 		return run_pinned(v);
+	if (has_bad_flags(v))
+		return libc_vector(v);
 	return transfer_reads_by_copy(v->fd) ? one_by_one(v, 0) : read_what_is_there(*v);
 }
 
