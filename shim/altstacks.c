@@ -7,7 +7,6 @@
  * What the kernel has counts: the end of a handler takes back what was set in it.
  */
 #include <errno.h>
-#include <stdatomic.h>
 #include <sys/auxv.h>
 #include <sys/syscall.h>
 
@@ -98,14 +97,12 @@ static bool claim(const stack_t *s)
 	return can;
 }
 
+/* Signals are blocked. */
 static void give_up_claim(void)
 {
-	struct sigguard g = sigguard_enter();
-
 	mutex_lock(&lock);
 	find_others(sys_gettid(), 0, 0);
 	mutex_unlock(&lock);
-	sigguard_leave(g);
 }
 
 static pthread_mutex_t moving = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP; /* a signal handler may come in between */
@@ -160,10 +157,9 @@ static bool have_own(size_t size)
 	return true;
 }
 
-/* The kernel has taken the program's, and would do with it. Without memory for another, so do we. */
+/* The kernel has taken the program's, and would do with it. Without memory for another, so do we. Signals are blocked. */
 static void replace(const stack_t *programs)
 {
-	struct sigguard g = sigguard_enter();
 	stack_t s = {.ss_flags = programs->ss_flags};
 
 	if (have_own(programs->ss_size)) {
@@ -172,7 +168,6 @@ static void replace(const stack_t *programs)
 		own.programs = *programs;
 		sys_call(SYS_sigaltstack, (long)&s, 0, 0, 0, 0, 0);
 	}
-	sigguard_leave(g);
 }
 
 /* ---- The call ---- */
