@@ -76,12 +76,16 @@ static void on_usr1(int sig)
 	was_on_stack = !sigaltstack(NULL, &s) && s.ss_flags == SS_ONSTACK && s.ss_sp == stack;
 }
 
+static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER; /* on the kernel's stack of all */
+
 static void *share(void *arg)
 {
 	set_stack(stack, STACK);
 	use_map((unsigned)(uintptr_t)arg, 2);
 	has_stack(stack, STACK);
+	pthread_mutex_lock(&one_at_a_time);
 	raise(SIGUSR1);
+	pthread_mutex_unlock(&one_at_a_time);
 	CHECK(handled == 1 && was_on_stack);
 	has_stack(stack, STACK);
 	no_stack();
