@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <pthread.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
 
 #include "api/engine.h"
@@ -122,13 +121,6 @@ static ssize_t write_some(struct address_space *as, const struct coherent_bytes 
 	return write_within(as, b->fd, b->off, b->append, &op);
 }
 
-static ssize_t copy_in(void *to, const void *from, size_t len)
-{
-	struct iovec local = {.iov_base = to, .iov_len = len}, remote = {.iov_base = (void *)from, .iov_len = len};
-
-	return sys_call(SYS_process_vm_readv, sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0), (long)&local, 1, (long)&remote, 1, 0);
-}
-
 /* What cannot be copied is the kernel's to refuse. */
 static ssize_t write_copied(struct address_space *as, const struct coherent_bytes *b)
 {
@@ -139,7 +131,7 @@ static ssize_t write_copied(struct address_space *as, const struct coherent_byte
 	if (file_io_is_too_far(b->buf, b->len, b->off))
 		return write_some(as, b, true);
 	do {
-		ssize_t got = copy_in(copy, b->buf + done, min_u64(b->len - done, COPY)), n;
+		ssize_t got = sys_copy_from(copy, b->buf + done, min_u64(b->len - done, COPY)), n;
 		bool copied = got > 0 || !b->len;
 
 		part.off = b->off == AT_POSITION ? AT_POSITION : b->off + (off_t)done;

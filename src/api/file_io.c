@@ -438,13 +438,6 @@ static bool any_fault_threads(void)
 	return false;
 }
 
-static ssize_t copy_in(void *to, const void *from, size_t len)
-{
-	struct iovec local = {.iov_base = to, .iov_len = len}, remote = {.iov_base = (void *)from, .iov_len = len};
-
-	return sys_call(SYS_process_vm_readv, sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0), (long)&local, 1, (long)&remote, 1, 0);
-}
-
 /*
  * Where threads serve the faults of system calls, the kernel must not touch the program's memory while we hold a lock: another
  * thread may map the buffer meanwhile, and its fault would wait for us. What cannot be copied is the kernel's to refuse.
@@ -455,7 +448,7 @@ static ssize_t write_by_copy(struct address_space *as, int fd, const char *buf, 
 	size_t done = 0;
 
 	do {
-		ssize_t got = copy_in(copy, buf + done, min_u64(len - done, sizeof copy)), n;
+		ssize_t got = sys_copy_from(copy, buf + done, min_u64(len - done, sizeof copy)), n;
 
 		if (got <= 0 && len)
 			n = write_and_refresh(as, fd, buf + done, len - done, off + (off_t)done, false);
@@ -510,17 +503,16 @@ int file_io_ftruncate(int fd, off_t len)
 /* The kernel copies, so that memory that is not there is an error. */
 int file_io_copy_out(void *to, const void *from, size_t len)
 {
-	struct iovec local = {.iov_base = (void *)from, .iov_len = len}, remote = {.iov_base = to, .iov_len = len};
 	int err = file_io_pin(to, len, true);
-	long n;
+	ssize_t n;
 
 	if (err)
 		return -EFAULT;
-	n = sys_call(SYS_process_vm_writev, sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0), (long)&local, 1, (long)&remote, 1, 0);
+	n = sys_copy_to(to, from, len);
 	if (n == -EPERM || n == -ENOSYS) { /* forbidden here: then the copy is a plain one, and bad memory a signal */
 		memcpy(to, from, len);
-		n = (long)len;
+		n = (ssize_t)len;
 	}
 	file_io_unpin(to, len);
-	return n == (long)len ? 0 : -EFAULT;
+	return n == (ssize_t)len ? 0 : -EFAULT;
 }

@@ -9,7 +9,6 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 
 #include "budget.h"
 #include "ram.h"
@@ -544,10 +543,9 @@ const struct frame_ops anon_frames = {
 
 static int read_mapped(uint64_t addr, void *buf, uint64_t len)
 {
-	struct iovec local = {.iov_base = buf, .iov_len = len}, remote = {.iov_base = (void *)addr, .iov_len = len};
-	long n = sys_call(SYS_process_vm_readv, sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0), (long)&local, 1, (long)&remote, 1, 0);
+	ssize_t n = sys_copy_from(buf, (void *)addr, len);
 
-	return n == (long)len ? 0 : n < 0 ? (int)n : -EFAULT;
+	return n == (ssize_t)len ? 0 : n < 0 ? (int)n : -EFAULT;
 }
 
 bool pool_frames_work(void)

@@ -19,8 +19,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
-#include <sys/uio.h>
 
 #include "cache/buffer.h"
 #include "cache/frames.h"
@@ -75,10 +73,9 @@ static int unlock_one(struct vma *v, int memfd)
 
 static int kernel_copy(void *to, uint64_t from)
 {
-	struct iovec local = {.iov_base = to, .iov_len = FL_PAGE_SIZE}, remote = {.iov_base = (void *)from, .iov_len = FL_PAGE_SIZE};
-	long n = sys_call(SYS_process_vm_readv, sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0), (long)&local, 1, (long)&remote, 1, 0);
+	ssize_t n = sys_copy_from(to, (void *)from, FL_PAGE_SIZE);
 
-	return n == (long)FL_PAGE_SIZE ? 0 : n < 0 ? (int)n : -EFAULT;
+	return n == (ssize_t)FL_PAGE_SIZE ? 0 : n < 0 ? (int)n : -EFAULT;
 }
 
 /* Stores to the page wait for the VMA from now on, so what is copied is all there will be. */

@@ -21,6 +21,7 @@ long sys_call(long nr, long a, long b, long c, long d, long e, long f)
 	return ret;
 }
 
+#define CALL0(nr) sys_call(nr, 0, 0, 0, 0, 0, 0)
 #define CALL1(nr, a) sys_call(nr, (long)(a), 0, 0, 0, 0, 0)
 #define CALL2(nr, a, b) sys_call(nr, (long)(a), (long)(b), 0, 0, 0, 0)
 #define CALL3(nr, a, b, c) sys_call(nr, (long)(a), (long)(b), (long)(c), 0, 0, 0)
@@ -136,6 +137,23 @@ int sys_openat(int dirfd, const char *path, int flags, int mode)
 int sys_memfd_create(const char *name, unsigned flags)
 {
 	return (int)CALL2(SYS_memfd_create, name, flags);
+}
+
+static ssize_t copy(long nr, void *here, const void *there, size_t len)
+{
+	struct iovec local = {.iov_base = here, .iov_len = len}, remote = {.iov_base = (void *)there, .iov_len = len};
+
+	return CALL6(nr, CALL0(SYS_getpid), &local, 1, &remote, 1, 0);
+}
+
+ssize_t sys_copy_from(void *to, const void *from, size_t len)
+{
+	return copy(SYS_process_vm_readv, to, from, len);
+}
+
+ssize_t sys_copy_to(void *to, const void *from, size_t len)
+{
+	return copy(SYS_process_vm_writev, (void *)from, to, len);
 }
 
 int sys_gettid(void)

@@ -42,6 +42,9 @@ off_t sys_lseek(int fd, off_t off, int whence);
 int sys_fcntl(int fd, int cmd, long arg);
 int sys_openat(int dirfd, const char *path, int flags, int mode);
 int sys_memfd_create(const char *name, unsigned flags);
+/* memcpy() by the kernel, from memory that may not be there, or to it: as many bytes as there were. */
+ssize_t sys_copy_from(void *to, const void *from, size_t len);
+ssize_t sys_copy_to(void *to, const void *from, size_t len);
 int sys_gettid(void);
 void sys_yield(void);
 void sys_nanosleep(uint64_t ns);
