@@ -43,4 +43,10 @@ static inline void arguments_release(struct arguments_held *h)
 		arguments_release_slowly(h);
 }
 
+/* Whether what failed with EFAULT can be tried again, asked while it is held; see held_again(). */
+static inline bool arguments_again(struct again *again, const struct arguments_held *h)
+{
+	return unlikely(h->n) && held_again(again, h->held, h->n);
+}
+
 #endif

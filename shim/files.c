@@ -45,13 +45,19 @@ static int do_ftruncate(ftruncate_fn real, int fd, off_t len)
 static int do_truncate(truncate_fn real, const char *path, off_t len)
 {
 	struct raw_call call = {.nr = SYS_truncate, .a = (long)path, .b = len};
-	size_t held = path_hold(path);
-	struct inflight f;
-	struct address_space *as = start_path(path, &f);
-	int result = as ? (int)coherent_change(as, 0, 0, raw_call, &call) : real(path, len);
+	bool more;
+	int result;
 
-	file_io_finish(as, &f);
-	path_release(path, held);
+	do {
+		size_t held = path_hold(path);
+		struct inflight f;
+		struct address_space *as = start_path(path, &f);
+
+		result = as ? (int)coherent_change(as, 0, 0, raw_call, &call) : real(path, len);
+		file_io_finish(as, &f);
+		more = path_was_cut(path, held, result);
+		path_release(path, held);
+	} while (more);
 	return result;
 }
 

@@ -189,42 +189,68 @@ static struct prepared prepare(const char *path, const char *mode)
 	return p;
 }
 
-#define RETURN_PREPARED(path, mode, call)                                 \
-	do {                                                              \
-		struct prepared prepared_ = prepare(path, mode);          \
-		FILE *result_ = call;                                     \
-                                                                          \
-		file_io_finish(NULL, &prepared_.f);                       \
-		if (result_) /* it will be closed unseen */               \
-			identity_gone(fileno_unlocked(result_));          \
-		if (result_ && path)                                      \
-			maps_file_opened(fileno_unlocked(result_), path); \
-		path_release(path, prepared_.held);                       \
-		return result_;                                           \
-	} while (0)
+/* Whether the call can be made again: it has failed because the path was not there for a moment. */
+static bool ended(const struct prepared *p, const char *path, FILE *f)
+{
+	bool again = !f && path_was_cut(path, p->held, -1);
+
+	file_io_finish(NULL, &p->f);
+	if (f) /* it will be closed unseen */
+		identity_gone(fileno_unlocked(f));
+	if (f && path)
+		maps_file_opened(fileno_unlocked(f), path);
+	path_release(path, p->held);
+	return again;
+}
+
+typedef FILE *(*fopen_fn)(const char *path, const char *mode);
+
+static FILE *do_fopen(fopen_fn real, const char *path, const char *mode)
+{
+	struct prepared p;
+	FILE *f;
+
+	do {
+		p = prepare(path, mode);
+		f = real(path, mode);
+	} while (ended(&p, path, f));
+	return f;
+}
 
 WRAPPER FILE *fopen(const char *path, const char *mode)
 {
-	RETURN_PREPARED(path, mode, REAL(fopen)(path, mode));
+	return do_fopen(REAL(fopen), path, mode);
 }
 
 WRAPPER FILE *fopen64(const char *path, const char *mode)
 {
-	RETURN_PREPARED(path, mode, REAL(fopen64)(path, mode));
+	return do_fopen(REAL(fopen64), path, mode);
+}
+
+typedef FILE *(*freopen_fn)(const char *path, const char *mode, FILE *f);
+
+/* The stream is closed, also where nothing can be opened in its place: so it cannot be tried again. */
+static FILE *do_freopen(freopen_fn real, const char *path, const char *mode, FILE *f)
+{
+	struct prepared p;
+	FILE *result;
+
+	stream_flush(f);
+	identity_gone(fileno_unlocked(f));
+	p = prepare(path, mode);
+	result = real(path, mode, f);
+	ended(&p, path, result);
+	return result;
 }
 
 WRAPPER FILE *freopen(const char *path, const char *mode, FILE *f)
 {
-	stream_flush(f);
-	identity_gone(fileno_unlocked(f)); /* closed, also where nothing can be opened in its place */
-	RETURN_PREPARED(path, mode, REAL(freopen)(path, mode, f));
+	return do_freopen(REAL(freopen), path, mode, f);
 }
 
 WRAPPER FILE *freopen64(const char *path, const char *mode, FILE *f)
 {
-	stream_flush(f);
-	identity_gone(fileno_unlocked(f)); /* closed, also where nothing can be opened in its place */
-	RETURN_PREPARED(path, mode, REAL(freopen64)(path, mode, f));
+	return do_freopen(REAL(freopen64), path, mode, f);
 }
 
 /* ---- Descriptors that a stream closes ---- */

@@ -206,7 +206,7 @@ WRAPPER int symlink(const char *text, const char *path)
 
 WRAPPER DIR *opendir(const char *path)
 {
-	RETURN_HOLDING(path, REAL(opendir)(path));
+	RETURN_HOLDING_AS(result_ ? 0 : -1, path, REAL(opendir)(path));
 }
 
 /* ---- Strings given: by way of the stack when the room for them is ours ---- */
@@ -230,10 +230,16 @@ static ssize_t give(char *to, const char *text, ssize_t n)
 static ssize_t read_link(int dir, const char *path, char *buf, size_t len)
 {
 	char text[PATH_MAX];
-	size_t held = path_hold(path);
-	ssize_t n = REAL(readlinkat)(dir, path, text, len < sizeof text ? len : sizeof text);
+	bool more;
+	ssize_t n;
 
-	path_release(path, held);
+	do {
+		size_t held = path_hold(path);
+
+		n = REAL(readlinkat)(dir, path, text, len < sizeof text ? len : sizeof text);
+		more = path_was_cut(path, held, n);
+		path_release(path, held);
+	} while (more);
 	return give(buf, text, n);
 }
 

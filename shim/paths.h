@@ -42,20 +42,23 @@ static inline bool path_was_cut(const char *path, size_t held, long result)
 	return unlikely(held) && says_efault(result) && file_io_was_cut(path, held, -EFAULT);
 }
 
-#define RETURN_HOLDING(path, call)                                        \
-	do {                                                              \
-		__typeof__(call) result_;                                 \
-		bool more_;                                               \
-                                                                          \
-		do {                                                      \
-			size_t held_ = path_hold(path);                   \
-                                                                          \
-			result_ = call;                                   \
-			more_ = path_was_cut(path, held_, (long)result_); \
-			path_release(path, held_);                        \
-		} while (more_);                                          \
-		return result_;                                           \
+/* `number`, of result_: -1 where the call has failed. */
+#define RETURN_HOLDING_AS(number, path, call)                      \
+	do {                                                       \
+		__typeof__(call) result_;                          \
+		bool more_;                                        \
+                                                                   \
+		do {                                               \
+			size_t held_ = path_hold(path);            \
+                                                                   \
+			result_ = call;                            \
+			more_ = path_was_cut(path, held_, number); \
+			path_release(path, held_);                 \
+		} while (more_);                                   \
+		return result_;                                    \
 	} while (0)
+
+#define RETURN_HOLDING(path, call) RETURN_HOLDING_AS((long)result_, path, call)
 
 #define RETURN_HOLDING_BOTH(one, other, call)                                                                                   \
 	do {                                                                                                                    \

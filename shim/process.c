@@ -212,14 +212,20 @@ struct exec {
 static int run(const struct exec *e)
 {
 	struct arguments_held held;
+	struct again again = {0};
 	int result;
+	bool more;
 
 	if (NOTHING_MAPPED)
 		return e->call(e);
 	flush(false);
-	arguments_hold(&(struct arguments){.path = e->path, .vectors = {e->argv, e->envp}}, &held);
-	result = e->call(e);
-	arguments_release(&held);
+	do {
+		again.moves = file_io_moves();
+		arguments_hold(&(struct arguments){.path = e->path, .vectors = {e->argv, e->envp}}, &held);
+		result = e->call(e);
+		more = says_efault(result) && arguments_again(&again, &held);
+		arguments_release(&held);
+	} while (more);
 	return result;
 }
 

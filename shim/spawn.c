@@ -9,12 +9,18 @@ typedef int (*spawn_fn)(pid_t *, const char *, const posix_spawn_file_actions_t 
 static int spawn(spawn_fn fn, pid_t *pid, const struct arguments *a)
 {
 	struct arguments_held held;
+	struct again again = {0};
 	pid_t child;
 	int err;
+	bool more;
 
-	arguments_hold(a, &held);
-	err = fn(&child, a->path, a->actions, a->attributes, a->vectors[0], a->vectors[1]);
-	arguments_release(&held);
+	do {
+		again.moves = file_io_moves();
+		arguments_hold(a, &held);
+		err = fn(&child, a->path, a->actions, a->attributes, a->vectors[0], a->vectors[1]);
+		more = err == EFAULT && arguments_again(&again, &held);
+		arguments_release(&held);
+	} while (more);
 	if (!err && pid)
 		*pid = child;
 	return err;

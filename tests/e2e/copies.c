@@ -3,9 +3,11 @@
  * System calls that read pages of a private mapping while another thread stores to them for the first time: copies DIRECTORY CALLS. Each call gets all, and
  * right but for the byte that is stored to; none says EFAULT.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <spawn.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -14,6 +16,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -51,13 +54,13 @@ static void make_file(const char *dir)
 
 	snprintf(path, sizeof path, "%s/copies-XXXXXX", dir);
 	fd = mkstemp(path);
-	for (size_t i = 0; i < PAGES; i++) {
+	for (size_t i = 0; i <= PAGES; i++) { /* the last one of zeros, where strings end */
 		memset(page, (int)i, PAGE);
 		if (write(fd, page, PAGE) != (ssize_t)PAGE)
 			exit(2);
 	}
 	unlink(path);
-	map = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+	map = mmap(NULL, (PAGES + 1) * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
 	if (map == MAP_FAILED)
 		exit(2);
 	close(fd);
@@ -196,14 +199,33 @@ static bool give_part(const struct way *w, size_t first)
 	return false;
 }
 
+#define STRUCTS 8
+
 /* What is there makes no sense to these calls, but it can be read. */
 static bool is_refused(unsigned call, const void *at)
 {
-	switch (call % 3) {
+	static char path[] = "/bin/true", *none[] = {NULL};
+	char *argv[] = {path, (char *)at, NULL};
+	int error;
+	pid_t pid;
+
+	switch (call % STRUCTS) {
 	case 0:
 		return setsockopt(ends[STREAM][0], SOL_SOCKET, SO_RCVBUF, at, sizeof(int));
 	case 1:
 		return !access(at, F_OK) || errno == EFAULT;
+	case 2:
+		return opendir(at) || errno == EFAULT;
+	case 3:
+		return !truncate(at, 0) || errno == EFAULT;
+	case 4:
+		return fopen(at, "r") || errno == EFAULT;
+	case 5:
+		return !execve(at, none, none) || errno == EFAULT;
+	case 6: /* mostly too long */
+		error = posix_spawn(&pid, path, NULL, NULL, argv, none);
+		errno = error;
+		return error ? error == EFAULT : waitpid(pid, NULL, 0) != pid;
 	default:
 		return clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, at, NULL) == EFAULT;
 	}
@@ -220,7 +242,7 @@ static bool read_structs(size_t first)
 		i += ((volatile char *)page)[STORED] == 1;
 		if (!is_refused(call, page + 64))
 			continue;
-		fprintf(stderr, "copies: a struct, or a path, cannot be read (%u)\n", call % 3);
+		fprintf(stderr, "copies: a struct, or a path, cannot be read (%u): %m\n", call % STRUCTS);
 		return false;
 	}
 	return true;
