@@ -62,7 +62,7 @@ struct vma {
 	 * lock for reading, under rmap_lock (vma_prepare_anon).
 	 */
 	struct address_space *_Atomic anon;
-	_Atomic uint32_t blind; /* of files at a host: see show_blindly() in filemap.c */
+	_Atomic uint32_t blind; /* of files at a host: see show_blindly() in private.c */
 	uint64_t anon_pgoff;    /* the same as pgoff: page of the anon object at start; 0 while there is none */
 	uint32_t lineage;       /* the same; by which VMA of the parent the private pages came, 0: they are its own. See vma_merge.c */
 	/* In native spaces, for where Linux would have a border (vma_merge.c): */
