@@ -8,6 +8,7 @@
 #ifndef FL_MM_ARCH_H
 #define FL_MM_ARCH_H
 
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "cache/filemap.h"
@@ -30,6 +31,10 @@ struct mapping {
 };
 
 #define NOWHERE UINT64_MAX /* 0 is a place, for who may map there */
+#define PROT_ALL (PROT_READ | PROT_WRITE | PROT_EXEC)
+
+/* The rest of a call of mmap, when all has been checked. Takes over the reference to m->as. */
+int mm_map_object(struct mm *mm, struct mapping *m, uint64_t *out);
 
 /* mremap on its way. */
 struct remap {

@@ -94,20 +94,6 @@ bool mm_overlaps(struct mm *mm, uint64_t addr, uint64_t len)
 	return vma_index_overlaps(&mm->index, addr, end);
 }
 
-bool mm_begin_foreign(struct mm *mm, uint64_t addr, uint64_t len)
-{
-	read_lock(&mm->foreign_lock);
-	if (!mm_overlaps(mm, addr, len))
-		return true;
-	read_unlock(&mm->foreign_lock);
-	return false;
-}
-
-void mm_end_foreign(struct mm *mm)
-{
-	read_unlock(&mm->foreign_lock);
-}
-
 bool range_ok(const struct mm *mm, uint64_t addr, uint64_t *len)
 {
 	uint64_t n = mm_align_up(mm, *len);

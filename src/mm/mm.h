@@ -93,6 +93,8 @@ struct mmap_request {
 };
 
 int mm_mmap(struct mm *mm, const struct mmap_request *rq, uint64_t *out);
+/* The same for a request that is `foreign`. */
+int mm_mmap_foreign(struct mm *mm, const struct mmap_request *rq, uint64_t *out);
 /* `whole`: also what lies in the range and is not ours (the shim); else that is left alone. */
 int mm_munmap(struct mm *mm, uint64_t addr, uint64_t len, bool whole);
 int mm_mprotect(struct mm *mm, uint64_t addr, uint64_t len, int prot, bool whole);

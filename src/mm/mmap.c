@@ -3,9 +3,7 @@
  * mmap, in the kernel's order: checks (do_mmap) -> the object that is mapped -> mmap_region: account, unmap what it
  * overlaps, link a new VMA, merge it with its neighbours -> populate.
  *
- * get_unmapped_area is the kernel's own: it chooses the address and sees to layout, hints and alignment; what it maps
- * is the memfd that holds the object's frames, or anonymous memory. A mapping that takes the place of another
- * (MAP_FIXED) is made inaccessible until its faults come to us: in between, an access would find a hole and read zeros.
+ * Which place it has, and what is mapped there, is the family's (arch.map: native_map.c, soft.c).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,11 +17,9 @@
 
 #include "arch.h"
 #include "cache/hosted.h"
-#include "cache/huge.h"
 #include "cache/reclaim.h"
 #include "mm.h"
 #include "util/compiler.h"
-#include "util/own.h"
 #include "util/sys.h"
 
 /* LEGACY_MAP_MASK of Linux: what MAP_SHARED_VALIDATE takes beside MAP_SYNC. The last two: MAP_ABOVE4G, MAP_UNINITIALIZED. */
@@ -31,7 +27,6 @@
 #define LEGACY_FLAGS                                                                                                          \
 	(MAP_SHARED | MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_DENYWRITE | MAP_EXECUTABLE | MAP_GROWSDOWN | MAP_LOCKED | \
 	 MAP_NORESERVE | MAP_POPULATE | MAP_NONBLOCK | MAP_STACK | MAP_HUGETLB | MAP_32BIT | MAP_HUGE_BITS | 0x80 | 0x4000000)
-#define KERNEL_FLAGS (MAP_NORESERVE | MAP_32BIT | MAP_STACK | MAP_GROWSDOWN | MAP_FIXED | MAP_FIXED_NOREPLACE)
 #ifndef MAP_DROPPABLE
 #define MAP_DROPPABLE 8 /* Linux 6.11 */
 #endif
@@ -39,7 +34,6 @@
 #define PIPEFS_MAGIC 0x50495045
 #endif
 #define FILE_BYTES_MAX ((PAGE_INDEX_MAX + 1) << FL_PAGE_SHIFT)
-#define PROT_ALL (PROT_READ | PROT_WRITE | PROT_EXEC)
 
 static bool is_fixed(const struct mmap_request *rq)
 {
@@ -263,111 +257,6 @@ static int new_vma(struct mm *mm, struct mapping *m)
 
 /* ---- Its place ---- */
 
-/* The kernel's own mapping of the file, or of what Faultline has no frames for. */
-static void *map_handed(const struct mapping *m)
-{
-	const struct mmap_request *rq = m->rq;
-
-	return sys_mmap((void *)rq->addr, m->len, rq->prot, rq->flags & ~MAP_POPULATE, rq->fd, (off_t)rq->offset);
-}
-
-/* Whether an address suits huge pages: those of the file are those of the address space too. */
-static uint64_t off_by(const struct mapping *m, uint64_t addr)
-{
-	return (addr - (m->vma->pgoff << FL_PAGE_SHIFT)) % HUGE_BYTES;
-}
-
-static bool wants_huge(const struct mapping *m)
-{
-	return huge_ahead() && !(m->vma->flags & VM_MAYWRITE) && m->len >= 2 * HUGE_BYTES && !m->rq->addr &&
-	       !(m->rq->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_32BIT));
-}
-
-/* Where the kernel has room, but at an address that suits huge pages. */
-static void *map_pool(const struct mapping *m, int prot, int flags)
-{
-	void *p = sys_mmap((void *)m->rq->addr, m->len, prot, flags, -1, 0), *larger;
-	uint64_t skip;
-
-	if (sys_is_err(p) || !wants_huge(m) || !off_by(m, (uint64_t)p))
-		return p;
-	sys_munmap(p, m->len);
-	larger = sys_mmap(NULL, m->len + HUGE_BYTES, prot, flags, -1, 0);
-	if (sys_is_err(larger))
-		return sys_mmap(NULL, m->len, prot, flags, -1, 0);
-	skip = (HUGE_BYTES - off_by(m, (uint64_t)larger)) % HUGE_BYTES;
-	if (skip)
-		sys_munmap(larger, skip);
-	sys_munmap((char *)larger + skip + m->len, HUGE_BYTES - skip);
-	return (char *)larger + skip;
-}
-
-static void *map_frames(const struct mapping *m, int prot)
-{
-	const struct vma *v = m->vma;
-	int flags = (m->rq->flags & KERNEL_FLAGS) | (m->shared ? MAP_SHARED : MAP_PRIVATE);
-
-	/* What has been written would stay a mapping of its own, being accounted for; and grow.c grows those that grow. */
-	if (v->mm->mmu->hides)
-		flags = (flags & ~MAP_GROWSDOWN) | MAP_NORESERVE;
-	if (as_is_pool(v->as))
-		return map_pool(m, prot, (flags & ~MAP_SHARED) | MAP_PRIVATE | MAP_NORESERVE | MAP_ANONYMOUS);
-	if (vma_maps_anonymous(v))
-		return sys_mmap((void *)m->rq->addr, m->len, prot, flags | MAP_ANONYMOUS, -1, 0);
-	return sys_mmap((void *)m->rq->addr, m->len, prot, flags, v->as->memfd, (off_t)(v->pgoff << FL_PAGE_SHIFT));
-}
-
-static void *map_kernel(const struct mapping *m, int prot)
-{
-	return m->vma->flags & VM_HANDED ? map_handed(m) : map_frames(m, prot);
-}
-
-static void *map_over(struct mm *mm, const struct mapping *m)
-{
-	void *p;
-
-	mm_begin_detach(mm);
-	p = map_kernel(m, PROT_NONE);
-	mm_end_detach(mm, m->rq->addr, m->len, !sys_is_err(p));
-	return p;
-}
-
-static int attach_frames(struct mm *mm, const struct mapping *m, uint64_t addr, int prot)
-{
-	int err = mm_attach(mm, m->vma, addr, m->len);
-
-	if (!err && prot != m->vma->prot && !mm->mmu->hides)
-		err = sys_mprotect((void *)addr, m->len, m->vma->prot);
-	if (!err && (m->vma->flags & VM_DROPPABLE))
-		mm_advise_again(m->vma, addr, m->len);
-	if (!err && as_is_pool(m->as)) /* a file's pages do not belong in a core dump */
-		sys_madvise((void *)addr, m->len, MADV_DONTDUMP);
-	return err;
-}
-
-int native_map(struct mm *mm, const struct mapping *m, uint64_t *addr)
-{
-	const struct mmap_request *rq = m->rq;
-	bool handed = m->vma->flags & VM_HANDED;
-	bool fixed = (rq->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) == MAP_FIXED;
-	int prot = fixed ? PROT_NONE : mm_first_prot(mm, m->vma->prot), err;
-	void *p = fixed ? map_over(mm, m) : map_kernel(m, prot);
-
-	if (sys_is_err(p))
-		return sys_err(p);
-	if ((rq->flags & MAP_FIXED_NOREPLACE) && (uint64_t)p != rq->addr) { /* a kernel before 4.17 took it as a hint */
-		sys_munmap(p, m->len);
-		return -EEXIST;
-	}
-	err = handed ? 0 : attach_frames(mm, m, (uint64_t)p, prot);
-	if (handed && !(rq->flags & MAP_LOCKED)) /* the kernel may know nothing of mlockall() */
-		mm_lock_as(m->vma, (uint64_t)p, m->len);
-	if (err)
-		sys_munmap(p, m->len);
-	*addr = (uint64_t)p;
-	return err;
-}
-
 #define POOL_MIN (256UL << 10) /* smaller mappings are not worth what it costs to change */
 
 /*
@@ -564,74 +453,7 @@ static int mmap_region(struct mm *mm, struct mapping *m, uint64_t *out)
 	return err;
 }
 
-static void *map_foreign(const struct mmap_request *rq)
-{
-	if (rq->from)
-		return sys_mremap((void *)rq->from, rq->len, rq->len, MREMAP_MAYMOVE | MREMAP_FIXED, (void *)rq->addr);
-	return sys_mmap((void *)rq->addr, rq->len, rq->prot, rq->flags, rq->fd, (off_t)rq->offset);
-}
-
-/* What the kernel refuses for other reasons it refuses for these: it is asked elsewhere. */
-static int refuse_over_sealed(const struct mmap_request *rq)
-{
-	void *p;
-
-	if (rq->from || (rq->flags & MAP_HUGETLB))
-		return -EPERM;
-	p = sys_mmap(own_place(rq->len), rq->len, rq->prot, rq->flags & ~(MAP_FIXED | MAP_POPULATE | MAP_LOCKED), rq->fd,
-		     (off_t)rq->offset);
-	if (sys_is_err(p))
-		return sys_err(p);
-	sys_munmap(p, rq->len);
-	return -EPERM;
-}
-
-/* A mapping of somebody else's in the place of ours. A move that fails may have made room for itself before: then there is nothing, for sure. */
-static int mmap_foreign(struct mm *mm, const struct mmap_request *rq, uint64_t *out)
-{
-	uint64_t end = rq->addr + page_align_up(rq->len);
-	struct vma *replaced = NULL;
-	bool sealed, gone;
-	void *p;
-	int err;
-
-	if ((rq->addr & FL_PAGE_MASK) || !rq->len || end <= rq->addr)
-		return -EINVAL;
-	mutex_lock(&mm->mmap_lock);
-	sealed = mm_any_sealed(mm, rq->addr, end);
-	err = sealed ? refuse_over_sealed(rq) : vma_split_to_unmap(mm, rq->addr, end);
-	if (sealed && err == -EPERM)
-		mm_refuse_sealed(mm, rq->addr, end);
-	if (!err)
-		err = vma_lock_range_to_unmap(mm, rq->addr, end);
-	if (!err) {
-		write_lock(&rmap_lock);
-		mm_begin_detach(mm);
-		p = map_foreign(rq);
-		err = sys_is_err(p) ? sys_err(p) : 0;
-		sealed = rq->from && err == -EPERM; /* what is not ours: nothing was done */
-		gone = !err || (rq->from && !sealed);
-		mm_end_detach(mm, rq->addr, end - rq->addr, gone);
-		if (err && gone)
-			sys_munmap((void *)rq->addr, rq->len);
-		if (gone)
-			replaced = vma_detach_range(mm, rq->addr, end);
-		write_unlock(&rmap_lock);
-		if (err)
-			vma_unlock_range(mm, rq->addr, end);
-	}
-	if (err && !sealed) /* what was divided for it is one again */
-		vma_merge_at(mm, rq->addr);
-	if (err)
-		vma_merge_at(mm, end);
-	mutex_unlock(&mm->mmap_lock);
-	*out = rq->addr;
-	vma_dispose(replaced);
-	return err;
-}
-
-/* Takes over the reference to m->as. */
-static int map_object(struct mm *mm, struct mapping *m, uint64_t *out)
+int mm_map_object(struct mm *mm, struct mapping *m, uint64_t *out)
 {
 	int err = new_vma(mm, m);
 
@@ -656,7 +478,7 @@ int mm_mmap(struct mm *mm, const struct mmap_request *rq, uint64_t *out)
 		sigguard_need();
 	metadata_refill();
 	if (rq->foreign)
-		return mmap_foreign(mm, rq, out);
+		return mm_mmap_foreign(mm, rq, out);
 	if (rq->as) {
 		m.max_prot = rq->max_prot;
 		m.access = rq->max_prot & PROT_WRITE ? O_RDWR : O_RDONLY;
@@ -668,75 +490,5 @@ int mm_mmap(struct mm *mm, const struct mmap_request *rq, uint64_t *out)
 	err = get_object(mm, &m);
 	if (err == -EOPNOTSUPP && (rq->flags & MAP_FIXED))
 		mm_munmap(mm, rq->addr, m.len, false); /* as on Linux: the file refuses only when there is room for it */
-	return err ? err : map_object(mm, &m, out);
-}
-
-/* ---- remap_file_pages ---- */
-
-static bool is_of_same_kind(struct mm *mm, struct vma *u, struct vma *v)
-{
-	if (u->end != v->start || v->as != u->as || ((v->flags ^ u->flags) & ~VM_GUARDS) || v->prot != u->prot || v->advice != u->advice)
-		return false;
-	return vma_continues(u, v) || vma_was_guarded(mm, u) == vma_was_guarded(mm, v);
-}
-
-/* Whether mappings that continue v, in whatever order of the file, cover the range. Caller holds mmap_lock. */
-static bool same_file(struct mm *mm, struct vma *v, uint64_t end)
-{
-	while (v->end < end) {
-		struct vma *next = vma_find(&mm->index, v->end);
-
-		if (!next || !is_of_same_kind(mm, v, next))
-			return false;
-		v = next;
-	}
-	return true;
-}
-
-/* To Linux, a mapping of a file that is not open for writing is not a shared one. */
-static bool is_shared_writable(const struct vma *v)
-{
-	return (v->flags & (VM_SHARED | VM_MAYWRITE)) == (VM_SHARED | VM_MAYWRITE);
-}
-
-/* Finds what is mapped there; its object, with a reference, and protection go into the call. */
-static int mapped_there(struct mm *mm, struct mapping *m, struct mmap_request *rq)
-{
-	struct vma *v;
-	int err = -EINVAL;
-
-	mutex_lock(&mm->mmap_lock);
-	v = vma_find(&mm->index, rq->addr);
-	if (v && v->start <= rq->addr && is_shared_writable(v) && same_file(mm, v, rq->addr + rq->len)) {
-		m->as = v->as;
-		address_space_hold(m->as);
-		m->access = O_RDWR;
-		rq->prot = v->prot;
-		rq->flags |= v->flags & VM_LOCKED ? MAP_LOCKED : 0;
-		rq->fd = v->flags & VM_HANDED ? file_store_fd(v->as->store) : -1; /* only the kernel's own mapping asks for it */
-		err = 0;
-	}
-	mutex_unlock(&mm->mmap_lock);
-	return err;
-}
-
-/* As the kernel has done it since 4.0: a mapping of its own for the range. */
-int mm_remap_file_pages(struct mm *mm, uint64_t addr, uint64_t len, int prot, uint64_t pgoff, int flags)
-{
-	unsigned shift = mm_page_shift(mm);
-	struct mmap_request rq = {.addr = mm_align_down(mm, addr), .len = mm_align_down(mm, len), .offset = pgoff << shift};
-	struct mapping m = {.rq = &rq, .len = rq.len, .shared = true, .max_prot = PROT_ALL};
-	uint64_t end;
-	int err;
-
-	if (prot || __builtin_add_overflow(rq.addr, rq.len, &end) || end <= rq.addr || pgoff + (rq.len >> shift) < pgoff)
-		return -EINVAL;
-	rq.flags = MAP_SHARED | MAP_FIXED | MAP_POPULATE | (flags & MAP_NONBLOCK);
-	metadata_refill();
-	err = mapped_there(mm, &m, &rq);
-	if (!err && pgoff + (rq.len >> shift) > (PAGE_INDEX_MAX + 1) >> (shift - FL_PAGE_SHIFT)) {
-		address_space_put(m.as);
-		err = -EOVERFLOW;
-	}
-	return err ? err : map_object(mm, &m, &addr);
+	return err ? err : mm_map_object(mm, &m, out);
 }

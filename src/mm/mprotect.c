@@ -8,7 +8,6 @@
 #include "mm.h"
 #include "util/compiler.h"
 
-#define PROT_ALL (PROT_READ | PROT_WRITE | PROT_EXEC)
 #define PROT_SEM 0x8
 
 /* Why a VMA may not have the protection; 0 when it may. */
