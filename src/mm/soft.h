@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Soft spaces: the second family behind struct mm_arch, with page tables of its own. See soft.c for the layout of addresses,
- * soft_fault.c for faults, soft_fork.c for fork.
+ * Soft spaces: the second family behind struct mm_arch, with page tables of its own. See soft.c for what calls on mappings do to these,
+ * soft_layout.c for the layout of addresses, soft_space.c for how a space comes and goes, soft_fault.c for faults, soft_fork.c for fork.
  */
 #ifndef FL_MM_SOFT_H
 #define FL_MM_SOFT_H
@@ -33,10 +33,16 @@ static inline struct soft_space *soft_space_of(struct mm *mm)
 	return mm->soft;
 }
 
+/* soft_layout.c. mmap_lock. As get_unmapped_area() of Linux: 0, or -ENOMEM. */
+int soft_get_unmapped_area(struct mm *mm, uint64_t hint, uint64_t len, int flags, uint64_t *addr);
+/* By the config, of a space that nobody knows yet. */
+void soft_set_layout(struct soft_space *s);
+
 /* With all spaces of the family gone. */
 void soft_exit(void);
 /* -EINVAL for a config that makes no sense; -ENOMEM. */
 int soft_create(const struct soft_config *config, struct mm **out);
+void soft_destroy(struct mm *mm); /* mm_arch.destroy */
 /* Any soft space, while there is one. */
 struct mm *soft_any(void);
 struct soft_sums {
