@@ -18,7 +18,7 @@
 #include "filemap.h"
 #include "frames.h"
 #include "io.h"
-#include "mmu/soft.h"
+#include "ram_rmap.h"
 #include "util/arena.h"
 #include "util/compiler.h"
 #include "util/own.h"
@@ -26,7 +26,6 @@
 
 #define SLOTS_MAX (1u << 26)
 #define SLOTS_PER_PAGE (FL_PAGE_SIZE / sizeof(struct slot))
-#define FLUSHES 8
 
 struct slot {
 	_Atomic uint32_t refs;
@@ -226,8 +225,7 @@ struct page_key slot_key(uint64_t slot)
 	return (struct page_key){.as = ram.object->id, .index = slot};
 }
 
-/* By which reverse map, and as which page of it, a page finds its mappings. NULL: an orphan has none. */
-static struct address_space *mapped_as(struct address_space *as, uint64_t *index)
+struct address_space *ram_mapped_as(struct address_space *as, uint64_t *index)
 {
 	struct slot *s;
 
@@ -238,102 +236,6 @@ static struct address_space *mapped_as(struct address_space *as, uint64_t *index
 	s = &ram.slots[*index];
 	*index = s->index & ~SWAPPED;
 	return address_space_at(s->family);
-}
-
-/* ---- What all mappings of a page are told ---- */
-
-/* Mappings whose TLBs must be flushed. */
-struct flushes {
-	uint32_t n;
-	struct {
-		struct mmu *mmu;
-		uint64_t start, end;
-	} range[FLUSHES];
-};
-
-static void flush_all(struct flushes *f)
-{
-	for (uint32_t i = 0; i < f->n; i++)
-		soft_flush(soft_of(f->range[i].mmu), f->range[i].start, f->range[i].end);
-	f->n = 0;
-}
-
-static void flush_later(struct flushes *f, struct mmu *mmu, uint64_t addr)
-{
-	for (uint32_t i = 0; i < f->n; i++)
-		if (f->range[i].mmu == mmu) {
-			f->range[i].start = min_u64(f->range[i].start, addr);
-			f->range[i].end = max_u64(f->range[i].end, addr + FL_PAGE_SIZE);
-			return;
-		}
-	if (f->n == FLUSHES)
-		flush_all(f);
-	f->range[f->n].mmu = mmu;
-	f->range[f->n].start = addr;
-	f->range[f->n++].end = addr + FL_PAGE_SIZE;
-}
-
-static pte_t without(pte_t e, pte_t bits)
-{
-	return e & ~bits;
-}
-
-/* Changes the entry at addr while it shows the page; whether it did. */
-static bool change_entry(struct mmu *mmu, uint64_t addr, const void *page, pte_t clear, pte_t instead)
-{
-	pte_slot *slot = pt_find(soft_of(mmu), addr);
-	pte_t e = slot ? atomic_load(slot) : 0, to;
-
-	do {
-		if (!pte_present(e) || pte_page(e) != page)
-			return false;
-		to = clear ? without(e, clear) : instead;
-		if (to == e)
-			return false;
-	} while (!atomic_compare_exchange_weak(slot, &e, to));
-	return true;
-}
-
-/* Calls of for_mappings(): how often fn said true. */
-struct entry_change {
-	pte_t clear, instead; /* bits to take away; or, when 0, what takes the place of the entry */
-	struct flushes *flushes;
-};
-
-/* Caller holds rmap_lock. How many entries were changed. */
-static uint32_t change_mappings(struct address_space *as, uint64_t index, const void *page, const struct entry_change *c)
-{
-	uint32_t n = 0;
-
-	as = mapped_as(as, &index);
-	for (struct rmap *r = as ? as->rmaps : NULL; r; r = r->next) {
-		uint64_t addr = r->addr + ((index - r->pgoff) << FL_PAGE_SHIFT);
-
-		if (index < r->pgoff || index - r->pgoff >= r->pages || !change_entry(r->mmu, addr, page, c->clear, c->instead))
-			continue;
-		n++;
-		if (c->flushes)
-			flush_later(c->flushes, r->mmu, addr);
-		else
-			soft_forget(soft_of(r->mmu), addr);
-	}
-	return n;
-}
-
-/* Caller holds the page lock: else the slot could be given to another meanwhile, or be none. */
-bool ram_page_young(pfn_t pfn)
-{
-	struct page_key key = page_key(pfn);
-	struct address_space *as = address_space_of(key);
-	struct entry_change c = {.clear = FL_PTE_ACCESSED};
-	bool young = false;
-
-	if (page_state_of(page_word(pfn)) == PAGE_ABSENT || !as || !(as_is_ram(as) || as_is_slots(as)))
-		return false;
-	read_lock(&rmap_lock);
-	young = change_mappings(as, key.index, page_address(pfn), &c);
-	read_unlock(&rmap_lock);
-	return young;
 }
 
 /* ---- Frames, of files and of slots ---- */
@@ -351,8 +253,8 @@ static int ram_snapshot(struct address_space *as, uint64_t index, uint32_t n, vo
 
 static int ram_protect(struct address_space *as, uint64_t index, uint32_t n)
 {
-	struct flushes f = {0};
-	struct entry_change c = {.clear = FL_PTE_WRITE | FL_PTE_DIRTY, .flushes = &f};
+	struct ram_flushes f = {0};
+	struct ram_change c = {.clear = FL_PTE_WRITE | FL_PTE_DIRTY, .flushes = &f};
 
 	if (soft_in_access())
 		return -EBUSY;
@@ -361,9 +263,9 @@ static int ram_protect(struct address_space *as, uint64_t index, uint32_t n)
 		pfn_t pfn = page_find((struct page_key){.as = as->id, .index = index + i});
 
 		if (pfn != PFN_NONE)
-			change_mappings(as, index + i, page_address(pfn), &c);
+			ram_change_mappings(as, index + i, page_address(pfn), &c);
 	}
-	flush_all(&f);
+	ram_flush_all(&f);
 	read_unlock(&rmap_lock);
 	return 0;
 }
@@ -402,10 +304,10 @@ static void put_forgotten(uint64_t slot, uint32_t n)
 		slot_free(slot);
 }
 
-static void unmap(struct address_space *as, uint64_t index, pfn_t pfn, struct flushes *f)
+static void unmap(struct address_space *as, uint64_t index, pfn_t pfn, struct ram_flushes *f)
 {
-	struct entry_change c = {.instead = replacement(as, index, pfn), .flushes = f};
-	uint32_t n = change_mappings(as, index, page_address(pfn), &c);
+	struct ram_change c = {.instead = replacement(as, index, pfn), .flushes = f};
+	uint32_t n = ram_change_mappings(as, index, page_address(pfn), &c);
 
 	if (as_is_slots(as) && c.instead)
 		atomic_fetch_or_explicit(&ram.slots[index].index, SWAPPED, memory_order_relaxed);
@@ -415,7 +317,7 @@ static void unmap(struct address_space *as, uint64_t index, pfn_t pfn, struct fl
 
 static int ram_drop(struct address_space *as, uint64_t index, uint32_t n, uint32_t *kept)
 {
-	struct flushes f = {0};
+	struct ram_flushes f = {0};
 	pfn_t pfn[RAM_BATCH];
 
 	*kept = 0;
@@ -427,7 +329,7 @@ static int ram_drop(struct address_space *as, uint64_t index, uint32_t n, uint32
 			pfn[k] = page_find((struct page_key){.as = as->id, .index = index + i + k});
 			unmap(as, index + i + k, pfn[k], &f);
 		}
-		flush_all(&f);
+		ram_flush_all(&f);
 		free_memory(pfn, k);
 	}
 	read_unlock(&rmap_lock);
@@ -553,120 +455,18 @@ void slot_put(uint64_t slot, struct ram_batch *b)
 	slot_free(slot);
 }
 
-/* ---- Entries that go ---- */
-
-/* The slot that an entry refers to; 0 for none. While the entry is there, the page is not another's. */
-static uint64_t slot_of(pte_t e)
-{
-	pfn_t pfn;
-
-	if (pte_is_swap(e))
-		return pte_slot_of(e);
-	if (!pte_present(e) || !(e & FL_PTE_ANON))
-		return 0;
-	pfn = ram_page(pte_page(e));
-	return page_key(pfn).index;
-}
-
-/* Reclaim may put the slot in the place of the page meanwhile. */
-static uint64_t take_entry(pte_slot *p, pte_t e)
-{
-	uint64_t slot;
-
-	do
-		slot = slot_of(e);
-	while (!atomic_compare_exchange_weak(p, &e, 0));
-	return slot;
-}
-
-/*
- * A fault could replace a private page, free it, and show it again as another's, between the look at its key and the exchange: its lock
- * keeps the fault from that. Tried only, since the caller holds rmap_lock.
- */
-static uint64_t take_racing(pte_slot *p, pte_t e, struct ram_taken *t)
-{
-	pfn_t pfn = pte_present(e) && (e & FL_PTE_ANON) ? ram_page(pte_page(e)) : PFN_NONE;
-	uint64_t slot = 0;
-	bool locked = pfn == PFN_NONE || page_trylock(pfn), done = false;
-
-	if (locked && atomic_load(p) == e) {
-		slot = slot_of(e);
-		done = atomic_compare_exchange_strong(p, &e, 0);
-	}
-	if (locked && pfn != PFN_NONE)
-		page_unlock(pfn);
-	t->again |= !done;
-	return done ? slot : 0;
-}
-
-uint64_t ram_take(struct soft_mmu *s, uint64_t start, uint64_t end, struct ram_taken *t)
-{
-	uint64_t at = start, first = end, n;
-	pte_slot *p;
-
-	while (t->n < RAM_TAKE && (p = pt_next(s, &at, end, &n))) {
-		for (; n && t->n < RAM_TAKE; n--, p++, at += FL_PAGE_SIZE) {
-			pte_t e = atomic_load_explicit(p, memory_order_relaxed);
-			uint64_t slot;
-
-			if (!e || (t->keeps_guards && pte_is_guard(e)))
-				continue;
-			slot = t->racing ? take_racing(p, e, t) : take_entry(p, e);
-			if (first == end)
-				first = at;
-			if (slot)
-				t->slot[t->n++] = slot;
-		}
-	}
-	if (first < end)
-		soft_flush(s, first, min_u64(at, end));
-	return t->n < RAM_TAKE ? end : at;
-}
-
-void ram_put_taken(struct ram_taken *t)
-{
-	struct ram_batch b = {0};
-
-	for (uint32_t i = 0; i < t->n; i++)
-		slot_put(t->slot[i], &b);
-	ram_batch_flush(&b);
-}
-
-static void zap(struct soft_mmu *s, uint64_t start, uint64_t end, bool keeps_guards)
-{
-	struct ram_taken t;
-
-	while (start < end) {
-		t.n = 0;
-		t.racing = t.again = false;
-		t.keeps_guards = keeps_guards;
-		start = ram_take(s, start, end, &t);
-		ram_put_taken(&t);
-	}
-}
-
-void ram_zap(struct soft_mmu *s, uint64_t start, uint64_t end)
-{
-	zap(s, start, end, false);
-}
-
-void ram_zap_pages(struct soft_mmu *s, uint64_t start, uint64_t end)
-{
-	zap(s, start, end, true);
-}
-
 /* ---- Pins ---- */
 
 bool ram_orphan(pfn_t pfn)
 {
-	struct flushes f = {0};
+	struct ram_flushes f = {0};
 	struct page_key key = page_key(pfn);
 
 	if (!page_pins_of(page_word(pfn)))
 		return false;
 	read_lock(&rmap_lock);
 	unmap(address_space_of(key), key.index, pfn, &f);
-	flush_all(&f);
+	ram_flush_all(&f);
 	read_unlock(&rmap_lock);
 	make_orphan(pfn);
 	as_count_page(ram.object, 1);
@@ -697,32 +497,4 @@ void ram_unpin(const void *host)
 	} else {
 		page_unlock(pfn);
 	}
-}
-
-static bool shows(const struct rmap *r, uint64_t index, const void *page)
-{
-	pte_slot *p;
-	pte_t e;
-
-	if (index < r->pgoff || index - r->pgoff >= r->pages)
-		return false;
-	p = pt_find(soft_of(r->mmu), r->addr + ((index - r->pgoff) << FL_PAGE_SHIFT));
-	e = p ? atomic_load(p) : 0;
-	return pte_present(e) && pte_page(e) == page;
-}
-
-/* A relation by fork may have locked its mapping, and have a page of its own there. */
-bool slot_is_locked(pfn_t pfn)
-{
-	uint64_t index = page_key(pfn).index;
-	struct address_space *as = mapped_as(ram.object, &index);
-	bool locked = false;
-
-	if (!as || !atomic_load_explicit(&as->locked, memory_order_relaxed))
-		return false;
-	read_lock(&rmap_lock);
-	for (struct rmap *r = as->rmaps; r && !locked; r = r->next)
-		locked = r->locked && shows(r, index, page_address(pfn));
-	read_unlock(&rmap_lock);
-	return locked;
 }
