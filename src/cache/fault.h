@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The fault path, between its parts: pages of files (filemap.c) and private copies (private.c). */
+/* The fault path, between its parts: pages of files (filemap.c), private copies (private.c), and who wants pages to stay (pin.c). */
 #ifndef FL_CACHE_FAULT_H
 #define FL_CACHE_FAULT_H
 
@@ -43,10 +43,22 @@ static inline void mark_dirty(struct address_space *as, pfn_t pfn)
 	page_make_dirty(pfn);
 }
 
+/* Whether the mmu may hide what is mapped, at any time. */
+static inline bool may_be_hidden(const struct fault *f)
+{
+	return f->mmu && f->mmu->hides;
+}
+
 /* Faults of other processes are counted there. */
 static inline bool is_counted(const struct fault *f)
 {
 	return f->mmu && !f->mmu->remote;
+}
+
+static inline void count_fault(const struct fault *f)
+{
+	if (is_counted(f))
+		report_add(&f->as->report->faults, 1);
 }
 
 static inline void count_hit(const struct fault *f)
@@ -55,6 +67,8 @@ static inline void count_hit(const struct fault *f)
 		report_add(&f->as->report->faults_hit, 1);
 }
 
+/* Any page of a mapping. With `locked`: the page, to be pinned; PFN_NONE where the host has pinned it. */
+int fault_page(struct fault *f, pfn_t *locked);
 /* A page of the file. On success and with `locked`, the page stays locked for the caller to pin. -EAGAIN is not answered. */
 int fault_file(struct fault *f, pfn_t *locked);
 /* Reads `want` pages from f's on, as far as there is memory, and installs them. -EAGAIN: look again. */

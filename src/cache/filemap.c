@@ -20,7 +20,6 @@
 #include "buffer.h"
 #include "fault.h"
 #include "fill.h"
-#include "host/wire.h"
 #include "hosted.h"
 #include "io.h"
 #include "policy.h"
@@ -33,23 +32,10 @@
 #define FAULT_AROUND 16 /* pages, as on the kernel */
 #define STREAM_PAGES 16 /* a window from which on the page that was asked for is the stream's as the others are, and leaves with them */
 
-static _Atomic uint64_t pinned_pages;
-
-void filemap_init(void)
-{
-	atomic_store(&pinned_pages, 0);
-	read_pins_init();
-}
-
 /* The first 4 KiB of the page of the space in which f->index lies. */
 static uint64_t page_head(const struct fault *f)
 {
 	return f->index & ~(uint64_t)f->tail;
-}
-
-static bool may_be_hidden(const struct fault *f)
-{
-	return f->mmu && f->mmu->hides;
 }
 
 /* ---- The page is in memory ---- */
@@ -70,12 +56,6 @@ static int map_page(struct fault *f, pfn_t pfn, bool *was)
 	err = f->mmu->ops->map(f->mmu, f->addr, FL_PAGE_SIZE, wp && (f->anon || f->view || !is_dirty(pfn)) ? MMU_WP : 0);
 	*was = err == -EEXIST;
 	return *was ? (f->write && !f->anon ? f->mmu->ops->unprotect(f->mmu, f->addr, FL_PAGE_SIZE) : 0) : err;
-}
-
-static void count_fault(const struct fault *f)
-{
-	if (is_counted(f))
-		report_add(&f->as->report->faults, 1);
 }
 
 /* Taken out of its mappings to see whether it is missed: a fault on another page does not tell. */
@@ -495,8 +475,7 @@ int fault_hosted(struct fault *f, bool pin)
 	return 0;
 }
 
-/* With `locked`: the page, to be pinned; PFN_NONE where the host has pinned it. */
-static int fault_page(struct fault *f, pfn_t *locked)
+int fault_page(struct fault *f, pfn_t *locked)
 {
 	if (as_is_hosted(f->as) && !f->anon)
 		return fault_hosted(f, locked);
@@ -515,204 +494,6 @@ int filemap_fault(struct fault *f)
 	if (f->write && !f->anon && !as_is_hosted(f->as))
 		writeback_balance(f->as); /* before, so that it does not protect the page again */
 	return fault_page(f, NULL);
-}
-
-/* ---- Pins ---- */
-
-#define UNLOCKED_SHARE 16 /* of the budget: something must be able to come and go */
-
-bool filemap_has_room_to_lock(uint64_t pages)
-{
-	uint64_t tables = (buffer_bytes() + page_table_bytes() + policy_bytes()) >> FL_PAGE_SHIFT, limit = budget_limit();
-	uint64_t kept = budget_fixed_pages() + tables + budget_metadata() + budget_spare() + limit / UNLOCKED_SHARE;
-
-	return atomic_load(&pinned_pages) + pages + kept <= limit;
-}
-
-bool filemap_charge_locked(uint64_t pages)
-{
-	uint64_t max = budget_is_borrowed() ? budget_limit() : budget_limit() / 2, n = atomic_load(&pinned_pages);
-
-	do
-		if (pages > max || n > max - pages)
-			return false;
-	while (!atomic_compare_exchange_weak(&pinned_pages, &n, n + pages));
-	return true;
-}
-
-void filemap_uncharge_locked(uint64_t pages)
-{
-	atomic_fetch_sub(&pinned_pages, pages);
-}
-
-/* Where pages may be hidden at any time, the mapping is held as well. */
-static int fault_and_hold(struct fault *f, pfn_t *pfn)
-{
-	int err;
-
-	for (;;) {
-		err = fault_page(f, pfn);
-		if (err || *pfn == PFN_NONE || !may_be_hidden(f) || !f->mmu->ops->hold(f->mmu, f->addr, f->write))
-			return err;
-		page_unlock(*pfn);
-	}
-}
-
-static void let_go(const struct fault *f)
-{
-	if (may_be_hidden(f))
-		f->mmu->ops->let_go(f->mmu, f->addr);
-}
-
-/* The page is locked. */
-static int pin_locked(struct fault *f, pfn_t pfn)
-{
-	if (!page_pin(pfn)) {
-		let_go(f);
-		return -ENOMEM;
-	}
-	if (f->read_pin && page_key(pfn).as == f->as->id)
-		read_pins_add(f);
-	return 0;
-}
-
-static int pin_charged(struct fault *f)
-{
-	pfn_t pfn = PFN_NONE;
-	int err = fault_and_hold(f, &pfn);
-
-	if (!err && pfn != PFN_NONE) {
-		err = pin_locked(f, pfn);
-		page_unlock(pfn);
-	}
-	return err;
-}
-
-#define NOTE_TRIES 16 /* others may take the page that was got for it */
-
-/* Where it is the file's page that may be pinned in a private mapping. */
-static int prepare_note(struct fault *f)
-{
-	int err = 0;
-
-	f->read_pin = NULL;
-	if (!f->anon || f->as->zero)
-		return 0;
-	for (int i = 0; !err && !(f->read_pin = read_pin_new()); i++)
-		err = i < NOTE_TRIES ? metadata_wait() : -ENOMEM;
-	return err;
-}
-
-int filemap_pin(struct fault *f)
-{
-	int err;
-
-	if (!filemap_charge_locked(1))
-		return -ENOMEM;
-	count_fault(f);
-	err = prepare_note(f);
-	if (!err)
-		err = pin_charged(f);
-	read_pin_free(f->read_pin);
-	if (err)
-		atomic_fetch_sub(&pinned_pages, 1);
-	return err;
-}
-
-static bool unpin_key(struct page_key key)
-{
-	pfn_t pfn = page_find_lock_any(key); /* a huge one is not the page that was pinned */
-	bool was;
-
-	if (pfn == PFN_NONE)
-		return false;
-	was = page_pins_of(page_word(pfn)) > 0;
-	page_unpin(pfn);
-	page_unlock(pfn);
-	return was;
-}
-
-bool filemap_unpin_file(const struct fault *f)
-{
-	if (as_is_hosted(f->as))
-		return hosted_unpin(f->as, f->index, 1);
-	return !f->as->zero && unpin_key(file_key(f));
-}
-
-void filemap_unpin(struct fault *f)
-{
-	enum read_pin_place place = f->anon ? read_pins_remove(f) : READ_PIN_ON_FILE;
-	bool was = false;
-
-	let_go(f);
-	if (place != READ_PIN_ON_FILE)
-		was = anon_of(f) && unpin_key(anon_key(f));
-	if (place == READ_PIN_ON_FILE || (place == READ_PIN_ON_COPY && may_be_hidden(f))) /* see take_over_pins() */
-		was |= filemap_unpin_file(f);
-	if (was)
-		atomic_fetch_sub(&pinned_pages, 1);
-}
-
-bool filemap_was_copied(const struct fault *f)
-{
-	return f->anon && read_pins_any(f) && private_has_copy(f, 0);
-}
-
-/* Pages of a shared mapping that a host has. */
-static bool is_hosted_run(const struct fault *f)
-{
-	return as_is_hosted(f->as) && !f->anon;
-}
-
-int filemap_populate(struct fault *f, uint64_t pages, uint64_t *done)
-{
-	int err;
-
-	*done = 1;
-	pages = min_u64(pages, min_u64(f->room, WIRE_POPULATE_MAX));
-	if (pages < 2 || !is_hosted_run(f))
-		return filemap_fault(f);
-	count_fault(f);
-	err = hosted_populate(f, pages, done);
-	*done = max_u64(*done, 1);
-	if (!err)
-		count_hit(f);
-	return err;
-}
-
-int filemap_pin_run(struct fault *f, uint64_t pages, uint64_t *done)
-{
-	int err;
-
-	*done = 1;
-	pages = min_u64(pages, min_u64(f->room, WIRE_PIN_MAX));
-	if (pages < 2 || !is_hosted_run(f) || !filemap_charge_locked(pages))
-		return filemap_pin(f);
-	count_fault(f);
-	err = hosted_pin(f, pages, done);
-	filemap_uncharge_locked(pages - *done);
-	if (!err)
-		count_hit(f);
-	return err;
-}
-
-void filemap_unpin_run(struct fault *f, uint64_t pages, uint64_t *done)
-{
-	uint64_t n;
-
-	*done = 1;
-	if (!is_hosted_run(f)) {
-		filemap_unpin(f);
-		return;
-	}
-	n = hosted_unpin(f->as, f->index, min_u64(pages, f->room));
-	filemap_uncharge_locked(n);
-	*done = max_u64(n, 1);
-}
-
-void filemap_forget_pins(uint32_t n)
-{
-	atomic_fetch_sub(&pinned_pages, n);
 }
 
 /* ---- Without a fault ---- */
