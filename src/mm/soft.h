@@ -64,6 +64,12 @@ uint64_t soft_brk(struct mm *mm, uint64_t end);
 int soft_fault(struct mm *mm, uint64_t addr, enum fl_access access, struct fl_fault *fault);
 /* Has the page there and lets it be accessed so. VMA locked for reading. */
 int soft_populate(struct vma *v, uint64_t addr, bool write);
+/* What has soft_populate() failed with, for the process: -EFAULT. */
+int soft_fail_with(struct fl_fault *fault, int err);
+/* The VMA at addr, locked for reading, that allows the access; a stack is grown down to there first. -EFAULT and *fault; no lock is held then. */
+int soft_look_up(struct mm *mm, uint64_t addr, enum fl_access access, struct vma **out, struct fl_fault *fault);
+/* Whether something that grows down, and may, now reaches down to addr, the start of a page. No lock is held. */
+bool soft_expand_stack(struct mm *mm, uint64_t addr);
 /*
  * Copies n bytes within a page of 4 KiB, to or from buf, which is no memory that may fault. The page is pinned meanwhile, but not where
  * fork would see it: the VMA is locked.

@@ -461,70 +461,9 @@ static int fail(struct fl_fault *f, int signal, int code)
 	return -EFAULT;
 }
 
-static int fail_with(struct fl_fault *f, int err)
+int soft_fail_with(struct fl_fault *f, int err)
 {
 	return err == -ENOMEM ? fail(f, 0, err) : fail(f, SIGBUS, BUS_ADRERR);
-}
-
-/* Whether something that can be accessed, and is no stack itself, is closer below addr than the guard gap. v is what follows addr. */
-static bool is_close(struct mm *mm, const struct vma *v, uint64_t addr)
-{
-	uint64_t gap = mm->soft->config.stack_guard_gap;
-	const struct vma *last = NULL;
-
-	for (const struct vma *u = vma_find(&mm->index, addr > gap ? addr - gap : 0); u && u != v; u = vma_find(&mm->index, u->end))
-		last = u;
-	return last && !(last->flags & VM_GROWSDOWN) && (last->prot & (PROT_READ | PROT_WRITE | PROT_EXEC)) && addr - last->end < gap;
-}
-
-/* As acct_stack_growth() of Linux. */
-static bool limits_allow(struct mm *mm, const struct vma *v, uint64_t addr)
-{
-	if (v->end - addr > mm->soft->config.stack_limit || !vma_may_grow(v, addr) || may_expand_vm(mm, v->start - addr, 0))
-		return false;
-	return !(v->flags & VM_LOCKED) || mlock_limit_ok(mm, v->start - addr);
-}
-
-/*
- * As expand_downwards() of Linux, which has somewhere for private pages made before it asks for the limits, and without a write: what the
- * mapping merges with follows from that. Caller holds mmap_lock.
- */
-static bool may_expand(struct mm *mm, struct vma *v, uint64_t addr)
-{
-	if (!v || !(v->flags & VM_GROWSDOWN) || v->start <= addr || addr < mm->limits.min_addr || is_close(mm, v, addr))
-		return false;
-	return !vma_prepare_anon(v) && limits_allow(mm, v, addr);
-}
-
-/* What grows is locked too, and given back with the mapping. */
-static bool charge_growth(const struct vma *v, uint64_t addr)
-{
-	return !(v->flags & VM_LOCKED) || filemap_charge_locked((v->start - addr) >> FL_PAGE_SHIFT);
-}
-
-/* It is not merged with what it meets, as on Linux. */
-static void grow_to(struct mm *mm, struct vma *v, uint64_t addr)
-{
-	uint64_t start = v->start;
-
-	vma_lock_write(v);
-	vma_grow_down(mm, v, addr);
-	gaps_take(&mm->soft->gaps, addr, start);
-	vma_unlock_write(v);
-}
-
-static bool expand_stack(struct mm *mm, uint64_t addr)
-{
-	struct vma *v;
-	bool ok;
-
-	mutex_lock(&mm->mmap_lock);
-	v = vma_find(&mm->index, addr);
-	ok = may_expand(mm, v, addr) && !gaps_prepare(&mm->soft->gaps, 1) && charge_growth(v, addr);
-	if (ok)
-		grow_to(mm, v, addr);
-	mutex_unlock(&mm->mmap_lock);
-	return ok;
 }
 
 /* Locks the VMA for reading, grown down to addr first where it may. NULL: there is none. */
@@ -532,7 +471,7 @@ static struct vma *find_vma(struct mm *mm, uint64_t addr)
 {
 	struct vma *v = mm_lock_vma(mm, addr);
 
-	if (!v && atomic_load_explicit(&mm->grows_down, memory_order_relaxed) && expand_stack(mm, mm_align_down(mm, addr)))
+	if (!v && atomic_load_explicit(&mm->grows_down, memory_order_relaxed) && soft_expand_stack(mm, mm_align_down(mm, addr)))
 		v = mm_lock_vma(mm, addr);
 	return v;
 }
@@ -544,8 +483,7 @@ static bool is_guarded(const struct vma *v, uint64_t addr)
 	return p && pte_is_guard(atomic_load(p));
 }
 
-/* With the VMA locked for reading on success. */
-static int look_up(struct mm *mm, uint64_t addr, enum fl_access access, struct vma **out, struct fl_fault *f)
+int soft_look_up(struct mm *mm, uint64_t addr, enum fl_access access, struct vma **out, struct fl_fault *f)
 {
 	struct vma *v = addr < mm->task_size ? find_vma(mm, addr) : NULL;
 
@@ -565,88 +503,11 @@ static int look_up(struct mm *mm, uint64_t addr, enum fl_access access, struct v
 int soft_fault(struct mm *mm, uint64_t addr, enum fl_access access, struct fl_fault *fault)
 {
 	struct vma *v;
-	int err = look_up(mm, addr, access, &v, fault);
+	int err = soft_look_up(mm, addr, access, &v, fault);
 
 	if (err)
 		return err;
 	err = soft_populate(v, addr, access == FL_ACCESS_WRITE);
 	vma_unlock_read(v);
-	return err ? fail_with(fault, err) : 0;
-}
-
-/* ---- Pins ---- */
-
-/* Pins what the entry shows, if it allows the access. The zero page and devices stay by themselves. */
-static int pin_shown(struct mm *mm, uint64_t addr, enum fl_access access, void **host)
-{
-	pte_slot *p = pt_find(&mm->soft->mmu, addr);
-	pte_t e = p ? atomic_load(p) : 0;
-	pfn_t pfn;
-	int err = 0;
-
-	if (!pte_allows(e, access))
-		return -EAGAIN;
-	*host = (char *)pte_page(e) + (addr & FL_PAGE_MASK);
-	pfn = ram_page(pte_page(e));
-	if (pfn == PFN_NONE)
-		return 0;
-	page_lock(pfn);
-	e = atomic_load(p);
-	if (!pte_allows(e, access) || ram_page(pte_page(e)) != pfn || page_state_of(page_word(pfn)) == PAGE_ABSENT)
-		err = -EAGAIN;
-	else if (!page_pin(pfn))
-		err = -ENOMEM;
-	page_unlock(pfn);
-	return err;
-}
-
-/* Pins the page, and leaves the VMA locked for reading: *out. */
-static int pin_locked(struct mm *mm, uint64_t addr, enum fl_access access, void **host, struct vma **out, struct fl_fault *fault)
-{
-	int err;
-
-	if (!filemap_charge_locked(1))
-		return -ENOMEM;
-	do {
-		err = look_up(mm, addr, access, out, fault);
-		if (err)
-			break;
-		err = pin_shown(mm, addr, access, host);
-		if (err == -EAGAIN) {
-			err = soft_populate(*out, addr, access == FL_ACCESS_WRITE);
-			err = err ? fail_with(fault, err) : -EAGAIN;
-		}
-		if (err)
-			vma_unlock_read(*out);
-	} while (err == -EAGAIN);
-	if (err || ram_page(*host) == PFN_NONE)
-		filemap_uncharge_locked(1);
-	return err;
-}
-
-int soft_translate(struct mm *mm, uint64_t addr, enum fl_access access, void **host, struct fl_fault *fault)
-{
-	struct vma *v;
-	int err = pin_locked(mm, addr, access, host, &v, fault);
-
-	if (!err)
-		vma_unlock_read(v);
-	return err;
-}
-
-int soft_copy(struct mm *mm, uint64_t addr, enum fl_access access, char *buf, size_t n, struct fl_fault *fault)
-{
-	struct vma *v;
-	void *host;
-	int err = pin_locked(mm, addr, access, &host, &v, fault);
-
-	if (err)
-		return err;
-	if (access == FL_ACCESS_WRITE)
-		memcpy(host, buf, n);
-	else
-		memcpy(buf, host, n);
-	ram_unpin(host);
-	vma_unlock_read(v);
-	return 0;
+	return err ? soft_fail_with(fault, err) : 0;
 }
