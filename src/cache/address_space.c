@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "address_space.h"
+#include "address_space_internal.h"
 
 #include <errno.h>
 #include <string.h>
@@ -182,6 +182,24 @@ static int id_alloc(struct address_space *as)
 	return -ENOMEM;
 }
 
+int address_space_number(struct address_space *as)
+{
+	int err;
+
+	mutex_lock(&files_lock);
+	err = id_alloc(as);
+	mutex_unlock(&files_lock);
+	return err;
+}
+
+void address_space_unnumber(struct address_space *as)
+{
+	mutex_lock(&files_lock);
+	if (by_id[as->id] == as)
+		__atomic_store_n(&by_id[as->id], NULL, __ATOMIC_RELEASE);
+	mutex_unlock(&files_lock);
+}
+
 /* A cleared object that keeps the lock of its former life. */
 static struct address_space *object_alloc(void)
 {
@@ -203,7 +221,7 @@ static struct address_space *object_alloc(void)
 	return as;
 }
 
-static void object_free(struct address_space *as)
+void address_space_free(struct address_space *as)
 {
 	mutex_lock(&files_lock);
 	as->next = free_objects;
@@ -211,7 +229,7 @@ static void object_free(struct address_space *as)
 	mutex_unlock(&files_lock);
 }
 
-static struct address_space *alloc_one(const struct frame_ops *frames)
+struct address_space *address_space_alloc(const struct frame_ops *frames)
 {
 	struct address_space *as = object_alloc();
 
@@ -226,7 +244,7 @@ static struct address_space *alloc_one(const struct frame_ops *frames)
 static void free_file(struct address_space *as)
 {
 	file_object_close(as);
-	object_free(as);
+	address_space_free(as);
 }
 
 static const struct frame_ops *first_frames(bool scratch, bool soft)
@@ -238,7 +256,7 @@ static const struct frame_ops *first_frames(bool scratch, bool soft)
 
 static int new_file(int fd, const struct stat *st, bool scratch, bool soft, struct address_space **out)
 {
-	struct address_space *as = alloc_one(first_frames(scratch, soft));
+	struct address_space *as = address_space_alloc(first_frames(scratch, soft));
 	int err;
 
 	if (!as)
@@ -314,7 +332,7 @@ static int get_or_add(int fd, bool soft, struct file_id file, struct address_spa
 int address_space_new_store(struct store *store, struct address_space **out)
 {
 	static _Atomic uint64_t number;
-	struct address_space *as = alloc_one(&ram_frames), *known;
+	struct address_space *as = address_space_alloc(&ram_frames), *known;
 	int err;
 
 	if (!as)
@@ -331,7 +349,7 @@ int address_space_new_store(struct store *store, struct address_space **out)
 		mutex_unlock(&files_lock);
 	}
 	if (err)
-		object_free(as);
+		address_space_free(as);
 	else
 		*out = as;
 	return err;
@@ -478,79 +496,6 @@ int address_space_put(struct address_space *as)
 	return err;
 }
 
-/* Where there is no swap, as->store is NULL: its pages stay in memory. When there is just no memory for it now, they must not do so for good. */
-static int open_swap(struct address_space *as, uint64_t bytes)
-{
-	int err = swap_store_open(&arena, bytes, &as->store);
-
-	if (err)
-		as->store = NULL;
-	return err == -ENOENT ? 0 : err;
-}
-
-int address_space_new_anon(struct address_space *file, uint64_t pages, struct address_space **out)
-{
-	struct address_space *as = alloc_one(&anon_frames);
-	int err;
-
-	if (!as)
-		return -ENOMEM;
-	as->file = file->file;
-	as->report = file->report;
-	as->anon_pages = pages;
-	atomic_store(&as->anon_refs, 1);
-	err = open_swap(as, pages << FL_PAGE_SHIFT);
-	if (!err && as->store)
-		err = anon_swap_init(as);
-	if (!err) {
-		mutex_lock(&files_lock);
-		err = id_alloc(as);
-		mutex_unlock(&files_lock);
-	}
-	if (err)
-		address_space_put_anon(as);
-	else
-		*out = as;
-	return err;
-}
-
-int address_space_new_slots(const struct frame_ops *frames, uint64_t bytes, struct address_space **out)
-{
-	struct address_space *as = alloc_one(frames);
-	int err;
-
-	if (!as)
-		return -ENOMEM;
-	as->report = zero.report;
-	atomic_store(&as->anon_refs, 1);
-	atomic_store(&as->size, UINT64_MAX);
-	swap_prepare();
-	err = open_swap(as, bytes);
-	if (!err) {
-		mutex_lock(&files_lock);
-		err = id_alloc(as);
-		mutex_unlock(&files_lock);
-	}
-	if (err)
-		address_space_put_anon(as);
-	else
-		*out = as;
-	return err;
-}
-
-int address_space_new_family(struct address_space *file, struct address_space **out)
-{
-	struct address_space *as = alloc_one(NULL);
-
-	if (!as)
-		return -ENOMEM;
-	as->file = file->file;
-	as->report = file->report;
-	atomic_store(&as->anon_refs, 1);
-	*out = as;
-	return 0;
-}
-
 uint32_t address_space_handle(const struct address_space *as)
 {
 	return (uint32_t)(((const char *)as - arena.base) / ARENA_ALIGN);
@@ -559,20 +504,6 @@ uint32_t address_space_handle(const struct address_space *as)
 struct address_space *address_space_at(uint32_t handle)
 {
 	return (struct address_space *)(arena.base + (uint64_t)handle * ARENA_ALIGN);
-}
-
-void address_space_put_anon(struct address_space *as)
-{
-	if (atomic_fetch_sub(&as->anon_refs, 1) > 1)
-		return;
-	mutex_lock(&files_lock);
-	if (by_id[as->id] == as)
-		__atomic_store_n(&by_id[as->id], NULL, __ATOMIC_RELEASE);
-	mutex_unlock(&files_lock);
-	anon_swap_exit(as);
-	if (as->store)
-		as->store->ops->close(as->store);
-	object_free(as);
 }
 
 int address_space_for_each(int (*fn)(struct address_space *as, void *arg), void *arg)
