@@ -33,54 +33,12 @@
 #include "io.h"
 
 #include <errno.h>
-#include <limits.h>
-#include <linux/aio_abi.h>
 #include <string.h>
 #include <sys/syscall.h>
 
-#include "budget.h"
-#include "huge.h"
-#include "mmu/mmu.h"
+#include "io_request.h"
 #include "util/compiler.h"
 #include "util/sys.h"
-#include "writeback.h"
-
-enum request_state { FREE, CLAIMED, EARLY, IN_FLIGHT, DONE, FINISHING };
-
-struct request {
-	_Atomic uint32_t state;
-	/* as->id << 48 | index << 8 | pages, or KEY_HUGE; 0 while FREE. Written by who has it CLAIMED or FINISHING. */
-	_Atomic uint64_t key;
-	_Atomic bool eager;      /* the same; read as a guess */
-	_Atomic uint32_t serial; /* the same */
-	_Atomic bool write;      /* the same */
-	/* What follows belongs to who has it CLAIMED or FINISHING. */
-	bool reclaim;
-	struct address_space *as;
-	struct buffer buf;
-	int64_t result; /* written by who reaps, before DONE */
-	struct iocb cb;
-};
-
-#define KEY_HUGE 0xffu
-#define EVENTS 64
-#define OLD 64
-#define WORDS (IO_REQUESTS / 64)
-
-static struct {
-	enum io_mode mode;
-	_Atomic bool open;            /* requests may be started */
-	_Atomic uint32_t starting;    /* threads that have found it open, and are not done with their request */
-	_Atomic uint64_t busy[WORDS]; /* a bit for each request that is not FREE */
-	_Atomic uint32_t failures;    /* writes, ever */
-	_Atomic uint32_t started;     /* requests, ever */
-	_Atomic bool reaping;         /* some thread is */
-	_Atomic uint32_t seq;         /* futex: counts changes of state */
-	_Atomic uint32_t waiters;     /* on seq */
-	aio_context_t ctx;
-	struct io_event events[EVENTS]; /* of the thread that reaps */
-	struct request r[IO_REQUESTS];
-} io;
 
 /* ---- The kernel's part ---- */
 
@@ -88,467 +46,6 @@ static struct {
 static long kernel_submit(struct iocb **cb, long n)
 {
 	return sys_call(SYS_io_submit, (long)io.ctx, n, (long)cb, 0, 0, 0);
-}
-
-static long kernel_events(long min)
-{
-	struct timespec none = {0};
-	long n;
-
-	do
-		n = sys_call(SYS_io_getevents, (long)io.ctx, min, EVENTS, (long)io.events, min ? 0 : (long)&none, 0);
-	while (n == -EINTR);
-	return n;
-}
-
-/* ---- Waiting ---- */
-
-static uint32_t seq_now(void)
-{
-	return atomic_load(&io.seq);
-}
-
-static void bump(void)
-{
-	atomic_fetch_add(&io.seq, 1);
-	if (atomic_load(&io.waiters))
-		sys_futex_wake(&io.seq, INT_MAX);
-}
-
-static void wait_change(uint32_t seen)
-{
-	atomic_fetch_add(&io.waiters, 1);
-	sys_futex_wait(&io.seq, seen);
-	atomic_fetch_sub(&io.waiters, 1);
-}
-
-/* ---- Requests ---- */
-
-static uint64_t key_of(const struct address_space *as, uint64_t index, uint32_t n)
-{
-	return (uint64_t)as->id << 48 | index << 8 | n;
-}
-
-static uint64_t key_index(uint64_t key)
-{
-	return key >> 8 & PAGE_INDEX_MAX;
-}
-
-static bool key_is_huge(uint64_t key)
-{
-	return (key & 0xff) == KEY_HUGE;
-}
-
-static uint32_t key_pages(uint64_t key)
-{
-	return key_is_huge(key) ? HUGE_PAGES : (uint32_t)(key & 0xff);
-}
-
-static uint16_t key_as(uint64_t key)
-{
-	return (uint16_t)(key >> 48);
-}
-
-static struct request *take_free(void)
-{
-	for (unsigned w = 0; w < WORDS; w++) {
-		uint64_t busy = atomic_load(&io.busy[w]);
-
-		while (~busy) {
-			unsigned bit = (unsigned)__builtin_ctzll(~busy);
-
-			if (atomic_compare_exchange_weak(&io.busy[w], &busy, busy | 1ULL << bit)) {
-				struct request *r = &io.r[w * 64 + bit];
-
-				atomic_store(&r->state, CLAIMED);
-				return r;
-			}
-		}
-	}
-	return NULL;
-}
-
-static void give_back(struct request *r)
-{
-	unsigned i = (unsigned)(r - io.r);
-
-	atomic_store(&r->key, 0);
-	atomic_store(&r->state, FREE);
-	atomic_fetch_and(&io.busy[i / 64], ~(1ULL << i % 64));
-	bump(); /* somebody may wait for it, also if it was never sent */
-}
-
-static bool any_busy(void)
-{
-	for (unsigned w = 0; w < WORDS; w++)
-		if (atomic_load_explicit(&io.busy[w], memory_order_relaxed))
-			return true;
-	return false;
-}
-
-/* Calls fn for each request that is not free until one answers true: that one. */
-static struct request *for_each_busy(bool (*fn)(struct request *r, const void *arg), const void *arg)
-{
-	for (unsigned w = 0; w < WORDS; w++)
-		for (uint64_t busy = atomic_load(&io.busy[w]); busy; busy &= busy - 1) {
-			struct request *r = &io.r[w * 64 + (unsigned)__builtin_ctzll(busy)];
-
-			if (fn(r, arg))
-				return r;
-		}
-	return NULL;
-}
-
-static bool has_page(struct request *r, const void *arg)
-{
-	const struct page_key *page = arg;
-	uint64_t key = atomic_load(&r->key);
-
-	return key && key_as(key) == page->as && page->index >= key_index(key) && page->index - key_index(key) < key_pages(key);
-}
-
-struct part {
-	const struct address_space *as;
-	uint64_t first, last;
-	bool only_writes;
-};
-
-static bool is_of_part(struct request *r, const void *arg)
-{
-	const struct part *p = arg;
-	uint64_t key = atomic_load(&r->key);
-
-	return key && key_as(key) == p->as->id && key_index(key) <= p->last && key_index(key) + key_pages(key) > p->first &&
-	       (!p->only_writes || atomic_load(&r->write));
-}
-
-static bool is_in_state(struct request *r, enum request_state s)
-{
-	return atomic_load(&r->state) == s;
-}
-
-static bool is_done(struct request *r, const void *arg)
-{
-	(void)arg;
-	return is_in_state(r, DONE);
-}
-
-static bool is_in_flight(struct request *r, const void *arg)
-{
-	(void)arg;
-	return is_in_state(r, IN_FLIGHT);
-}
-
-static bool is_any(struct request *r, const void *arg)
-{
-	(void)r, (void)arg;
-	return true;
-}
-
-/* ---- The end of a request ---- */
-
-/* The pages are ours: nobody else could have taken them out of the table, or unlocked them. */
-static void collect_pages(const struct request *r, struct fill *fl)
-{
-	uint64_t key = atomic_load(&r->key);
-
-	*fl = (struct fill){.as = r->as, .index = key_index(key), .n = key_pages(key), .buf = r->buf};
-	for (uint32_t i = 0; i < fl->n; i++) {
-		fl->pfn[i] = page_find((struct page_key){.as = r->as->id, .index = fl->index + i});
-		fl_assert(fl->pfn[i] != PFN_NONE);
-	}
-}
-
-/* An error is for the fault that wants the page: it reads it again, and tells. */
-static void note_result(struct request *r)
-{
-	uint64_t key = atomic_load(&r->key);
-
-	if (io.mode == IO_DEFERRED)
-		r->result = r->as->store->ops->read(r->as->store, r->buf.data, (size_t)key_pages(key) << FL_PAGE_SHIFT,
-						    key_index(key) << FL_PAGE_SHIFT);
-	report_add(&r->as->report->reads, 1);
-	if (r->result > 0)
-		report_add(&r->as->report->read_bytes, (uint64_t)r->result);
-}
-
-/* What did not find its place is dropped: it is still in the store. */
-static void install(struct fill *fl)
-{
-	uint32_t n = fl->as->frames->install(fl->as, fl->index, fl->n, fl->buf.data);
-
-	fill_drop(fl, n);
-}
-
-/* Pages whose lock is a thread's again. */
-static void clear_io(const struct fill *fl)
-{
-	for (uint32_t i = 0; i < fl->n; i++)
-		page_clear_flags(fl->pfn[i], PG_IO);
-}
-
-static void finish_read(struct request *r)
-{
-	struct address_space *as = r->as;
-	struct fill fl;
-
-	note_result(r);
-	if (key_is_huge(atomic_load(&r->key))) {
-		huge_finish(as, key_index(atomic_load(&r->key)), r->result, r->buf);
-		return;
-	}
-	collect_pages(r, &fl);
-	if (r->result < 0 || fill_trim(&fl, (uint64_t)r->result))
-		fill_drop(&fl, 0);
-	else
-		install(&fl);
-	report_add(&as->report->read_ahead, fl.n);
-	clear_io(&fl);
-	fill_publish(&fl, 0);
-	budget_release(fl.reserved);
-}
-
-/* Which the store would say again. */
-static bool is_full_disk(int64_t result)
-{
-	return result == -ENOSPC || result == -EDQUOT;
-}
-
-/* What was not written as it should be is written again, by the store itself, which says what is wrong. */
-static void finish_write(struct request *r)
-{
-	uint64_t key = atomic_load(&r->key), len = r->cb.aio_nbytes;
-	int err = 0;
-
-	if (io.mode != IO_DEFERRED && is_full_disk(r->result))
-		err = (int)r->result;
-	else if (io.mode == IO_DEFERRED || r->result != (int64_t)len)
-		err = r->as->store->ops->write(r->as->store, r->buf.data, len, (uint64_t)r->cb.aio_offset);
-	if (err)
-		atomic_fetch_add(&io.failures, 1);
-	writeback_ended(r->as, key_index(key), key_pages(key), len, err, r->reclaim);
-}
-
-static void let_go(struct request *r)
-{
-	struct address_space *as = r->as;
-	struct buffer buf = r->buf;
-	bool huge = key_is_huge(atomic_load(&r->key));
-
-	give_back(r);
-	if (huge)
-		huge_put_slot(buf);
-	else
-		buffer_put_io(buf);
-	atomic_fetch_sub(&as->in_flight, 1); /* the object may be gone now */
-	bump();
-}
-
-static void finish(struct request *r)
-{
-	if (atomic_load(&r->write))
-		finish_write(r);
-	else
-		finish_read(r);
-	let_go(r);
-}
-
-static bool claim(struct request *r)
-{
-	uint32_t done = DONE;
-
-	return atomic_compare_exchange_strong(&r->state, &done, FINISHING);
-}
-
-static bool finish_if_done(struct request *r)
-{
-	if (!claim(r))
-		return false;
-	finish(r);
-	return true;
-}
-
-static bool finish_if_eager(struct request *r, const void *arg)
-{
-	(void)arg;
-	if (is_in_state(r, DONE) && atomic_load_explicit(&r->eager, memory_order_relaxed))
-		finish_if_done(r);
-	return false;
-}
-
-/* ---- Reaping ---- */
-
-static void note_events(long n)
-{
-	for (long i = 0; i < n; i++) {
-		struct request *r = &io.r[io.events[i].data];
-		uint32_t claimed = CLAIMED;
-
-		r->result = io.events[i].res;
-		if (!atomic_compare_exchange_strong(&r->state, &claimed, EARLY)) /* who submits it is not done with it */
-			atomic_store(&r->state, DONE);
-	}
-}
-
-/*
- * Asks the kernel, and waits for `wanted` to end when it is given. Only who reaps makes requests DONE, so one that is seen IN_FLIGHT
- * here still has its event to come.
- */
-static bool reap(struct request *wanted)
-{
-	long n;
-
-	if (atomic_exchange(&io.reaping, true))
-		return false;
-	n = kernel_events(wanted && is_in_state(wanted, IN_FLIGHT) ? 1 : 0);
-	note_events(n);
-	atomic_store(&io.reaping, false);
-	bump(); /* also for those who wanted to ask in our place */
-	return true;
-}
-
-/* A step towards the end of a request that was seen busy after `seen` was read. */
-static void work_on(struct request *r, uint32_t seen)
-{
-	if (finish_if_done(r))
-		return;
-	if (!is_in_state(r, IN_FLIGHT) || !reap(r))
-		wait_change(seen);
-}
-
-void io_wait_page(pfn_t pfn)
-{
-	for (;;) {
-		uint32_t seen = seq_now();
-		struct page_key key = page_key(pfn);
-		struct request *r;
-
-		if (!io_in_flight(page_word(pfn)))
-			return;
-		r = for_each_busy(has_page, &key);
-		if (!r)
-			return; /* it ended between the two looks */
-		work_on(r, seen);
-	}
-}
-
-bool io_wait_write(pfn_t pfn)
-{
-	uint32_t seen = seq_now(), w = page_word(pfn);
-	struct page_key key = page_key(pfn);
-	struct request *r;
-
-	if (page_state_of(w) != PAGE_WRITEBACK && page_state_of(w) != PAGE_REDIRTY)
-		return true;
-	r = for_each_busy(has_page, &key);
-	if (!r)
-		return false;
-	work_on(r, seen);
-	return true;
-}
-
-void io_poll(void)
-{
-	if (likely(!any_busy()))
-		return;
-	if (io.mode == IO_AIO)
-		reap(NULL);
-	for_each_busy(finish_if_eager, NULL);
-}
-
-bool io_busy(void)
-{
-	return any_busy();
-}
-
-uint32_t io_failures(void)
-{
-	return atomic_load(&io.failures);
-}
-
-bool io_help(void)
-{
-	uint32_t seen = seq_now();
-	struct request *r = for_each_busy(is_done, NULL);
-
-	if (!r)
-		r = for_each_busy(is_in_flight, NULL);
-	if (!r)
-		r = for_each_busy(is_any, NULL);
-	if (!r)
-		return false;
-	work_on(r, seen);
-	return true;
-}
-
-/* Old enough to have been left behind by its stream, which has started less than this many since. */
-static bool is_left(struct request *r, const void *arg)
-{
-	return is_done(r, arg) && atomic_load_explicit(&io.started, memory_order_relaxed) - atomic_load(&r->serial) > OLD;
-}
-
-uint32_t io_retire(bool all)
-{
-	struct request *r;
-	uint32_t n = 0;
-
-	if (any_busy() && io.mode == IO_AIO)
-		reap(NULL);
-	while (n < IO_REQUESTS && (r = for_each_busy(all ? is_done : is_left, NULL)))
-		n += finish_if_done(r);
-	return n;
-}
-
-bool io_is_coming(pfn_t pfn)
-{
-	for (;;) {
-		uint32_t seen = seq_now();
-		struct page_key key = page_key(pfn);
-		struct request *r;
-
-		if (!io_in_flight(page_word(pfn)))
-			return false;
-		r = for_each_busy(has_page, &key);
-		if (r && !is_in_state(r, FINISHING))
-			return true;
-		wait_change(seen);
-	}
-}
-
-static void drain(const struct part *part)
-{
-	struct request *r;
-
-	for (uint32_t seen = seq_now(); atomic_load(&part->as->in_flight) && (r = for_each_busy(is_of_part, part)); seen = seq_now())
-		work_on(r, seen);
-}
-
-void io_drain_range(struct address_space *as, uint64_t first, uint64_t last)
-{
-	drain(&(struct part){.as = as, .first = first, .last = last});
-}
-
-void io_drain_writes(struct address_space *as, uint64_t first, uint64_t last)
-{
-	drain(&(struct part){.as = as, .first = first, .last = last, .only_writes = true});
-}
-
-bool io_is_write(pfn_t pfn)
-{
-	struct page_key key = page_key(pfn);
-	struct request *r = for_each_busy(has_page, &key);
-
-	return r && atomic_load(&r->write);
-}
-
-void io_drain(struct address_space *as)
-{
-	for (uint32_t seen; atomic_load(&as->in_flight);) {
-		io_drain_range(as, 0, PAGE_INDEX_MAX);
-		seen = seq_now();
-		if (atomic_load(&as->in_flight)) /* it has given its key back, and is not done with the object */
-			wait_change(seen);
-	}
 }
 
 /* ---- Starting ---- */
@@ -637,7 +134,7 @@ static void submit(struct request *const *r, uint32_t n)
 		taken = kernel_submit(cb, (long)n);
 	for (uint32_t i = 0; i < n; i++)
 		note_submitted(r[i], (long)i < taken);
-	bump();
+	io_bump();
 }
 
 /* Their locks are the request's from now on. Whoever waits for one by its word looks again. */
@@ -661,10 +158,10 @@ static void start_run(struct request *r, struct fill *fl, bool eager)
 /* A request and a buffer, or neither. */
 static struct request *take_both(bool large, struct buffer *buf)
 {
-	struct request *r = take_free();
+	struct request *r = io_take_free();
 
 	if (r && !buffer_get_io(large, buf)) {
-		give_back(r);
+		io_give_back(r);
 		return NULL;
 	}
 	return r;
@@ -681,7 +178,7 @@ uint32_t io_start(struct address_space *as, uint64_t index, uint32_t want, bool 
 	if (r) {
 		start_run(r, &fl, eager);
 		if (!fl.n) {
-			give_back(r);
+			io_give_back(r);
 			buffer_put_io(fl.buf);
 		}
 	}
@@ -710,10 +207,10 @@ bool io_start_huge(struct address_space *as, uint64_t index, struct buffer slot)
 
 	if (!begin_starting())
 		return false;
-	r = take_free();
+	r = io_take_free();
 	started = r && start_huge(r, as, index, slot);
 	if (r && !started)
-		give_back(r);
+		io_give_back(r);
 	stop_starting();
 	return started;
 }
@@ -765,7 +262,7 @@ _Static_assert(IO_REQUESTS <= 1 << 8, "a request is counted in a byte");
 
 void io_forget(int request)
 {
-	let_go(&io.r[request]);
+	io_let_go(&io.r[request]);
 	stop_starting();
 }
 
@@ -782,7 +279,7 @@ void io_init(enum io_mode mode)
 
 void io_exit(void)
 {
-	fl_assert(!any_busy());
+	fl_assert(!io_any_busy());
 	if (io.ctx)
 		sys_call(SYS_io_destroy, (long)io.ctx, 0, 0, 0, 0, 0);
 	memset(&io, 0, sizeof io);
