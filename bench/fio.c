@@ -86,19 +86,24 @@ static double run(char *const *args)
 	return status ? 0 : reads;
 }
 
-double fio_reads(const char *path, uint64_t size, bool random, unsigned block, unsigned depth, double seconds)
+double fio_reads(const struct fio_job *job)
 {
-	char file[4200], bytes[40], bs[32], iodepth[32], runtime[40];
+	unsigned together = job->all_at_once ? job->depth : 1;
+	char file[4200], bytes[40], bs[32], iodepth[32], start[40], end[48], jobs[32], runtime[40];
 	char *args[] = {"fio",
 			"--name=read",
 			"--readonly",
 			"--direct=1",
 			"--ioengine=io_uring",
-			random ? "--rw=randread" : "--rw=read",
+			job->random ? "--rw=randread" : "--rw=read",
 			file,
 			bytes,
 			bs,
 			iodepth,
+			start,
+			end,
+			jobs,
+			"--group_reporting",
 			runtime,
 			"--time_based",
 			"--norandommap",
@@ -107,10 +112,13 @@ double fio_reads(const char *path, uint64_t size, bool random, unsigned block, u
 			"--terse-version=3",
 			NULL};
 
-	snprintf(file, sizeof file, "--filename=%s", path);
-	snprintf(bytes, sizeof bytes, "--size=%llu", (unsigned long long)size);
-	snprintf(bs, sizeof bs, "--bs=%u", block);
-	snprintf(iodepth, sizeof iodepth, "--iodepth=%u", depth);
-	snprintf(runtime, sizeof runtime, "--runtime=%ums", (unsigned)(seconds * 1000));
+	snprintf(file, sizeof file, "--filename=%s", job->path);
+	snprintf(bytes, sizeof bytes, "--size=%llu", (unsigned long long)job->size);
+	snprintf(bs, sizeof bs, "--bs=%u", job->block);
+	snprintf(iodepth, sizeof iodepth, "--iodepth=%u", job->depth);
+	snprintf(start, sizeof start, "--iodepth_batch_submit=%u", together);
+	snprintf(end, sizeof end, "--iodepth_batch_complete_min=%u", together);
+	snprintf(jobs, sizeof jobs, "--numjobs=%u", job->threads);
+	snprintf(runtime, sizeof runtime, "--runtime=%ums", (unsigned)(job->seconds * 1000));
 	return run(args);
 }

@@ -7,7 +7,17 @@
 #include <stdint.h>
 
 bool fio_is_there(void);
-/* Reads of `block` bytes, in order or at random, for so long: how many in a second. 0: it failed, and said so. */
-double fio_reads(const char *path, uint64_t size, bool random, unsigned block, unsigned depth, double seconds);
+/* Reads for so long: how many in a second, all threads together. 0: it failed, and said so. */
+struct fio_job {
+	const char *path;
+	uint64_t size;
+	bool random;
+	unsigned block;   /* bytes */
+	unsigned depth;   /* in flight, of each thread */
+	bool all_at_once; /* as many as the depth are started together, and the next ones when all of them have ended */
+	unsigned threads;
+	double seconds;
+};
+double fio_reads(const struct fio_job *job);
 
 #endif

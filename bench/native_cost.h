@@ -35,8 +35,9 @@ struct contestant {
 	bool off;            /* left out */
 	bool all_in_memory;  /* so the kernel's side need not be held to anything */
 	unsigned read_ahead; /* of the device in KiB, for its runs; 0: as it is */
-	unsigned fio_depth;  /* not 0: fio instead of the job, */
-	unsigned fio_block;  /* with blocks of so many bytes: one at random, more in order */
+	unsigned fio_depth;  /* not 0: fio instead of the job, with as many threads as that, */
+	unsigned fio_block;  /* with blocks of so many bytes: one page at random, more in order, */
+	bool fio_all;        /* and all of the depth at once */
 	struct figure *rate; /* operations or bytes in a second, by its unit */
 	struct figure *cpu;  /* time of all processors for 1 GiB */
 	struct figure *hits; /* share of operations that did not wait for the disk */

@@ -73,9 +73,18 @@ static void add_all(const struct contestant *c, const struct outcome *o)
 
 static double run_fio(const struct contestant *c)
 {
-	double reads = fio_reads(scale.path, scale.size, c->fio_block == PAGE, c->fio_block, c->fio_depth, scale.seconds);
+	struct fio_job job = {
+		.path = scale.path,
+		.size = scale.size,
+		.random = c->fio_block == PAGE,
+		.block = c->fio_block,
+		.depth = c->fio_depth,
+		.all_at_once = c->fio_all,
+		.threads = c->job.threads,
+		.seconds = scale.seconds,
+	};
 
-	return c->fio_block == PAGE ? reads : reads * c->fio_block;
+	return fio_reads(&job) * (job.random ? 1 : c->fio_block);
 }
 
 static void run(struct contestant *c, int round)

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "fio.h"
 #include "native_cost.h"
 #include "util.h"
 
@@ -41,6 +42,18 @@ static struct contestant disk(unsigned block, const char *who)
 
 	c.fio_depth = 1;
 	c.fio_block = block;
+	return c;
+}
+
+/* What the disk gives to who has so much in flight, and no more: nobody who waits as Faultline's side has to is faster. */
+static struct contestant limit(unsigned threads, unsigned depth, const char *who)
+{
+	struct contestant c = disk(PAGE, who);
+
+	c.job.threads = threads;
+	c.fio_depth = depth;
+	c.fio_all = true;
+	c.off = scale.check || !fio_is_there();
 	return c;
 }
 
@@ -80,8 +93,10 @@ enum random_contestant {
 	R_OURS,
 	R_KERNEL,
 	R_DEFAULT,
+	R_LIMIT,
 	R_OURS_32,
 	R_KERNEL_32,
+	R_LIMIT_32,
 	R_OURS_128,
 	R_KERNEL_128,
 	R_DISK,
@@ -100,12 +115,14 @@ static void plain_goals(const struct contestant *c)
 {
 	figure_compare(c[R_OURS].rate, c[R_KERNEL].rate, AT_LEAST, 1);
 	figure_compare(c[R_OURS].rate, c[R_DEFAULT].rate, AT_LEAST, 3);
+	figure_compare(c[R_OURS].rate, c[R_LIMIT].rate, NO_GOAL, 0);
 }
 
 static void ahead_goals(const struct contestant *c)
 {
 	figure_compare(c[R_OURS_32].rate, c[R_KERNEL].rate, AT_LEAST, 4);
 	figure_compare(c[R_OURS_32].rate, c[R_KERNEL_32].rate, AT_LEAST, 1);
+	figure_compare(c[R_OURS_32].rate, c[R_LIMIT_32].rate, NO_GOAL, 0);
 	figure_compare(c[R_OURS_128].rate, c[R_KERNEL].rate, AT_LEAST, 4);
 	figure_compare(c[R_OURS_128].rate, c[R_KERNEL_128].rate, AT_LEAST, 1);
 	figure_compare(c[R_OURS_128].rate, c[R_DISK].rate, AT_LEAST, 0.95);
@@ -125,7 +142,8 @@ static void random_plain(struct contestant *c, unsigned threads, const char *nam
 	c[R_OURS] = ours(WORKLOAD_RANDOM, threads);
 	c[R_KERNEL] = kernels(WORKLOAD_RANDOM, MADV_RANDOM, threads, RANDOM_WHO);
 	c[R_DEFAULT] = by_default(threads);
-	for (size_t i = 0; i <= R_DEFAULT; i++)
+	c[R_LIMIT] = limit(threads, 1, "fio, one at a time");
+	for (size_t i = 0; i <= R_LIMIT; i++)
 		c[i].rate = figure_of(&c[i], PER_SECOND, name);
 	plain_goals(c);
 }
@@ -136,6 +154,7 @@ static void random_ahead(struct contestant *c)
 
 	c[R_OURS_32] = batch(CONTENDER_FAULTLINE, 32, NULL);
 	c[R_KERNEL_32] = batch(CONTENDER_KERNEL, 32, "kernel, MADV_WILLNEED");
+	c[R_LIMIT_32] = limit(1, 32, "fio, 32 at once");
 	c[R_OURS_128] = batch(CONTENDER_FAULTLINE, 128, NULL);
 	c[R_KERNEL_128] = batch(CONTENDER_KERNEL, 128, "kernel, MADV_WILLNEED");
 	c[R_DISK] = disk(PAGE, NULL);
@@ -150,7 +169,7 @@ static void random_ahead(struct contestant *c)
 
 void measure_random(const char *out)
 {
-	struct contestant c[R_ALL] = {0}, four[R_DEFAULT + 1] = {0};
+	struct contestant c[R_ALL] = {0}, four[R_LIMIT + 1] = {0};
 
 	(void)out;
 	random_plain(c, 1, "random reads, 1 thread");
@@ -159,7 +178,7 @@ void measure_random(const char *out)
 	c[R_KERNEL].latency = &latencies.disk_kernel;
 	run_rounds(c, R_ALL, scale.rounds);
 	random_plain(four, 4, "random reads, 4 threads");
-	run_rounds(four, R_DEFAULT + 1, scale.rounds);
+	run_rounds(four, R_LIMIT + 1, scale.rounds);
 }
 
 /* ---- Zipf ---- */
@@ -209,8 +228,10 @@ void measure_hot(const char *out)
 	c[0].p99 = figure_of(&c[0], NANOSECONDS, "hot set beside a scan: 99th percentile");
 	c[1].p99 = figure_of(&c[1], NANOSECONDS, "hot set beside a scan: 99th percentile");
 	c[2].who = "faultline, no scan";
+	c[2].rate = figure_of(&c[2], PER_SECOND, "hot set alone: reads of the hot set");
 	c[2].p99 = figure_of(&c[2], NANOSECONDS, "hot set alone: 99th percentile");
 	figure_compare(c[0].rate, c[1].rate, AT_LEAST, 3);
+	figure_compare(c[0].rate, c[2].rate, NO_GOAL, 0);
 	figure_compare(c[0].p99, c[2].p99, AT_MOST, 2);
 	figure_compare(c[0].p99, c[1].p99, NO_GOAL, 0);
 	run_rounds(c, 3, scale.rounds);
