@@ -8,6 +8,7 @@
 
 #include <aio.h>
 #include <dirent.h>
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
@@ -244,7 +245,7 @@ int mseal(void *addr, size_t len, unsigned long flags);
 	X(sysinfo)                                                                                                                     \
 	X(getrusage) X(getrlimit) X(getrlimit64) X(setrlimit64) X(prlimit) X(prlimit64) X(setrlimit) X(getgroups) X(sched_getaffinity) \
 		X(sched_setaffinity) X(wait4) X(waitpid) X(wait) X(waitid)
-#define REAL_PROCESS(X) X(fork) X(_Fork) X(clone) X(_exit) X(_Exit) X(quick_exit) X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) X(execveat) X(syscall)
+#define REAL_PROCESS(X) X(dlopen) X(fork) X(_Fork) X(clone) X(_exit) X(_Exit) X(quick_exit) X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) X(execveat) X(syscall)
 #define REAL_SPAWN(X) X(posix_spawn) X(posix_spawnp) X(system) X(popen)
 #define REAL_USERS(X) X(setuid) X(seteuid) X(setreuid) X(setresuid) X(setgid) X(setegid) X(setregid) X(setresgid) X(unshare) X(setns)
 #define REAL_ALL(X)        \
