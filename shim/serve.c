@@ -238,7 +238,7 @@ static bool leave(const struct map_call *c, const struct stat *st, const char *w
 	return false;
 }
 
-/* Code goes with the data of its file, when that is mapped. */
+/* Code goes with the data of its file, when that is mapped: by this process or, where both are shared, by another of the run. */
 static bool wanted(const struct map_call *c, const struct stat *st)
 {
 	struct address_space *as;
@@ -255,12 +255,12 @@ static bool wanted(const struct map_call *c, const struct stat *st)
 		file_io_put(as);
 		return handed ? leave(c, st, NULL) : true;
 	}
-	if (c->prot & PROT_EXEC)
+	if ((c->prot & PROT_EXEC) && !is_shared(c))
 		return leave(c, st, NULL);
 	why = file_system_reason(c->fd);
 	if (why)
 		return leave(c, st, why);
-	if (is_small(c, st) && (!is_shared(c) || leave_for_all(st)))
+	if (((c->prot & PROT_EXEC) || is_small(c, st)) && (!is_shared(c) || leave_for_all(st)))
 		return leave(c, st, NULL);
 	return true;
 }

@@ -162,6 +162,38 @@ EOF
 "$FAULTLINE" run --budget 16M -- python3 many.py >out 2>&1 || { cat out; fail "many processes"; }
 [ "$(stat -c %s marks)" -ge 20 ] || fail "room for few processes"
 
+# Code is the kernel's, but not beside processes that have its file by the host; nor the other way round. One word for each process, also for a child
+# that has mapped nothing before it: what one stores, the others see.
+cat >code.py <<'EOF'
+import mmap, os, sys
+RW, ALL = mmap.PROT_READ | mmap.PROT_WRITE, mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC
+def show(f, prot):
+    return mmap.mmap(f.fileno(), 0, mmap.MAP_SHARED, prot)
+first, second = (RW, ALL) if sys.argv[1] == "data" else (ALL, RW)
+f = open("code", "w+b")
+f.truncate(8 << 20)
+to, fro = os.pipe(), os.pipe()
+if os.fork() == 0:
+    os.read(to[0], 1)
+    m = show(f, second)
+    ok = m[4096] == 1
+    m[8192] = 2
+    os.write(fro[1], b"x")
+    os.read(to[0], 1)
+    os._exit(0 if ok and m[5000000] == 3 and m[4096] == 4 else 1)
+m = show(f, first)
+m[4096] = 1
+os.write(to[1], b"x")
+os.read(fro[0], 1)
+assert m[8192] == 2
+m[5000000], m[4096] = 3, 4
+os.write(to[1], b"x")
+assert os.wait()[1] == 0
+EOF
+for first in data code; do
+	"$FAULTLINE" run --budget 16M -- python3 code.py $first 2>err || fail "code and data of one file, first $first: $(cat err)"
+done
+
 # A process that stays when the program has ended keeps its host, and the run does not wait for it.
 cat >stay.py <<'EOF'
 import mmap, os, time
