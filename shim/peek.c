@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -13,17 +14,47 @@
 
 #define STACK_NEAR (1UL << 20)
 
-/* Callers' frames lie above this one. */
-bool is_on_stack(const void *at, size_t len)
-{
-	return (uintptr_t)at - (uintptr_t)__builtin_frame_address(0) < STACK_NEAR && !file_io_is_ours(at, len);
-}
+/*
+ * What of this thread's stack was seen to be there: where it begins, and in the bits below a page how many pages it is. One word, as a signal handler, on
+ * a stack of its own perhaps, comes in between.
+ */
+static _Thread_local _Atomic uint64_t seen __attribute__((tls_model("initial-exec")));
 
 /* It reads a set of signals, but for NULL, before it looks at what to do with it, which here is nothing. No sandbox forbids the call. */
 static bool kernel_reads(uint64_t at)
 {
 	at &= ~(sizeof at - 1);
 	return at && sys_call(SYS_rt_sigprocmask, -1, (long)at, 0, sizeof at, 0, 0) != -EFAULT;
+}
+
+static bool is_within(uint64_t known, uint64_t from, uint64_t end)
+{
+	uint64_t start = page_align_down(known);
+
+	return from >= start && end <= start + (known & FL_PAGE_MASK) * FL_PAGE_SIZE;
+}
+
+/* Nothing says where a stack ends, and arguments can be said to be longer than what is left of it. */
+static bool see_stack(uint64_t from, uint64_t end)
+{
+	uint64_t known = atomic_load_explicit(&seen, memory_order_relaxed);
+
+	for (uint64_t page = from; page < end; page += FL_PAGE_SIZE)
+		if (!is_within(known, page, page + FL_PAGE_SIZE) && !kernel_reads(page))
+			return false;
+	atomic_store_explicit(&seen, from | (end - from) >> FL_PAGE_SHIFT, memory_order_relaxed);
+	return true;
+}
+
+/* Callers' frames lie above this one. */
+bool is_on_stack(const void *at, size_t len)
+{
+	uint64_t frame = (uintptr_t)__builtin_frame_address(0), end = (uintptr_t)at + len;
+
+	if ((uintptr_t)at - frame >= STACK_NEAR || len >= STACK_NEAR || file_io_is_ours(at, len))
+		return false;
+	return is_within(atomic_load_explicit(&seen, memory_order_relaxed), frame, end) ||
+	       see_stack(page_align_down(frame), page_align_up(end));
 }
 
 bool can_read(const void *at, size_t len)

@@ -4,9 +4,11 @@
  * may not be accessed, or the file ends before it. The last two are of a mapping as the others in this process.
  */
 #include <dirent.h>
+#include <linux/fs.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/select.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
@@ -15,6 +17,7 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/uio.h>
+#include <ucontext.h>
 #include <utime.h>
 
 #include "check.h"
@@ -299,13 +302,58 @@ static void next_to_bad(void)
 	close(pair[1]);
 }
 
+#define STACK (32 * PAGE)
+
+static char *stack; /* and above it a page that may not be accessed */
+static ucontext_t back;
+
+/* The last structs of the stack are said to be followed by more. */
+static void call_from_stack(void)
+{
+	struct file_dedupe_range *range = (struct file_dedupe_range *)(stack + STACK) - 1;
+	struct iovec *list = (struct iovec *)(stack + STACK) - 1;
+	struct msghdr m = {.msg_iov = list, .msg_iovlen = 500};
+	int pair[2];
+
+	CHECK(!socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+	*range = (struct file_dedupe_range){.src_length = PAGE, .dest_count = 100};
+	FAILS(EFAULT, ioctl(file, FIDEDUPERANGE, range));
+	*list = (struct iovec){"hello", 5};
+	CHECK(writev(pair[0], list, 1) == 5);
+	FAILS(EFAULT, writev(pair[0], list, 500));
+	FAILS(EFAULT, sendmsg(pair[0], &m, 0));
+	close(pair[0]);
+	close(pair[1]);
+}
+
+static void past_the_stack(void)
+{
+	ucontext_t c;
+
+	stack = mmap(NULL, STACK + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+	CHECK(stack != MAP_FAILED && !mprotect(stack + STACK, PAGE, PROT_NONE) && !getcontext(&c));
+	c.uc_stack = (stack_t){.ss_sp = stack, .ss_size = STACK - PAGE};
+	c.uc_link = &back;
+	makecontext(&c, call_from_stack, 0);
+	CHECK(!swapcontext(&back, &c) && !munmap(stack, STACK + PAGE));
+}
+
 int main(int argc, char **argv)
 {
 	static const struct test_case cases[] = {
-		{"paths", paths},       {"two_paths", two_paths}, {"path_over_pages", path_over_pages},
-		{"given", given},       {"vectors", vectors},     {"messages", messages},
-		{"programs", programs}, {"lengths", lengths},     {"offsets", offsets},
-		{"locks", locks},       {"signals", signals},     {"next_to_bad", next_to_bad},
+		{"paths", paths},
+		{"two_paths", two_paths},
+		{"path_over_pages", path_over_pages},
+		{"given", given},
+		{"vectors", vectors},
+		{"messages", messages},
+		{"programs", programs},
+		{"lengths", lengths},
+		{"offsets", offsets},
+		{"locks", locks},
+		{"signals", signals},
+		{"next_to_bad", next_to_bad},
+		{"past_the_stack", past_the_stack},
 	};
 
 	(void)argc;
