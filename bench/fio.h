@@ -7,7 +7,6 @@
 #include <stdint.h>
 
 bool fio_is_there(void);
-/* Reads for so long: how many in a second, all threads together. 0: it failed, and said so. */
 struct fio_job {
 	const char *path;
 	uint64_t size;
@@ -18,6 +17,8 @@ struct fio_job {
 	unsigned threads;
 	double seconds;
 };
+
+/* How many reads in a second, all threads together. 0: it failed, and said so. */
 double fio_reads(const struct fio_job *job);
 
 #endif

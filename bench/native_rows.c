@@ -45,7 +45,7 @@ static struct contestant disk(unsigned block, const char *who)
 	return c;
 }
 
-/* What the disk gives to who has so much in flight, and no more: nobody who waits as Faultline's side has to is faster. */
+/* What the disk gives to who has so much in flight, and no more. Contenders find part of what they read in memory (memory / size), and can be faster by that. */
 static struct contestant limit(unsigned threads, unsigned depth, const char *who)
 {
 	struct contestant c = disk(PAGE, who);
