@@ -22,6 +22,18 @@ static int open_swap(struct address_space *as, uint64_t bytes)
 	return err == -ENOENT ? 0 : err;
 }
 
+/* The last step of making one, where the others had this result. */
+static int show(struct address_space *as, int err, struct address_space **out)
+{
+	if (!err)
+		err = address_space_number(as);
+	if (err)
+		address_space_put_anon(as);
+	else
+		*out = as;
+	return err;
+}
+
 int address_space_new_anon(struct address_space *file, uint64_t pages, struct address_space **out)
 {
 	struct address_space *as = address_space_alloc(&anon_frames);
@@ -36,19 +48,12 @@ int address_space_new_anon(struct address_space *file, uint64_t pages, struct ad
 	err = open_swap(as, pages << FL_PAGE_SHIFT);
 	if (!err && as->store)
 		err = anon_swap_init(as);
-	if (!err)
-		err = address_space_number(as);
-	if (err)
-		address_space_put_anon(as);
-	else
-		*out = as;
-	return err;
+	return show(as, err, out);
 }
 
 int address_space_new_slots(const struct frame_ops *frames, uint64_t bytes, struct address_space **out)
 {
 	struct address_space *as = address_space_alloc(frames);
-	int err;
 
 	if (!as)
 		return -ENOMEM;
@@ -56,14 +61,7 @@ int address_space_new_slots(const struct frame_ops *frames, uint64_t bytes, stru
 	atomic_store(&as->anon_refs, 1);
 	atomic_store(&as->size, UINT64_MAX);
 	swap_prepare();
-	err = open_swap(as, bytes);
-	if (!err)
-		err = address_space_number(as);
-	if (err)
-		address_space_put_anon(as);
-	else
-		*out = as;
-	return err;
+	return show(as, open_swap(as, bytes), out);
 }
 
 int address_space_new_family(struct address_space *file, struct address_space **out)
