@@ -83,6 +83,8 @@ static struct queue queues[POLICY_QUEUES];
 #define SHARE_START PERCENT(10)
 #define SHARE_MAX PERCENT(40)
 static _Atomic uint64_t share;
+
+static _Atomic uint64_t returned; /* pages that had a ghost */
 /* What was read ahead may be one of so many parts of memory; and goes before what is on probation down to one of so many. */
 #define STREAM_PARTS 8
 #define STREAM_FLOOR 16
@@ -131,6 +133,11 @@ void policy_move(uint32_t from, uint32_t to)
 uint64_t policy_pages(enum policy_queue queue)
 {
 	return atomic_load_explicit(&queues[queue].pages, memory_order_relaxed);
+}
+
+uint64_t policy_returned(void)
+{
+	return atomic_load_explicit(&returned, memory_order_relaxed);
 }
 
 /* ---- Generations ---- */
@@ -308,8 +315,10 @@ static uint32_t enter(uint64_t key, bool ahead, uint32_t huge)
 	uint32_t rank = recall(key), n = page_count_of(huge);
 	uint32_t bits;
 
-	if (rank)
+	if (rank) {
 		adapt(rank == 1 ? POLICY_PROBATION : POLICY_PROTECTED);
+		atomic_fetch_add_explicit(&returned, n, memory_order_relaxed);
+	}
 	bits = rank ? main_bits(rank - 1, n) : probation_bits(ahead ? POLICY_AHEAD : 0, n);
 
 	policy_join(bits | huge);

@@ -74,5 +74,7 @@ uint32_t policy_postponed(uint32_t word);
 uint32_t policy_cold(void);
 
 uint64_t policy_pages(enum policy_queue queue);
+/* Pages that came into memory though they had left it lately: with more room they would have been there. Only ever grows. */
+uint64_t policy_returned(void);
 
 #endif

@@ -10,6 +10,10 @@
  *   does not answer       after a while the same: stopped, or without its thread forget_silent()
  *   ends                  has = 0                                                borrow_return_all()
  *
+ * Files have what is not lent. When their pages come back soon after they had to leave, who has not borrowed for a while is asked for some as well: as many
+ * pages as came back. Who borrows again at once had use for it, and is left alone for twice as long the next time: so what lies idle goes to files, step by
+ * step, and what is in use is taken once in half a minute at most.
+ *
  * What comes back must not go to who gave it, who may be faster. So for a moment after each refusal those who have more than the one that was refused get
  * nothing; and nobody does, but who can take no page of his own out of memory, when it was one of those.
  */
@@ -18,6 +22,7 @@
 #include <errno.h>
 
 #include "cache/budget.h"
+#include "cache/policy.h"
 #include "cache/reclaim.h"
 #include "shared.h"
 #include "util/clock.h"
@@ -32,6 +37,8 @@
 #define BARREN_NS 1000000000ull
 #define IDLE_NS 200000000ull
 #define HUNGER_NS 20000000ull
+#define PATIENCE_NS 250000000ull /* for which who has borrowed is left alone by files: at least, and at most */
+#define PATIENCE_MAX_NS 32000000000ull
 
 static struct mutex loan_lock = MUTEX_INIT(RANK_LEAF);
 static struct session *borrowers; /* loan_lock: who has borrowed once */
@@ -139,6 +146,52 @@ static bool must_stand_back(const struct session *s, uint64_t pages, uint64_t no
 	return now < hunger.until_ns && s->loan.has + s->loan.coming + pages > hunger.level + STEP;
 }
 
+/* ---- For files ---- */
+
+static void leave_alone(struct loan *l, uint64_t now)
+{
+	bool soon = l->tapped_ns && now - l->tapped_ns < l->patience_ns;
+
+	if (soon)
+		l->patience_ns = min_u64(2 * l->patience_ns, PATIENCE_MAX_NS);
+	else if (l->tapped_ns || !l->patience_ns)
+		l->patience_ns = PATIENCE_NS;
+	l->tapped_ns = 0;
+	l->files_ns = now + l->patience_ns;
+}
+
+static bool can_be_tapped(struct session *o, uint64_t now)
+{
+	return can_be_asked(o, NULL) && !o->loan.asked && now >= o->loan.files_ns && now >= o->loan.barren_ns && left_to(o) > FLOOR;
+}
+
+/* The richest of those that have not borrowed lately. Caller holds loan_lock. */
+static void tap_one(uint64_t now)
+{
+	struct session *found = NULL;
+
+	ask_all_for_idle(NULL, now);
+	for (struct session *o = borrowers; o; o = o->loan.next)
+		if (can_be_tapped(o, now) && (!found || left_to(o) > left_to(found)))
+			found = o;
+	if (!found)
+		return;
+	found->loan.tapped_ns = now;
+	recall(found, min_u64(left_to(found) - FLOOR, STEP), now);
+}
+
+void borrow_for_files(void)
+{
+	static _Atomic uint64_t heeded;
+	uint64_t was = atomic_load_explicit(&heeded, memory_order_relaxed), back = policy_returned();
+
+	if (back - was < STEP || !atomic_compare_exchange_strong(&heeded, &was, back))
+		return;
+	mutex_lock(&loan_lock);
+	tap_one(now_ns());
+	mutex_unlock(&loan_lock);
+}
+
 /* ---- Lending ---- */
 
 static void list(struct session *s)
@@ -200,6 +253,7 @@ static void settle(struct session *s, uint64_t pages, bool ok)
 	if (ok) {
 		s->loan.has += pages;
 		s->loan.barren_ns = 0;
+		leave_alone(&s->loan, now_ns());
 	} else {
 		lent -= pages;
 	}

@@ -16,5 +16,7 @@ int borrow_take(struct session *s, uint64_t pages, bool urgent);
 /* So much is given back, and so much that was asked for will not be. -EINVAL: it has not borrowed so many. */
 int borrow_return(struct session *s, uint64_t pages, uint64_t refused);
 void borrow_return_all(struct session *s);
+/* To be called now and then: when pages of files come back that had to leave, clients are asked for memory that they have not worked with lately. */
+void borrow_for_files(void);
 
 #endif

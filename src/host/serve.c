@@ -402,4 +402,5 @@ void serve_slot(struct session *s, uint32_t slot)
 		serve_answer(&r, result);
 	if (r.streamed > 1) /* while the client looks at what it has got */
 		reclaim_ahead((uint32_t)min_u64(r.streamed, part_of_memory()));
+	borrow_for_files();
 }

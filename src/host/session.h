@@ -50,6 +50,9 @@ struct loan {
 	uint64_t has, coming;        /* pages: that are lent, and that are about to be */
 	uint64_t asked, asked_ns;    /* that it was asked to give back and has not answered for; since when */
 	uint64_t idle_ns, barren_ns; /* not to be asked before: for what it does not use; for what it uses */
+	uint64_t files_ns;           /* the same, for what files are short of */
+	uint64_t tapped_ns;          /* when it was last asked for those, if it has not borrowed since; else 0 */
+	uint64_t patience_ns;        /* how long it is left alone by files when it has borrowed */
 	struct session *next;        /* of those that have borrowed */
 	bool listed;
 };

@@ -382,3 +382,59 @@ void map_serve(struct map *m)
 	served = m;
 	assert_int_equal(sigaction(SIGBUS, &a, NULL), 0);
 }
+
+/* ---- Two clients ---- */
+
+int two_clients_setup(void **state)
+{
+	struct two_clients *x = calloc(1, sizeof *x);
+
+	host_start(&x->host);
+	file_create(&x->file, TWO_CLIENTS_PAGES);
+	client_attach(&x->a, &x->host);
+	client_attach(&x->b, &x->host);
+	*state = x;
+	return 0;
+}
+
+int two_clients_teardown(void **state)
+{
+	struct two_clients *x = *state;
+
+	client_detach(&x->a);
+	client_detach(&x->b);
+	assert_int_equal(host_end(&x->host), 0);
+	file_remove(&x->file);
+	free(x);
+	return 0;
+}
+
+void in_a_client_that_is_killed(struct two_clients *x, void (*act)(struct two_clients *x, struct client *c, struct file *f))
+{
+	int done[2];
+	char byte;
+	pid_t pid;
+
+	assert_int_equal(pipe(done), 0);
+	pid = fork();
+	if (!pid) {
+		struct file f = x->file;
+		struct client c;
+
+		close(x->a.sock); /* they end when the test ends them */
+		close(x->b.sock);
+		f.memfd = -1;
+		client_attach(&c, &x->host);
+		if (client_open(&c, &f, 0, true))
+			_exit(1);
+		act(x, &c, &f);
+		if (write(done[1], "x", 1) == 1)
+			pause();
+		_exit(1);
+	}
+	close(done[1]);
+	assert_int_equal(read(done[0], &byte, 1), 1);
+	close(done[0]);
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}

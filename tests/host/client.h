@@ -98,4 +98,18 @@ uint64_t *map_word(struct map *m, uint64_t page);
 void map_serve(struct map *m);
 extern _Thread_local uint32_t client_slot;
 
+#define TWO_CLIENTS_PAGES 64
+
+/* A host, a file that nobody has opened yet, and two clients. Of cmocka's: *state is it. */
+struct two_clients {
+	struct test_host host;
+	struct file file;
+	struct client a, b;
+};
+
+int two_clients_setup(void **state);
+int two_clients_teardown(void **state);
+/* A client in a process of its own, with the file open, which is killed when `act` has returned. */
+void in_a_client_that_is_killed(struct two_clients *x, void (*act)(struct two_clients *x, struct client *c, struct file *f));
+
 #endif

@@ -3,39 +3,8 @@
 #include "client.h"
 
 #include <sys/uio.h>
-#include <time.h>
 
-#define PAGES 64
-
-struct fixture {
-	struct test_host host;
-	struct file file;
-	struct client a, b;
-};
-
-static int setup(void **state)
-{
-	struct fixture *x = calloc(1, sizeof *x);
-
-	host_start(&x->host);
-	file_create(&x->file, PAGES);
-	client_attach(&x->a, &x->host);
-	client_attach(&x->b, &x->host);
-	*state = x;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *x = *state;
-
-	client_detach(&x->a);
-	client_detach(&x->b);
-	assert_int_equal(host_end(&x->host), 0);
-	file_remove(&x->file);
-	free(x);
-	return 0;
-}
+#define PAGES TWO_CLIENTS_PAGES
 
 #define STORE_TRIES 1000
 
@@ -74,42 +43,11 @@ static void eventually_word(struct file *f, uint64_t page, uint64_t value)
 	assert_int_equal(file_word(f, page), value);
 }
 
-/* A client in a process of its own, which is killed when `act` has returned. */
-static void in_a_client_that_is_killed(struct fixture *x, void (*act)(struct fixture *x, struct client *c, struct file *f))
-{
-	int done[2];
-	char byte;
-	pid_t pid;
-
-	assert_int_equal(pipe(done), 0);
-	pid = fork();
-	if (!pid) {
-		struct file f = x->file;
-		struct client c;
-
-		close(x->a.sock); /* they end when the test ends them */
-		close(x->b.sock);
-		f.memfd = -1;
-		client_attach(&c, &x->host);
-		if (client_open(&c, &f, 0, true))
-			_exit(1);
-		act(x, &c, &f);
-		if (write(done[1], "x", 1) == 1)
-			pause();
-		_exit(1);
-	}
-	close(done[1]);
-	assert_int_equal(read(done[0], &byte, 1), 1);
-	close(done[0]);
-	kill(pid, SIGKILL);
-	assert_int_equal(waitpid(pid, NULL, 0), pid);
-}
-
 /* ---- Bytes ---- */
 
 static void a_file_is_read_written_and_synced(void **state)
 {
-	struct fixture *x = *state;
+	struct two_clients *x = *state;
 	struct map m;
 
 	assert_int_equal(client_open(&x->a, &x->file, 0, true), 0);
@@ -129,7 +67,7 @@ static void a_file_is_read_written_and_synced(void **state)
 
 static void clients_see_each_others_stores_at_once(void **state)
 {
-	struct fixture *x = *state;
+	struct two_clients *x = *state;
 	struct file again = x->file;
 	struct wire_slot r = {.op = WIRE_READ, .arg = {3}};
 	struct map a, b;
@@ -168,7 +106,7 @@ static void close_there(struct client *c, const struct file *f)
 
 static void the_board_names_what_the_host_has(void **state)
 {
-	struct fixture *x = *state;
+	struct two_clients *x = *state;
 	struct file again = x->file;
 
 	assert_int_equal(files_on_the_board(&x->b, &x->file), 0);
@@ -185,7 +123,7 @@ static void the_board_names_what_the_host_has(void **state)
 
 static void faults_beyond_the_end_fail(void **state)
 {
-	struct fixture *x = *state;
+	struct two_clients *x = *state;
 	struct wire_slot r = {.op = WIRE_READ, .arg = {PAGES}};
 	struct map m;
 
@@ -210,7 +148,7 @@ static bool is_mapped(struct map *m, uint64_t page)
 
 static void a_private_mapping_gets_the_page_alone(void **state)
 {
-	struct fixture *x = *state;
+	struct two_clients *x = *state;
 	struct map m;
 
 	assert_int_equal(client_open(&x->a, &x->file, 0, false), 0);
@@ -226,7 +164,7 @@ static void a_private_mapping_gets_the_page_alone(void **state)
 
 static void stores_of_others_show_in_a_private_mapping(void **state)
 {
-	struct fixture *x = *state;
+	struct two_clients *x = *state;
 	struct file again = x->file;
 	struct map a, b;
 
@@ -244,7 +182,7 @@ static void stores_of_others_show_in_a_private_mapping(void **state)
 
 static void shared_memory_without_a_name_is_found_by_its_file(void **state)
 {
-	struct fixture *x = *state;
+	struct two_clients *x = *state;
 	struct file again = x->file;
 	struct map a, b;
 
@@ -265,7 +203,7 @@ static void shared_memory_without_a_name_is_found_by_its_file(void **state)
 
 static void parts_of_a_mapping_are_unmapped(void **state)
 {
-	struct fixture *x = *state;
+	struct two_clients *x = *state;
 	struct wire_slot r = {.op = WIRE_UNMAP};
 	struct map m;
 
@@ -287,7 +225,7 @@ static void parts_of_a_mapping_are_unmapped(void **state)
 
 static void half_of_the_budget_can_be_locked(void **state)
 {
-	struct fixture *x = *state;
+	struct two_clients *x = *state;
 	struct file big;
 	struct wire_slot r = {.op = WIRE_LOCK, .flags = WIRE_LOCKED};
 	uint64_t half = TEST_BUDGET / FL_PAGE_SIZE / 2;
@@ -336,7 +274,7 @@ static void write_word(struct file *f, uint64_t page, uint64_t word)
 
 static void a_change_is_seen_in_mappings(void **state)
 {
-	struct fixture *x = *state;
+	struct two_clients *x = *state;
 	struct wire_slot r = change_of(&x->file), nothing = {0};
 	struct map m;
 
@@ -359,7 +297,7 @@ static void a_change_is_seen_in_mappings(void **state)
 
 static void all_are_told_that_a_file_has_shrunk(void **state)
 {
-	struct fixture *x = *state;
+	struct two_clients *x = *state;
 	struct wire_slot r = change_of(&x->file), shrunk = {.op = WIRE_SHRUNK}, nothing = {0};
 	uint32_t before = atomic_load(&x->a.board->shrunk);
 	struct map m;
@@ -386,7 +324,7 @@ static void all_are_told_that_a_file_has_shrunk(void **state)
 
 /* ---- Death ---- */
 
-static void store_some(struct fixture *x, struct client *c, struct file *f)
+static void store_some(struct two_clients *x, struct client *c, struct file *f)
 {
 	struct map m;
 
@@ -398,7 +336,7 @@ static void store_some(struct fixture *x, struct client *c, struct file *f)
 
 static void stores_of_a_client_that_is_killed_are_in_the_file(void **state)
 {
-	struct fixture *x = *state;
+	struct two_clients *x = *state;
 
 	in_a_client_that_is_killed(x, store_some);
 	for (uint64_t i = 0; i < PAGES; i += 2)
@@ -406,7 +344,7 @@ static void stores_of_a_client_that_is_killed_are_in_the_file(void **state)
 	assert_int_equal(file_word(&x->file, 1), 2);
 }
 
-static void begin_a_change(struct fixture *x, struct client *c, struct file *f)
+static void begin_a_change(struct two_clients *x, struct client *c, struct file *f)
 {
 	struct wire_slot r = change_of(f);
 
@@ -420,7 +358,7 @@ static void begin_a_change(struct fixture *x, struct client *c, struct file *f)
 
 static void a_client_that_is_killed_in_a_change_does_not_stop_others(void **state)
 {
-	struct fixture *x = *state;
+	struct two_clients *x = *state;
 	struct map m;
 
 	assert_int_equal(client_open(&x->a, &x->file, 0, true), 0);
@@ -440,7 +378,7 @@ static void a_client_that_is_killed_in_a_change_does_not_stop_others(void **stat
 
 static struct file big;
 
-static void pin_half(struct fixture *x, struct client *c, struct file *f)
+static void pin_half(struct two_clients *x, struct client *c, struct file *f)
 {
 	struct map m;
 
@@ -458,7 +396,7 @@ static void pin_half(struct fixture *x, struct client *c, struct file *f)
 
 static void pins_go_with_their_client(void **state)
 {
-	struct fixture *x = *state;
+	struct two_clients *x = *state;
 	struct wire_slot unpin = {.op = WIRE_UNPIN, .arg = {0}};
 	struct map m;
 	int err = -ENOMEM;
@@ -499,7 +437,7 @@ static uint64_t unpin_run(struct map *m, uint64_t page, uint64_t pages)
 
 static void pins_come_in_runs(void **state)
 {
-	struct fixture *x = *state;
+	struct two_clients *x = *state;
 	struct map m;
 
 	assert_int_equal(client_open(&x->a, &x->file, 0, true), 0);
@@ -534,7 +472,7 @@ static uint64_t populate(struct map *m, uint64_t page, uint32_t pages, bool writ
 
 static void pages_are_mapped_in_runs(void **state)
 {
-	struct fixture *x = *state;
+	struct two_clients *x = *state;
 	struct map m, longer;
 
 	assert_int_equal(client_open(&x->a, &x->file, 0, true), 0);
@@ -558,7 +496,7 @@ static void pages_are_mapped_in_runs(void **state)
 
 static void pages_to_be_stored_to_are_mapped_in_runs(void **state)
 {
-	struct fixture *x = *state;
+	struct two_clients *x = *state;
 	struct map m;
 
 	assert_int_equal(client_open(&x->a, &x->file, 0, true), 0);
@@ -591,7 +529,7 @@ static bool kernel_gets(const struct file *f, uint64_t page)
 
 static void what_a_stream_will_read_is_asked_for_before(void **state)
 {
-	struct fixture *x = *state;
+	struct two_clients *x = *state;
 	struct file f;
 	struct map m;
 
@@ -648,7 +586,7 @@ static void a_long_stream_faults_seldom(void **state)
 /* It has said that the mapping is shared, and what is copied there does not come to where others look for it. */
 static void what_a_client_has_mapped_in_truth_is_its_own_matter(void **state)
 {
-	struct fixture *x = *state;
+	struct two_clients *x = *state;
 	struct file at_b = x->file;
 	struct map lie, m;
 	struct wire_slot map = {.op = WIRE_MAP};
@@ -671,126 +609,6 @@ static void what_a_client_has_mapped_in_truth_is_its_own_matter(void **state)
 	client_unmap(&m);
 	client_unmap(&lie);
 	close(at_b.memfd);
-}
-
-static void borrow(struct fixture *x, struct client *c, struct file *f)
-{
-	struct wire_slot r = {.op = WIRE_BORROW, .arg = {HALF}};
-
-	(void)x, (void)f;
-	if (client_ask(c, &r))
-		_exit(1);
-}
-
-static void what_was_borrowed_comes_back(void **state)
-{
-	struct fixture *x = *state;
-	struct wire_slot r = {.op = WIRE_BORROW, .arg = {HALF + 1}}, back = {.op = WIRE_RETURN, .arg = {HALF}};
-	int err = -ENOMEM;
-
-	assert_int_equal(client_ask(&x->a, &r), -ENOMEM);
-	in_a_client_that_is_killed(x, borrow);
-	for (int i = 0; i < 500 && err == -ENOMEM; i++, usleep(10000)) {
-		r.arg[0] = HALF;
-		err = client_ask(&x->a, &r);
-	}
-	assert_int_equal(err, 0);
-	r.arg[0] = HALF;
-	assert_int_equal(client_ask(&x->b, &r), -ENOMEM); /* three quarters for all */
-	assert_int_equal(client_ask(&x->a, &back), 0);
-	back.arg[0] = HALF;
-	assert_int_equal(client_ask(&x->a, &back), -EINVAL);
-}
-
-static int borrow_by(struct client *c, uint64_t pages, uint32_t flags)
-{
-	struct wire_slot r = {.op = WIRE_BORROW, .flags = flags, .arg = {pages}};
-
-	return client_ask(c, &r);
-}
-
-static int give_back(struct client *c, uint64_t pages, uint64_t refused)
-{
-	struct wire_slot r = {.op = WIRE_RETURN, .arg = {pages, refused}};
-
-	return client_ask(c, &r);
-}
-
-static uint64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
-static struct wire_recall *listen_to(struct client *c)
-{
-	atomic_store(&c->area->recall.heard, 1);
-	return &c->area->recall;
-}
-
-static void who_has_more_is_asked_for_some(void **state)
-{
-	struct fixture *x = *state;
-	struct wire_recall *recall = &x->a.area->recall;
-	uint64_t began;
-	int err;
-
-	assert_int_equal(borrow_by(&x->a, HALF, 0), 0);
-	assert_int_equal(borrow_by(&x->b, HALF / 2, 0), 0); /* all that is lent */
-	assert_int_equal(borrow_by(&x->b, 16, 0), -ENOMEM);
-	assert_int_equal(atomic_load(&recall->bell), 0);
-	listen_to(&x->a);
-	began = now_ms();
-	assert_int_equal(borrow_by(&x->b, 16, 0), -EAGAIN);
-	assert_int_equal(atomic_load(&recall->idle), 1);
-	assert_in_range(atomic_load(&recall->pages), 16, HALF / 2 - 16);
-	assert_true(atomic_load(&recall->bell) > 0);
-	assert_int_equal(give_back(&x->a, atomic_exchange(&recall->pages, 0), 0), 0);
-	err = borrow_by(&x->a, 16, 0); /* not for who gave it */
-	if (now_ms() - began < 15)
-		assert_int_equal(err, -ENOMEM);
-	if (!err)
-		assert_int_equal(give_back(&x->a, 16, 0), 0);
-	assert_int_equal(borrow_by(&x->b, 16, 0), 0);
-}
-
-/* Of two that have as much, one may be unable to do without: the other is asked then, and may refuse. */
-static void who_has_as_much_is_asked_by_who_needs_it(void **state)
-{
-	struct fixture *x = *state;
-	struct wire_recall *recall = listen_to(&x->a);
-
-	assert_int_equal(borrow_by(&x->a, HALF / 4 * 3, 0), 0);
-	assert_int_equal(borrow_by(&x->b, HALF / 4 * 3, 0), 0);
-	assert_int_equal(borrow_by(&x->b, 16, 0), -ENOMEM);
-	assert_int_equal(atomic_load(&recall->pages), 0);
-	assert_int_equal(borrow_by(&x->b, 16, WIRE_WAIT), -EAGAIN);
-	assert_true(atomic_load(&recall->pages) >= 16);
-	assert_int_equal(borrow_by(&x->b, 16, WIRE_WAIT), -EAGAIN);
-	assert_true(atomic_load(&recall->pages) <= HALF / 2); /* not asked for again and again */
-	assert_int_equal(give_back(&x->a, 0, atomic_exchange(&recall->pages, 0)), 0);
-	assert_int_equal(borrow_by(&x->b, 16, WIRE_WAIT), -ENOMEM);
-	assert_int_equal(atomic_load(&recall->pages), 0);
-	assert_int_equal(give_back(&x->a, 1, HALF), 0); /* more than it was asked for */
-	assert_int_equal(give_back(&x->a, HALF, 0), -EINVAL);
-}
-
-static void who_does_not_answer_is_not_waited_for(void **state)
-{
-	struct fixture *x = *state;
-	uint64_t began = now_ms();
-	int err = -EAGAIN;
-
-	listen_to(&x->a);
-	assert_int_equal(borrow_by(&x->a, HALF / 4 * 3, 0), 0);
-	assert_int_equal(borrow_by(&x->b, HALF / 4 * 3, 0), 0);
-	for (; err == -EAGAIN && now_ms() - began < 20000; usleep(5000))
-		err = borrow_by(&x->b, 16, WIRE_WAIT);
-	assert_int_equal(err, -ENOMEM);
-	assert_true(now_ms() - began >= 900);
-	assert_int_equal(atomic_load(&x->a.area->recall.pages), 0); /* it owes nothing when it comes back */
 }
 
 static sigjmp_buf failed;
@@ -817,7 +635,7 @@ static bool store_raises_sigbus(volatile uint64_t *word)
 
 static void a_client_that_only_hangs_up_cannot_store_unseen(void **state)
 {
-	struct fixture *x = *state;
+	struct two_clients *x = *state;
 	struct client c;
 	struct map m;
 
@@ -835,7 +653,7 @@ static void a_client_that_only_hangs_up_cannot_store_unseen(void **state)
 
 static void the_host_writes_everything_back_when_it_is_told_to(void **state)
 {
-	struct fixture *x = *state;
+	struct two_clients *x = *state;
 	struct map m;
 
 	assert_int_equal(client_open(&x->a, &x->file, 0, true), 0);
@@ -863,7 +681,7 @@ static void a_host_without_a_hold_ends_with_its_last_client(void **state)
 	assert_int_equal(host_end(&host), 0);
 }
 
-#define with(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define with(test) cmocka_unit_test_setup_teardown(test, two_clients_setup, two_clients_teardown)
 
 int main(void)
 {
@@ -888,10 +706,6 @@ int main(void)
 		with(what_a_stream_will_read_is_asked_for_before),
 		cmocka_unit_test(a_long_stream_faults_seldom),
 		with(what_a_client_has_mapped_in_truth_is_its_own_matter),
-		with(what_was_borrowed_comes_back),
-		with(who_has_more_is_asked_for_some),
-		with(who_has_as_much_is_asked_by_who_needs_it),
-		with(who_does_not_answer_is_not_waited_for),
 		with(a_client_that_only_hangs_up_cannot_store_unseen),
 		with(the_host_writes_everything_back_when_it_is_told_to),
 		cmocka_unit_test(a_host_without_a_hold_ends_with_its_last_client),
