@@ -340,12 +340,32 @@ FL_EXPORT int fl_msync(void *addr, size_t length, int flags)
 _Static_assert(sizeof(struct fl_range) == sizeof(struct mm_range) && offsetof(struct fl_range, length) == offsetof(struct mm_range, len),
 	       "ranges are passed on as they are");
 
-FL_EXPORT int fl_space_prefetch(fl_space *space, const struct fl_range *ranges, size_t n)
+static int prefetch(fl_space *space, const struct mm_range *ranges, size_t n)
 {
 	struct sigguard g = enter(space);
-	int err = mm_prefetch(to_mm(space), (const struct mm_range *)ranges, n);
+	int err = mm_prefetch(to_mm(space), ranges, n);
 
 	sigguard_leave(g);
+	return err;
+}
+
+#define PREFETCH_PART 32
+
+/* The list may lie in memory that is ours, where an access is a fault: it is looked at before anything is held. */
+FL_EXPORT int fl_space_prefetch(fl_space *space, const struct fl_range *ranges, size_t n)
+{
+	struct mm_range part[PREFETCH_PART];
+	int err = 0, e;
+
+	for (size_t i = 0; i < n; i++)
+		if (!mm_is_range((const struct mm_range *)&ranges[i]))
+			return result(-EINVAL);
+	for (size_t i = 0, some; i < n; i += some) {
+		some = min_u64(n - i, PREFETCH_PART);
+		memcpy(part, &ranges[i], some * sizeof *part);
+		e = prefetch(space, part, some);
+		err = err ? err : e;
+	}
 	return result(err);
 }
 

@@ -45,12 +45,13 @@ static bool clip(const struct fault *f, struct ra_next *next)
 }
 
 /* Starts to read up to `want` pages from index on, for which frames are reserved; those that were not needed are given back. */
-static uint32_t start_reading(struct address_space *as, uint64_t index, uint32_t want, bool eager)
+static uint32_t start_reading(const struct fault *f, uint64_t index, uint32_t want, bool eager)
 {
+	struct address_space *as = f->as;
 	uint32_t n = 0;
 
 	if (read_trylock(&as->invalidate_lock)) {
-		n = io_start(as, index, want, eager);
+		n = io_start(as, index, want, eager, f->batch);
 		read_unlock(&as->invalidate_lock);
 	}
 	budget_release(want - n);
@@ -108,7 +109,6 @@ static enum huge_start start_huge(const struct fault *f, uint64_t index, bool al
 /* How many pages of it are on their way or here; 0 when there is no memory for it now. */
 static uint32_t start_next(const struct fault *f, struct ra_next *next)
 {
-	struct address_space *as = f->as;
 	uint32_t n = run_in_table(f, next->index, readahead_is_forward(next) ? LOOKS : 1);
 
 	if (n)
@@ -126,9 +126,9 @@ static uint32_t start_next(const struct fault *f, struct ra_next *next)
 	}
 	if (!try_reserve_frames(next->pages))
 		return 0;
-	n = start_reading(as, next->index, next->pages, false);
+	n = start_reading(f, next->index, next->pages, false);
 	if (!n && io_retire(!next->under_way) && try_reserve_frames(next->pages)) /* windows that no stream came back for */
-		n = start_reading(as, next->index, next->pages, false);
+		n = start_reading(f, next->index, next->pages, false);
 	return n;
 }
 
@@ -229,6 +229,30 @@ static bool start_huge_in_range(const struct fault *f, uint64_t index, uint64_t 
 	return how == HUGE_STARTED;
 }
 
+#define SENT_TOGETHER 8 /* with more the disk has nothing to do meanwhile */
+
+static void send_reads(const struct fault *f)
+{
+	if (f->batch)
+		io_send(f->batch);
+}
+
+/* Waits only when all is sent. */
+static bool get_frames(const struct fault *f, uint32_t *want)
+{
+	if (f->batch && budget_try_reserve(*want))
+		return true;
+	send_reads(f);
+	return !reserve_frames(*want, want);
+}
+
+/* What it needs to go on: false when nothing can be in flight now. */
+static bool help(const struct fault *f, uint64_t index)
+{
+	send_reads(f);
+	return io_help() || is_in_table(f->as, index);
+}
+
 /* Starts to read what is missing; waits only where too much is in flight already, or memory is short. How many pages it came past. */
 static uint64_t start_range(const struct fault *f, uint64_t end)
 {
@@ -243,11 +267,13 @@ static uint64_t start_range(const struct fault *f, uint64_t end)
 		if (start_huge_in_range(f, index, end)) {
 			n = HUGE_PAGES;
 		} else if (!is_in_table(as, index)) {
-			if (reserve_frames(want, &want))
+			if (!get_frames(f, &want))
 				break;
-			n = start_reading(as, index, want, true);
-			if (!n && !io_help() && !is_in_table(as, index))
-				break; /* nothing can be in flight now */
+			n = start_reading(f, index, want, true);
+			if (f->batch && f->batch->n == SENT_TOGETHER)
+				send_reads(f);
+			if (!n && !help(f, index))
+				break;
 		}
 		tries = n ? 0 : tries + 1;
 		index += n;
@@ -289,8 +315,11 @@ uint64_t filemap_readahead(struct fault *f, uint64_t pages)
 
 	if (as_is_hosted(f->as))
 		return hosted_prefetch(f->as, f->index, pages) ? 0 : pages;
-	if (!io_can(f->as))
+	if (!io_can(f->as)) {
+		send_reads(f);
 		return read_range(f, pages);
-	io_poll();
+	}
+	if (!f->batch || !f->batch->n)
+		io_poll();
 	return start_range(f, f->index + min_u64(pages, in_file)) == min_u64(pages, in_file) ? pages : 0;
 }

@@ -7,6 +7,8 @@
 #include "readahead.h"
 
 /* A fault, or a wish to have a page in: what mm knows of it. The mapping stays while it is served. */
+struct io_batch;
+
 struct fault {
 	struct address_space *as; /* the file */
 	/*
@@ -25,6 +27,7 @@ struct fault {
 	struct rmap *huge;         /* the mapping, if it may have huge pages; NULL: not */
 	struct read_pin *read_pin; /* the note of a pin in a private mapping, see read_pins.h */
 	_Atomic uint32_t *blind;   /* hosted, private: faults that map pages of the file while the mapping has no private ones */
+	struct io_batch *batch;    /* reads of its range that are started are sent with others; NULL: each by itself */
 	bool view;                 /* a private mapping of another process: what is mapped is protected. Never with write */
 	bool alone;                /* the page alone is mapped: its neighbours may be private copies, of which only that process knows */
 	bool foretold;             /* nobody has asked for the page yet: that it is read is no miss of a stream */
@@ -83,7 +86,8 @@ void filemap_forget_pins(uint32_t n);
 
 /*
  * Reads up to `pages` pages in, or starts to, where reads can be in flight; mapped where the page lives there (f->addr), else not. Best
- * effort: how many it came past, at least one; 0 at an error.
+ * effort: how many it came past, at least one; 0 at an error. With f->batch, which has room for one more and the caller sends: at most
+ * RUN_MAX pages.
  */
 uint64_t filemap_readahead(struct fault *f, uint64_t pages);
 /* How many pages of the file may be asked for ahead at once: a quarter of memory, or where nobody waits for them, nearly all that is free. */

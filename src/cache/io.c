@@ -144,7 +144,13 @@ static void hand_pages_over(const struct fill *fl)
 		page_hand_to_io(fl->pfn[i]);
 }
 
-static void start_run(struct request *r, struct fill *fl, bool eager)
+static void add(struct io_batch *b, const struct request *r)
+{
+	fl_assert(b->n < IO_BATCH);
+	b->request[b->n++] = (uint8_t)(r - io.r);
+}
+
+static void start_run(struct request *r, struct fill *fl, bool eager, struct io_batch *batch)
 {
 	fill_insert(fl, (uint32_t)min_u64(fl->buf.pages, RUN_MAX));
 	if (!fl->n)
@@ -152,7 +158,10 @@ static void start_run(struct request *r, struct fill *fl, bool eager)
 	prepare(r, fl->as, fl->buf, false, eager);
 	atomic_store(&r->key, key_of(fl->as, fl->index, fl->n));
 	hand_pages_over(fl);
-	submit(&r, 1);
+	if (batch)
+		add(batch, r);
+	else
+		submit(&r, 1);
 }
 
 /* A request and a buffer, or neither. */
@@ -167,7 +176,7 @@ static struct request *take_both(bool large, struct buffer *buf)
 	return r;
 }
 
-uint32_t io_start(struct address_space *as, uint64_t index, uint32_t want, bool eager)
+uint32_t io_start(struct address_space *as, uint64_t index, uint32_t want, bool eager, struct io_batch *batch)
 {
 	struct fill fl = {.as = as, .index = index, .reserved = want, .ahead = !eager};
 	struct request *r;
@@ -176,13 +185,14 @@ uint32_t io_start(struct address_space *as, uint64_t index, uint32_t want, bool 
 		return 0;
 	r = take_both(want > 1, &fl.buf);
 	if (r) {
-		start_run(r, &fl, eager);
+		start_run(r, &fl, eager, batch);
 		if (!fl.n) {
 			io_give_back(r);
 			buffer_put_io(fl.buf);
 		}
 	}
-	stop_starting();
+	if (!fl.n || !batch)
+		stop_starting();
 	return fl.n;
 }
 
@@ -240,7 +250,7 @@ int io_get_write(struct address_space *as, uint64_t index, uint32_t n, bool recl
 
 void io_write(struct io_batch *b, int request)
 {
-	b->request[b->n++] = (uint8_t)request;
+	add(b, &io.r[request]);
 	if (b->n == IO_BATCH)
 		io_send(b);
 }

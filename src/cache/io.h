@@ -27,26 +27,31 @@ bool io_can(struct address_space *as);
 bool io_can_write(struct address_space *as);
 
 /*
- * Starts to read up to `want` pages from as->index on, with frames that are reserved for them; as many as are not in the table are put
- * there, READING. `eager`: they are installed as soon as somebody sees that the read has ended; else when a page of them is asked for.
- * Caller holds the invalidate_lock (read). How many were started; 0 when the first page is there already, no request or buffer is free,
- * or the process is about to fork.
- */
-uint32_t io_start(struct address_space *as, uint64_t index, uint32_t want, bool eager);
-/* The same for HUGE_PAGES pages, into a slot that has memory for them: huge_finish() ends it. False when none is started. */
-bool io_start_huge(struct address_space *as, uint64_t index, struct buffer slot);
-/*
- * A write of n pages from index on, which the caller has locked and DIRTY: a buffer for what they hold. -1 when that cannot be now, as
- * above. Then either io_write() adds it to a batch, with the pages WRITEBACK, which io_send() sends, or does so itself when it is full; or
- * io_forget() does not. Until then the thread waits for no frames, buffers, page locks or requests. When the write has ended, writeback_ended() is called by whoever sees that.
+ * Requests that are sent together, which wakes the device once. As long as there are any, the thread waits for no frames, buffers, locks of pages or
+ * of mappings, or requests.
  */
 #define IO_BATCH 32
 struct io_batch {
 	uint8_t n, request[IO_BATCH];
 };
+void io_send(struct io_batch *b);
+
+/*
+ * Starts to read up to `want` pages from as->index on, with frames that are reserved for them; as many as are not in the table are put
+ * there, READING. `eager`: they are installed as soon as somebody sees that the read has ended; else when a page of them is asked for.
+ * Caller holds the invalidate_lock (read). How many were started; 0 when the first page is there already, no request or buffer is free,
+ * or the process is about to fork. With a batch, which has room, the caller sends them.
+ */
+uint32_t io_start(struct address_space *as, uint64_t index, uint32_t want, bool eager, struct io_batch *batch);
+/* The same for HUGE_PAGES pages, into a slot that has memory for them: huge_finish() ends it. False when none is started. */
+bool io_start_huge(struct address_space *as, uint64_t index, struct buffer slot);
+/*
+ * A write of n pages from index on, which the caller has locked and DIRTY: a buffer for what they hold. -1 when that cannot be now, as
+ * above. Then either io_write() adds it to a batch, with the pages WRITEBACK, and sends that when it is full; or io_forget() does not. When the write has
+ * ended, writeback_ended() is called by whoever sees that.
+ */
 int io_get_write(struct address_space *as, uint64_t index, uint32_t n, bool reclaim, struct buffer *buf);
 void io_write(struct io_batch *b, int request);
-void io_send(struct io_batch *b);
 void io_forget(int request);
 
 /* Whether a page with this word is in flight. */

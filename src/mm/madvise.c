@@ -398,22 +398,27 @@ int mm_madvise(struct mm *mm, uint64_t addr, uint64_t len, int advice, bool whol
 	return err ? err : hole && !whole ? -ENOMEM : 0;
 }
 
-static bool is_range(const struct mm_range *r)
+bool mm_is_range(const struct mm_range *r)
 {
 	return r->addr + r->len >= r->addr && page_align_up(r->addr + r->len) >= r->addr;
 }
 
+static int prefetch_range(struct mm *mm, const struct mm_range *r)
+{
+	uint64_t start = mm_align_down(mm, r->addr);
+
+	return r->len ? mm_madvise(mm, start, r->addr + r->len - start, MADV_WILLNEED, false) : 0;
+}
+
 int mm_prefetch(struct mm *mm, const struct mm_range *ranges, uint64_t n)
 {
-	int err = 0;
+	int err = 0, e;
 
-	for (uint64_t i = 0; i < n; i++)
-		if (!is_range(&ranges[i]))
-			return -EINVAL;
-	for (uint64_t i = 0; i < n; i++) {
-		uint64_t start = ranges[i].addr & ~mm->page_mask;
-		int e = ranges[i].len ? mm_madvise(mm, start, ranges[i].addr + ranges[i].len - start, MADV_WILLNEED, false) : 0;
-
+	for (uint64_t i = 0, done; i < n; i += done) {
+		metadata_refill();
+		done = mm_read_ahead_together(mm, &ranges[i], n - i);
+		e = done ? 0 : prefetch_range(mm, &ranges[i]);
+		done = max_u64(done, 1);
 		err = err ? err : e;
 	}
 	return err;

@@ -108,6 +108,9 @@ int mm_madvise(struct mm *mm, uint64_t addr, uint64_t len, int advice, bool whol
 struct mm_range {
 	uint64_t addr, len;
 };
+/* False when it goes beyond the end of addresses. */
+bool mm_is_range(const struct mm_range *r);
+/* Ranges that are; one VMA may be held for as long as it takes to start all reads in it. */
 int mm_prefetch(struct mm *mm, const struct mm_range *ranges, uint64_t n);
 int mm_mincore(struct mm *mm, uint64_t addr, uint64_t len, unsigned char *vec, bool whole);
 /* Pins what is ours of the range; see fl_pin(). Answers with nothing pinned on failure. */
@@ -119,6 +122,8 @@ bool mm_was_copied(struct mm *mm, uint64_t addr);
 int mm_populate(struct mm *mm, uint64_t addr, uint64_t len, bool write);
 /* Reads in, and maps, the pages of a file: MADV_WILLNEED where they live in the mapping. */
 int mm_read_ahead(struct mm *mm, uint64_t start, uint64_t len);
+/* The same of scattered pages: of ranges, those from the first on that lie in one VMA and are of few pages. How many; 0: see mm_madvise(). */
+uint64_t mm_read_ahead_together(struct mm *mm, const struct mm_range *ranges, uint64_t n);
 /* Brings back private pages that are in swap: MADV_WILLNEED. */
 int mm_swap_in(struct mm *mm, uint64_t start, uint64_t end);
 /* mlock2(2), munlock(2), mlockall(2), munlockall(2); for what is ours. */

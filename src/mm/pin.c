@@ -5,6 +5,7 @@
 
 #include "arch.h"
 #include "cache/filemap.h"
+#include "cache/io.h"
 #include "madvise.h"
 #include "mm.h"
 #include "util/compiler.h"
@@ -108,6 +109,37 @@ int mm_read_ahead(struct mm *mm, uint64_t start, uint64_t len)
 			return 0;
 	}
 	return 0;
+}
+
+/* Its pages, when all of it is such as is read by small pages, and lies in v. */
+static bool is_few_pages_of(const struct vma *v, const struct mm_range *r, uint64_t *start, uint64_t *pages)
+{
+	uint64_t end = page_align_up(r->addr + r->len);
+
+	*start = page_align_down(r->addr);
+	*pages = (end - *start) >> FL_PAGE_SHIFT;
+	return r->len && *start >= v->start && end <= v->end && *pages <= RUN_MAX;
+}
+
+uint64_t mm_read_ahead_together(struct mm *mm, const struct mm_range *ranges, uint64_t n)
+{
+	struct vma *v = mm_lock_vma(mm, page_align_down(ranges->addr));
+	struct io_batch batch = {0};
+	uint64_t done = 0, start, pages;
+
+	if (!v)
+		return 0;
+	if (!(v->flags & (VM_HANDED | VM_GUARD)) && as_is_pool(v->as))
+		for (; done < n && is_few_pages_of(v, &ranges[done], &start, &pages); done++) {
+			struct fault f;
+
+			vma_describe(v, start, &f);
+			f.batch = &batch;
+			filemap_readahead(&f, min_u64(pages, filemap_readahead_max(v->as)));
+		}
+	io_send(&batch);
+	vma_unlock_read(v);
+	return done;
 }
 
 static int populate_handed(uint64_t addr, bool write)

@@ -218,6 +218,54 @@ TEST(prefetch_of_many_ranges_at_once)
 	unmap(p);
 }
 
+/* In two parts of a mapping in turn, some twice or empty; over the end of one, where nobody has mapped anything. Each page is read once. */
+TEST(prefetch_of_what_lies_scattered)
+{
+	static struct fl_range r[300];
+	unsigned char *p;
+
+	start_direct(BUDGET);
+	p = map_whole(*state, PROT_READ, MAP_SHARED);
+	assert_int_equal(fl_madvise(p, PATTERN_BYTES, MADV_RANDOM), 0);
+	assert_int_equal(fl_madvise(p + PATTERN_BYTES / 2, PATTERN_BYTES / 2, MADV_DONTFORK), 0); /* two parts */
+	for (size_t i = 0; i < 300; i++) {
+		r[i] = (struct fl_range){.addr = p + i / 2 * 7 * PAGE + i % 2 * 9, .length = 1 + i % 2 * 40};
+		if (i % 50 == 20)
+			r[i].addr = p + (PAGES / 2 + 100 + i) * PAGE;
+		if (i % 50 == 30)
+			r[i].length = 0;
+	}
+	assert_int_equal(fl_prefetch(r, 300), 0);
+	for (size_t i = 0; i < 300; i++)
+		check_page(p, i % 50 == 20 ? PAGES / 2 + 100 + i : i / 2 * 7);
+	assert_int_equal(stats().read_bytes, (150 + 6) * PAGE);
+	assert_int_equal(fl_munmap(p + PAGES / 2 * PAGE, PAGE), 0);
+	r[100] = (struct fl_range){.addr = p + PAGES / 2 * PAGE - 1, .length = 2};
+	assert_fails(fl_prefetch(r + 90, 20), ENOMEM);
+	check_page(p, PAGES / 2 - 1);
+	assert_int_equal(stats().read_bytes, (150 + 6 + 1) * PAGE);
+	unmap(p);
+}
+
+/* The list lies on the page that it begins with, and on others that it names. */
+TEST(prefetch_by_a_list_in_the_mapping)
+{
+	struct fl_range *r;
+	unsigned char *p;
+
+	start_direct(BUDGET);
+	p = map_whole(*state, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	for (size_t turn = 0; turn < 20; turn++) {
+		r = (struct fl_range *)(p + turn * 90 * PAGE);
+		for (size_t i = 0; i < 600; i++)
+			r[i] = (struct fl_range){.addr = (char *)r + i % 80 * PAGE, .length = 8};
+		assert_int_equal(fl_madvise(p, PATTERN_BYTES, MADV_PAGEOUT), 0);
+		assert_int_equal(fl_prefetch(r, 600), 0);
+		check_page((unsigned char *)p, turn * 90 + 70);
+	}
+	unmap(p);
+}
+
 TEST(prefetch_says_what_is_wrong)
 {
 	unsigned char *p = map_whole(*state, PROT_READ, MAP_SHARED);
@@ -446,6 +494,8 @@ int main(void)
 		RUN(streams_that_are_left_do_not_hold_memory),
 		RUN(prefetch_brings_pages_in),
 		RUN(prefetch_of_many_ranges_at_once),
+		RUN(prefetch_of_what_lies_scattered),
+		RUN(prefetch_by_a_list_in_the_mapping),
 		RUN(prefetch_says_what_is_wrong),
 		RUN(prefetch_of_more_than_the_budget),
 		RUN(a_mapping_goes_while_its_pages_are_on_their_way),

@@ -80,6 +80,21 @@ static void read_somewhere(uint64_t *x)
 	check_at("a read", map, 0, next(x) % STORED);
 }
 
+/* Asked for together, some of them twice; and read at once or never. */
+static void prefetch_scattered(uint64_t *x)
+{
+	struct fl_range r[48];
+	uint64_t page[48], n = 1 + next(x) % 48;
+
+	for (uint64_t i = 0; i < n; i++) {
+		page[i] = i % 8 == 7 ? page[i - 1] : next(x) % (STORED - 4);
+		r[i] = (struct fl_range){.addr = map + page[i] * PAGE + 8, .length = 1 + next(x) % (3 * PAGE)};
+	}
+	fl_prefetch(r, n);
+	for (uint64_t i = 0; i < n && next(x) % 8; i++)
+		check_at("what was asked for", map, 0, page[i]);
+}
+
 static void pin(uint64_t *x)
 {
 	uint64_t page = next(x) % (STORED - 4), n = 1 + next(x) % 4, word = 0;
@@ -175,7 +190,8 @@ static void unmap(uint64_t *x)
 }
 
 typedef void (*work_fn)(uint64_t *x);
-static const work_fn work[] = {scan, scan, read_somewhere, read_somewhere, pin, advise, store, unmap};
+static const work_fn work[] = {scan, scan,   read_somewhere, read_somewhere, prefetch_scattered, prefetch_scattered,
+			       pin,  advise, store,          unmap};
 #define THREADS (sizeof work / sizeof *work)
 static uint64_t seed;
 
@@ -193,6 +209,7 @@ static void child(uint64_t x)
 {
 	for (int i = 0; i < 100; i++)
 		read_somewhere(&x);
+	prefetch_scattered(&x);
 	for (uint64_t page = next(&x) % (STORED - 4096), end = page + 4096; page < end; page++)
 		check_at("a child's scan", map, 0, page);
 }

@@ -164,6 +164,23 @@ static void stream(struct worker *w, uint64_t page, uint64_t r)
 			check_foreign(w->map, (uint64_t)at, (unsigned)(r >> 30) % SLOTS);
 }
 
+/* Pages all over both mappings, some of them twice, are asked for together, and then looked at. */
+static void prefetch_scattered(struct worker *w, uint64_t r)
+{
+	struct fl_range ranges[48];
+	uint64_t page[48], n = 2 + r % 47, seed = r | 1;
+
+	for (uint64_t i = 0; i < n; i++) {
+		volatile uint64_t *map = random_next(&seed) % 4 ? w->map : shared_map;
+
+		page[i] = i % 8 == 7 ? page[i - 1] : random_next(&seed) % pages;
+		ranges[i] = (struct fl_range){.addr = (char *)map + page[i] * PAGE, .length = 1 + seed % PAGE};
+	}
+	fl_prefetch(ranges, n);
+	for (uint64_t i = 0; i < n; i++)
+		check_foreign(w->map, page[i], (unsigned)(i % SLOTS));
+}
+
 static void rare(struct worker *w, uint64_t page, uint64_t r)
 {
 	switch (r % 8) {
@@ -178,6 +195,9 @@ static void rare(struct worker *w, uint64_t page, uint64_t r)
 		break;
 	case 3:
 		fl_madvise((void *)w->map, pages * PAGE, r & 64 ? MADV_RANDOM : MADV_NORMAL);
+		break;
+	case 4:
+		prefetch_scattered(w, r / 8);
 		break;
 	default:
 		stream(w, page, r / 8);
