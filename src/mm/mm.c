@@ -77,9 +77,9 @@ struct mm *mm_space(int n)
 {
 	uint32_t bits = atomic_load_explicit(&in_use, memory_order_acquire);
 
-	for (int i = 0; i < SPACES_MAX; i++)
-		if (bits >> i & 1 && n-- == 0)
-			return &spaces[i];
+	for (; bits; bits &= bits - 1)
+		if (n-- == 0)
+			return &spaces[__builtin_ctz(bits)];
 	return NULL;
 }
 
