@@ -102,10 +102,11 @@ static bool fault_threads(void)
 static long raw_bytes(const void *call)
 {
 	const struct coherent_bytes *b = call;
-	struct iovec iov = {.iov_base = (void *)b->buf, .iov_len = b->len};
+	struct iovec iov;
 
 	if (!b->flags)
 		return b->off == AT_POSITION ? sys_write(b->fd, b->buf, b->len) : sys_pwrite(b->fd, b->buf, b->len, b->off);
+	iov = (struct iovec){.iov_base = (void *)b->buf, .iov_len = b->len};
 	return sys_pwritev2(b->fd, &iov, 1, b->off, b->flags);
 }
 

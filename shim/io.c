@@ -18,63 +18,69 @@ static off_t place(const struct transfer *t, size_t done)
 	return t->off == AT_POSITION ? AT_POSITION : t->off + (off_t)done;
 }
 
-static ssize_t libc_read(const struct transfer *t, void *buf, size_t len, size_t done)
+static ssize_t read_bytes(int fd, void *buf, size_t len, off_t off)
 {
-	off_t off = place(t, done);
-
-	return off == AT_POSITION ? REAL(read)(t->fd, buf, len) : REAL(pread64)(t->fd, buf, len, off);
-}
-
-static ssize_t libc_write(const struct transfer *t, const void *buf, size_t len, size_t done)
-{
-	off_t off = place(t, done);
-
-	return off == AT_POSITION ? REAL(write)(t->fd, buf, len) : REAL(pwrite64)(t->fd, buf, len, off);
-}
-
-static ssize_t do_read(const struct transfer *t, void *buf, size_t len, size_t done)
-{
-	struct address_space *as = identity_file(t->fd);
+	struct address_space *as = identity_file(fd);
 	int err = 0;
 
 	if (as) {
-		err = coherent_read(as, t->fd, place(t, done), len);
+		err = coherent_read(as, fd, off, len);
 		file_io_put(as);
 	}
-	return err ? -1 : libc_read(t, buf, len, done);
+	if (err)
+		return -1;
+	return off == AT_POSITION ? REAL(read)(fd, buf, len) : REAL(pread64)(fd, buf, len, off);
 }
 
-static ssize_t do_write(const struct transfer *t, void *buf, size_t len, size_t done)
+static ssize_t write_bytes(int fd, const void *buf, size_t len, off_t off)
 {
-	struct coherent_bytes b = {.fd = t->fd, .buf = buf, .len = len, .off = place(t, done)};
 	struct inflight f;
-	struct address_space *as = identity_start(t->fd, &f);
+	struct address_space *as = identity_start(fd, &f);
+	struct coherent_bytes b;
 	ssize_t n;
 
 	if (!as && !f.slot)
-		return libc_write(t, buf, len, done);
-	b.append = as && b.off != AT_POSITION && fd_appends(t->fd);
+		return off == AT_POSITION ? REAL(write)(fd, buf, len) : REAL(pwrite64)(fd, buf, len, off);
+	b = (struct coherent_bytes){.fd = fd, .buf = buf, .len = len, .off = off};
+	b.append = as && off != AT_POSITION && fd_appends(fd);
 	n = as ? coherent_write_bytes(as, &b) : coherent_pass_bytes(&b);
 	file_io_finish(as, &f);
 	return n;
 }
 
-static ssize_t read_at(int fd, void *buf, size_t len, off_t off)
+static ssize_t do_read(const struct transfer *t, void *buf, size_t len, size_t done)
+{
+	return read_bytes(t->fd, buf, len, place(t, done));
+}
+
+static ssize_t do_write(const struct transfer *t, void *buf, size_t len, size_t done)
+{
+	return write_bytes(t->fd, buf, len, place(t, done));
+}
+
+static ssize_t read_into_ours(int fd, void *buf, size_t len, off_t off)
 {
 	struct transfer t = {.call = do_read, .fd = fd, .to_memory = true, .off = off};
-	size_t n;
+	size_t n = file_io_is_too_far(buf, len, off) ? 0 : file_io_readable(fd, len, off);
 
-	if (file_io_is_too_far(buf, len, off) || !file_io_is_ours(buf, len))
-		return do_read(&t, buf, len, 0);
-	n = file_io_readable(fd, len, off);
-	return n ? transfer(&t, buf, n) : do_read(&t, buf, len, 0);
+	return n ? transfer(&t, buf, n) : read_bytes(fd, buf, len, off);
+}
+
+static ssize_t write_from_ours(int fd, const void *buf, size_t len, off_t off)
+{
+	struct transfer t = {.call = do_write, .fd = fd, .off = off};
+
+	return file_io_is_too_far(buf, len, off) ? write_bytes(fd, buf, len, off) : transfer(&t, (void *)buf, len);
+}
+
+static ssize_t read_at(int fd, void *buf, size_t len, off_t off)
+{
+	return likely(!file_io_is_ours(buf, len)) ? read_bytes(fd, buf, len, off) : read_into_ours(fd, buf, len, off);
 }
 
 static ssize_t write_at(int fd, const void *buf, size_t len, off_t off)
 {
-	struct transfer t = {.call = do_write, .fd = fd, .off = off};
-
-	return file_io_is_too_far(buf, len, off) ? do_write(&t, (void *)buf, len, 0) : transfer(&t, (void *)buf, len);
+	return likely(!file_io_is_ours(buf, len)) ? write_bytes(fd, buf, len, off) : write_from_ours(fd, buf, len, off);
 }
 
 /* ---- The wrappers. A negative offset is the kernel's to refuse. ---- */

@@ -219,12 +219,7 @@ uint64_t file_io_piece_limit(void)
 
 bool file_io_is_ours(const void *buf, size_t len)
 {
-	struct mm *mm;
-
-	for (int i = 0; (mm = mm_space(i)); i++)
-		if (mm_overlaps(mm, (uintptr_t)buf, len))
-			return true;
-	return false;
+	return mm_overlaps_any((uintptr_t)buf, len);
 }
 
 int file_io_pin(const void *buf, size_t len, bool write)

@@ -19,6 +19,11 @@
 static struct mm spaces[SPACES_MAX];
 static _Atomic uint32_t in_use; /* bit per space; changed under the lock of the api layer */
 
+/* Where mappings of any space are, or have been. */
+static struct {
+	_Atomic uint64_t low, high;
+} reach = {UINT64_MAX, 0};
+
 int mm_create(struct mmu *mmu, const struct mm_limits *limits, struct mm **out)
 {
 	for (int i = 0; i < SPACES_MAX; i++) {
@@ -83,15 +88,36 @@ struct mm *mm_space(int n)
 	return NULL;
 }
 
-bool mm_overlaps(struct mm *mm, uint64_t addr, uint64_t len)
+static uint64_t end_of(uint64_t addr, uint64_t len)
 {
 	uint64_t end;
 
-	if (__builtin_add_overflow(addr, len, &end))
-		end = UINT64_MAX;
+	return __builtin_add_overflow(addr, len, &end) ? UINT64_MAX : end;
+}
+
+bool mm_overlaps(struct mm *mm, uint64_t addr, uint64_t len)
+{
+	uint64_t end = end_of(addr, len);
+
 	if (end <= atomic_load_explicit(&mm->low, memory_order_relaxed) || addr >= atomic_load_explicit(&mm->high, memory_order_relaxed))
 		return false;
 	return vma_index_overlaps(&mm->index, addr, end);
+}
+
+static __attribute__((noinline)) bool some_overlaps(uint64_t addr, uint64_t len)
+{
+	for (uint32_t bits = atomic_load_explicit(&in_use, memory_order_acquire); bits; bits &= bits - 1)
+		if (mm_overlaps(&spaces[__builtin_ctz(bits)], addr, len))
+			return true;
+	return false;
+}
+
+bool mm_overlaps_any(uint64_t addr, uint64_t len)
+{
+	if (end_of(addr, len) <= atomic_load_explicit(&reach.low, memory_order_relaxed) ||
+	    addr >= atomic_load_explicit(&reach.high, memory_order_relaxed))
+		return false;
+	return some_overlaps(addr, len);
 }
 
 bool range_ok(const struct mm *mm, uint64_t addr, uint64_t *len)
@@ -110,6 +136,16 @@ void mm_uncharge_locked(const struct vma *v, uint64_t len)
 		filemap_uncharge_locked(len >> FL_PAGE_SHIFT);
 }
 
+static void widen_reach(uint64_t start, uint64_t end)
+{
+	uint64_t low = atomic_load(&reach.low), high = atomic_load(&reach.high);
+
+	while (start < low && !atomic_compare_exchange_weak(&reach.low, &low, start))
+		;
+	while (end > high && !atomic_compare_exchange_weak(&reach.high, &high, end))
+		;
+}
+
 void mm_account(struct mm *mm, struct vma *v, int sign)
 {
 	uint64_t bytes = v->end - v->start;
@@ -120,6 +156,7 @@ void mm_account(struct mm *mm, struct vma *v, int sign)
 		return;
 	}
 	report_raise(&v->as->report->mapped_bytes, &v->as->report->mapped_peak, bytes);
+	widen_reach(v->start, v->end);
 	if (v->start < atomic_load(&mm->low))
 		atomic_store(&mm->low, v->start);
 	if (v->flags & VM_GROWSDOWN)

@@ -70,6 +70,8 @@ int mm_protection_at(uint64_t addr);
 void mm_clear_poison(void);
 /* Whether any part of the range may be one of our mappings; never false when it is. Cheap. */
 bool mm_overlaps(struct mm *mm, uint64_t addr, uint64_t len);
+/* In any space. */
+bool mm_overlaps_any(uint64_t addr, uint64_t len);
 
 /*
  * A call on memory that is none of ours, made by the program: false where part of the range is ours. Else nothing in it becomes ours until
