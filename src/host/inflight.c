@@ -115,10 +115,11 @@ static bool is_free(struct wire_inflight *t, uint32_t i)
 	return !atomic_load_explicit(&t->slot[i].mark, memory_order_relaxed);
 }
 
-static void find_slot(struct wire_inflight *t, struct inflight *f)
+static __attribute__((noinline)) void find_slot(struct wire_inflight *t, struct inflight *f)
 {
 	uint32_t first = self.slot;
 
+	clear_left(t, f);
 	for (uint32_t i = 0; i < WIRE_INFLIGHT; i++)
 		if (is_free(t, (first + i) % WIRE_INFLIGHT) && take(t, (first + i) % WIRE_INFLIGHT, f))
 			return;
@@ -130,10 +131,8 @@ void inflight_begin(struct inflight *f, uint32_t place)
 
 	f->slot = NULL;
 	f->mark = (uint64_t)own_tid() << TID_SHIFT | (uint64_t)(self.count++ & ((1U << COUNT_BITS) - 1)) << PLACE_BITS | place;
-	if (likely(is_free(t, self.slot)) && take(t, self.slot, f))
-		return;
-	clear_left(t, f);
-	find_slot(t, f);
+	if (unlikely(!is_free(t, self.slot) || !take(t, self.slot, f)))
+		find_slot(t, f);
 }
 
 /* What was taken away is another's perhaps. */
