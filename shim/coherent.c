@@ -171,7 +171,7 @@ long raw_call(const void *call)
 struct extent {
 	off_t off;
 	size_t len;
-	bool ends_copies;
+	bool ends_copies, replaces;
 };
 
 static long change_within(struct address_space *as, const struct extent *x, raw_fn fn, const void *call)
@@ -182,6 +182,7 @@ static long change_within(struct address_space *as, const struct extent *x, raw_
 	file_change_begin(&c, as);
 	n = fn(call);
 	c.ends_copies = x->ends_copies && n >= 0;
+	c.replaces = x->replaces;
 	file_change_end(&c, (uint64_t)x->off, n < 0 ? 0 : x->len);
 	if (!as_is_hosted(as))
 		revalidate_remember(file_store_fd(as->store));
@@ -196,4 +197,9 @@ long coherent_change(struct address_space *as, off_t off, size_t len, raw_fn fn,
 long coherent_move(struct address_space *as, off_t off, raw_fn fn, const void *call)
 {
 	return change_within(as, &(struct extent){.off = off, .len = (size_t)(INT64_MAX - off), .ends_copies = true}, fn, call);
+}
+
+long coherent_replace(struct address_space *as, off_t off, size_t len, raw_fn fn, const void *call)
+{
+	return change_within(as, &(struct extent){.off = off, .len = len, .replaces = true}, fn, call);
 }

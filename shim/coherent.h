@@ -57,5 +57,7 @@ bool coherent_copies(void);
 long coherent_change(struct address_space *as, off_t off, size_t len, raw_fn fn, const void *call);
 /* For those that move all from `off` on, and have private copies of that end. */
 long coherent_move(struct address_space *as, off_t off, raw_fn fn, const void *call);
+/* For those that leave a hole or a clone: what was stored there is not written into it. */
+long coherent_replace(struct address_space *as, off_t off, size_t len, raw_fn fn, const void *call);
 
 #endif

@@ -17,6 +17,10 @@
 #include "real.h"
 #include "util/sys.h"
 
+#ifndef FALLOC_FL_WRITE_ZEROES
+#define FALLOC_FL_WRITE_ZEROES 0x80 /* Linux 6.17 */
+#endif
+
 /* As file_io_start(), of the file at a path. */
 static struct address_space *start_path(const char *path, struct inflight *f)
 {
@@ -99,12 +103,16 @@ static int fallocate_mapped(struct address_space *as, int fd, int mode, off_t of
 {
 	struct raw_call call = {.nr = SYS_fallocate, .a = fd, .b = mode, .c = off, .d = len};
 	bool moves = mode & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE);
-	size_t changed = moves ? (size_t)(INT64_MAX - off) : mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE) ? (size_t)len : 0;
+	bool empties = mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE | FALLOC_FL_WRITE_ZEROES);
 	int err = moves ? file_io_sync(as, 0, UINT64_MAX) : 0;
 
-	if (!err && moves && ends_copies(fd))
+	if (err)
+		return (int)shim_result(err);
+	if (empties && !moves)
+		return (int)coherent_replace(as, off, (size_t)len, raw_call, &call);
+	if (moves && ends_copies(fd))
 		return (int)coherent_move(as, off, raw_call, &call);
-	return err ? (int)shim_result(err) : (int)coherent_change(as, off, changed, raw_call, &call);
+	return (int)coherent_change(as, off, moves ? (size_t)(INT64_MAX - off) : 0, raw_call, &call);
 }
 
 typedef int (*fallocate_fn)(int fd, int mode, off_t off, off_t len);

@@ -107,7 +107,7 @@ static int clone_range(const struct clone *c, bool *served)
 	as = file_io_start(c->to, &f);
 	*served = as || f.slot;
 	if (*served)
-		result = (int)(as ? coherent_change(as, (off_t)r->dest_offset, c->len, raw_clone, c) : coherent_pass(raw_clone, c));
+		result = (int)(as ? coherent_replace(as, (off_t)r->dest_offset, c->len, raw_clone, c) : coherent_pass(raw_clone, c));
 	file_io_finish(as, &f);
 	return result;
 }

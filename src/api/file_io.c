@@ -155,7 +155,7 @@ void file_change_begin(struct file_change *c, struct address_space *as)
 {
 	c->as = as;
 	c->guard = sigguard_enter();
-	c->held = c->ends_copies = false;
+	c->held = c->ends_copies = c->replaces = false;
 	if (as_is_hosted(as)) {
 		hosted_change_begin(&c->pair, as->file, &c->old_size, &c->held);
 		return;
@@ -172,7 +172,7 @@ static void end_hosted(struct file_change *c, uint64_t off, uint64_t len)
 {
 	uint64_t size = c->old_size;
 
-	if (c->held && !hosted_change_end(&c->pair, off, len))
+	if (c->held && !hosted_change_end(&c->pair, off, len, c->replaces))
 		size = c->pair.call.out[0];
 	if (size > c->old_size)
 		mm_clear_poison();
@@ -199,7 +199,9 @@ void file_change_end(struct file_change *c, uint64_t off, uint64_t len)
 		truncate_setsize(as, c->old_size, size);
 	if (c->ends_copies)
 		truncate_copies(as, off >> FL_PAGE_SHIFT);
-	if (len)
+	if (len && c->replaces)
+		replace_range(as, off, len, c->buf.data);
+	else if (len)
 		refresh_range(as, off, len, c->buf.data);
 	write_unlock(&as->invalidate_lock);
 	buffer_put(c->buf);

@@ -50,6 +50,7 @@ struct file_change {
 	struct channel_pair pair; /* with a host */
 	bool held;                /* which keeps off meanwhile */
 	bool ends_copies;         /* for who makes the change to set: private copies of pages from its offset on go as well */
+	bool replaces;            /* the same: a hole is there now, or a clone; no store is to be written into it */
 };
 void file_change_begin(struct file_change *c, struct address_space *as);
 /* [off, off + len) is what changed; the size is looked up. len may be 0. */

@@ -236,10 +236,11 @@ int hosted_change_begin(struct channel_pair *p, struct file_id file, uint64_t *s
 	return err == -ENOENT ? 0 : err;
 }
 
-int hosted_change_end(struct channel_pair *p, uint64_t off, uint64_t len)
+int hosted_change_end(struct channel_pair *p, uint64_t off, uint64_t len, bool replaces)
 {
 	p->call.arg[0] = off;
 	p->call.arg[1] = len;
+	p->call.arg[2] = replaces;
 	return channel_end(p);
 }
 

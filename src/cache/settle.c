@@ -14,7 +14,7 @@ static void look_there(struct address_space *as)
 	uint64_t old_size;
 	bool held;
 
-	if (!hosted_change_begin(&pair, as->file, &old_size, &held) && held && !hosted_change_end(&pair, 0, 0))
+	if (!hosted_change_begin(&pair, as->file, &old_size, &held) && held && !hosted_change_end(&pair, 0, 0, false))
 		atomic_store(&as->size, pair.call.out[0]);
 }
 

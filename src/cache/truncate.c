@@ -339,3 +339,18 @@ int refresh_range(struct address_space *as, uint64_t off, uint64_t len, void *pa
 	}
 	return err;
 }
+
+int replace_range(struct address_space *as, uint64_t off, uint64_t len, void *page)
+{
+	uint64_t end = off + len, first = page_align_up(off) >> FL_PAGE_SHIFT, last = end >> FL_PAGE_SHIFT; /* [first, last) are whole */
+	int err = 0;
+
+	if (first >= last)
+		return refresh_range(as, off, len, page);
+	truncate_pages(as, first, min_u64(last - 1, PAGE_INDEX_MAX));
+	if (off & FL_PAGE_MASK)
+		err = refresh_range(as, off, (first << FL_PAGE_SHIFT) - off, page);
+	if (!err && end & FL_PAGE_MASK)
+		err = refresh_range(as, last << FL_PAGE_SHIFT, end & FL_PAGE_MASK, page);
+	return err;
+}

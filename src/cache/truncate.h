@@ -31,5 +31,7 @@ void invalidate_clean_pages(struct address_space *as);
 void refresh_clean_pages(struct address_space *as, void *page);
 /* Bytes [off, off + len) of the store are new: brings pages in memory up to date. `page` is scratch memory of one page. */
 int refresh_range(struct address_space *as, uint64_t off, uint64_t len, void *page);
+/* The same, but whole pages go: where a hole or a clone is in the store now, what is dirty would be written into it. */
+int replace_range(struct address_space *as, uint64_t off, uint64_t len, void *page);
 
 #endif

@@ -77,9 +77,10 @@ static void refresh_changed(struct request *r, struct address_space *as, void *p
 {
 	const struct wire_slot *slot = &r->s->area->slot[r->slot];
 	uint64_t off = shared_load(&slot->arg[0]), len = shared_load(&slot->arg[1]);
+	bool replaces = shared_load(&slot->arg[2]);
 
-	if (off < FILE_END)
-		refresh_range(as, off, min_u64(len, FILE_END - off), page);
+	if (off < FILE_END && len)
+		(replaces ? replace_range : refresh_range)(as, off, min_u64(len, FILE_END - off), page);
 }
 
 /* Caller holds the invalidate_lock. What lies between the old end and the change reads as zeros now, whatever was stored there. */

@@ -33,7 +33,7 @@
 
 #include "util/compiler.h"
 
-#define WIRE_VERSION 4
+#define WIRE_VERSION 5
 #define WIRE_SLOTS 64
 #define WIRE_FILTER 1024
 
@@ -55,7 +55,11 @@ enum wire_op {
 	WIRE_READ,    /* arg: index. The page's bytes as they are now, in the slot's page; out: bytes within the file */
 	WIRE_SYNC,    /* arg: first, last page; flags: WIRE_WAIT (else started), WIRE_DURABLE. By handle. out: wb_err of the file */
 	WIRE_SYNC_ID, /* the same by dev, ino in arg[2], arg[3]; 0 when the host does not have the file */
-	WIRE_CHANGE, /* arg: dev, ino. -ENOENT: the host does not have the file. On RESUME arg: offset, length. out: size of the file, both times */
+	/*
+	 * arg: dev, ino. -ENOENT: the host does not have the file. On RESUME arg: offset, length, whether whole pages go, as for a hole. out: size of the
+	 * file, both times.
+	 */
+	WIRE_CHANGE,
 	WIRE_PREFETCH, /* arg: index, pages */
 	WIRE_RESIDENT, /* arg: index, pages (FL_PAGE_SIZE at most): a byte for each in the slot's page: WIRE_IN_MEMORY, WIRE_DIRTY or 0 */
 	WIRE_COOL,     /* arg: first, last; flags: WIRE_WRITE for MADV_PAGEOUT, else MADV_COLD */

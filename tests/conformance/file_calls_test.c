@@ -179,6 +179,44 @@ CONFORMS(zeroed_ranges)
 	assert_int_equal(ARENA[4 * PAGE + 50], 'm');
 }
 
+static void fills(size_t first, size_t n)
+{
+	for (size_t i = first; i < first + n; i++)
+		memset(ARENA + i * PAGE, 'f', PAGE);
+}
+
+static blkcnt_t blocks(struct world *w)
+{
+	struct stat st;
+
+	assert_ok(fsync(w->fd));
+	assert_ok(fstat(w->fd, &st));
+	return st.st_blocks;
+}
+
+/* What was stored where a hole is now is not written into it: it takes no room. */
+CONFORMS(holes_stay_holes)
+{
+	blkcnt_t before;
+
+	map_both(w);
+	before = blocks(w);
+	fills(0, 8);
+	assert_ok(fallocate(w->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, PAGE, 2 * PAGE));
+	assert_int_equal(blocks(w), before - (blkcnt_t)(2 * PAGE / 512));
+	assert_int_equal(ARENA[PAGE - 1], 'f');
+	assert_page(1, 0);
+	assert_page(2, 0);
+	fills(1, 3);
+	assert_int_equal(blocks(w), before);
+	fills(0, 8);
+	assert_ok(fallocate(w->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 3 * PAGE - 10, 3 * PAGE));
+	assert_int_equal(blocks(w), before - (blkcnt_t)(2 * PAGE / 512));
+	assert_int_equal(ARENA[3 * PAGE - 11], 'f');
+	assert_true(holds(ARENA + 3 * PAGE - 10, 3 * PAGE, 0));
+	assert_int_equal(ARENA[6 * PAGE - 10], 'f');
+}
+
 static bool is_on_ext4(const struct world *w)
 {
 	struct statfs fs;
@@ -382,6 +420,7 @@ int main(void)
 		RUN_SYSTEM(vectors_that_are_not_filled),
 		RUN_SYSTEM(direct_reads_to_the_end),
 		RUN_SYSTEM(punched_holes),
+		RUN_SYSTEM(holes_stay_holes),
 		RUN_SYSTEM(zeroed_ranges),
 		RUN_SYSTEM(copies_of_what_moves),
 		RUN_SYSTEM(collapsed_and_inserted_ranges),

@@ -21,7 +21,9 @@ for how in "--budget 64M" "--budget 2M --host=none" "--budget 16M --faults=threa
 done
 
 cat >store.py <<'EOT'
-import mmap, subprocess
+import fcntl, mmap, shutil, subprocess
+
+FICLONE = 0x40049409
 
 with open("store", "w+b") as f:
     f.truncate(4 << 20)
@@ -35,6 +37,15 @@ with open("store", "w+b") as f:
         o.write(b"z" * (4 << 20))
     subprocess.run(["cp", "--reflink=always", "other", "store"], check=True)
     assert m[:] == b"z" * (4 << 20), "the mapping does not show what was cloned into its file"
+    m[0:1 << 20] = b"y" * (1 << 20)
+    with open("other", "rb") as o:
+        fcntl.ioctl(f.fileno(), FICLONE, o.fileno())
+    m.flush()
+    assert m[0] == 122
+    if shutil.which("filefrag"):
+        extents = subprocess.run(["filefrag", "-sv", "store"], check=True, capture_output=True, text=True).stdout.splitlines()
+        extents = [line for line in extents if line.strip()[:1].isdigit()]
+        assert extents and all("shared" in line for line in extents), "what had been stored was written into the clone"
 EOT
 /usr/bin/python3 store.py || fail "cp on the kernel itself"
 "$FAULTLINE" run --budget 64M -- /usr/bin/python3 store.py || fail "cp"
