@@ -193,7 +193,7 @@ int mseal(void *addr, size_t len, unsigned long flags);
 	X(fwrite_unlocked) \
 	X(fputs)           \
 	X(fputs_unlocked)  \
-	X(puts) X(fflush) X(fflush_unlocked) X(fclose) X(fcloseall) X(fseek) X(fseeko) X(fseeko64) X(rewind) X(__fread_chk) X(__fread_unlocked_chk)
+	X(puts) X(setvbuf) X(fflush) X(fflush_unlocked) X(fclose) X(fcloseall) X(fseek) X(fseeko) X(fseeko64) X(rewind) X(__fread_chk) X(__fread_unlocked_chk)
 #define REAL_STDIO_TEXT(X)                                                                                                       \
 	X(fputc)                                                                                                                 \
 	X(putc)                                                                                                                  \
@@ -244,7 +244,7 @@ int mseal(void *addr, size_t len, unsigned long flags);
 	X(uname)                                                                                                                       \
 	X(sysinfo)                                                                                                                     \
 	X(getrusage) X(getrlimit) X(getrlimit64) X(setrlimit64) X(prlimit) X(prlimit64) X(setrlimit) X(getgroups) X(sched_getaffinity) \
-		X(sched_setaffinity) X(wait4) X(waitpid) X(wait) X(waitid)
+		X(sched_setaffinity) X(wait3) X(wait4) X(waitpid) X(wait) X(waitid)
 #define REAL_PROCESS(X) X(dlopen) X(fork) X(_Fork) X(clone) X(_exit) X(_Exit) X(quick_exit) X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) X(execveat) X(syscall)
 #define REAL_SPAWN(X) X(posix_spawn) X(posix_spawnp) X(system) X(popen)
 #define REAL_USERS(X) X(setuid) X(seteuid) X(setreuid) X(setresuid) X(setgid) X(setegid) X(setregid) X(setresgid) X(unshare) X(setns)

@@ -3,7 +3,9 @@
 #ifndef FL_SHIM_REAL_MORE_H
 #define FL_SHIM_REAL_MORE_H
 
+#include <dirent.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <mqueue.h>
 #include <sys/inotify.h>
 #include <sys/ipc.h>
@@ -15,6 +17,10 @@
 #include <sys/signalfd.h>
 #include <sys/timex.h>
 #include <sys/xattr.h>
+
+/* libc has these two, and no header that tells of them. */
+int capget(cap_user_header_t header, cap_user_data_t data);
+int capset(cap_user_header_t header, const cap_user_data_t data);
 
 #define REAL_XATTRS(X) \
 	X(setxattr)    \
@@ -38,8 +44,9 @@
 	X(mq_timedsend) X(mq_receive) X(mq_timedreceive) X(mq_getattr) X(mq_setattr) X(mq_notify)
 #define REAL_SYSV(X) X(msgsnd) X(msgrcv) X(msgctl) X(semop) X(semtimedop) X(semctl) X(shmctl) X(shmat) X(shmdt)
 #define REAL_TASKS(X) \
-	X(getresuid) X(getresgid) X(setgroups) X(sched_getparam) X(sched_setparam) X(sched_setscheduler) X(sched_rr_get_interval) X(prctl)
-#define REAL_BYTES(X) X(vmsplice) X(getentropy) X(getdents64) X(eventfd_read)
+	X(getresuid) X(getresgid) X(setgroups) X(sched_getparam) X(sched_setparam) X(sched_setscheduler) X(sched_rr_get_interval) \
+	X(pthread_getaffinity_np) X(pthread_setaffinity_np) X(pthread_getname_np) X(capget) X(capset) X(prctl)
+#define REAL_BYTES(X) X(vmsplice) X(getentropy) X(getdents64) X(getdirentries) X(getdirentries64) X(eventfd_read)
 #define REAL_MORE(X)     \
 	REAL_XATTRS(X)   \
 	REAL_NAMES(X)    \

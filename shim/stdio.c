@@ -7,10 +7,13 @@
  * and so on are part of glibc's ABI). Before a bracket the stream is locked, as a thread that holds it may come for the
  * bracket.
  *
+ * A buffer that the program gives to a stream must not be ours.
+ *
  * Formatted output is in stdio_print.c, input by characters and lines in stdio_lines.c. Wide streams are not covered.
  */
 #include <errno.h>
 #include <stdio_ext.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "coherent.h"
@@ -116,6 +119,45 @@ void stream_flush(FILE *f)
 	as = start(f, &in);
 	if (as || in.slot)
 		write_through(as, &in, &(struct stream_call){.fn = call_fflush, .f = f});
+}
+
+/* ---- Buffers of the program's ---- */
+
+/*
+ * What the kernel reads and fills must be there, at any time until the stream is closed. So libc gets memory of the heap in the place of ours, and frees
+ * it as what it would have allocated itself. What is in a stream's buffer is nobody else's to look at.
+ */
+#define USER_BUFFER 1 /* of glibc's flags: it is not libc's to free */
+
+static int set_buffer(FILE *f, char *buf, int mode, size_t size)
+{
+	char *own;
+	int err;
+
+	if (NOTHING_MAPPED || mode == _IONBF || !buf || !size || !file_io_is_ours(buf, size))
+		return REAL(setvbuf)(f, buf, mode, size);
+	own = malloc(size);
+	err = REAL(setvbuf)(f, own, mode, size);
+	if (err)
+		free(own);
+	else if (own)
+		f->_flags &= ~USER_BUFFER;
+	return err;
+}
+
+WRAPPER int setvbuf(FILE *restrict f, char *restrict buf, int mode, size_t size)
+{
+	return set_buffer(f, buf, mode, size);
+}
+
+WRAPPER void setbuffer(FILE *f, char *buf, size_t size)
+{
+	set_buffer(f, buf, buf ? _IOFBF : _IONBF, size);
+}
+
+WRAPPER void setbuf(FILE *restrict f, char *restrict buf)
+{
+	setbuffer(f, buf, BUFSIZ);
 }
 
 /* ---- fwrite, fputs, puts ---- */

@@ -41,6 +41,16 @@ WRAPPER ssize_t getdents64(int fd, void *buf, size_t len)
 	RETURN_HELD(REAL(getdents64)(fd, buf, len), FILLS(buf, len));
 }
 
+WRAPPER ssize_t getdirentries(int fd, char *restrict buf, size_t len, off_t *restrict base)
+{
+	RETURN_HELD(REAL(getdirentries)(fd, buf, len, base), FILLS(buf, len));
+}
+
+WRAPPER ssize_t getdirentries64(int fd, char *restrict buf, size_t len, off64_t *restrict base)
+{
+	RETURN_HELD(REAL(getdirentries64)(fd, buf, len, base), FILLS(buf, len));
+}
+
 /* ---- Time ---- */
 
 /* In the vDSO, and called often: a plain store, which faults as any other. */
@@ -146,6 +156,11 @@ WRAPPER int sched_getaffinity(pid_t pid, size_t size, cpu_set_t *set)
 WRAPPER int sched_setaffinity(pid_t pid, size_t size, const cpu_set_t *set)
 {
 	RETURN_HELD(REAL(sched_setaffinity)(pid, size, set), READS(set, size));
+}
+
+WRAPPER pid_t wait3(int *status, int options, struct rusage *u)
+{
+	RETURN_HELD(REAL(wait3)(status, options, u), FILLS(status, sizeof *status), FILLS(u, sizeof *u));
 }
 
 WRAPPER pid_t wait4(pid_t pid, int *status, int options, struct rusage *u)

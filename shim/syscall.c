@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 
 #include "held.h"
+#include "numbers.h"
 #include "paths.h"
 #include "process.h"
 #include "raw_signals.h"
@@ -235,6 +236,16 @@ static bool wrapped_call(long nr, const struct args *a, long *out)
 	}
 }
 
+static bool held_number(long nr, const struct args *a, long *out)
+{
+	struct held h[NUMBERS_HELD];
+	size_t n = numbers_held(nr, a->v, h);
+
+	if (n)
+		*out = held_call(nr, a, h, n);
+	return n;
+}
+
 /* By number they are for the calling thread alone; the functions of libc are for all. */
 static bool changes_user(long nr)
 {
@@ -270,6 +281,8 @@ WRAPPER long syscall(long nr, ...)
 		a.v[i] = va_arg(ap, long);
 	va_end(ap);
 	if (wrapped_call(nr, &a, &out))
+		return out;
+	if (!NOTHING_MAPPED && held_number(nr, &a, &out))
 		return out;
 	if (changes_credentials(nr))
 		return call_paused(nr, &a);

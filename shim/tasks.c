@@ -44,6 +44,34 @@ WRAPPER int sched_rr_get_interval(pid_t pid, struct timespec *t)
 	RETURN_HELD(REAL(sched_rr_get_interval)(pid, t), FILLS(t, sizeof *t));
 }
 
+WRAPPER int pthread_getaffinity_np(pthread_t thread, size_t size, cpu_set_t *set)
+{
+	RETURN_HELD_ERROR(REAL(pthread_getaffinity_np)(thread, size, set), FILLS(set, size));
+}
+
+WRAPPER int pthread_setaffinity_np(pthread_t thread, size_t size, const cpu_set_t *set)
+{
+	RETURN_HELD_ERROR(REAL(pthread_setaffinity_np)(thread, size, set), READS(set, size));
+}
+
+WRAPPER int pthread_getname_np(pthread_t thread, char *name, size_t size)
+{
+	RETURN_HELD_ERROR(REAL(pthread_getname_np)(thread, name, size), FILLS(name, size));
+}
+
+/* How many there are is the version's to say, in memory that the kernel may have to correct. */
+#define CAPABILITIES (_LINUX_CAPABILITY_U32S_3 * sizeof(struct __user_cap_data_struct))
+
+WRAPPER int capget(cap_user_header_t header, cap_user_data_t data)
+{
+	RETURN_HELD(REAL(capget)(header, data), FILLS(header, sizeof *header), FILLS(data, CAPABILITIES));
+}
+
+WRAPPER int capset(cap_user_header_t header, const cap_user_data_t data)
+{
+	RETURN_HELD(REAL(capset)(header, data), FILLS(header, sizeof *header), READS(data, CAPABILITIES));
+}
+
 /* How much the first argument after the option points to; 0 when it is a number. */
 static size_t arg_size(int option)
 {

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <grp.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <mqueue.h>
 #include <pthread.h>
 #include <sched.h>
@@ -24,10 +25,14 @@
 #include <sys/time.h>
 #include <sys/timex.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 #include <time.h>
 
 #include "fresh.h"
+
+int capget(cap_user_header_t header, cap_user_data_t data);
+int capset(cap_user_header_t header, const cap_user_data_t data);
 
 #define STRING(s) put(s, strlen(s) + 1)
 #define VALUE(type, ...) put(&(type){__VA_ARGS__}, sizeof(type))
@@ -281,6 +286,53 @@ static void tasks(void)
 	CHECK(!eventfd_write(fd, 5) && !eventfd_read(fd, count) && *count == 5 && !close(fd));
 }
 
+static pid_t ends_with(int status)
+{
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(status);
+	return pid;
+}
+
+static void more_of_tasks(void)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3];
+	int *status = fresh(), dir = open(".", O_RDONLY | O_DIRECTORY);
+	char *name = fresh();
+	cpu_set_t *cpus = fresh();
+	pid_t pid = ends_with(5);
+
+	CHECK(wait3(status, 0, fresh()) == pid && WEXITSTATUS(*status) == 5);
+	CHECK(!pthread_getaffinity_np(pthread_self(), sizeof *cpus, cpus) && CPU_COUNT(cpus) > 0);
+	CHECK(!pthread_setaffinity_np(pthread_self(), sizeof *cpus, put(cpus, sizeof *cpus)));
+	CHECK(!pthread_setname_np(pthread_self(), "a thread") && !pthread_getname_np(pthread_self(), name, 16) &&
+	      !strcmp(name, "a thread"));
+	CHECK(!capget(&header, caps) && !capget(put(&header, sizeof header), fresh()));
+	CHECK(!capset(put(&header, sizeof header), put(caps, sizeof caps)));
+	CHECK(dir >= 0 && getdirentries(dir, fresh(), PAGE, VALUE(off_t, 0)) > 0 && !close(dir));
+}
+
+/* System calls that programs make by number. */
+static void by_number(void)
+{
+	int *status = fresh(), *ends = fresh(), dir = open(".", O_RDONLY | O_DIRECTORY);
+	void *pages[1] = {&dir};
+	pid_t pid = ends_with(6);
+
+	CHECK(syscall(SYS_wait4, pid, status, 0L, fresh()) == pid && WEXITSTATUS(*status) == 6);
+	CHECK(!syscall(SYS_pipe2, ends, O_CLOEXEC) && !close(ends[0]) && !close(ends[1]));
+	CHECK(syscall(SYS_getdents, dir, fresh(), PAGE) > 0 && !close(dir));
+	CHECK(!syscall(SYS_mkdir, STRING("one"), 0700) && !syscall(SYS_renameat2, AT_FDCWD, STRING("one"), AT_FDCWD, STRING("two"), 0));
+	CHECK(!syscall(SYS_access, STRING("two"), R_OK) && !syscall(SYS_rmdir, STRING("two")));
+	CHECK(syscall(SYS_getcwd, fresh(), PAGE) > 0 && !syscall(SYS_statfs, STRING("."), fresh()));
+	CHECK(syscall(SYS_sched_getaffinity, 0, 128L, fresh()) > 0 && !syscall(SYS_getcpu, fresh(), fresh(), NULL));
+	CHECK(!syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, VALUE(struct timespec, .tv_nsec = 1000), fresh()));
+	NO_FAULT(syscall(SYS_sched_getattr, 0, fresh(), 48, 0));
+	NO_FAULT(syscall(SYS_move_pages, 0, 1L, put(pages, sizeof pages), NULL, fresh(), 0));
+}
+
 static void *write_later(void *arg)
 {
 	usleep(50000);
@@ -324,6 +376,8 @@ int main(int argc, char **argv)
 		{"semaphores", semaphores},
 		{"shared_memory", shared_memory},
 		{"tasks", tasks},
+		{"more_of_tasks", more_of_tasks},
+		{"by_number", by_number},
 	};
 
 	(void)argc;

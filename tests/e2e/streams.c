@@ -155,6 +155,30 @@ static void ending(void)
 	close_both(&b);
 }
 
+/* Buffers in mappings whose pages are not in memory: their streams read and write all the same, and close. */
+static void mapped_buffers(void)
+{
+	int fd = pattern_file(SIZE);
+	char *at = map_file(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED), line[20];
+	struct both b;
+
+	open_both(&b, "r+");
+	strcpy(b.map, "12 first\n");
+	CHECK(!setvbuf(b.f, at + SIZE / 2, _IOFBF, SIZE / 16) && fscanf(b.f, "%19s", line) == 1 && !strcmp(line, "12"));
+	rewind(b.f);
+	for (int i = 0; i < 30000; i++)
+		CHECK(fputs("gggggggggg", b.f) >= 0);
+	check_written(&b, 'g');
+	rewind(b.f);
+	CHECK(fgets(line, 5, b.f) && !strcmp(line, "gggg"));
+	close_both(&b);
+	open_both(&b, "r+");
+	setbuf(b.f, at);
+	CHECK(fputs("h", b.f) >= 0 && fflush(b.f) == 0 && b.map[0] == 'h');
+	close_both(&b);
+	CHECK(!munmap(at, SIZE) && !close(fd));
+}
+
 static void reading(void)
 {
 	char line[200], word[100], *longer = NULL;
@@ -184,9 +208,9 @@ static void reading(void)
 
 int main(int argc, char **argv)
 {
-	static const struct test_case cases[] = {{"characters", characters}, {"formats", formats},     {"mapped_strings", mapped_strings},
-						 {"flush_all", flush_all},   {"close_all", close_all}, {"ending", ending},
-						 {"reading", reading}};
+	static const struct test_case cases[] = {
+		{"characters", characters}, {"formats", formats}, {"mapped_strings", mapped_strings}, {"flush_all", flush_all},
+		{"close_all", close_all},   {"ending", ending},   {"mapped_buffers", mapped_buffers}, {"reading", reading}};
 
 	(void)argc;
 	return run_cases(cases, ARRAY_SIZE(cases), argv + 1);
