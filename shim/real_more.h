@@ -43,10 +43,14 @@ int capset(cap_user_header_t header, const cap_user_data_t data);
 	X(mq_send)     \
 	X(mq_timedsend) X(mq_receive) X(mq_timedreceive) X(mq_getattr) X(mq_setattr) X(mq_notify)
 #define REAL_SYSV(X) X(msgsnd) X(msgrcv) X(msgctl) X(semop) X(semtimedop) X(semctl) X(shmctl) X(shmat) X(shmdt)
-#define REAL_TASKS(X)                                                                                                \
-	X(getresuid)                                                                                                 \
-	X(getresgid) X(setgroups) X(sched_getparam) X(sched_setparam) X(sched_setscheduler) X(sched_rr_get_interval) \
-		X(pthread_getaffinity_np) X(pthread_setaffinity_np) X(pthread_getname_np) X(capget) X(capset) X(prctl)
+#define REAL_TASKS(X)         \
+	X(getresuid)          \
+	X(getresgid)          \
+	X(setgroups)          \
+	X(sched_getparam)     \
+	X(sched_setparam)     \
+	X(sched_setscheduler) \
+	X(sched_rr_get_interval) X(pthread_getaffinity_np) X(pthread_setaffinity_np) X(pthread_getname_np) X(capget) X(capset) X(prctl)
 #define REAL_BYTES(X) X(vmsplice) X(getentropy) X(getdents64) X(getdirentries) X(getdirentries64) X(eventfd_read)
 #define REAL_MORE(X)     \
 	REAL_XATTRS(X)   \
