@@ -183,7 +183,7 @@ int mseal(void *addr, size_t len, unsigned long flags);
 	X(chroot)          \
 	X(euidaccess)      \
 	X(eaccess)         \
-	X(pathconf) X(remove) X(realpath) X(statvfs) X(statvfs64) X(linkat) X(symlinkat)
+	X(pathconf) X(remove) X(realpath) X(statvfs) X(statvfs64) X(linkat) X(symlinkat) X(readdir) X(readdir64) X(readdir_r) X(readdir64_r)
 #define REAL_TIMESTAMPS(X) X(futimens) X(futimes) X(utimensat) X(futimesat) X(utimes) X(lutimes) X(utime)
 #define REAL_AIO(X) X(aio_read) X(aio_read64) X(aio_write) X(aio_write64) X(aio_fsync) X(aio_fsync64) X(lio_listio) X(lio_listio64)
 #define REAL_STDIO(X)      \
@@ -193,7 +193,7 @@ int mseal(void *addr, size_t len, unsigned long flags);
 	X(fwrite_unlocked) \
 	X(fputs)           \
 	X(fputs_unlocked)  \
-	X(puts) X(setvbuf) X(fflush) X(fflush_unlocked) X(fclose) X(fcloseall) X(fseek) X(fseeko) X(fseeko64) X(rewind) X(__fread_chk) X(__fread_unlocked_chk)
+	X(puts) X(fflush) X(fflush_unlocked) X(fclose) X(pclose) X(setvbuf) X(setbuf) X(setbuffer) X(fcloseall) X(fseek) X(fseeko) X(fseeko64) X(rewind) X(__fread_chk) X(__fread_unlocked_chk)
 #define REAL_STDIO_TEXT(X)                                                                                                       \
 	X(fputc)                                                                                                                 \
 	X(putc)                                                                                                                  \
@@ -208,7 +208,7 @@ int mseal(void *addr, size_t len, unsigned long flags);
 	X(vdprintf)                                                                                                              \
 	X(__vdprintf_chk)                                                                                                        \
 	X(fgetc)                                                                                                                 \
-	X(getc) X(_IO_getc) X(fgetc_unlocked) X(getc_unlocked) X(__uflow) X(__underflow) X(getchar) X(getchar_unlocked) X(fgets) \
+	X(getc) X(_IO_getc) X(fgetc_unlocked) X(getc_unlocked) X(__uflow) X(__underflow) X(fgets) \
 		X(fgets_unlocked) X(__fgets_chk) X(__fgets_unlocked_chk) X(getdelim) X(__isoc99_vfscanf)
 #define REAL_FDS(X) X(fdopen) X(fdopendir) X(dup) X(close) X(close_range) X(closefrom) X(dup2) X(dup3) X(daemon) X(login_tty) X(forkpty) X(fcntl) X(fcntl64) X(flock) X(lockf) X(lockf64)
 #define REAL_SIGNALS(X)  \

@@ -1,19 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Streams. libc calls the kernel for them by inner names that no wrapper meets, so it is the stream calls that are
- * wrapped: their buffers are pinned, and those that reach a mapped file write stores first or are bracketed.
+ * wrapped: their buffers and the stream's own (stream_buffer.c) are pinned, and those that reach a mapped file write stores first or are bracketed.
  *
  * A call that its stream's buffer satisfies touches neither file nor mapping; that is looked up in the stream (_IO_read_ptr
  * and so on are part of glibc's ABI). Before a bracket the stream is locked, as a thread that holds it may come for the
  * bracket.
  *
- * A buffer that the program gives to a stream must not be ours.
- *
  * Formatted output is in stdio_print.c, input by characters and lines in stdio_lines.c. Wide streams are not covered.
  */
 #include <errno.h>
 #include <stdio_ext.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "coherent.h"
@@ -109,68 +106,45 @@ static size_t call_fwrite(const struct stream_call *c)
 	return REAL(fwrite_unlocked)(c->buf, c->size, c->n, c->f);
 }
 
-void stream_flush(FILE *f)
+/* What no mapping has to be told of is left to libc, but for what must be held. */
+static void flush_held(FILE *f, const struct stream_held *h)
 {
-	struct address_space *as;
 	struct inflight in;
+	struct address_space *as = start(f, &in);
 
-	if (NOTHING_TO_TELL || !f || !pending(f))
-		return;
-	as = start(f, &in);
 	if (as || in.slot)
 		write_through(as, &in, &(struct stream_call){.fn = call_fflush, .f = f});
+	else if (h->f)
+		REAL(fflush_unlocked)(f);
 }
 
-/* ---- Buffers of the program's ---- */
-
-/*
- * What the kernel reads and fills must be there, at any time until the stream is closed. So libc gets memory of the heap in the place of ours, and frees
- * it as what it would have allocated itself. What is in a stream's buffer is nobody else's to look at.
- */
-#define USER_BUFFER 1 /* of glibc's flags: it is not libc's to free */
-
-static int set_buffer(FILE *f, char *buf, int mode, size_t size)
+void stream_flush(FILE *f)
 {
-	char *own;
-	int err;
-
-	if (NOTHING_MAPPED || mode == _IONBF || !buf || !size || !file_io_is_ours(buf, size))
-		return REAL(setvbuf)(f, buf, mode, size);
-	own = malloc(size);
-	err = REAL(setvbuf)(f, own, mode, size);
-	if (err)
-		free(own);
-	else if (own)
-		f->_flags &= ~USER_BUFFER;
-	return err;
-}
-
-WRAPPER int setvbuf(FILE *restrict f, char *restrict buf, int mode, size_t size)
-{
-	return set_buffer(f, buf, mode, size);
-}
-
-WRAPPER void setbuffer(FILE *f, char *buf, size_t size)
-{
-	set_buffer(f, buf, buf ? _IOFBF : _IONBF, size);
-}
-
-WRAPPER void setbuf(FILE *restrict f, char *restrict buf)
-{
-	setbuffer(f, buf, BUFSIZ);
+	if (!NOTHING_TO_TELL && f && pending(f))
+		STREAM_HOLDING(f, flush_held(f, &held_));
 }
 
 /* ---- fwrite, fputs, puts ---- */
 
-/* One piece, whose buffer is pinned or not ours; items written. */
-static size_t write_items(const void *buf, size_t size, size_t n, FILE *f)
+static size_t write_held(const void *buf, size_t size, size_t n, FILE *f)
 {
-	struct inflight in = {.slot = NULL};
-	struct address_space *as = size * n > stream_room(f) ? start(f, &in) : NULL;
+	struct inflight in;
+	struct address_space *as = start(f, &in);
 
 	if (!as && !in.slot)
 		return REAL(fwrite)(buf, size, n, f);
 	return write_through(as, &in, &(struct stream_call){.fn = call_fwrite, .f = f, .buf = buf, .size = size, .n = n});
+}
+
+/* One piece, whose buffer is pinned or not ours; items written. */
+static size_t write_items(const void *buf, size_t size, size_t n, FILE *f)
+{
+	size_t done;
+
+	if (size * n <= stream_room(f))
+		return REAL(fwrite)(buf, size, n, f);
+	STREAM_HOLDING(f, done = write_held(buf, size, n, f));
+	return done;
 }
 
 /* Bytes written of a buffer of ours. What cannot be pinned ends it, as EFAULT ends libc's. */
@@ -251,6 +225,10 @@ WRAPPER int puts(const char *s)
 
 /* ---- fread ---- */
 
+/* In _flags: glibc's ABI, as above. */
+#define UNBUFFERED 0x2
+#define LINE_BUFFERED 0x200
+
 static void write_stores_first(FILE *f)
 {
 	struct address_space *as = lookup(f);
@@ -261,8 +239,16 @@ static void write_stores_first(FILE *f)
 	file_io_put(as);
 }
 
+/* To glibc a stream that is not fully buffered is a terminal's: what stands in the line before the answer is shown first. */
+static void flush_prompt(const FILE *f)
+{
+	if (f->_flags & (UNBUFFERED | LINE_BUFFERED) && stdout->_flags & LINE_BUFFERED)
+		stream_flush(stdout);
+}
+
 void stream_before_read(FILE *f)
 {
+	flush_prompt(f);
 	stream_flush(f);
 	write_stores_first(f);
 }
@@ -287,6 +273,18 @@ static size_t read_pinned(char *buf, size_t len, FILE *f)
 	return done;
 }
 
+static size_t read_held(void *buf, size_t size, size_t n, FILE *f)
+{
+	size_t done;
+
+	if (!file_io_is_ours(buf, size * n))
+		return REAL(fread)(buf, size, n, f);
+	flockfile(f);
+	done = read_pinned(buf, size * n, f);
+	funlockfile(f);
+	return done / size;
+}
+
 static size_t do_fread(void *buf, size_t size, size_t n, FILE *f)
 {
 	size_t bytes, done;
@@ -294,12 +292,8 @@ static size_t do_fread(void *buf, size_t size, size_t n, FILE *f)
 	if (__builtin_mul_overflow(size, n, &bytes) || bytes <= stream_readable(f))
 		return REAL(fread)(buf, size, n, f);
 	stream_before_read(f);
-	if (!file_io_is_ours(buf, bytes))
-		return REAL(fread)(buf, size, n, f);
-	flockfile(f);
-	done = read_pinned(buf, bytes, f);
-	funlockfile(f);
-	return done / size;
+	STREAM_HOLDING(f, done = read_held(buf, size, n, f));
+	return done;
 }
 
 WRAPPER size_t fread(void *buf, size_t size, size_t n, FILE *f)
@@ -373,6 +367,32 @@ WRAPPER int fclose(FILE *f)
 	stream_flush(f);
 	identity_gone(fileno_unlocked(f)); /* the program may have put it there by dup2(2) */
 	return REAL(fclose)(f);
+}
+
+WRAPPER int pclose(FILE *f)
+{
+	stream_flush(f);
+	identity_gone(fileno_unlocked(f));
+	return REAL(pclose)(f);
+}
+
+/* The stream has another buffer from here on. */
+WRAPPER int setvbuf(FILE *f, char *buf, int mode, size_t len)
+{
+	stream_flush(f);
+	return REAL(setvbuf)(f, buf, mode, len);
+}
+
+WRAPPER void setbuf(FILE *f, char *buf)
+{
+	stream_flush(f);
+	REAL(setbuf)(f, buf);
+}
+
+WRAPPER void setbuffer(FILE *f, char *buf, size_t len)
+{
+	stream_flush(f);
+	REAL(setbuffer)(f, buf, len);
 }
 
 /*

@@ -34,7 +34,7 @@ fi
 dd if=/dev/urandom of=file bs=1M count=40 2>/dev/null
 "$BUILD/tests/refuse" 1 "$FAULTLINE" bench --budget 8M --seconds 0.05 file >bench 2>&1 || { cat bench; fail "bench"; }
 
-for program in buffers faults mixed pending raw streams; do
+for program in buffers faults mixed pending raw stream_buffers streams; do
 	"$BUILD/tests/refuse" 1 "$FAULTLINE" run --budget 32M --report=json --report-file report -- "$BUILD/tests/$program" || fail "$program"
 	grep -q '"faults": *"sigsegv"' report || fail "$program: the report does not say how faults were served"
 done
