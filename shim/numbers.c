@@ -27,11 +27,6 @@ struct pointer {
 	uint8_t times; /* 1 + the argument that says how many; 0: one */
 };
 
-struct number {
-	short nr;
-	struct pointer p[NUMBERS_HELD];
-};
-
 #define IS_PATH(arg)            \
 	{                       \
 		arg, PATH, 0, 0 \
@@ -60,80 +55,80 @@ struct number {
 #define NR_FACCESSAT2 439
 #define NR_SIGNAL_BY_PIDFD 424
 
-static const struct number numbers[] = {
+static const struct pointer numbers[][NUMBERS_HELD] = {
 	/* paths */
-	{SYS_access, {IS_PATH(0)}},
-	{SYS_faccessat, {IS_PATH(1)}},
-	{NR_FACCESSAT2, {IS_PATH(1)}},
-	{SYS_chdir, {IS_PATH(0)}},
-	{SYS_mkdir, {IS_PATH(0)}},
-	{SYS_mkdirat, {IS_PATH(1)}},
-	{SYS_rmdir, {IS_PATH(0)}},
-	{SYS_mknod, {IS_PATH(0)}},
-	{SYS_mknodat, {IS_PATH(1)}},
-	{SYS_unlink, {IS_PATH(0)}},
-	{SYS_unlinkat, {IS_PATH(1)}},
-	{SYS_link, {IS_PATH(0), IS_PATH(1)}},
-	{SYS_linkat, {IS_PATH(1), IS_PATH(3)}},
-	{SYS_symlink, {IS_PATH(0), IS_PATH(1)}},
-	{SYS_symlinkat, {IS_PATH(0), IS_PATH(2)}},
-	{SYS_rename, {IS_PATH(0), IS_PATH(1)}},
-	{SYS_renameat, {IS_PATH(1), IS_PATH(3)}},
-	{SYS_renameat2, {IS_PATH(1), IS_PATH(3)}},
-	{SYS_chmod, {IS_PATH(0)}},
-	{SYS_fchmodat, {IS_PATH(1)}},
-	{SYS_chown, {IS_PATH(0)}},
-	{SYS_lchown, {IS_PATH(0)}},
-	{SYS_fchownat, {IS_PATH(1)}},
-	{SYS_statfs, {IS_PATH(0), IS_FILLED(1, struct statfs)}},
-	{SYS_fstatfs, {IS_FILLED(1, struct statfs)}},
-	{SYS_getcwd, {ARE_FILLED(0, char, 1)}},
-	{SYS_getdents, {ARE_FILLED(1, char, 2)}},
+	[SYS_access] = {IS_PATH(0)},
+	[SYS_faccessat] = {IS_PATH(1)},
+	[NR_FACCESSAT2] = {IS_PATH(1)},
+	[SYS_chdir] = {IS_PATH(0)},
+	[SYS_mkdir] = {IS_PATH(0)},
+	[SYS_mkdirat] = {IS_PATH(1)},
+	[SYS_rmdir] = {IS_PATH(0)},
+	[SYS_mknod] = {IS_PATH(0)},
+	[SYS_mknodat] = {IS_PATH(1)},
+	[SYS_unlink] = {IS_PATH(0)},
+	[SYS_unlinkat] = {IS_PATH(1)},
+	[SYS_link] = {IS_PATH(0), IS_PATH(1)},
+	[SYS_linkat] = {IS_PATH(1), IS_PATH(3)},
+	[SYS_symlink] = {IS_PATH(0), IS_PATH(1)},
+	[SYS_symlinkat] = {IS_PATH(0), IS_PATH(2)},
+	[SYS_rename] = {IS_PATH(0), IS_PATH(1)},
+	[SYS_renameat] = {IS_PATH(1), IS_PATH(3)},
+	[SYS_renameat2] = {IS_PATH(1), IS_PATH(3)},
+	[SYS_chmod] = {IS_PATH(0)},
+	[SYS_fchmodat] = {IS_PATH(1)},
+	[SYS_chown] = {IS_PATH(0)},
+	[SYS_lchown] = {IS_PATH(0)},
+	[SYS_fchownat] = {IS_PATH(1)},
+	[SYS_statfs] = {IS_PATH(0), IS_FILLED(1, struct statfs)},
+	[SYS_fstatfs] = {IS_FILLED(1, struct statfs)},
+	[SYS_getcwd] = {ARE_FILLED(0, char, 1)},
+	[SYS_getdents] = {ARE_FILLED(1, char, 2)},
 	/* descriptors */
-	{SYS_pipe, {IS_FILLED(0, int[2])}},
-	{SYS_pipe2, {IS_FILLED(0, int[2])}},
-	{SYS_socketpair, {IS_FILLED(3, int[2])}},
-	{SYS_bind, {ARE_READ(1, char, 2)}},
-	{SYS_connect, {ARE_READ(1, char, 2)}},
-	{SYS_accept, {IS_FILLED(1, ADDRESS), IS_FILLED(2, socklen_t)}},
-	{SYS_accept4, {IS_FILLED(1, ADDRESS), IS_FILLED(2, socklen_t)}},
-	{SYS_getsockname, {IS_FILLED(1, ADDRESS), IS_FILLED(2, socklen_t)}},
-	{SYS_getpeername, {IS_FILLED(1, ADDRESS), IS_FILLED(2, socklen_t)}},
-	{SYS_getsockopt, {IS_FILLED(3, ADDRESS), IS_FILLED(4, socklen_t)}},
-	{SYS_setsockopt, {ARE_READ(3, char, 4)}},
-	{SYS_select, {IS_FILLED(1, fd_set), IS_FILLED(2, fd_set), IS_FILLED(3, fd_set), IS_FILLED(4, struct timeval)}},
-	{SYS_timerfd_settime, {IS_READ(2, struct itimerspec), IS_FILLED(3, struct itimerspec)}},
-	{SYS_timerfd_gettime, {IS_FILLED(1, struct itimerspec)}},
+	[SYS_pipe] = {IS_FILLED(0, int[2])},
+	[SYS_pipe2] = {IS_FILLED(0, int[2])},
+	[SYS_socketpair] = {IS_FILLED(3, int[2])},
+	[SYS_bind] = {ARE_READ(1, char, 2)},
+	[SYS_connect] = {ARE_READ(1, char, 2)},
+	[SYS_accept] = {IS_FILLED(1, ADDRESS), IS_FILLED(2, socklen_t)},
+	[SYS_accept4] = {IS_FILLED(1, ADDRESS), IS_FILLED(2, socklen_t)},
+	[SYS_getsockname] = {IS_FILLED(1, ADDRESS), IS_FILLED(2, socklen_t)},
+	[SYS_getpeername] = {IS_FILLED(1, ADDRESS), IS_FILLED(2, socklen_t)},
+	[SYS_getsockopt] = {IS_FILLED(3, ADDRESS), IS_FILLED(4, socklen_t)},
+	[SYS_setsockopt] = {ARE_READ(3, char, 4)},
+	[SYS_select] = {IS_FILLED(1, fd_set), IS_FILLED(2, fd_set), IS_FILLED(3, fd_set), IS_FILLED(4, struct timeval)},
+	[SYS_timerfd_settime] = {IS_READ(2, struct itimerspec), IS_FILLED(3, struct itimerspec)},
+	[SYS_timerfd_gettime] = {IS_FILLED(1, struct itimerspec)},
 	/* time */
-	{SYS_time, {IS_FILLED(0, time_t)}},
-	{SYS_gettimeofday, {IS_FILLED(0, struct timeval), IS_FILLED(1, int[2])}},
-	{SYS_clock_getres, {IS_FILLED(1, struct timespec)}},
-	{SYS_clock_nanosleep, {IS_READ(2, struct timespec), IS_FILLED(3, struct timespec)}},
-	{SYS_times, {IS_FILLED(0, struct tms)}},
+	[SYS_time] = {IS_FILLED(0, time_t)},
+	[SYS_gettimeofday] = {IS_FILLED(0, struct timeval), IS_FILLED(1, int[2])},
+	[SYS_clock_getres] = {IS_FILLED(1, struct timespec)},
+	[SYS_clock_nanosleep] = {IS_READ(2, struct timespec), IS_FILLED(3, struct timespec)},
+	[SYS_times] = {IS_FILLED(0, struct tms)},
 	/* processes */
-	{SYS_wait4, {IS_FILLED(1, int), IS_FILLED(3, struct rusage)}},
-	{SYS_waitid, {IS_FILLED(2, siginfo_t), IS_FILLED(4, struct rusage)}},
-	{SYS_getrusage, {IS_FILLED(1, struct rusage)}},
-	{SYS_getrlimit, {IS_FILLED(1, struct rlimit)}},
-	{SYS_setrlimit, {IS_READ(1, struct rlimit)}},
-	{SYS_prlimit64, {IS_READ(2, struct rlimit), IS_FILLED(3, struct rlimit)}},
-	{SYS_sysinfo, {IS_FILLED(0, struct sysinfo)}},
-	{SYS_getgroups, {ARE_FILLED(1, gid_t, 0)}},
-	{SYS_capget, {IS_FILLED(0, struct __user_cap_header_struct), IS_FILLED(1, CAPABILITIES)}},
-	{SYS_capset, {IS_FILLED(0, struct __user_cap_header_struct), IS_READ(1, CAPABILITIES)}},
-	{SYS_getcpu, {IS_FILLED(0, unsigned), IS_FILLED(1, unsigned)}},
-	{SYS_sched_getaffinity, {ARE_FILLED(2, char, 1)}},
-	{SYS_sched_setaffinity, {ARE_READ(2, char, 1)}},
-	{SYS_sched_getattr, {ARE_FILLED(1, char, 2)}},
-	{SYS_sched_setattr, {IS_FILLED(1, char[64])}},
-	{SYS_get_robust_list, {IS_FILLED(1, void *), IS_FILLED(2, size_t)}},
-	{SYS_rt_sigqueueinfo, {IS_READ(2, siginfo_t)}},
-	{SYS_rt_tgsigqueueinfo, {IS_READ(3, siginfo_t)}},
-	{NR_SIGNAL_BY_PIDFD, {IS_READ(2, siginfo_t)}},
+	[SYS_wait4] = {IS_FILLED(1, int), IS_FILLED(3, struct rusage)},
+	[SYS_waitid] = {IS_FILLED(2, siginfo_t), IS_FILLED(4, struct rusage)},
+	[SYS_getrusage] = {IS_FILLED(1, struct rusage)},
+	[SYS_getrlimit] = {IS_FILLED(1, struct rlimit)},
+	[SYS_setrlimit] = {IS_READ(1, struct rlimit)},
+	[SYS_prlimit64] = {IS_READ(2, struct rlimit), IS_FILLED(3, struct rlimit)},
+	[SYS_sysinfo] = {IS_FILLED(0, struct sysinfo)},
+	[SYS_getgroups] = {ARE_FILLED(1, gid_t, 0)},
+	[SYS_capget] = {IS_FILLED(0, struct __user_cap_header_struct), IS_FILLED(1, CAPABILITIES)},
+	[SYS_capset] = {IS_FILLED(0, struct __user_cap_header_struct), IS_READ(1, CAPABILITIES)},
+	[SYS_getcpu] = {IS_FILLED(0, unsigned), IS_FILLED(1, unsigned)},
+	[SYS_sched_getaffinity] = {ARE_FILLED(2, char, 1)},
+	[SYS_sched_setaffinity] = {ARE_READ(2, char, 1)},
+	[SYS_sched_getattr] = {ARE_FILLED(1, char, 2)},
+	[SYS_sched_setattr] = {IS_FILLED(1, char[64])},
+	[SYS_get_robust_list] = {IS_FILLED(1, void *), IS_FILLED(2, size_t)},
+	[SYS_rt_sigqueueinfo] = {IS_READ(2, siginfo_t)},
+	[SYS_rt_tgsigqueueinfo] = {IS_READ(3, siginfo_t)},
+	[NR_SIGNAL_BY_PIDFD] = {IS_READ(2, siginfo_t)},
 	/* placement */
-	{SYS_get_mempolicy, {IS_FILLED(0, int), IS_FILLED(1, char[128])}},
-	{SYS_set_mempolicy, {IS_READ(1, char[128])}},
-	{SYS_move_pages, {ARE_READ(2, void *, 1), ARE_READ(3, int, 1), ARE_FILLED(4, int, 1)}},
+	[SYS_get_mempolicy] = {IS_FILLED(0, int), IS_FILLED(1, char[128])},
+	[SYS_set_mempolicy] = {IS_READ(1, char[128])},
+	[SYS_move_pages] = {ARE_READ(2, void *, 1), ARE_READ(3, int, 1), ARE_FILLED(4, int, 1)},
 };
 
 static struct held held_of(const struct pointer *p, const long *args)
@@ -150,14 +145,9 @@ size_t numbers_held(long nr, const long *args, struct held *h)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-		if (numbers[i].nr != nr)
-			continue;
-		while (n < NUMBERS_HELD && numbers[i].p[n].how != NO_POINTER) {
-			h[n] = held_of(&numbers[i].p[n], args);
-			n++;
-		}
-		break;
-	}
+	if (nr < 0 || (size_t)nr >= ARRAY_SIZE(numbers))
+		return 0;
+	for (; n < NUMBERS_HELD && numbers[nr][n].how != NO_POINTER; n++)
+		h[n] = held_of(&numbers[nr][n], args);
 	return n;
 }
