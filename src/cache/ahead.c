@@ -229,7 +229,7 @@ static bool start_huge_in_range(const struct fault *f, uint64_t index, uint64_t 
 	return how == HUGE_STARTED;
 }
 
-#define SENT_TOGETHER 8 /* with more the disk has nothing to do meanwhile */
+#define SENT_TOGETHER 8 /* measured: docs/performance.md */
 
 static void send_reads(const struct fault *f)
 {
