@@ -143,6 +143,17 @@ static void walk(struct map *m)
 		assert_int_equal(map_fault(m, i * 89 % WALKED, 0), 0);
 }
 
+/* The client gives what it was asked for meanwhile: how much. */
+static uint64_t walk_and_give(struct map *m, struct client *c)
+{
+	uint64_t part;
+
+	walk(m);
+	part = atomic_exchange(&c->area->recall.pages, 0);
+	assert_int_equal(give_back(c, part, 0), 0);
+	return part;
+}
+
 static void map_what_is_walked(struct two_clients *x, struct file *f, struct map *m)
 {
 	file_create(f, WALKED);
@@ -170,19 +181,15 @@ static bool is_in_memory(struct client *c, struct file *f)
 static void what_lies_idle_goes_to_files(void **state)
 {
 	struct two_clients *x = *state;
-	struct wire_recall *recall = listen_to(&x->a);
-	uint64_t given = 0, part, began = now_ms();
+	uint64_t given = 0, began = now_ms();
 	struct file f;
 	struct map m;
 
+	listen_to(&x->a);
 	assert_int_equal(borrow_by(&x->a, HALF, 0), 0);
 	map_what_is_walked(x, &f, &m);
-	while (!is_in_memory(&x->b, &f) && now_ms() - began < A_WHILE_MS) {
-		walk(&m);
-		part = atomic_exchange(&recall->pages, 0);
-		given += part;
-		assert_int_equal(give_back(&x->a, part, 0), 0);
-	}
+	while (!is_in_memory(&x->b, &f) && now_ms() - began < A_WHILE_MS)
+		given += walk_and_give(&m, &x->a);
 	assert_true(is_in_memory(&x->b, &f));
 	assert_in_range(given, 1, HALF - FLOOR);
 	file_remove(&f);
@@ -191,20 +198,16 @@ static void what_lies_idle_goes_to_files(void **state)
 static void a_client_keeps_what_files_must_not_have(void **state)
 {
 	struct two_clients *x = *state;
-	struct wire_recall *recall = listen_to(&x->a);
-	uint64_t given = 0, part, began = now_ms();
+	uint64_t given = 0, began = now_ms();
 	struct file f;
 	struct map m;
 
+	listen_to(&x->a);
 	assert_int_equal(borrow_by(&x->a, 2 * FLOOR, 0), 0);
 	assert_int_equal(borrow_by(&x->b, HALF, 0), 0);
 	map_what_is_walked(x, &f, &m);
-	for (int i = 0; i < 50 || now_ms() - began < 4 * PATIENCE_MS; i++) {
-		walk(&m);
-		part = atomic_exchange(&recall->pages, 0);
-		given += part;
-		assert_int_equal(give_back(&x->a, part, 0), 0);
-	}
+	for (int i = 0; i < 50 || now_ms() - began < 4 * PATIENCE_MS; i++)
+		given += walk_and_give(&m, &x->a);
 	assert_int_equal(given, FLOOR);
 	file_remove(&f);
 }
