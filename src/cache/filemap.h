@@ -6,9 +6,9 @@
 #include "address_space.h"
 #include "readahead.h"
 
-/* A fault, or a wish to have a page in: what mm knows of it. The mapping stays while it is served. */
 struct io_batch;
 
+/* A fault, or a wish to have a page in: what mm knows of it. The mapping stays while it is served. */
 struct fault {
 	struct address_space *as; /* the file */
 	/*

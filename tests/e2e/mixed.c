@@ -521,8 +521,8 @@ static void move_onto_a_seal(const struct mixed *m)
 /* What is made shorter and moved is not, for a seal in what would be cut off: its new place is free by then. */
 static void move_shorter_up_to_a_seal(const struct mixed *m)
 {
-	char *to = mmap(NULL, 16 * PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-			0); /* too large for the holes that the cases before have left */
+	/* Too large for the holes that the cases before have left. */
+	char *to = mmap(NULL, 16 * PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	CHECK(to != MAP_FAILED && !munmap(to + 2 * PAGE, 14 * PAGE));
 	CHECK(mmap(m->hole, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == m->hole);
