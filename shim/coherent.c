@@ -110,11 +110,6 @@ static long raw_bytes(const void *call)
 	return sys_pwritev2(b->fd, &iov, 1, b->off, b->flags);
 }
 
-ssize_t coherent_pass_bytes(const struct coherent_bytes *b)
-{
-	return coherent_pass(raw_bytes, b);
-}
-
 static ssize_t write_some(struct address_space *as, const struct coherent_bytes *b, bool outside)
 {
 	struct raw_op op = {.fn = raw_bytes, .call = b, .outside = outside};

@@ -49,7 +49,6 @@ struct coherent_bytes {
 	bool append;
 };
 ssize_t coherent_write_bytes(struct address_space *as, const struct coherent_bytes *b);
-ssize_t coherent_pass_bytes(const struct coherent_bytes *b);
 /* Whether it copies: then several buffers are several writes. */
 bool coherent_copies(void);
 

@@ -21,7 +21,7 @@
 #include "process.h"
 #include "util/sys.h"
 
-enum state { UNKNOWN, OURS, KNOWN, NO_FILE };
+enum state { UNKNOWN, OURS, KNOWN, NO_FILE }; /* the last two are sure: they have the bit of KNOWN */
 
 #define FDS 4096
 #define STATE_BITS 2
@@ -94,50 +94,71 @@ static void keep(int fd, uint64_t word, const struct stat *st)
 		atomic_compare_exchange_strong(&words[fd], &word, known);
 }
 
+static uint64_t word_of(int fd)
+{
+	return fd >= 0 && fd < FDS ? atomic_load(&words[fd]) : UNKNOWN;
+}
+
+static bool is_sure(uint64_t word)
+{
+	return (word & KNOWN) && !atomic_load_explicit(&shared, memory_order_relaxed);
+}
+
 /* Whether it is known to be no mapped file. */
 static bool is_none(uint64_t word)
 {
-	enum state s = state_of(word);
-
-	return !atomic_load_explicit(&shared, memory_order_relaxed) && (s == NO_FILE || (s == KNOWN && !file_io_maybe(place_of(word))));
+	return is_sure(word) && (state_of(word) == NO_FILE || !file_io_maybe(place_of(word)));
 }
 
-struct address_space *identity_file(int fd)
+static __attribute__((noinline)) struct address_space *ask(int fd, uint64_t word)
 {
-	uint64_t word = fd >= 0 && fd < FDS ? atomic_load(&words[fd]) : UNKNOWN;
 	struct stat st;
 
-	if (is_none(word) || !file_io_any() || sys_fstat(fd, &st))
+	if (!file_io_any() || sys_fstat(fd, &st))
 		return NULL;
 	if (state_of(word) == OURS)
 		keep(fd, word, &st);
 	return file_io_find(&st);
 }
 
-static struct address_space *start_at(uint32_t place, int fd, struct inflight *f)
+struct address_space *identity_file(int fd)
 {
-	struct stat st;
+	uint64_t word = word_of(fd);
 
-	inflight_begin(f, place);
-	return file_io_maybe(place) && !sys_fstat(fd, &st) ? file_io_find(&st) : NULL;
+	return likely(is_none(word)) ? NULL : ask(fd, word);
 }
 
-struct address_space *identity_start(int fd, struct inflight *f)
+static __attribute__((noinline)) struct address_space *find_now(int fd)
 {
-	uint64_t word = fd >= 0 && fd < FDS ? atomic_load(&words[fd]) : UNKNOWN;
-	bool unsure = atomic_load_explicit(&shared, memory_order_relaxed) || (state_of(word) != KNOWN && state_of(word) != NO_FILE);
 	struct stat st;
 
-	f->slot = NULL;
-	if (!inflight_needed())
-		return identity_file(fd);
-	if (!unsure)
-		return state_of(word) == KNOWN ? start_at(place_of(word), fd, f) : NULL;
+	return sys_fstat(fd, &st) ? NULL : file_io_find(&st);
+}
+
+static __attribute__((noinline)) struct address_space *ask_and_start(int fd, uint64_t word, struct inflight *f)
+{
+	struct stat st;
+
 	if (sys_fstat(fd, &st))
 		return NULL;
 	if (state_of(word) == OURS)
 		keep(fd, word, &st);
 	return file_io_start_at(&st, f);
+}
+
+struct address_space *identity_start(int fd, struct inflight *f)
+{
+	uint64_t word = word_of(fd);
+
+	f->slot = NULL;
+	if (!inflight_needed())
+		return identity_file(fd);
+	if (unlikely(!is_sure(word)))
+		return ask_and_start(fd, word, f);
+	if (state_of(word) == NO_FILE)
+		return NULL;
+	inflight_begin(f, place_of(word));
+	return likely(!file_io_maybe(place_of(word))) ? NULL : find_now(fd);
 }
 
 bool identity_is_mapped(int fd)

@@ -18,7 +18,7 @@ static off_t place(const struct transfer *t, size_t done)
 	return t->off == AT_POSITION ? AT_POSITION : t->off + (off_t)done;
 }
 
-static ssize_t read_bytes(int fd, void *buf, size_t len, off_t off)
+static inline __attribute__((always_inline)) ssize_t read_bytes(int fd, void *buf, size_t len, off_t off)
 {
 	struct address_space *as = identity_file(fd);
 	int err = 0;
@@ -32,18 +32,32 @@ static ssize_t read_bytes(int fd, void *buf, size_t len, off_t off)
 	return off == AT_POSITION ? REAL(read)(fd, buf, len) : REAL(pread64)(fd, buf, len, off);
 }
 
-static ssize_t write_bytes(int fd, const void *buf, size_t len, off_t off)
+static __attribute__((noinline)) ssize_t write_mapped(struct address_space *as, int fd, const void *buf, size_t len, off_t off)
+{
+	struct coherent_bytes b = {.fd = fd, .buf = buf, .len = len, .off = off, .append = off != AT_POSITION && fd_appends(fd)};
+
+	return coherent_write_bytes(as, &b);
+}
+
+/* Nobody has it mapped. As libc's call, but that the thread cannot be cancelled in it: it must get to the finish. */
+static ssize_t write_past(int fd, const void *buf, size_t len, off_t off)
+{
+	pthread_testcancel();
+	return shim_result(off == AT_POSITION ? sys_write(fd, buf, len) : sys_pwrite(fd, buf, len, off));
+}
+
+static inline __attribute__((always_inline)) ssize_t write_bytes(int fd, const void *buf, size_t len, off_t off)
 {
 	struct inflight f;
 	struct address_space *as = identity_start(fd, &f);
-	struct coherent_bytes b;
 	ssize_t n;
 
-	if (!as && !f.slot)
+	if (unlikely(as))
+		n = write_mapped(as, fd, buf, len, off);
+	else if (!f.slot)
 		return off == AT_POSITION ? REAL(write)(fd, buf, len) : REAL(pwrite64)(fd, buf, len, off);
-	b = (struct coherent_bytes){.fd = fd, .buf = buf, .len = len, .off = off};
-	b.append = as && off != AT_POSITION && fd_appends(fd);
-	n = as ? coherent_write_bytes(as, &b) : coherent_pass_bytes(&b);
+	else
+		n = write_past(fd, buf, len, off);
 	file_io_finish(as, &f);
 	return n;
 }
@@ -58,7 +72,7 @@ static ssize_t do_write(const struct transfer *t, void *buf, size_t len, size_t 
 	return write_bytes(t->fd, buf, len, place(t, done));
 }
 
-static ssize_t read_into_ours(int fd, void *buf, size_t len, off_t off)
+static __attribute__((noinline)) ssize_t read_into_ours(int fd, void *buf, size_t len, off_t off)
 {
 	struct transfer t = {.call = do_read, .fd = fd, .to_memory = true, .off = off};
 	size_t n = file_io_is_too_far(buf, len, off) ? 0 : file_io_readable(fd, len, off);
@@ -66,7 +80,7 @@ static ssize_t read_into_ours(int fd, void *buf, size_t len, off_t off)
 	return n ? transfer(&t, buf, n) : read_bytes(fd, buf, len, off);
 }
 
-static ssize_t write_from_ours(int fd, const void *buf, size_t len, off_t off)
+static __attribute__((noinline)) ssize_t write_from_ours(int fd, const void *buf, size_t len, off_t off)
 {
 	struct transfer t = {.call = do_write, .fd = fd, .off = off};
 

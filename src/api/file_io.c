@@ -57,11 +57,6 @@ static void foreign_put(struct address_space *as)
 
 /* ---- Which file ---- */
 
-bool file_io_any(void)
-{
-	return address_space_any() || channel_has_any();
-}
-
 static struct address_space *find(struct file_id file)
 {
 	struct address_space *as = address_space_maybe(wire_filter(file.dev, file.ino)) ? address_space_find(file) : NULL;
@@ -71,11 +66,6 @@ static struct address_space *find(struct file_id file)
 		return NULL;
 	}
 	return !as && channel_has(file.dev, file.ino) ? foreign_get(file) : as;
-}
-
-bool file_io_maybe(uint32_t place)
-{
-	return address_space_maybe(place) || channel_has_at(place);
 }
 
 struct address_space *file_io_find(const struct stat *st)
@@ -217,11 +207,6 @@ void file_change_end(struct file_change *c, uint64_t off, uint64_t len)
 uint64_t file_io_piece_limit(void)
 {
 	return max_u64(FL_PAGE_SIZE, min_u64(PIECE_MAX, engine_options()->budget / 16));
-}
-
-bool file_io_is_ours(const void *buf, size_t len)
-{
-	return mm_overlaps_any((uintptr_t)buf, len);
 }
 
 int file_io_pin(const void *buf, size_t len, bool write)

@@ -16,6 +16,7 @@
 #include "cache/buffer.h"
 #include "host/channel.h"
 #include "host/inflight.h"
+#include "mm/mm.h"
 
 /*
  * The mapped file behind fd, or that st is of, with a reference; NULL: not a mapped file. Also one that only other processes have mapped,
@@ -24,8 +25,14 @@
 struct address_space *file_io_lookup(int fd);
 struct address_space *file_io_find(const struct stat *st);
 /* Whether a file at this place of the filters (wire_filter()) may be mapped: never false when one is. */
-bool file_io_maybe(uint32_t place);
-bool file_io_any(void);
+static inline bool file_io_maybe(uint32_t place)
+{
+	return address_space_maybe(place) || channel_has_at(place);
+}
+static inline bool file_io_any(void)
+{
+	return address_space_any() || channel_has_any();
+}
 bool file_io_is_foreign(const struct address_space *as);
 void file_io_put(struct address_space *as);
 
@@ -72,7 +79,10 @@ size_t file_io_readable(int fd, size_t len, off_t off);
  * Buffers for the kernel. Whether any part may be a mapping of ours: cheap, never false when it is. Pins as fl_pin(), in
  * every space. A pinned buffer should be no longer than file_io_piece_limit(), so that several threads find room.
  */
-bool file_io_is_ours(const void *buf, size_t len);
+static inline bool file_io_is_ours(const void *buf, size_t len)
+{
+	return mm_overlaps_any((uintptr_t)buf, len);
+}
 int file_io_pin(const void *buf, size_t len, bool write);
 void file_io_unpin(const void *buf, size_t len);
 /*

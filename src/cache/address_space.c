@@ -23,11 +23,11 @@
 
 static struct mutex files_lock = MUTEX_INIT(RANK_FILES);
 static struct address_space *files; /* files_lock; objects with a file, not anon */
-static _Atomic uint64_t nr_files;
+_Atomic uint64_t address_space_files;
 static _Atomic uint32_t own_filter[WIRE_FILTER];
-static _Atomic uint32_t *filter = own_filter; /* files in `files` by a hash of their inode: 0 says there is none */
-static struct address_space **by_id;          /* entry set before its pages are in the table; files_lock to change */
-static uint32_t next_id;                      /* files_lock */
+_Atomic uint32_t *address_space_filter = own_filter; /* files in `files` by a hash of their inode: 0 says there is none */
+static struct address_space **by_id;                 /* entry set before its pages are in the table; files_lock to change */
+static uint32_t next_id;                             /* files_lock */
 static struct arena arena;
 static struct address_space *free_objects; /* files_lock; linked by next. Not given back: see invalidate_lock */
 static bool use_direct, use_pool, serves_others;
@@ -111,8 +111,8 @@ void address_space_exit(void)
 	sys_munmap(by_id, IDS * sizeof *by_id);
 	by_id = NULL;
 	files = free_objects = NULL;
-	atomic_store(&nr_files, 0);
-	filter = own_filter;
+	atomic_store(&address_space_files, 0);
+	address_space_filter = own_filter;
 	memset((void *)own_filter, 0, sizeof own_filter);
 	budget_release_metadata(arena_used(&arena) >> FL_PAGE_SHIFT);
 	arena_exit(&arena);
@@ -120,7 +120,7 @@ void address_space_exit(void)
 
 void address_space_serve_others(_Atomic uint32_t *shared, _Atomic uint32_t *count)
 {
-	filter = shared;
+	address_space_filter = shared;
 	files_shown = count;
 	serves_others = true;
 }
@@ -142,7 +142,7 @@ struct address_space *address_space_of(struct page_key key)
 
 static _Atomic uint32_t *filter_of(struct file_id file)
 {
-	return &filter[wire_filter(file.dev, file.ino)];
+	return &address_space_filter[wire_filter(file.dev, file.ino)];
 }
 
 static void show_file(struct file_id file, int n)
@@ -152,19 +152,9 @@ static void show_file(struct file_id file, int n)
 		atomic_fetch_add(files_shown, (uint32_t)n);
 }
 
-bool address_space_maybe(uint32_t place)
-{
-	return atomic_load(&filter[place]) != 0;
-}
-
-bool address_space_any(void)
-{
-	return atomic_load_explicit(&nr_files, memory_order_relaxed) > 0;
-}
-
 uint64_t address_space_count(void)
 {
-	return atomic_load(&nr_files);
+	return atomic_load(&address_space_files);
 }
 
 /* Ids go round, so that a stale key rarely names a new object. Caller holds files_lock. */
@@ -320,7 +310,7 @@ static int get_or_add(int fd, bool soft, struct file_id file, struct address_spa
 		return err;
 	fresh->next = files;
 	files = fresh;
-	atomic_fetch_add(&nr_files, 1);
+	atomic_fetch_add(&address_space_files, 1);
 	show_file(file, 1);
 	look_at_size(fresh);
 	*out = fresh;
@@ -437,7 +427,7 @@ static void unlink_file(struct address_space *as)
 	while (*link != as)
 		link = &(*link)->next;
 	*link = as->next;
-	atomic_fetch_sub(&nr_files, 1);
+	atomic_fetch_sub(&address_space_files, 1);
 	show_file(as->file, -1);
 	__atomic_store_n(&by_id[as->id], NULL, __ATOMIC_RELEASE);
 }
@@ -628,7 +618,7 @@ static void forget_soft(void)
 			continue;
 		}
 		*link = as->next;
-		atomic_fetch_sub(&nr_files, 1);
+		atomic_fetch_sub(&address_space_files, 1);
 		show_file(as->file, -1);
 		by_id[as->id] = NULL;
 	}

@@ -20,6 +20,7 @@
 #include "page.h"
 #include "rmap.h"
 #include "store/store.h"
+#include "util/compiler.h"
 #include "util/lock.h"
 #include "util/report.h"
 
@@ -141,10 +142,18 @@ int address_space_new_store(struct store *store, struct address_space **out);
 int address_space_get_scratch(int fd, const struct stat *st, bool soft, struct address_space **out);
 /* A file that is here already, without its descriptor: NULL when it is not here. */
 struct address_space *address_space_find(struct file_id file);
+extern FL_HIDDEN _Atomic uint64_t address_space_files;
+extern FL_HIDDEN _Atomic uint32_t *address_space_filter;
 /* Cheap: whether any file is mapped at all. */
-bool address_space_any(void);
+static inline bool address_space_any(void)
+{
+	return atomic_load_explicit(&address_space_files, memory_order_relaxed) > 0;
+}
 /* Cheap: false when no file at this place of the filter, wire_filter(), is mapped. */
-bool address_space_maybe(uint32_t place);
+static inline bool address_space_maybe(uint32_t place)
+{
+	return atomic_load(&address_space_filter[place]) != 0;
+}
 void address_space_hold(struct address_space *as);
 /*
  * Gives a reference back. With the last one, writes back and frees; when the write-back fails the address_space stays,

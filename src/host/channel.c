@@ -31,15 +31,21 @@ struct channel {
 };
 
 static struct channel channel = {.sock = -1}, child = {.sock = -1}; /* constant while joined; child: from before a fork to after */
-static _Atomic bool joined, down;
+_Atomic bool channel_is_joined;
+static _Atomic bool down;
+static _Atomic uint32_t no_files[WIRE_FILTER];
+_Atomic uint32_t *_Atomic channel_filter = no_files;
+struct wire_inflight *_Atomic channel_marks;
 static _Atomic bool inherited; /* over a fork: of the channel only the board is ours */
 static _Atomic bool kept;      /* channel_keep(): children cannot connect by themselves */
 static char host_name[NAME_MAX_BYTES];
 static struct mutex socket_lock = MUTEX_INIT(RANK_CHANNEL); /* one message at a time. Held across the host's answer */
 
-bool channel_joined(void)
+/* After each change of whether there is a host, and where its board is; NULL: there is none. */
+static void show_board(struct wire_board *b)
 {
-	return atomic_load_explicit(&joined, memory_order_acquire);
+	atomic_store(&channel_marks, b ? &b->inflight : NULL);
+	atomic_store(&channel_filter, b && !atomic_load(&down) ? b->filter : no_files);
 }
 
 uint64_t channel_budget(void)
@@ -53,19 +59,9 @@ bool channel_has_any(void)
 	       atomic_load_explicit(&channel.board->files, memory_order_relaxed);
 }
 
-bool channel_has_at(uint32_t place)
-{
-	return channel_joined() && !atomic_load_explicit(&down, memory_order_relaxed) && atomic_load(&channel.board->filter[place]);
-}
-
 bool channel_has(uint64_t dev, uint64_t ino)
 {
 	return channel_has_at(wire_filter(dev, ino));
-}
-
-struct wire_inflight *channel_inflight(void)
-{
-	return channel_joined() ? &channel.board->inflight : NULL;
 }
 
 bool channel_is_at(uint64_t addr)
@@ -157,8 +153,10 @@ static int own_channel(void);
 /* Said once; nothing is asked any more. */
 static void note_end(const char *what)
 {
-	if (!atomic_exchange(&down, true))
-		fl_say(what);
+	if (atomic_exchange(&down, true))
+		return;
+	show_board(channel.board);
+	fl_say(what);
 }
 
 int channel_message(struct wire_message *m, int fd, int *got)
@@ -270,7 +268,8 @@ int channel_join(const char *name)
 	err = call_host(&channel);
 	if (!err) {
 		atomic_store(&down, false);
-		atomic_store_explicit(&joined, true, memory_order_release);
+		show_board(channel.board);
+		atomic_store_explicit(&channel_is_joined, true, memory_order_release);
 	}
 	return err;
 }
@@ -279,8 +278,9 @@ void channel_leave(void)
 {
 	if (!channel_joined())
 		return;
-	atomic_store(&joined, false);
+	atomic_store(&channel_is_joined, false);
 	atomic_store(&inherited, false);
+	show_board(NULL);
 	hang_up(&channel);
 }
 
@@ -527,10 +527,11 @@ void channel_fork_child(bool needed)
 		keep_board();
 		if (needed) /* and so it has for the child: what it had mapped is where it was, and out of reach */
 			atomic_store(&down, true);
-		return;
+	} else {
+		hang_up(&channel);
+		channel = child;
+		child = (struct channel){.sock = -1};
+		atomic_store(&inherited, false);
 	}
-	hang_up(&channel);
-	channel = child;
-	child = (struct channel){.sock = -1};
-	atomic_store(&inherited, false);
+	show_board(channel.board);
 }

@@ -8,8 +8,10 @@
 #ifndef FL_HOST_CHANNEL_H
 #define FL_HOST_CHANNEL_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
+#include "util/compiler.h"
 #include "wire.h"
 
 /*
@@ -17,7 +19,11 @@
  * -ECONNREFUSED: no host there; -EPERM: another user's; -EPROTO: of another version.
  */
 int channel_join(const char *name);
-bool channel_joined(void);
+extern FL_HIDDEN _Atomic bool channel_is_joined;
+static inline bool channel_joined(void)
+{
+	return atomic_load_explicit(&channel_is_joined, memory_order_acquire);
+}
 void channel_leave(void);
 /*
  * Before the process becomes another user, or goes where the host is out of reach: connects now, if that was put off after a fork until the first
@@ -51,10 +57,18 @@ int channel_message(struct wire_message *m, int fd, int *got);
 
 /* Cheap: whether the host may have this file; one at this place of the filter; any. */
 bool channel_has(uint64_t dev, uint64_t ino);
-bool channel_has_at(uint32_t place);
+extern FL_HIDDEN _Atomic uint32_t *_Atomic channel_filter; /* the host's; one that is all 0 where there is none */
+static inline bool channel_has_at(uint32_t place)
+{
+	return atomic_load(&atomic_load_explicit(&channel_filter, memory_order_relaxed)[place]);
+}
 bool channel_has_any(void);
 /* Where changes in flight are marked; NULL: no host. */
-struct wire_inflight *channel_inflight(void);
+extern FL_HIDDEN struct wire_inflight *_Atomic channel_marks;
+static inline struct wire_inflight *channel_inflight(void)
+{
+	return atomic_load_explicit(&channel_marks, memory_order_acquire);
+}
 /* Whether what is mapped there is the channel's own. */
 bool channel_is_at(uint64_t addr);
 /* What the host asks back of what it has lent: looked at, which takes it; and waited for, until the bell is not `seen` any more or for ns. */

@@ -14,10 +14,8 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/single_threaded.h>
 #include <sys/syscall.h>
 
-#include "channel.h"
 #include "util/compiler.h"
 #include "util/lock.h"
 #include "util/sys.h"
@@ -46,11 +44,6 @@ static struct wire_inflight *table(void)
 	return shared ? shared : &own_table;
 }
 
-bool inflight_needed(void)
-{
-	return channel_joined() || !__libc_single_threaded;
-}
-
 /* What came along in this process's own table are calls of the parent's threads. */
 void inflight_fork_child(void)
 {
@@ -68,7 +61,7 @@ static uint32_t own_tid(void)
 
 /* ---- A change ---- */
 
-static void show_used(struct wire_inflight *t, uint32_t used)
+static __attribute__((noinline)) void show_used(struct wire_inflight *t, uint32_t used)
 {
 	uint32_t was = atomic_load(&t->used);
 
@@ -80,7 +73,7 @@ static bool take(struct wire_inflight *t, uint32_t i, struct inflight *f)
 {
 	uint64_t none = 0;
 
-	if (i >= atomic_load(&t->used))
+	if (unlikely(i >= atomic_load(&t->used)))
 		show_used(t, i + 1); /* before the mark is there: who waits looks so far */
 	if (!atomic_compare_exchange_strong(&t->slot[i].mark, &none, f->mark))
 		return false;
@@ -125,21 +118,24 @@ static __attribute__((noinline)) void find_slot(struct wire_inflight *t, struct 
 			return;
 }
 
+static __attribute__((noinline)) void first_begin(struct inflight *f, uint32_t place)
+{
+	own_tid();
+	inflight_begin(f, place);
+}
+
 void inflight_begin(struct inflight *f, uint32_t place)
 {
 	struct wire_inflight *t = table();
 
+	if (unlikely(!self.tid)) {
+		first_begin(f, place);
+		return;
+	}
 	f->slot = NULL;
-	f->mark = (uint64_t)own_tid() << TID_SHIFT | (uint64_t)(self.count++ & ((1U << COUNT_BITS) - 1)) << PLACE_BITS | place;
+	f->mark = (uint64_t)self.tid << TID_SHIFT | (uint64_t)(self.count++ & ((1U << COUNT_BITS) - 1)) << PLACE_BITS | place;
 	if (unlikely(!is_free(t, self.slot) || !take(t, self.slot, f)))
 		find_slot(t, f);
-}
-
-/* What was taken away is another's perhaps. */
-void inflight_end(const struct inflight *f)
-{
-	if (f->slot && atomic_load_explicit(f->slot, memory_order_relaxed) == f->mark)
-		atomic_store_explicit(f->slot, 0, memory_order_release);
 }
 
 /* ---- Waiting for it ---- */

@@ -17,11 +17,15 @@
 #define FL_HOST_INFLIGHT_H
 
 #include <stdbool.h>
+#include <sys/single_threaded.h>
 
-#include "wire.h"
+#include "channel.h"
 
 /* Cheap: false when nobody could map a file during a call of this thread's, which is alone. */
-bool inflight_needed(void);
+static inline bool inflight_needed(void)
+{
+	return channel_joined() || !__libc_single_threaded;
+}
 
 struct inflight {
 	_Atomic uint64_t *slot; /* NULL: none */
@@ -30,7 +34,12 @@ struct inflight {
 
 /* May be nested, as in a signal handler. A thread that does not come to the end must not live on for long. */
 void inflight_begin(struct inflight *f, uint32_t place);
-void inflight_end(const struct inflight *f);
+static inline void inflight_end(const struct inflight *f)
+{
+	/* What was taken away is another's perhaps. */
+	if (f->slot && atomic_load_explicit(f->slot, memory_order_relaxed) == f->mark)
+		atomic_store_explicit(f->slot, 0, memory_order_release);
+}
 
 /*
  * Until none of the changes at this place that have begun is in flight, but those of this thread's own. The caller holds no lock. True when there was one.

@@ -19,10 +19,7 @@
 static struct mm spaces[SPACES_MAX];
 static _Atomic uint32_t in_use; /* bit per space; changed under the lock of the api layer */
 
-/* Where mappings of any space are, or have been. */
-static struct {
-	_Atomic uint64_t low, high;
-} reach = {UINT64_MAX, 0};
+struct mm_reach mm_reach = {UINT64_MAX, 0};
 
 int mm_create(struct mmu *mmu, const struct mm_limits *limits, struct mm **out)
 {
@@ -88,36 +85,21 @@ struct mm *mm_space(int n)
 	return NULL;
 }
 
-static uint64_t end_of(uint64_t addr, uint64_t len)
-{
-	uint64_t end;
-
-	return __builtin_add_overflow(addr, len, &end) ? UINT64_MAX : end;
-}
-
 bool mm_overlaps(struct mm *mm, uint64_t addr, uint64_t len)
 {
-	uint64_t end = end_of(addr, len);
+	uint64_t end = mm_end_of(addr, len);
 
 	if (end <= atomic_load_explicit(&mm->low, memory_order_relaxed) || addr >= atomic_load_explicit(&mm->high, memory_order_relaxed))
 		return false;
 	return vma_index_overlaps(&mm->index, addr, end);
 }
 
-static __attribute__((noinline)) bool some_overlaps(uint64_t addr, uint64_t len)
+bool mm_some_overlaps(uint64_t addr, uint64_t len)
 {
 	for (uint32_t bits = atomic_load_explicit(&in_use, memory_order_acquire); bits; bits &= bits - 1)
 		if (mm_overlaps(&spaces[__builtin_ctz(bits)], addr, len))
 			return true;
 	return false;
-}
-
-bool mm_overlaps_any(uint64_t addr, uint64_t len)
-{
-	if (end_of(addr, len) <= atomic_load_explicit(&reach.low, memory_order_relaxed) ||
-	    addr >= atomic_load_explicit(&reach.high, memory_order_relaxed))
-		return false;
-	return some_overlaps(addr, len);
 }
 
 bool range_ok(const struct mm *mm, uint64_t addr, uint64_t *len)
@@ -138,11 +120,11 @@ void mm_uncharge_locked(const struct vma *v, uint64_t len)
 
 static void widen_reach(uint64_t start, uint64_t end)
 {
-	uint64_t low = atomic_load(&reach.low), high = atomic_load(&reach.high);
+	uint64_t low = atomic_load(&mm_reach.low), high = atomic_load(&mm_reach.high);
 
-	while (start < low && !atomic_compare_exchange_weak(&reach.low, &low, start))
+	while (start < low && !atomic_compare_exchange_weak(&mm_reach.low, &low, start))
 		;
-	while (end > high && !atomic_compare_exchange_weak(&reach.high, &high, end))
+	while (end > high && !atomic_compare_exchange_weak(&mm_reach.high, &high, end))
 		;
 }
 

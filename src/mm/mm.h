@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "limits.h"
+#include "util/compiler.h"
 #include "util/lock.h"
 #include "vma.h"
 
@@ -70,8 +71,24 @@ int mm_protection_at(uint64_t addr);
 void mm_clear_poison(void);
 /* Whether any part of the range may be one of our mappings; never false when it is. Cheap. */
 bool mm_overlaps(struct mm *mm, uint64_t addr, uint64_t len);
-/* In any space. */
-bool mm_overlaps_any(uint64_t addr, uint64_t len);
+bool mm_some_overlaps(uint64_t addr, uint64_t len);
+/* Where mappings of any space are, or have been. */
+extern FL_HIDDEN struct mm_reach {
+	_Atomic uint64_t low, high;
+} mm_reach;
+static inline uint64_t mm_end_of(uint64_t addr, uint64_t len)
+{
+	uint64_t end;
+
+	return __builtin_add_overflow(addr, len, &end) ? UINT64_MAX : end;
+}
+/* mm_overlaps() in any space. */
+static inline bool mm_overlaps_any(uint64_t addr, uint64_t len)
+{
+	return unlikely(mm_end_of(addr, len) > atomic_load_explicit(&mm_reach.low, memory_order_relaxed) &&
+			addr < atomic_load_explicit(&mm_reach.high, memory_order_relaxed)) &&
+	       mm_some_overlaps(addr, len);
+}
 
 /*
  * A call on memory that is none of ours, made by the program: false where part of the range is ours. Else nothing in it becomes ours until

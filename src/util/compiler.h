@@ -14,6 +14,8 @@
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
 #define FL_EXPORT __attribute__((visibility("default")))
+/* Of a variable that inline functions of a header read: in the same library, wherever that is. */
+#define FL_HIDDEN __attribute__((visibility("hidden")))
 #define FL_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
