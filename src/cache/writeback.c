@@ -14,7 +14,8 @@
  * reclaim, gathers writes and sends many with one call, which wakes the device once; it sends what it has before it waits for anything.
  *
  * A page is never in two writes at once: DIRTY is the only state to start from. A pinned page cannot be protected,
- * since a system call may be storing into it; msync writes what it holds now and it stays DIRTY until unpinned.
+ * since a system call may be storing into it; msync writes what it holds now and it stays DIRTY until unpinned. It is locked meanwhile: else it might be
+ * unpinned and written anew, and what it held before come to the store last.
  */
 #include "writeback.h"
 
@@ -38,9 +39,10 @@ struct cluster {
 	uint32_t n;
 	pfn_t pfn[CLUSTER_MAX];
 	struct buffer buf;
-	bool pinned; /* one pinned page: copied without protection, stays DIRTY */
-	bool async;  /* writes are left in flight: pages that are in one are not waited for */
-	bool again;  /* some of those will have to be written once more, or are a thread's */
+	bool pinned;   /* pinned pages: copied without protection, stay DIRTY, and locked until they are written */
+	bool in_order; /* of their index: then pinned pages are written together, which the table would come to again, DIRTY as they stay */
+	bool async;    /* writes are left in flight: pages that are in one are not waited for */
+	bool again;    /* some of those will have to be written once more, or are a thread's */
 	bool reclaim;
 	struct io_batch *batch; /* writes that are to be sent together */
 	bool sized;             /* with a batch that is not empty: `size` is that of the file when the first was added */
@@ -52,8 +54,8 @@ static bool is_dirty(pfn_t pfn)
 	return page_state_of(page_word(pfn)) == PAGE_DIRTY;
 }
 
-/* Locks a neighbour if it is dirty and free. */
-static pfn_t try_neighbour(struct page_key key)
+/* Locks a neighbour if it is dirty and free, and pinned or not. */
+static pfn_t try_neighbour(struct page_key key, bool pinned)
 {
 	struct page_key found;
 	pfn_t pfn = page_find(key);
@@ -61,7 +63,7 @@ static pfn_t try_neighbour(struct page_key key)
 	if (pfn == PFN_NONE || !is_dirty(pfn) || !page_trylock(pfn))
 		return PFN_NONE;
 	found = page_key(pfn);
-	if (found.as == key.as && found.index == key.index && is_dirty(pfn) && page_pins_of(page_word(pfn)) == 0)
+	if (found.as == key.as && found.index == key.index && is_dirty(pfn) && (page_pins_of(page_word(pfn)) > 0) == pinned)
 		return pfn;
 	page_unlock(pfn);
 	return PFN_NONE;
@@ -76,7 +78,7 @@ static void grow_cluster(struct cluster *c, uint64_t first, uint64_t last, uint3
 
 	for (; c->n < max && c->index > first; c->index--, left++) {
 		key.index = c->index - 1;
-		if ((pfn = try_neighbour(key)) == PFN_NONE)
+		if ((pfn = try_neighbour(key, c->pinned)) == PFN_NONE)
 			break;
 		c->pfn[c->n++] = pfn; /* in reverse order; turned below */
 	}
@@ -87,7 +89,7 @@ static void grow_cluster(struct cluster *c, uint64_t first, uint64_t last, uint3
 	}
 	while (c->n < max && c->index + c->n <= last) {
 		key.index = c->index + c->n;
-		if ((pfn = try_neighbour(key)) == PFN_NONE)
+		if ((pfn = try_neighbour(key, c->pinned)) == PFN_NONE)
 			break;
 		c->pfn[c->n++] = pfn;
 	}
@@ -109,14 +111,16 @@ static int stabilize(struct cluster *c, void *copy)
 	if (!err && !c->pinned)
 		for (uint32_t i = 0; i < c->n; i++)
 			page_begin_writeback(c->pfn[i]);
-	unlock_cluster(c);
+	if (err || !c->pinned)
+		unlock_cluster(c);
 	return err;
 }
 
 /*
  * What O_DIRECT cannot write, the end of the file within a page, goes through the page cache of the kernel. A direct write that is under way meanwhile
  * cannot drop what others have read of its pages into that cache, if it lies in one folio with what has just become dirty: they would go on reading the
- * bytes of before, and fsync(2) fails with EIO. So neither is under way while the other is. Who waits here holds no page lock.
+ * bytes of before, and fsync(2) fails with EIO. So neither is under way while the other is. Who waits here holds no page lock but those of
+ * pinned pages, which are in no other write.
  */
 static void end_direct(struct address_space *as)
 {
@@ -242,7 +246,9 @@ void writeback_ended(struct address_space *as, uint64_t index, uint32_t n, uint6
 static void finish(struct cluster *c, int err)
 {
 	note_result(c->as, c->n, err);
-	if (!c->pinned)
+	if (c->pinned)
+		unlock_cluster(c);
+	else
 		for (uint32_t i = 0; i < c->n; i++)
 			finish_page(c->as, c->pfn[i], err);
 }
@@ -387,7 +393,7 @@ static int write_around(struct cluster *c, struct page_key key, uint64_t first, 
 		c->index = key.index;
 		c->n = 1;
 		c->pinned = page_pins_of(page_word(c->pfn[0])) > 0;
-		if (!c->pinned)
+		if (!c->pinned || c->in_order)
 			grow_cluster(c, first, last, cluster_limit(c));
 		*next = c->index + c->n;
 		if (!c->async || c->pinned || !is_whole(c) || turn > SEND_TRIES) {
@@ -407,16 +413,18 @@ static int write_by_index(struct cluster *c, uint64_t first, uint64_t last)
 {
 	int err = 0;
 
+	c->in_order = true;
 	for (uint64_t i = first, next; i <= last; i = next) {
 		int e = write_around(c, (struct page_key){.as = c->as->id, .index = i}, i, last, &next);
 
 		err = err ? err : e;
 	}
+	c->in_order = false;
 	return err;
 }
 
 /* A page that is still being read may be mapped already, and stored to: it is waited for. */
-static bool wants_write(pfn_t pfn, struct cluster *c, struct page_key *key)
+static bool wants_write(pfn_t pfn, struct cluster *c, struct page_key *key, bool *pinned)
 {
 	enum page_state s = page_state_of(page_word(pfn));
 
@@ -430,25 +438,53 @@ static bool wants_write(pfn_t pfn, struct cluster *c, struct page_key *key)
 	}
 	*key = page_key(pfn);
 	s = page_state_of(page_word(pfn));
+	*pinned = page_pins_of(page_word(pfn)) > 0;
 	page_unlock(pfn);
 	return s != PAGE_ABSENT && key->as == c->as->id;
 }
 
-static int write_by_table(struct cluster *c, uint64_t first, uint64_t last)
+/* Pages that one way through the table has left out. */
+struct left_out {
+	uint64_t first, last, n;
+};
+
+static int write_table(struct cluster *c, uint64_t first, uint64_t last, struct left_out *pinned)
 {
 	int err = 0;
 
 	for (pfn_t p = 0; (p = page_next_unclean(p)) != PFN_NONE; p++) {
 		struct page_key key;
 		uint64_t next;
+		bool is_pinned;
+		int e;
 
-		if (wants_write(p, c, &key) && key.index >= first && key.index <= last) {
-			int e = write_around(c, key, first, last, &next);
-
-			err = err ? err : e;
+		if (!wants_write(p, c, &key, &is_pinned) || key.index < first || key.index > last)
+			continue;
+		if (is_pinned && pinned) {
+			pinned->first = min_u64(pinned->first, key.index);
+			pinned->last = max_u64(pinned->last, key.index);
+			pinned->n++;
+			continue;
 		}
+		e = write_around(c, key, first, last, &next);
+		err = err ? err : e;
 	}
 	return err;
+}
+
+#define SPARSE 64 /* pages of the file for one that is pinned */
+
+/* Pinned pages by themselves, after the others: by their index, unless they are far apart. */
+static int write_by_table(struct cluster *c, uint64_t first, uint64_t last)
+{
+	struct left_out pinned = {.first = UINT64_MAX};
+	int err = write_table(c, first, last, &pinned), e = 0;
+
+	if (pinned.n && (pinned.last - pinned.first) / SPARSE <= pinned.n)
+		e = write_by_index(c, pinned.first, pinned.last);
+	else if (pinned.n)
+		e = write_table(c, pinned.first, pinned.last, NULL);
+	return err ? err : e;
 }
 
 static int write_range(struct cluster *c, uint64_t first, uint64_t last)
@@ -552,7 +588,7 @@ static bool look(pfn_t pfn, struct lead *l)
 /* The page again, locked, if it is still dirty and still this object's: which therefore stays until it is unlocked. */
 static pfn_t find_again(const struct lead *l)
 {
-	pfn_t pfn = try_neighbour(l->key);
+	pfn_t pfn = try_neighbour(l->key, false);
 
 	if (pfn == PFN_NONE || address_space_of(l->key) == l->as)
 		return pfn;

@@ -211,6 +211,51 @@ static void a_pinned_page_is_written_and_stays_writable(void **state)
 	finish();
 }
 
+/* The write of what it held before takes a while; in the middle of that it is stored to, let go of and written again. */
+static void what_a_pinned_page_held_before_is_not_written_last(void **state)
+{
+	pthread_t t;
+
+	(void)state;
+	begin("write:delay=500:1");
+	assert_int_equal(fl_pin(map, FL_PAGE_SIZE, FL_PIN_WRITE), 0);
+	store(map, 1);
+	pthread_create(&t, NULL, sync_in_a_thread, NULL);
+	usleep(100000); /* the copy is taken */
+	store(map, 2);
+	assert_int_equal(fl_unpin(map, FL_PAGE_SIZE), 0);
+	sync_pages(map, 0, 1);
+	assert_int_equal(word_in_file(fd, 0), 2);
+	pthread_join(t, NULL);
+	assert_int_equal(word_in_file(fd, 0), 2);
+	finish();
+}
+
+/* As others are, whether found by their index or in the table; each once. Those beside them that are not pinned become clean. */
+static void pinned_pages_are_written_together(void **state)
+{
+	uint64_t lengths[] = {16, PAGES};
+
+	(void)state;
+	begin(NULL);
+	assert_int_equal(fl_pin(map, 3 * FL_PAGE_SIZE, FL_PIN_WRITE), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(lengths); i++) {
+		struct fl_stats before = stats();
+
+		for (uint64_t p = 0; p < 5; p++)
+			store(at(map, p), p + i);
+		sync_pages(map, 0, lengths[i]);
+		assert_int_equal(stats().writes - before.writes, 2);
+		assert_int_equal(stats().written_bytes - before.written_bytes, 5 * FL_PAGE_SIZE);
+		assert_int_equal(word_in_file(fd, 2 * WORDS_PER_PAGE), 2 + i);
+		assert_int_equal(word_in_file(fd, 4 * WORDS_PER_PAGE), 4 + i);
+		assert_int_equal(sim_pte(at(map, 2)), SIM_PRESENT);
+		assert_int_equal(sim_pte(at(map, 3)), SIM_PRESENT | SIM_WP);
+	}
+	assert_int_equal(fl_unpin(map, 3 * FL_PAGE_SIZE), 0);
+	finish();
+}
+
 static void a_cut_file_forgets_what_was_stored_beyond(void **state)
 {
 	uint64_t v;
@@ -329,6 +374,8 @@ int main(void)
 		cmocka_unit_test(msync_waits_for_the_write_of_another),
 		cmocka_unit_test(nothing_past_the_end_is_written),
 		cmocka_unit_test(a_pinned_page_is_written_and_stays_writable),
+		cmocka_unit_test(what_a_pinned_page_held_before_is_not_written_last),
+		cmocka_unit_test(pinned_pages_are_written_together),
 		cmocka_unit_test(a_cut_file_forgets_what_was_stored_beyond),
 		cmocka_unit_test(a_cut_file_forgets_private_copies_beyond),
 		cmocka_unit_test(what_is_written_to_the_file_shows_in_its_mappings),
