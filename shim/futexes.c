@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Mutexes, condition variables and the like that processes share, in mapped memory. libc calls futex(2) on them by itself, and ends the
- * program when the kernel finds no page there. So a page that is seen to hold one is pinned for the call, and kept until its place in a small table is
- * wanted by another: what is used once is used again. Where it cannot be pinned, since too much is, the call is made as it is.
+ * program when the kernel finds no page there. So a page that is seen to hold one is pinned for the call, and kept until its place in a table is
+ * wanted by another: what is used once is used again. The table has room for a quarter of the budget. When a quarter is pinned, by this process and
+ * others, two pages that nobody uses go for each that comes. Where one cannot be pinned, since too much is, the call is made as it is.
  *
  * A mutex that processes share is kept from its first use on, and one that is robust, or inherits priority, as long as this process holds it: the kernel looks
  * for those whose owner has died, and passes the latter on by itself. One of a single process, as libc's own field tells, is kept when it has to be
@@ -17,28 +18,45 @@
 #include <stdatomic.h>
 
 #include "api/file_io.h"
+#include "cache/budget.h"
+#include "cache/filemap.h"
 #include "mapped.h"
 #include "memory.h"
 #include "real.h"
 #include "util/lock.h"
 
 /* A page goes to one of so many places, by its number. */
-#define SETS 64
+#define SETS_MIN 64
+#define SETS_MAX 1024
 #define WAYS 4
+#define SHARE 4 /* of the budget */
 #define USERS 0xffffULL
 
 /*
  * A page's number, and under it how many use it: calls that are being made, and mutexes that stay. With no user its place may be taken. Users come and go without
  * the lock; pages do under it.
  */
-static _Atomic uint64_t kept[SETS][WAYS];
+static _Atomic uint64_t kept[SETS_MAX][WAYS];
 static struct mutex lock = MUTEX_INIT(RANK_SPACES); /* taken before all that a pin takes */
-static uint32_t hands[SETS];                        /* under the lock: which place is next to be taken */
-static _Atomic bool any;
+static uint32_t hands[SETS_MAX];                    /* under the lock: which place is next to be taken */
+static _Atomic uint32_t set_mask; /* sets in use, a power of two, less one; constant from the first page on. 0: there was none */
 
 static _Atomic uint64_t *set_of(uintptr_t page)
 {
-	return kept[(page >> FL_PAGE_SHIFT) % SETS];
+	return kept[(page >> FL_PAGE_SHIFT) & atomic_load_explicit(&set_mask, memory_order_relaxed)];
+}
+
+/* Caller holds the lock. */
+static void choose_sets(void)
+{
+	uint32_t sets = SETS_MIN;
+	uint64_t budget = budget_limit() * (budget_is_borrowed() ? 2 : 1); /* a client has half of the host's */
+
+	if (atomic_load(&set_mask))
+		return;
+	while (sets < SETS_MAX && 2 * sets * WAYS <= budget / SHARE)
+		sets *= 2;
+	atomic_store(&set_mask, sets - 1);
 }
 
 static bool is_page(uint64_t w, uintptr_t page)
@@ -59,22 +77,44 @@ static bool change_users(uintptr_t page, int by)
 	return false;
 }
 
+/* Whether nobody uses the page there, if there is one: then it is let go of. Caller holds the lock. */
+static bool empty(_Atomic uint64_t *at)
+{
+	uint64_t w = atomic_load(at);
+
+	if ((w & USERS) || !atomic_compare_exchange_strong(at, &w, 0))
+		return false;
+	if (w)
+		file_io_unpin((void *)(w >> 16 << FL_PAGE_SHIFT), 1);
+	return true;
+}
+
 /* A place whose page nobody uses, emptied; NULL when there is none. Caller holds the lock. */
 static _Atomic uint64_t *take_place(uintptr_t page)
 {
-	uint32_t *hand = &hands[(page >> FL_PAGE_SHIFT) % SETS];
+	_Atomic uint64_t *set = set_of(page);
+	uint32_t *hand = &hands[(set - kept[0]) / WAYS];
 
 	for (int i = 0; i < WAYS; i++) {
-		_Atomic uint64_t *at = set_of(page) + (*hand)++ % WAYS;
-		uint64_t w = atomic_load(at);
+		_Atomic uint64_t *at = set + (*hand)++ % WAYS;
 
-		if ((w & USERS) || !atomic_compare_exchange_strong(at, &w, 0))
-			continue;
-		if (w)
-			file_io_unpin((void *)(w >> 16 << FL_PAGE_SHIFT), 1);
-		return at;
+		if (empty(at))
+			return at;
 	}
 	return NULL;
+}
+
+/* For each page that comes two that nobody uses go, so that fewer are kept. Caller holds the lock. */
+static void shrink(void)
+{
+	static uint32_t hand;
+	uint32_t places = (atomic_load(&set_mask) + 1) * WAYS, gone = 0;
+
+	for (uint32_t i = 0; i < places && gone < 2; i++) {
+		_Atomic uint64_t *at = kept[0] + hand++ % places;
+
+		gone += atomic_load(at) && empty(at);
+	}
 }
 
 enum keeping { NOT_KEPT, KEPT, KEPT_ONCE };
@@ -92,12 +132,14 @@ static enum keeping keep_page(uintptr_t page)
 		return NOT_KEPT;
 	g = sigguard_enter();
 	mutex_lock(&lock);
+	choose_sets();
 	if (!change_users(page, 1)) {
+		if (filemap_pins_are_many())
+			shrink();
 		at = take_place(page);
 		how = file_io_pin((void *)page, 1, true) ? NOT_KEPT : at ? KEPT : KEPT_ONCE;
 		if (how == KEPT)
 			atomic_store(at, (uint64_t)page >> FL_PAGE_SHIFT << 16 | 1);
-		atomic_store_explicit(&any, true, memory_order_relaxed);
 	}
 	mutex_unlock(&lock);
 	sigguard_leave(g);
@@ -149,22 +191,30 @@ static void let_go(const void *object, unsigned how, enum keeping only)
 		return result;                               \
 	}
 
+/* What is kept there of [first, last], by numbers of pages, whoever uses it. Caller holds the lock. */
+static void drop(_Atomic uint64_t *at, uint64_t first, uint64_t last)
+{
+	uint64_t page = atomic_load(at) >> 16;
+
+	if (!page || page - first > last - first)
+		return;
+	file_io_unpin((void *)(page << FL_PAGE_SHIFT), 1);
+	atomic_store(at, 0);
+}
+
 void futexes_unmapped(const void *addr, size_t len)
 {
+	uint64_t first = (uintptr_t)addr >> FL_PAGE_SHIFT, last = ((uintptr_t)addr + len - 1) >> FL_PAGE_SHIFT;
+	uint32_t sets = atomic_load_explicit(&set_mask, memory_order_relaxed) + 1;
 	struct sigguard g;
 
-	if (likely(!atomic_load_explicit(&any, memory_order_relaxed)) || !len)
+	if (likely(sets == 1) || !len || last < first)
 		return;
 	g = sigguard_enter();
 	mutex_lock(&lock);
-	for (_Atomic uint64_t *at = kept[0]; at < kept[SETS]; at++) {
-		uintptr_t page = atomic_load(at) >> 16 << FL_PAGE_SHIFT;
-
-		if (!page || page - (uintptr_t)addr >= page_align_up(len))
-			continue;
-		file_io_unpin((void *)page, 1);
-		atomic_store(at, 0);
-	}
+	for (uint64_t i = 0; i < sets && i <= last - first; i++)
+		for (int way = 0; way < WAYS; way++)
+			drop(&kept[(first + i) & (sets - 1)][way], first, last);
 	mutex_unlock(&lock);
 	sigguard_leave(g);
 }
@@ -173,9 +223,10 @@ void futexes_unmapped(const void *addr, size_t len)
 void futexes_fork_child(void)
 {
 	mutex_init(&lock, RANK_SPACES);
-	for (_Atomic uint64_t *at = kept[0]; at < kept[SETS]; at++)
+	if (!atomic_load(&set_mask))
+		return;
+	for (_Atomic uint64_t *at = kept[0]; at < kept[SETS_MAX]; at++)
 		atomic_store(at, 0);
-	atomic_store(&any, false);
 }
 
 /* ---- Mutexes ---- */

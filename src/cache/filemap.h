@@ -80,6 +80,8 @@ bool filemap_has_room_to_lock(uint64_t pages);
 /* mlock: pages that may not leave memory count against the limit of pins too. False when they would exceed it. */
 bool filemap_charge_locked(uint64_t pages);
 void filemap_uncharge_locked(uint64_t pages);
+/* Cheap: whether a quarter of the budget, the host's for a client, is pinned or locked: what is pinned for convenience should become less. */
+bool filemap_pins_are_many(void);
 
 /* A page goes with so many pins on it (truncate, munmap): they no longer count. */
 void filemap_forget_pins(uint32_t n);

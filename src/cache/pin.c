@@ -4,7 +4,8 @@
  * which changes under the page's lock; a page with pins stays in memory, and mapped as it was when it was pinned.
  *
  * `pinned_pages` is all pins and what is locked (mlock) together: half of the budget at most, unless that is borrowed, so that something can come and
- * go. It is charged before a page is looked for, and needs no lock.
+ * go. It is charged before a page is looked for, and needs no lock. At a host, where many clients pin the same page for long, it is pages with pins instead
+ * of pins: what the second pin of a page was charged is given back under the page's lock.
  *
  * In a private mapping it may be the file's page that is pinned, and the mapping have a copy by the time the pin ends: read_pins.c knows which. Where
  * pages may be hidden the mapping is held as well (hold() of the mmu). Pages of its files a host pins too, by a count of its own.
@@ -14,6 +15,7 @@
 #include "budget.h"
 #include "buffer.h"
 #include "fault.h"
+#include "host/channel.h"
 #include "host/wire.h"
 #include "hosted.h"
 #include "policy.h"
@@ -27,6 +29,18 @@ void filemap_init(void)
 {
 	atomic_store(&pinned_pages, 0);
 	read_pins_init();
+}
+
+#define MANY_SHARE 4 /* of the budget */
+
+bool filemap_pins_are_many(void)
+{
+	return channel_joined() ? channel_pins_are_many() : atomic_load(&pinned_pages) > budget_limit() / MANY_SHARE;
+}
+
+static bool counts_pages(void)
+{
+	return address_space_serves_others();
 }
 
 #define UNLOCKED_SHARE 16 /* of the budget: something must be able to come and go */
@@ -93,6 +107,8 @@ static int pin_charged(struct fault *f)
 
 	if (!err && pfn != PFN_NONE) {
 		err = pin_locked(f, pfn);
+		if (!err && counts_pages() && page_pins_of(page_word(pfn)) > 1)
+			filemap_uncharge_locked(1);
 		page_unlock(pfn);
 	}
 	return err;
@@ -129,17 +145,18 @@ int filemap_pin(struct fault *f)
 	return err;
 }
 
+/* Whether that is one less in the count. */
 static bool unpin_key(struct page_key key)
 {
 	pfn_t pfn = page_find_lock_any(key); /* a huge one is not the page that was pinned */
-	bool was;
+	uint32_t pins;
 
 	if (pfn == PFN_NONE)
 		return false;
-	was = page_pins_of(page_word(pfn)) > 0;
+	pins = page_pins_of(page_word(pfn));
 	page_unpin(pfn);
 	page_unlock(pfn);
-	return was;
+	return counts_pages() ? pins == 1 : pins > 0;
 }
 
 bool filemap_unpin_file(const struct fault *f)
@@ -222,5 +239,5 @@ void filemap_unpin_run(struct fault *f, uint64_t pages, uint64_t *done)
 
 void filemap_forget_pins(uint32_t n)
 {
-	atomic_fetch_sub(&pinned_pages, n);
+	atomic_fetch_sub(&pinned_pages, counts_pages() ? min_u64(n, 1) : n);
 }

@@ -69,6 +69,11 @@ bool channel_is_at(uint64_t addr)
 	return channel_joined() && (addr == (uintptr_t)channel.area || addr == (uintptr_t)channel.board);
 }
 
+bool channel_pins_are_many(void)
+{
+	return atomic_load_explicit(&channel.board->pins_are_many, memory_order_relaxed);
+}
+
 uint32_t channel_shrunk(void)
 {
 	return atomic_load(&channel.board->shrunk);

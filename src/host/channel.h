@@ -84,6 +84,8 @@ void channel_hear_recall(bool heard);
 /* Wakes who waits. */
 void channel_ring_recall(void);
 
+/* Cheap: whether much of the host's memory is pinned. Of one that has been joined. */
+bool channel_pins_are_many(void);
 /* Changes when some file has become shorter. */
 uint32_t channel_shrunk(void);
 

@@ -18,6 +18,7 @@
 #include "change.h"
 #include "flusher.h"
 #include "message.h"
+#include "pins.h"
 #include "shared.h"
 #include "util/compiler.h"
 #include "util/lock.h"
@@ -301,6 +302,7 @@ static int start_engine(const struct host_options *o)
 	message_set_board(host.board_fd);
 	message_set_adopt(add_client);
 	change_set_counter(&host.board->shrunk);
+	pins_show_at(&host.board->pins_are_many);
 	return 0;
 }
 

@@ -45,6 +45,21 @@ static void unpin(const struct handle *h, uint64_t index, uint32_t count)
 		filemap_unpin(&f);
 }
 
+static _Atomic uint32_t *shown; /* whether there are many, for the clients */
+
+void pins_show_at(_Atomic uint32_t *many)
+{
+	shown = many;
+}
+
+static void show(void)
+{
+	bool many = filemap_pins_are_many();
+
+	if (atomic_load_explicit(shown, memory_order_relaxed) != many)
+		atomic_store(shown, many);
+}
+
 /* Counts one more; `fresh` becomes the entry when there is none yet. Whether it did. */
 static bool remember(struct session *s, struct handle *h, uint64_t index, struct pin *fresh)
 {
@@ -75,6 +90,7 @@ int pins_add(struct session *s, struct handle *h, struct fault *f)
 	err = filemap_pin(f);
 	if (err || !remember(s, h, f->index, fresh))
 		free_pin(fresh);
+	show();
 	return err;
 }
 
@@ -95,6 +111,7 @@ int pins_drop(struct session *s, struct handle *h, uint64_t index)
 		unpin(h, index, 1);
 	if (gone)
 		free_pin(gone);
+	show();
 	return found ? 0 : -EINVAL;
 }
 
@@ -127,4 +144,5 @@ void pins_drop_all(struct session *s, const struct handle *h)
 			unpin(p->file, p->index, p->count);
 			free_pin(p);
 		}
+	show();
 }

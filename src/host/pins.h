@@ -3,9 +3,13 @@
 #ifndef FL_HOST_PINS_H
 #define FL_HOST_PINS_H
 
+#include <stdatomic.h>
+
 #include "cache/filemap.h"
 #include "session.h"
 
+/* Where filemap_pins_are_many() is shown from now on. */
+void pins_show_at(_Atomic uint32_t *many);
 /* filemap_pin(), remembered. */
 int pins_add(struct session *s, struct handle *h, struct fault *f);
 /* Takes one away: -EINVAL when there is none. */

@@ -15,7 +15,8 @@
 #define PROCESSES 4
 #define ROUNDS 300
 #define FIRST_OF_MANY 10 /* pages, each with a lock at its end that goes on in the next */
-#define MANY 600
+#define MANY 1300
+#define LOCKS_END (6UL << 20)
 #define THREADS 4
 #define THREAD_ROUNDS 2000
 
@@ -93,7 +94,7 @@ static void init_many(void)
 static void walk(uint64_t from, int pages)
 {
 	for (int i = 0; i < pages; i++)
-		*(volatile char *)&map[(2UL << 20) + (from * 7919 + (uint64_t)i * 104729) * PAGE % (SIZE - (2UL << 20))];
+		*(volatile char *)&map[LOCKS_END + (from * 7919 + (uint64_t)i * 104729) * PAGE % (SIZE - LOCKS_END)];
 }
 
 static void in_turn(uint64_t self, uint64_t round)
