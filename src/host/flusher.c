@@ -13,7 +13,7 @@
 
 static pthread_t thread;
 static bool running;
-static _Atomic bool stopping, now;
+static _Atomic bool stopping, now, busy;
 static _Atomic uint32_t calls; /* futex */
 
 /* A file that is being changed would keep the others waiting: it is written the next time. */
@@ -38,8 +38,10 @@ static void *flush(void *unused)
 		uint32_t seen = atomic_load(&calls);
 		bool wait = atomic_exchange(&now, false);
 
+		atomic_store(&busy, true);
 		address_space_for_each(flush_one, &wait);
 		io_poll();
+		atomic_store(&busy, false);
 		if (!atomic_load(&stopping))
 			sys_futex_wait_shared(&calls, seen, EVERY_NS);
 	}
@@ -56,6 +58,11 @@ void flusher_flush(void)
 {
 	atomic_store(&now, true);
 	call();
+}
+
+bool flusher_is_busy(void)
+{
+	return atomic_load(&busy);
 }
 
 int flusher_start(void)

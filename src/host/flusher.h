@@ -3,9 +3,13 @@
 #ifndef FL_HOST_FLUSHER_H
 #define FL_HOST_FLUSHER_H
 
+#include <stdbool.h>
+
 int flusher_start(void);
 /* Now, and all of them. */
 void flusher_flush(void);
+/* Whether it may have a file open that is nobody's any more. */
+bool flusher_is_busy(void);
 void flusher_stop(void);
 
 #endif

@@ -12,6 +12,7 @@
 #include "cache/budget.h"
 #include "cache/reclaim.h"
 #include "cache/writeback.h"
+#include "flusher.h"
 #include "mappings.h"
 #include "pins.h"
 #include "util/arena.h"
@@ -99,7 +100,7 @@ int session_settle(const struct session *asking)
 
 	if (atomic_exchange(&busy, true))
 		return -EBUSY;
-	for (int ms = 0; !err && somebody_goes(); ms++) {
+	for (int ms = 0; !err && (somebody_goes() || flusher_is_busy()); ms++) {
 		if (ms == SETTLE_MS || session_has_hung_up(asking)) /* its own end waits for this */
 			err = -ETIMEDOUT;
 		sys_nanosleep(1000000);
