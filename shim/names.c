@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Calls with names and what goes with them: watches, memory with a name, handles of files, mounts. */
 #include <errno.h>
+#include <sys/syscall.h>
 
 #include "cache/hosted.h"
 #include "held.h"
 #include "identity.h"
+#include "mapped.h"
+#include "open.h"
 #include "paths.h"
 #include "peek.h"
 #include "real.h"
@@ -35,9 +38,19 @@ WRAPPER int name_to_handle_at(int dir, const char *path, struct file_handle *h, 
 		    FILLS(mount, sizeof *mount));
 }
 
+static int open_by_handle(int mount, struct file_handle *h, int flags)
+{
+	struct raw_call call = {.nr = SYS_open_by_handle_at, .a = mount, .b = (long)h, .c = flags}, look = call;
+
+	if (NOTHING_TO_TELL || !(flags & O_TRUNC) || (flags & O_PATH))
+		return REAL(open_by_handle_at)(mount, h, flags);
+	look.c = O_PATH | O_CLOEXEC;
+	return (int)open_truncating(&look, &call);
+}
+
 WRAPPER int open_by_handle_at(int mount, struct file_handle *h, int flags)
 {
-	RETURN_HELD(identity_opened(REAL(open_by_handle_at)(mount, h, flags)), READS(h, handle_bytes(h)));
+	RETURN_HELD(identity_opened(open_by_handle(mount, h, flags)), READS(h, handle_bytes(h)));
 }
 
 /* ---- Mounts ---- */

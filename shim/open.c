@@ -9,7 +9,9 @@
 #include "identity.h"
 #include "mapped.h"
 #include "maps_file.h"
+#include "open.h"
 #include "paths.h"
+#include "peek.h"
 #include "real.h"
 #include "stream.h"
 #include "util/sys.h"
@@ -157,6 +159,63 @@ WRAPPER int __openat64_2(int dir, const char *path, int flags)
 	return takes_mode(flags) ? REAL(__openat64_2)(dir, path, flags) : do_open(REAL(openat64), dir, path, flags, 0);
 }
 
+/* ---- By what is no plain path: the kernel itself is asked which file that is ---- */
+
+static struct address_space *start_by_look(const struct raw_call *look, struct inflight *f)
+{
+	long fd = raw_call(look);
+	struct stat st;
+	bool known;
+
+	f->slot = NULL;
+	if (fd < 0)
+		return NULL;
+	known = !sys_fstat((int)fd, &st);
+	sys_close((int)fd); /* opened with O_PATH: no record lock of the program's ends */
+	return known ? file_io_start_at(&st, f) : NULL;
+}
+
+long open_truncating(const struct raw_call *look, const struct raw_call *call)
+{
+	struct inflight f;
+	struct address_space *as = start_by_look(look, &f);
+	long fd = as ? coherent_change(as, 0, 0, raw_call, call) : shim_result(raw_call(call));
+
+	file_io_finish(as, &f);
+	return fd;
+}
+
+/* The kernel's, as it was at first: what came later stands behind. */
+struct open_how {
+	uint64_t flags, mode, resolve;
+};
+
+static long open_by_how(int dir, const char *path, const struct open_how *how, size_t size)
+{
+	struct raw_call call = {.nr = NR_OPENAT2, .a = dir, .b = (long)path, .c = (long)how, .d = (long)size};
+	struct open_how seen;
+
+	if (NOTHING_TO_TELL || size < sizeof seen || !peek(&seen, how, sizeof seen) || !truncates((int)seen.flags))
+		return shim_result(raw_call(&call));
+	seen.flags = (seen.flags & (O_NOFOLLOW | O_DIRECTORY)) | O_PATH | O_CLOEXEC;
+	seen.mode = 0;
+	return open_truncating(&(struct raw_call){.nr = NR_OPENAT2, .a = dir, .b = (long)path, .c = (long)&seen, .d = sizeof seen}, &call);
+}
+
+static int opened_by_how(int dir, const char *path, const void *how, size_t size)
+{
+	int fd = identity_opened((int)open_by_how(dir, path, how, size));
+
+	maps_file_opened(fd, path);
+	return fd;
+}
+
+/* A struct longer than a page is refused. */
+long raw_openat2(int dir, const char *path, const void *how, size_t size)
+{
+	RETURN_HELD(opened_by_how(dir, path, how, size), STRING(path), READS(how, min_u64(size, FL_PAGE_SIZE)));
+}
+
 /* ---- fopen: truncated first, and then opened by libc, which truncates an empty file ---- */
 
 struct prepared {
@@ -229,15 +288,31 @@ WRAPPER FILE *fopen64(const char *path, const char *mode)
 
 typedef FILE *(*freopen_fn)(const char *path, const char *mode, FILE *f);
 
+/* Without a path the file that the stream has is opened anew, by the name of its descriptor. */
+#define OWN_PATH "/proc/self/fd/"
+#define OWN_PATH_ROOM (sizeof OWN_PATH + 10)
+
+static const char *own_path(char to[OWN_PATH_ROOM], FILE *f)
+{
+	int saved = errno, fd = fileno_unlocked(f);
+
+	errno = saved;
+	if (fd < 0)
+		return NULL;
+	snprintf(to, OWN_PATH_ROOM, OWN_PATH "%d", fd);
+	return to;
+}
+
 /* The stream is closed, also where nothing can be opened in its place: so it cannot be tried again. */
 static FILE *do_freopen(freopen_fn real, const char *path, const char *mode, FILE *f)
 {
+	char own[OWN_PATH_ROOM];
 	struct prepared p;
 	FILE *result;
 
 	stream_flush(f);
 	identity_gone(fileno_unlocked(f));
-	p = prepare(path, mode);
+	p = prepare(path ? path : own_path(own, f), mode);
 	result = real(path, mode, f);
 	ended(&p, path, result);
 	return result;

@@ -8,6 +8,7 @@
 
 #include "held.h"
 #include "numbers.h"
+#include "open.h"
 #include "paths.h"
 #include "process.h"
 #include "raw_signals.h"
@@ -62,6 +63,7 @@ struct args {
 	X(SYS_pwritev2, pwritev2(I(0), P(1), I(2), L(3), I(5)))                     \
 	X(SYS_open, open(P(0), I(1), U(2)))                                         \
 	X(SYS_openat, openat(I(0), P(1), I(2), U(3)))                               \
+	X(NR_OPENAT2, raw_openat2(I(0), P(1), P(2), N(3)))                          \
 	X(SYS_creat, creat(P(0), U(1)))                                             \
 	X(SYS_close, close(I(0)))                                                   \
 	X(SYS_close_range, close_range(U(0), U(1), I(2)))                           \

@@ -4,6 +4,7 @@
  * it named a file that nobody has mapped, and was read from, or a pipe.
  */
 #include <dirent.h>
+#include <linux/openat2.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdbool.h>
@@ -76,7 +77,9 @@ static void is_mapped_file_at(int fd, int number)
 
 static void opened(void)
 {
+	struct open_how how = {.flags = O_RDWR};
 	int fd = known();
+	char c;
 
 	CHECK(!close(fd));
 	is_mapped_file_at(open(MAPPED, O_RDWR), fd);
@@ -85,6 +88,11 @@ static void opened(void)
 	is_mapped_file_at(openat(AT_FDCWD, MAPPED, O_RDWR), fd);
 	fd = known();
 	CHECK(!syscall(SYS_close, fd));
+	is_mapped_file_at(open_unseen(MAPPED), fd);
+	fd = known();
+	CHECK(!close(fd));
+	is_mapped_file_at((int)syscall(SYS_openat2, AT_FDCWD, MAPPED, &how, sizeof how), fd);
+	CHECK(syscall(SYS_openat2, AT_FDCWD, OTHER, &how, sizeof how) == fd && pread(fd, &c, 1, 0) == 1 && !close(fd));
 	is_mapped_file_at(open_unseen(MAPPED), fd);
 }
 
