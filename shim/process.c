@@ -19,6 +19,7 @@
 #include "identity.h"
 #include "locked.h"
 #include "mapped.h"
+#include "peek.h"
 #include "real.h"
 #include "revalidate.h"
 #include "util/sys.h"
@@ -166,19 +167,16 @@ WRAPPER int clone(int (*fn)(void *arg), void *stack, int flags, void *arg, ...)
 	return clone_followed(&(struct start){fn, arg}, stack, flags, v);
 }
 
-WRAPPER pid_t _Fork(void)
+/* A call that returns twice, and runs no handlers. */
+static long fork_by(long (*call)(const void *arg), const void *arg)
 {
-	pid_t pid;
+	long pid;
 	int saved;
 
-	if (!REAL(_Fork)) { /* before glibc 2.34 */
-		errno = ENOSYS;
-		return -1;
-	}
 	if (!engine_can_fork())
 		return fail_to_fork();
 	engine_fork_prepare();
-	pid = REAL(_Fork)();
+	pid = call(arg);
 	saved = errno;
 	if (pid) {
 		engine_fork_parent();
@@ -189,6 +187,77 @@ WRAPPER pid_t _Fork(void)
 	}
 	errno = saved;
 	return pid;
+}
+
+static long call_fork(const void *arg)
+{
+	(void)arg;
+	return REAL(_Fork)();
+}
+
+WRAPPER pid_t _Fork(void)
+{
+	if (!REAL(_Fork)) { /* before glibc 2.34 */
+		errno = ENOSYS;
+		return -1;
+	}
+	return (pid_t)fork_by(call_fork, NULL);
+}
+
+/* ---- By number ---- */
+
+/* On a stack of its own a child does not return from a function. */
+static bool is_followed(uint64_t flags, uint64_t stack)
+{
+	return !(flags & (CLONE_VM | CLONE_FILES)) && !stack;
+}
+
+static long call_clone(const void *arg)
+{
+	const long *a = arg;
+
+	return REAL(syscall)(SYS_clone, a[0], a[1], a[2], a[3], a[4]);
+}
+
+long process_raw_clone(const long args[5])
+{
+	process_clones((uint64_t)args[0]);
+	if (args[0] == SIGCHLD && !args[1])
+		return fork();
+	return is_followed((uint64_t)args[0], (uint64_t)args[1]) ? fork_by(call_clone, args) : call_clone(args);
+}
+
+/* The kernel's struct clone_args as it was at first. What came later is behind it, and more than there is on the stack is left to the kernel. */
+struct clone3 {
+	union {
+		struct {
+			uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls;
+		};
+		char bytes[256];
+	};
+	size_t size;
+};
+
+#define CLONE3_SIZE 64
+
+static long call_clone3(const void *arg)
+{
+	const struct clone3 *c = arg;
+
+	return REAL(syscall)(SYS_clone3, c->bytes, c->size);
+}
+
+/* From a copy: while the process forks, memory of ours is out of reach. */
+long process_raw_clone3(const void *args, size_t size)
+{
+	struct clone3 c = {.size = size};
+
+	if (size < CLONE3_SIZE || size > sizeof c.bytes || !peek(c.bytes, args, size)) {
+		process_clones(CLONE_FILES); /* it may say so */
+		return REAL(syscall)(SYS_clone3, args, size);
+	}
+	process_clones(c.flags);
+	return is_followed(c.flags, c.stack) ? fork_by(call_clone3, &c) : call_clone3(&c);
 }
 
 void process_clones(uint64_t flags)

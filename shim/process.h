@@ -4,6 +4,7 @@
 #define FL_SHIM_PROCESS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* Before the end of the process without exit(): stores reach their files. */
@@ -13,5 +14,8 @@ bool process_is_own(void);
 
 /* Before a clone(2) with these flags. */
 void process_clones(uint64_t flags);
+/* clone(2) and clone3(2) as the kernel has them: a child with memory of its own gets its mappings as one of fork(2) does. As libc's functions: errno. */
+long process_raw_clone(const long args[5]);
+long process_raw_clone3(const void *args, size_t size);
 
 #endif

@@ -290,11 +290,11 @@ WRAPPER long syscall(long nr, ...)
 		return call_paused(nr, &a);
 	if (nr == SYS_exit_group)
 		process_ends();
-	if (nr == SYS_fork || (nr == SYS_clone && a.v[0] == SIGCHLD && !a.v[1]))
+	if (nr == SYS_fork)
 		return fork();
 	if (nr == SYS_clone)
-		process_clones((uint64_t)a.v[0]);
-	if (nr == SYS_clone3) /* its flags are in memory that may not be there */
-		process_clones(CLONE_FILES);
+		return process_raw_clone(a.v);
+	if (nr == SYS_clone3)
+		return process_raw_clone3((const void *)a.v[0], (size_t)a.v[1]);
 	return REAL(syscall)(nr, a.v[0], a.v[1], a.v[2], a.v[3], a.v[4], a.v[5]);
 }

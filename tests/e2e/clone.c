@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Children with memory of their own that are not made by fork(3): their mappings are as those of its children. */
+#include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/syscall.h>
@@ -59,6 +60,35 @@ static void by_number(void)
 	is_done((pid_t)child, 15);
 }
 
+/* More than fork(2) asks for, and what only clone3(2) can say. */
+static void by_number_with_flags(void)
+{
+	struct clone_args args = {.exit_signal = SIGCHLD, .flags = CLONE_FS | CLONE_VFORK};
+	long child = syscall(SYS_clone, SIGCHLD | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID, 0, 0, &(int){0}, 0);
+
+	if (!child)
+		_exit(work(&(int){17}));
+	is_done((pid_t)child, 17);
+	child = syscall(SYS_clone3, &args, sizeof args);
+	if (child < 0 && errno == ENOSYS)
+		return;
+	if (!child)
+		_exit(work(&(int){18}));
+	is_done((pid_t)child, 18);
+	memcpy(&shared[6 * PAGE], &(struct clone_args){.exit_signal = SIGCHLD}, sizeof args);
+	CHECK(!msync(shared, SIZE, MS_SYNC) && !madvise(shared, SIZE, MADV_DONTNEED));
+	child = syscall(SYS_clone3, &shared[6 * PAGE], sizeof args);
+	if (!child)
+		_exit(work(&(int){19}));
+	is_done((pid_t)child, 19);
+	FAILS(EINVAL, syscall(SYS_clone3, &args, 8UL));
+	FAILS(EFAULT, syscall(SYS_clone3, 16L, sizeof args));
+	args.flags = CLONE_THREAD;
+	FAILS(EINVAL, syscall(SYS_clone3, &args, sizeof args));
+	shared[4 * PAGE] = 5;
+	CHECK(shared[4 * PAGE] == 5);
+}
+
 static void by_fork_without_handlers(void)
 {
 	pid_t child = _Fork();
@@ -70,7 +100,8 @@ static void by_fork_without_handlers(void)
 
 int main(int argc, char **argv)
 {
-	static const struct test_case cases[] = {{"clone", by_clone}, {"number", by_number}, {"_Fork", by_fork_without_handlers}};
+	static const struct test_case cases[] = {
+		{"clone", by_clone}, {"number", by_number}, {"flags", by_number_with_flags}, {"_Fork", by_fork_without_handlers}};
 
 	(void)argc;
 	fd = pattern_file(SIZE);
