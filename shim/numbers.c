@@ -54,12 +54,30 @@ struct pointer {
 /* Where the headers may lack a number it is given: numbers never change. */
 #define NR_FACCESSAT2 439
 #define NR_SIGNAL_BY_PIDFD 424
+#define NR_IO_URING_SETUP 425
+#define NR_OPEN_TREE 428
+#define NR_MOVE_MOUNT 429
+#define NR_FSOPEN 430
+#define NR_FSPICK 433
+#define NR_MOUNT_SETATTR 442
+#define NR_CACHESTAT 451
+#define NR_FCHMODAT2 452
+#define NR_FUTEX_WAKE 454
+#define NR_FUTEX_WAIT 455
+
+/* Structs of which the headers may know nothing, by their size. */
+#define CACHE_RANGE char[16]
+#define CACHE_STATS char[40]
+#define RING char[120]
+#define IO_EVENT char[32]
+#define KERNEL_SET char[8]
 
 static const struct pointer numbers[][NUMBERS_HELD] = {
 	/* paths */
 	[SYS_access] = {IS_PATH(0)},
 	[SYS_faccessat] = {IS_PATH(1)},
 	[NR_FACCESSAT2] = {IS_PATH(1)},
+	[NR_FCHMODAT2] = {IS_PATH(1)},
 	[SYS_chdir] = {IS_PATH(0)},
 	[SYS_mkdir] = {IS_PATH(0)},
 	[SYS_mkdirat] = {IS_PATH(1)},
@@ -82,6 +100,16 @@ static const struct pointer numbers[][NUMBERS_HELD] = {
 	[SYS_fchownat] = {IS_PATH(1)},
 	[SYS_statfs] = {IS_PATH(0), IS_FILLED(1, struct statfs)},
 	[SYS_fstatfs] = {IS_FILLED(1, struct statfs)},
+	[SYS_fanotify_mark] = {IS_PATH(4)},
+	[SYS_pivot_root] = {IS_PATH(0), IS_PATH(1)},
+	[SYS_swapon] = {IS_PATH(0)},
+	[SYS_swapoff] = {IS_PATH(0)},
+	[SYS_acct] = {IS_PATH(0)},
+	[NR_OPEN_TREE] = {IS_PATH(1)},
+	[NR_MOVE_MOUNT] = {IS_PATH(1), IS_PATH(3)},
+	[NR_FSOPEN] = {IS_PATH(0)},
+	[NR_FSPICK] = {IS_PATH(1)},
+	[NR_MOUNT_SETATTR] = {IS_PATH(1), ARE_READ(3, char, 4)},
 	[SYS_getcwd] = {ARE_FILLED(0, char, 1)},
 	[SYS_getdents] = {ARE_FILLED(1, char, 2)},
 	/* descriptors */
@@ -97,6 +125,13 @@ static const struct pointer numbers[][NUMBERS_HELD] = {
 	[SYS_getsockopt] = {IS_FILLED(3, ADDRESS), IS_FILLED(4, socklen_t)},
 	[SYS_setsockopt] = {ARE_READ(3, char, 4)},
 	[SYS_select] = {IS_FILLED(1, fd_set), IS_FILLED(2, fd_set), IS_FILLED(3, fd_set), IS_FILLED(4, struct timeval)},
+	[SYS_signalfd] = {IS_READ(1, KERNEL_SET)},
+	[SYS_signalfd4] = {IS_READ(1, KERNEL_SET)},
+	[SYS_io_setup] = {IS_FILLED(1, long)},
+	[SYS_io_getevents] = {ARE_FILLED(3, IO_EVENT, 2), IS_READ(4, struct timespec)},
+	[NR_IO_URING_SETUP] = {IS_FILLED(1, RING)},
+	[NR_CACHESTAT] = {IS_READ(1, CACHE_RANGE), IS_FILLED(2, CACHE_STATS)},
+	[SYS_perf_event_open] = {IS_FILLED(0, char[128])},
 	[SYS_timerfd_settime] = {IS_READ(2, struct itimerspec), IS_FILLED(3, struct itimerspec)},
 	[SYS_timerfd_gettime] = {IS_FILLED(1, struct itimerspec)},
 	/* time */
@@ -104,6 +139,7 @@ static const struct pointer numbers[][NUMBERS_HELD] = {
 	[SYS_gettimeofday] = {IS_FILLED(0, struct timeval), IS_FILLED(1, int[2])},
 	[SYS_clock_getres] = {IS_FILLED(1, struct timespec)},
 	[SYS_clock_nanosleep] = {IS_READ(2, struct timespec), IS_FILLED(3, struct timespec)},
+	[SYS_settimeofday] = {IS_READ(0, struct timeval), IS_READ(1, int[2])},
 	[SYS_times] = {IS_FILLED(0, struct tms)},
 	/* processes */
 	[SYS_wait4] = {IS_FILLED(1, int), IS_FILLED(3, struct rusage)},
@@ -114,6 +150,10 @@ static const struct pointer numbers[][NUMBERS_HELD] = {
 	[SYS_prlimit64] = {IS_READ(2, struct rlimit), IS_FILLED(3, struct rlimit)},
 	[SYS_sysinfo] = {IS_FILLED(0, struct sysinfo)},
 	[SYS_getgroups] = {ARE_FILLED(1, gid_t, 0)},
+	[SYS_sethostname] = {ARE_READ(0, char, 1)},
+	[SYS_setdomainname] = {ARE_READ(0, char, 1)},
+	[SYS_syslog] = {ARE_FILLED(1, char, 2)},
+	[SYS_arch_prctl] = {IS_FILLED(1, long)},
 	[SYS_capget] = {IS_FILLED(0, struct __user_cap_header_struct), IS_FILLED(1, CAPABILITIES)},
 	[SYS_capset] = {IS_FILLED(0, struct __user_cap_header_struct), IS_READ(1, CAPABILITIES)},
 	[SYS_getcpu] = {IS_FILLED(0, unsigned), IS_FILLED(1, unsigned)},
@@ -125,7 +165,15 @@ static const struct pointer numbers[][NUMBERS_HELD] = {
 	[SYS_rt_sigqueueinfo] = {IS_READ(2, siginfo_t)},
 	[SYS_rt_tgsigqueueinfo] = {IS_READ(3, siginfo_t)},
 	[NR_SIGNAL_BY_PIDFD] = {IS_READ(2, siginfo_t)},
+	/* locks; see syscall.c for those of several words */
+	[NR_FUTEX_WAKE] = {IS_FILLED(0, int)},
+	[NR_FUTEX_WAIT] = {IS_FILLED(0, int), IS_READ(4, struct timespec)},
+	/* keys */
+	[SYS_add_key] = {IS_PATH(0), IS_PATH(1), ARE_READ(2, char, 3)},
+	[SYS_request_key] = {IS_PATH(0), IS_PATH(1), IS_PATH(2)},
 	/* placement */
+	[SYS_mbind] = {IS_READ(3, char[128])},
+	[SYS_migrate_pages] = {IS_READ(2, char[128]), IS_READ(3, char[128])},
 	[SYS_get_mempolicy] = {IS_FILLED(0, int), IS_FILLED(1, char[128])},
 	[SYS_set_mempolicy] = {IS_READ(1, char[128])},
 	[SYS_move_pages] = {ARE_READ(2, void *, 1), ARE_READ(3, int, 1), ARE_FILLED(4, int, 1)},

@@ -134,3 +134,38 @@ long raw_epoll_pwait(int fd, struct epoll_event *events, int max, int timeout, c
 
 	RETURN_HELD(call_masked(SYS_epoll_pwait, v, 4, size), FILLS(events, max > 0 ? (size_t)max * sizeof *events : 0));
 }
+
+long raw_epoll_pwait2(int fd, struct epoll_event *events, int max, const struct timespec *timeout, const uint64_t *set, size_t size)
+{
+	long v[6] = {fd, (long)events, max, (long)timeout, (long)set, (long)size};
+
+	RETURN_HELD(call_masked(NR_EPOLL_PWAIT2, v, 4, size), FILLS(events, max > 0 ? (size_t)max * sizeof *events : 0),
+		    READS(timeout, sizeof *timeout));
+}
+
+/* The kernel reads and writes whole words. */
+static size_t set_bytes(int n)
+{
+	return n > 0 ? ((size_t)n + 63) / 64 * 8 : 0;
+}
+
+static long call_pselect6(long v[6], const struct raw_set *mask)
+{
+	struct raw_set copy;
+	uint64_t set;
+
+	if (mask && peek(&copy, mask, sizeof copy) && copy.set && copy.size == SET_SIZE && peek(&set, copy.set, sizeof set)) {
+		set &= ~FAULT_BIT;
+		copy.set = &set;
+		v[5] = (long)&copy;
+	}
+	return REAL(syscall)(SYS_pselect6, v[0], v[1], v[2], v[3], v[4], v[5]);
+}
+
+long raw_pselect6(int n, fd_set *sets[3], struct timespec *timeout, const struct raw_set *mask)
+{
+	long v[6] = {n, (long)sets[0], (long)sets[1], (long)sets[2], (long)timeout, (long)mask};
+
+	RETURN_HELD(call_pselect6(v, mask), FILLS(sets[0], set_bytes(n)), FILLS(sets[1], set_bytes(n)), FILLS(sets[2], set_bytes(n)),
+		    FILLS(timeout, sizeof *timeout));
+}

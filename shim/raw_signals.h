@@ -6,6 +6,9 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/select.h>
+
+#define NR_EPOLL_PWAIT2 441 /* where the headers may lack it */
 
 struct epoll_event;
 struct pollfd;
@@ -26,5 +29,14 @@ long raw_sigtimedwait(const uint64_t *set, siginfo_t *info, const struct timespe
 long raw_sigpending(uint64_t *set, size_t size);
 long raw_ppoll(struct pollfd *fds, size_t n, struct timespec *timeout, const uint64_t *set, size_t size);
 long raw_epoll_pwait(int fd, struct epoll_event *events, int max, int timeout, const uint64_t *set, size_t size);
+long raw_epoll_pwait2(int fd, struct epoll_event *events, int max, const struct timespec *timeout, const uint64_t *set, size_t size);
+
+/* How a mask is given where no argument is left for its size. */
+struct raw_set {
+	const uint64_t *set;
+	size_t size;
+};
+
+long raw_pselect6(int n, fd_set *sets[3], struct timespec *timeout, const struct raw_set *mask);
 
 #endif

@@ -10,6 +10,7 @@
 #include "numbers.h"
 #include "open.h"
 #include "paths.h"
+#include "peek.h"
 #include "process.h"
 #include "raw_signals.h"
 #include "real.h"
@@ -19,6 +20,9 @@
 #ifndef SYS_mseal
 #define SYS_mseal 462
 #endif
+/* Where the headers may lack a number it is given: numbers never change. */
+#define NR_FUTEX_WAITV 449
+#define NR_FUTEX_REQUEUE 456
 
 struct args {
 	long v[6];
@@ -113,19 +117,23 @@ struct args {
 	X(SYS_nanosleep, nanosleep(P(0), P(1)))               \
 	X(SYS_uname, uname(P(0)))
 
-#define PROCESS_CALLS(X)                                               \
-	X(SYS_chroot, chroot(P(0)))                                    \
-	X(SYS_unshare, unshare(I(0)))                                  \
-	X(SYS_setns, setns(I(0), I(1)))                                \
-	X(SYS_futex, futex_call(a))                                    \
-	X(SYS_execve, execve(P(0), P(1), P(2)))                        \
-	X(SYS_execveat, execveat(I(0), P(1), P(2), P(3), I(4)))        \
-	X(SYS_rt_sigaction, raw_sigaction(I(0), P(1), P(2), N(3)))     \
-	X(SYS_rt_sigprocmask, raw_sigprocmask(I(0), P(1), P(2), N(3))) \
-	X(SYS_sigaltstack, sigaltstack(P(0), P(1)))                    \
-	X(SYS_rt_sigsuspend, raw_sigsuspend(P(0), N(1)))               \
-	X(SYS_ppoll, raw_ppoll(P(0), N(1), P(2), P(3), N(4)))          \
-	X(SYS_epoll_pwait, raw_epoll_pwait(I(0), P(1), I(2), I(3), P(4), N(5)))
+#define PROCESS_CALLS(X)                                                                \
+	X(SYS_chroot, chroot(P(0)))                                                     \
+	X(SYS_unshare, unshare(I(0)))                                                   \
+	X(SYS_setns, setns(I(0), I(1)))                                                 \
+	X(SYS_futex, futex_call(a))                                                     \
+	X(SYS_execve, execve(P(0), P(1), P(2)))                                         \
+	X(SYS_execveat, execveat(I(0), P(1), P(2), P(3), I(4)))                         \
+	X(SYS_rt_sigaction, raw_sigaction(I(0), P(1), P(2), N(3)))                      \
+	X(SYS_rt_sigprocmask, raw_sigprocmask(I(0), P(1), P(2), N(3)))                  \
+	X(SYS_sigaltstack, sigaltstack(P(0), P(1)))                                     \
+	X(SYS_rt_sigsuspend, raw_sigsuspend(P(0), N(1)))                                \
+	X(SYS_ppoll, raw_ppoll(P(0), N(1), P(2), P(3), N(4)))                           \
+	X(SYS_epoll_pwait, raw_epoll_pwait(I(0), P(1), I(2), I(3), P(4), N(5)))         \
+	X(NR_EPOLL_PWAIT2, raw_epoll_pwait2(I(0), P(1), I(2), P(3), P(4), N(5)))        \
+	X(SYS_pselect6, raw_pselect6(I(0), (fd_set *[]){P(1), P(2), P(3)}, P(4), P(5))) \
+	X(NR_FUTEX_WAITV, futex_waitv_call(a))                                          \
+	X(NR_FUTEX_REQUEUE, futex_requeue_call(a))
 
 /* What has only arguments that may be ours, and means the same by number. */
 #define HELD_CALLS(X)                                                                 \
@@ -184,6 +192,7 @@ struct args {
 	X(SYS_mq_timedsend, HELD(READS(P(1), N(2)), READS(P(4), sizeof(struct timespec))))                              \
 	X(SYS_mq_timedreceive, HELD(FILLS(P(1), N(2)), FILLS(P(3), sizeof(int)), READS(P(4), sizeof(struct timespec)))) \
 	X(SYS_mq_getsetattr, HELD(READS(P(1), sizeof(struct mq_attr)), FILLS(P(2), sizeof(struct mq_attr))))            \
+	X(SYS_setgroups, (users_pause(), users_go_on(HELD(READS(P(1), U(0) * sizeof(gid_t))))))                         \
 	X(SYS_mq_notify, HELD(READS(P(1), sizeof(struct sigevent))))
 
 /* The call itself, with these of its arguments pinned. */
@@ -210,6 +219,41 @@ static long futex_call(const struct args *a)
 {
 	RETURN_HELD(REAL(syscall)(SYS_futex, L(0), L(1), L(2), L(3), L(4), L(5)), FILLS(P(0), sizeof(int)),
 		    READS(P(3), sizeof(struct timespec)), FILLS(P(4), sizeof(int)));
+}
+
+/* ---- Locks of which there are several ---- */
+
+#define WAITERS 128 /* the kernel takes no more */
+
+/* The kernel's struct futex_waitv. */
+struct waiter {
+	uint64_t value;
+	void *word;
+	uint32_t flags, unused;
+};
+
+/* The list, its words, and one argument more. With too many the call is refused. */
+static long hold_waiters(long nr, const struct args *a, struct held other, size_t n)
+{
+	const struct waiter *list = P(0);
+	struct held h[WAITERS + 2] = {other, READS(list, n <= WAITERS ? n * sizeof *list : 0)};
+	size_t held = 2;
+	struct waiter w;
+
+	if (!NOTHING_MAPPED && n <= WAITERS)
+		for (size_t i = 0; i < n && peek(&w, &list[i], sizeof w); i++)
+			h[held++] = (struct held)FILLS(w.word, sizeof(int));
+	return held_call(nr, a, h, held);
+}
+
+static long futex_waitv_call(const struct args *a)
+{
+	return hold_waiters(NR_FUTEX_WAITV, a, (struct held)READS(P(3), sizeof(struct timespec)), U(1));
+}
+
+static long futex_requeue_call(const struct args *a)
+{
+	return hold_waiters(NR_FUTEX_REQUEUE, a, (struct held)READS(NULL, 0), 2);
 }
 
 /* Without a path the times of the descriptor's file, which utimensat(3) refuses. */

@@ -8,6 +8,8 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
 #include <sys/ipc.h>
@@ -360,6 +362,87 @@ static void pipe_to_file(void)
 	CHECK(!munmap(p, 2UL << 20) && !close(fd) && !close(ends[0]) && !close(read_only));
 }
 
+/* ---- By number, where libc has no function that is the same, or none at all ---- */
+
+#ifndef SYS_cachestat
+#define SYS_cachestat 451
+#endif
+#ifndef SYS_fchmodat2
+#define SYS_fchmodat2 452
+#endif
+#ifndef SYS_futex_wake
+#define SYS_futex_wake 454
+#define SYS_futex_wait 455
+#define SYS_futex_requeue 456
+#endif
+#define FUTEX_32 2 /* of the newer calls */
+
+/* The kernel's struct futex_waitv. */
+struct waiter {
+	uint64_t value;
+	void *word;
+	uint32_t flags, unused;
+};
+
+static bool is_missing(long result)
+{
+	return result == -1 && errno == ENOSYS;
+}
+
+static void waits_by_number(void)
+{
+	struct timespec now = {0, 0};
+	struct waiter two[2] = {{77, VALUE(int, 77), FUTEX_32, 0}, {78, VALUE(int, 77), FUTEX_32, 0}};
+	struct raw_set {
+		const void *set;
+		size_t size;
+	} mask = {VALUE(uint64_t, 0), 8};
+	int fds[2], fd, *wanted = fresh();
+	long result;
+
+	CHECK(!pipe(fds) && write(fds[1], "x", 1) == 1);
+	*wanted = 1 << fds[0];
+	CHECK(syscall(SYS_pselect6, fds[0] + 1, put(wanted, sizeof(fd_set)), fresh(), fresh(), put(&now, sizeof now),
+		      put_across(&mask, sizeof mask)) == 1);
+	CHECK((fd = epoll_create1(0)) >= 0 && !epoll_ctl(fd, EPOLL_CTL_ADD, fds[0], VALUE(struct epoll_event, .events = EPOLLIN)));
+	result = syscall(SYS_epoll_pwait2, fd, fresh(), 1, put(&now, sizeof now), VALUE(uint64_t, 0), 8L);
+	CHECK(result == 1 || is_missing(result));
+	result = syscall(SYS_futex_waitv, put(two, sizeof two), 2, 0, put(&now, sizeof now), CLOCK_MONOTONIC);
+	CHECK(is_missing(result) || errno == EAGAIN);
+	result = syscall(SYS_futex_requeue, put(two, sizeof two), 0, 1, 1);
+	CHECK(!result || is_missing(result));
+	result = syscall(SYS_futex_wait, VALUE(int, 77), 78L, (long)UINT32_MAX, FUTEX_32, put(&now, sizeof now), CLOCK_MONOTONIC);
+	CHECK(is_missing(result) || errno == EAGAIN);
+	result = syscall(SYS_futex_wake, VALUE(int, 77), (long)UINT32_MAX, 1, FUTEX_32);
+	CHECK(!result || is_missing(result));
+	close(fd);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+static void others_by_number(void)
+{
+	int fd = (int)syscall(SYS_signalfd4, -1, VALUE(uint64_t, 1 << (SIGUSR1 - 1)), 8L, 0), file = pattern_file(PAGE);
+	unsigned long *context = VALUE(unsigned long, 0);
+	struct timespec now = {0, 0};
+	uint64_t range[2] = {0, 0};
+	long result;
+
+	CHECK(fd >= 0 && !close(fd) && (fd = (int)syscall(SYS_signalfd, -1, VALUE(uint64_t, 0), 8L)) >= 0 && !close(fd));
+	if (!syscall(SYS_io_setup, 8, context)) {
+		CHECK(!syscall(SYS_io_getevents, *context, 0L, 8L, fresh(), put(&now, sizeof now)));
+		CHECK(!syscall(SYS_io_destroy, *context));
+	}
+	result = syscall(SYS_cachestat, file, put(range, sizeof range), fresh(), 0);
+	CHECK(!result || is_missing(result));
+	result = syscall(SYS_fchmodat2, file, STRING(""), 0600, AT_EMPTY_PATH);
+	CHECK(!result || is_missing(result));
+	NO_FAULT(syscall(SYS_fsopen, STRING("no such type"), 0));
+	NO_FAULT(syscall(SYS_io_uring_setup, 0, fresh()));
+	NO_FAULT(syscall(SYS_add_key, STRING("no such type"), STRING("key"), STRING("text"), 4L, 0));
+	close(file);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct test_case cases[] = {
@@ -378,6 +461,8 @@ int main(int argc, char **argv)
 		{"tasks", tasks},
 		{"more_of_tasks", more_of_tasks},
 		{"by_number", by_number},
+		{"waits_by_number", waits_by_number},
+		{"others_by_number", others_by_number},
 	};
 
 	(void)argc;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* System calls by number, next to a mapped file: they see it, and are seen, as libc's functions. */
 #include <signal.h>
+#include <sys/epoll.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
@@ -91,9 +92,45 @@ static void signals(void)
 	close(fd);
 }
 
+static char *touched;
+
+static void on_signal_that_touches(int sig)
+{
+	caught = (uint8_t)touched[SIZE / 2] == pattern(SIZE / 2) ? sig : 0;
+}
+
+/* A handler that runs in a call with a mask that has SIGBUS, which is blocked in it to the program: what it touches comes in all the same. */
+static void masks_of_calls(void)
+{
+	uint64_t usr1 = SIGUSR1_BIT, bus = SIGBUS_BIT;
+	struct {
+		const uint64_t *set;
+		size_t size;
+	} mask = {&bus, 8};
+	int fd = pattern_file(SIZE), epoll = epoll_create1(0);
+
+	CHECK(!sigaction(SIGUSR1, &(struct sigaction){.sa_handler = on_signal_that_touches}, NULL) && epoll >= 0);
+	for (int i = 0; i < 2; i++) {
+		struct epoll_event e;
+
+		touched = map_file(fd, SIZE, PROT_READ, MAP_SHARED);
+		CHECK(!syscall(SYS_rt_sigprocmask, SIG_BLOCK, &usr1, NULL, 8L) && !raise(SIGUSR1));
+		caught = 0;
+		if (i)
+			FAILS(EINTR, syscall(SYS_pselect6, 0, NULL, NULL, NULL, NULL, &mask));
+		else if (syscall(SYS_epoll_pwait2, epoll, &e, 1, NULL, &bus, 8L) && errno != ENOSYS)
+			CHECK(errno == EINTR);
+		CHECK(!syscall(SYS_rt_sigprocmask, SIG_UNBLOCK, &usr1, NULL, 8L) && caught == SIGUSR1);
+		CHECK(!munmap(touched, SIZE));
+	}
+	close(epoll);
+	close(fd);
+}
+
 int main(int argc, char **argv)
 {
-	static const struct test_case cases[] = {{"memory", memory}, {"files", files}, {"signals", signals}};
+	static const struct test_case cases[] = {
+		{"memory", memory}, {"files", files}, {"signals", signals}, {"masks_of_calls", masks_of_calls}};
 
 	(void)argc;
 	return run_cases(cases, ARRAY_SIZE(cases), argv + 1);
