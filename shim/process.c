@@ -22,6 +22,7 @@
 #include "peek.h"
 #include "real.h"
 #include "revalidate.h"
+#include "users.h"
 #include "util/sys.h"
 
 static _Atomic long own_pid;
@@ -92,6 +93,25 @@ WRAPPER void _Exit(int status)
 	process_ends();
 	REAL(_Exit)(status);
 	__builtin_unreachable();
+}
+
+/* By the number of links of a directory: two, and one for each thread. Ours are not the program's; the one that a client of a host can have is away. */
+static bool is_last_thread(void)
+{
+	struct stat st;
+
+	return !REAL(fstatat)(AT_FDCWD, "/proc/self/task", &st, 0) && (int)st.st_nlink - 2 - engine_fault_threads() == 1;
+}
+
+/* Where others have ended before, the process ends with this status, and not with the first thread's. */
+void process_thread_ends(int status)
+{
+	if (!process_is_own() || !engine_started())
+		return;
+	users_pause();
+	if (is_last_thread())
+		_exit(status);
+	users_go_on(0);
 }
 
 /* Its handlers may still store: what they store after this reaches the file through the kernel's mappings. */

@@ -82,6 +82,7 @@ struct args {
 	X(SYS_fallocate, fallocate(I(0), I(1), L(2), L(3)))                         \
 	X(SYS_fsync, fsync(I(0)))                                                   \
 	X(SYS_fdatasync, fdatasync(I(0)))                                           \
+	X(SYS_sync, (sync(), 0))                                                    \
 	X(SYS_syncfs, syncfs(I(0)))                                                 \
 	X(SYS_sync_file_range, sync_file_range(I(0), L(1), L(2), U(3)))             \
 	X(SYS_copy_file_range, copy_file_range(I(0), P(1), I(2), P(3), N(4), U(5))) \
@@ -334,6 +335,8 @@ WRAPPER long syscall(long nr, ...)
 		return call_paused(nr, &a);
 	if (nr == SYS_exit_group)
 		process_ends();
+	if (nr == SYS_exit)
+		process_thread_ends((int)a.v[0]);
 	if (nr == SYS_fork)
 		return fork();
 	if (nr == SYS_clone)

@@ -146,6 +146,16 @@ static int create_mmu(enum engine_faults faults, struct mmu **out)
 	}
 }
 
+int engine_fault_threads(void)
+{
+	struct mm *mm;
+	int n = 0;
+
+	for (int i = 0; (mm = mm_space(i)); i++)
+		n += mm->inline_faults || !mm->mmu ? 0 : mm->mmu->threads;
+	return n;
+}
+
 /* There is one fault signal. */
 static bool goes_with(enum engine_faults faults)
 {

@@ -76,6 +76,9 @@ int engine_soft_create(const struct soft_config *config, struct mm **out);
 int engine_soft_fork(struct mm *parent, struct mm **out);
 void engine_space_destroy(struct mm *mm);
 
+/* How many threads of ours serve faults. */
+int engine_fault_threads(void);
+
 /* Whether a child that is made now has what it needs: descriptors. */
 bool engine_can_fork(void);
 /* fork: called in the parent before and after, and in the child before the program's code runs there. */

@@ -89,6 +89,7 @@ struct mmu_ops {
 struct mmu {
 	const struct mmu_ops *ops;
 	bool by_threads;      /* faults are served by threads of ours. A forked child may have to do without */
+	int threads;          /* so many, where they are */
 	bool map_can_wp;      /* map() obeys MMU_WP; else the caller treats what it maps writable as dirty */
 	bool hides;           /* constant: pages that are mapped may be hidden at any time, and their frames do not know; see sigsegv.c */
 	bool remote;          /* constant: of another process, whose pages cannot be taken out of its mappings by address */

@@ -96,6 +96,7 @@ static int start_threads(struct uffd_mmu *u)
 		err = create_thread(&u->pool->thread[u->pool->count], &attr, u);
 	pthread_attr_destroy(&attr);
 	sys_sigmask(SIG_SETMASK, old);
+	u->mmu.threads = u->pool->count;
 	return u->pool->count ? 0 : -err;
 }
 

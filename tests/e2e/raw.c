@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* System calls by number, next to a mapped file: they see it, and are seen, as libc's functions. */
+#include <pthread.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 
 #include "check.h"
 
@@ -50,6 +52,65 @@ static void files(void)
 	CHECK(!syscall(SYS_ftruncate, fd, 3 * PAGE) && !syscall(SYS_ftruncate, fd, SIZE) && p[3 * PAGE] == 0);
 	CHECK(!syscall(SYS_fallocate, fd, 3, 0L, (long)PAGE) && p[0] == 0); /* a hole */
 	CHECK(!munmap(p, SIZE));
+	close(fd);
+}
+
+/* As the kernel has the file: no wrapper sees it. */
+static char byte_of_file(int fd, long at)
+{
+	register long r10 __asm__("r10") = at;
+	char c = 0;
+	long result;
+
+	__asm__ volatile("syscall"
+			 : "=a"(result)
+			 : "0"((long)SYS_pread64), "D"((long)fd), "S"(&c), "d"(1L), "r"(r10)
+			 : "rcx", "r11", "memory");
+	CHECK(result == 1);
+	return c;
+}
+
+static void all_files(void)
+{
+	int fd = pattern_file(SIZE);
+	char *p = map_file(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED);
+
+	p[7] = 's';
+	CHECK(!syscall(SYS_sync) && byte_of_file(fd, 7) == 's');
+	CHECK(!munmap(p, SIZE));
+	close(fd);
+}
+
+static void *end_thread(void *arg)
+{
+	(void)arg;
+	syscall(SYS_exit, 4);
+	return NULL;
+}
+
+static void store_and_end(int fd)
+{
+	char *p = map_file(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED), *q = map_file(fd, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	pthread_t thread;
+
+	p[9] = 'e';
+	for (size_t at = 0; at < SIZE; at += PAGE)
+		q[at] = 1; /* so much that a thread of a host's client may be needed to give it back */
+	CHECK(!pthread_create(&thread, NULL, end_thread, NULL) && !pthread_join(thread, NULL));
+	p[10] = 'e';
+	syscall(SYS_exit, 3);
+}
+
+/* The end of a process is that of its last thread, and of the first thread only where there is no other. */
+static void ends(void)
+{
+	int fd = pattern_file(SIZE), status;
+	pid_t child = fork();
+
+	if (!child)
+		store_and_end(fd);
+	CHECK(child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 3);
+	CHECK(byte_of_file(fd, 9) == 'e' && byte_of_file(fd, 10) == 'e');
 	close(fd);
 }
 
@@ -129,8 +190,8 @@ static void masks_of_calls(void)
 
 int main(int argc, char **argv)
 {
-	static const struct test_case cases[] = {
-		{"memory", memory}, {"files", files}, {"signals", signals}, {"masks_of_calls", masks_of_calls}};
+	static const struct test_case cases[] = {{"memory", memory}, {"files", files},     {"all_files", all_files},
+						 {"ends", ends},     {"signals", signals}, {"masks_of_calls", masks_of_calls}};
 
 	(void)argc;
 	return run_cases(cases, ARRAY_SIZE(cases), argv + 1);
