@@ -2,7 +2,7 @@
 /*
  * ioctl(2). Some requests are file calls in all but name: a clone of a file or of a range, a comparison that makes one of two, holes and zeros
  * by the calls that were there before fallocate(2). What a mapping has stored is in the file before they read it, and mappings show what they have
- * changed. Others tell where the bytes of a file lie, for which they must be there.
+ * changed. Others tell where the bytes of a file lie, or make it immutable, for which they must be there.
  *
  * Not here: requests of one file system alone (to exchange two files' extents, to write encoded extents).
  */
@@ -171,13 +171,21 @@ static bool is_space(int fd, unsigned long request, const void *arg, struct spac
 
 /* ---- The call ---- */
 
-/* For requests that look at the file's bytes, or at where they lie. */
+/* Of these one makes a file immutable, when nothing can be written any more. */
+static bool sets_attributes(unsigned long request)
+{
+	return request == FS_IOC_SETFLAGS || request == FS_IOC_FSSETXATTR;
+}
+
+/* For requests that look at the file's bytes, or at where they lie. Where it is immutable already, another lets it be written again: that is never refused. */
 static int before(int fd, unsigned long request, void *arg)
 {
 	if (request == FIDEDUPERANGE)
 		return before_dedupe(fd, arg);
 	if (request == FS_IOC_FIEMAP || request == FIBMAP)
 		return coherent_sync(fd, 0, UINT64_MAX);
+	if (sets_attributes(request))
+		coherent_sync(fd, 0, UINT64_MAX);
 	return 0;
 }
 

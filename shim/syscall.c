@@ -23,6 +23,7 @@
 /* Where the headers may lack a number it is given: numbers never change. */
 #define NR_FUTEX_WAITV 449
 #define NR_FUTEX_REQUEUE 456
+#define NR_FILE_SETATTR 469
 
 struct args {
 	long v[6];
@@ -193,6 +194,7 @@ struct args {
 	X(SYS_mq_timedsend, HELD(READS(P(1), N(2)), READS(P(4), sizeof(struct timespec))))                              \
 	X(SYS_mq_timedreceive, HELD(FILLS(P(1), N(2)), FILLS(P(3), sizeof(int)), READS(P(4), sizeof(struct timespec)))) \
 	X(SYS_mq_getsetattr, HELD(READS(P(1), sizeof(struct mq_attr)), FILLS(P(2), sizeof(struct mq_attr))))            \
+	X(NR_FILE_SETATTR, set_attributes(a))                                                                           \
 	X(SYS_setgroups, (users_pause(), users_go_on(HELD(READS(P(1), U(0) * sizeof(gid_t))))))                         \
 	X(SYS_mq_notify, HELD(READS(P(1), sizeof(struct sigevent))))
 
@@ -261,6 +263,26 @@ static long futex_requeue_call(const struct args *a)
 static int set_times_at(const struct args *a)
 {
 	return P(1) || I(3) ? utimensat(I(0), P(1), P(2), I(3)) : futimens(I(0), P(2));
+}
+
+/* It may make the file immutable, when nothing can be written any more; as with an ioctl(2). */
+static void before_attributes(const struct args *a)
+{
+	struct address_space *as;
+	struct stat st;
+
+	if (NOTHING_MAPPED || fstatat(I(0), P(1), &st, I(4)) || !(as = file_io_find(&st)))
+		return;
+	file_io_sync(as, 0, UINT64_MAX);
+	file_io_put(as);
+}
+
+static long set_attributes(const struct args *a)
+{
+	long nr = NR_FILE_SETATTR;
+
+	before_attributes(a);
+	return HELD(STRING(P(1)), READS(P(2), min_u64(N(3), FL_PAGE_SIZE)));
 }
 
 #define CASE(nr, call)               \
