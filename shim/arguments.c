@@ -24,7 +24,7 @@
 static _Thread_local struct arguments_held left __attribute__((tls_model("initial-exec")));
 
 /* An action of posix_spawn_file_actions_t, as glibc has it; the others have no path. */
-enum { ACTION_OPEN = 2, ACTION_CHDIR = 3 };
+enum { ACTION_OPEN = 2, ACTION_CHDIR = 3, ACTION_FCHDIR = 4 };
 struct action {
 	int tag;
 	union {
@@ -35,6 +35,7 @@ struct action {
 			mode_t mode;
 		} open;
 		const char *directory;
+		int directory_fd;
 	};
 };
 
@@ -141,6 +142,30 @@ void arguments_release_slowly(struct arguments_held *h)
 	let_go(h);
 	if (!process_is_own())
 		left.n = 0;
+}
+
+static bool take_action(const struct action *from, struct arguments_action *to)
+{
+	*to = (struct arguments_action){.fd = -1};
+	if (from->tag == ACTION_OPEN) {
+		to->path = from->open.path;
+		to->cuts = from->open.flags & O_TRUNC;
+	} else if (from->tag == ACTION_CHDIR) {
+		to->path = from->directory;
+	} else if (from->tag == ACTION_FCHDIR) {
+		to->fd = from->directory_fd;
+	}
+	return to->cuts || from->tag == ACTION_CHDIR || from->tag == ACTION_FCHDIR;
+}
+
+bool arguments_next_action(const struct arguments *a, int *i, struct arguments_action *next)
+{
+	const struct action *actions = a->actions ? (const struct action *)a->actions->__actions : NULL;
+
+	while (actions && *i < a->actions->__used)
+		if (take_action(&actions[(*i)++], next))
+			return true;
+	return false;
 }
 
 void arguments_fork_child(void)

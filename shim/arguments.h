@@ -26,6 +26,16 @@ struct arguments_held {
 
 void arguments_hold_slowly(const struct arguments *a, struct arguments_held *h);
 void arguments_release_slowly(struct arguments_held *h);
+/*
+ * Of the file actions, from number *i on, the next that opens a file with O_TRUNC or goes to another directory; false: there is none. *i becomes the number
+ * of the one behind it. They can be read: they are held, or need not be.
+ */
+struct arguments_action {
+	const char *path; /* NULL: to the directory of the descriptor */
+	int fd;
+	bool cuts; /* else the path is a directory's */
+};
+bool arguments_next_action(const struct arguments *a, int *i, struct arguments_action *next);
 /* Nothing that the parent holds is held. */
 void arguments_fork_child(void);
 

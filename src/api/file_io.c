@@ -143,6 +143,8 @@ int file_io_sync(struct address_space *as, uint64_t off, uint64_t len)
 
 void file_change_begin(struct file_change *c, struct address_space *as)
 {
+	uint64_t known;
+
 	c->as = as;
 	c->guard = sigguard_enter();
 	c->held = c->ends_copies = c->replaces = false;
@@ -154,8 +156,11 @@ void file_change_begin(struct file_change *c, struct address_space *as)
 	c->buf = buffer_get(false);
 	write_lock(&as->invalidate_lock);
 	io_drain(as);
+	known = atomic_load(&as->size);
 	address_space_stat(as);
 	c->old_size = atomic_load(&as->size);
+	if (c->old_size < known) /* cut by somebody else */
+		truncate_setsize(as, known, c->old_size);
 }
 
 static void end_hosted(struct file_change *c, uint64_t off, uint64_t len)
@@ -166,7 +171,7 @@ static void end_hosted(struct file_change *c, uint64_t off, uint64_t len)
 		size = c->pair.call.out[0];
 	if (size > c->old_size)
 		mm_clear_poison();
-	if (size < c->old_size && !file_io_is_foreign(c->as))
+	if (!file_io_is_foreign(c->as))
 		mm_follow_shrinking(c->as);
 	if (c->ends_copies && !file_io_is_foreign(c->as))
 		truncate_copies(c->as, off >> FL_PAGE_SHIFT);

@@ -99,32 +99,47 @@ static void finish(struct request *r, struct address_space *as, uint64_t old_siz
 		refresh_clean_pages(as, page);
 }
 
-static void change_locked(struct request *r, struct address_space *as, uint64_t *old_size, uint64_t *size)
+/* Before the change; a file that somebody else has cut is as by a change of its own. Caller holds the invalidate_lock. */
+static uint64_t look_at_size(struct address_space *as)
 {
+	uint64_t known = atomic_load(&as->size), size;
+
+	address_space_stat(as);
+	size = atomic_load(&as->size);
+	if (size < known)
+		truncate_setsize(as, known, size);
+	return size;
+}
+
+/* *lowest: where the file ended at its shortest. */
+static void change_locked(struct request *r, struct address_space *as, uint64_t *lowest)
+{
+	uint64_t old_size;
 	bool resumed;
 
 	io_drain(as);
-	address_space_stat(as);
-	*old_size = r->out[0] = atomic_load(&as->size);
+	old_size = r->out[0] = look_at_size(as);
 	serve_answer(r, 0);
 	resumed = wait_for_resume(r);
-	finish(r, as, *old_size, resumed);
-	*size = r->out[0] = atomic_load(&as->size);
+	finish(r, as, old_size, resumed);
+	r->out[0] = atomic_load(&as->size);
+	*lowest = min_u64(old_size, r->out[0]);
 	r->answered = !resumed;
 }
 
 int change_file(struct request *r)
 {
 	struct address_space *as = address_space_find((struct file_id){.dev = r->arg[0], .ino = r->arg[1]});
-	uint64_t old_size, size;
+	uint64_t known, lowest;
 
 	if (!as)
 		return -ENOENT;
 	write_lock(&as->invalidate_lock);
-	change_locked(r, as, &old_size, &size);
+	known = atomic_load(&as->size);
+	change_locked(r, as, &lowest);
 	write_unlock(&as->invalidate_lock);
-	if (size < old_size)
-		tell_of_shrink(as, size);
+	if (lowest < known)
+		tell_of_shrink(as, lowest);
 	address_space_put(as);
 	return 0;
 }

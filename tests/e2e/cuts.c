@@ -6,6 +6,7 @@
 #include <linux/openat2.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdbool.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -85,6 +86,22 @@ static int by_freopen_of_the_same(void)
 	return of_stream(freopen(NULL, "w+", fopen(NAME, "r+")));
 }
 
+/* Opened by the child that becomes the program, in a directory that it goes to. */
+static int by_spawn(void)
+{
+	char *argv[] = {"true", NULL};
+	posix_spawn_file_actions_t actions;
+	int status;
+	pid_t child;
+
+	CHECK(!posix_spawn_file_actions_init(&actions) && !posix_spawn_file_actions_addchdir_np(&actions, "cuts.directory"));
+	CHECK(!posix_spawn_file_actions_addopen(&actions, 1, "../" NAME, O_WRONLY | O_TRUNC, 0));
+	CHECK(!mkdir("cuts.directory", 0700));
+	CHECK(!posix_spawnp(&child, "true", &actions, NULL, argv, environ) && waitpid(child, &status, 0) == child && !status);
+	CHECK(!posix_spawn_file_actions_destroy(&actions) && !rmdir("cuts.directory"));
+	return open(NAME, O_RDWR);
+}
+
 static const struct way {
 	const char *name;
 	int (*cut)(void);
@@ -96,6 +113,7 @@ static const struct way {
 	{"fopen", by_fopen},
 	{"freopen", by_freopen},
 	{"freopen of the same", by_freopen_of_the_same},
+	{"posix_spawn", by_spawn},
 };
 
 /* ---- What is seen ---- */
@@ -185,9 +203,25 @@ static void by_a_child(void)
 	}
 }
 
+/* Where the child does not come that far, nothing is lost. */
+static void spawn_that_fails(void)
+{
+	posix_spawn_file_actions_t actions;
+	char *argv[] = {"true", NULL}, c = 0;
+	int fd = begin();
+	pid_t child;
+
+	CHECK(!posix_spawn_file_actions_init(&actions) && !posix_spawn_file_actions_addopen(&actions, 0, "cuts.none", O_RDONLY, 0));
+	CHECK(!posix_spawn_file_actions_addopen(&actions, 1, NAME, O_WRONLY | O_TRUNC, 0));
+	CHECK(posix_spawnp(&child, "true", &actions, NULL, argv, environ) == ENOENT);
+	CHECK(!posix_spawn_file_actions_destroy(&actions) && p[PAGE] == 1 && p[5] == 's');
+	CHECK(pread(fd, &c, 1, PAGE + 5) == 1 && c == 's');
+	end(fd);
+}
+
 int main(int argc, char **argv)
 {
-	static const struct test_case cases[] = {{"here", here}, {"child", by_a_child}};
+	static const struct test_case cases[] = {{"here", here}, {"child", by_a_child}, {"fails", spawn_that_fails}};
 
 	(void)argc;
 	fresh_begin();
