@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "api/engine.h"
-#include "cache/repay.h"
 #include "host/channel.h"
 #include "paths.h"
 #include "process.h"
@@ -24,13 +23,18 @@ void users_change(void)
 	errno = saved;
 }
 
-void users_pause(void)
+static void pause_threads(bool all)
 {
 	int saved = errno;
 
 	if (process_is_own() && engine_started())
-		repay_pause();
+		engine_threads_pause(all);
 	errno = saved;
+}
+
+void users_pause(void)
+{
+	pause_threads(false);
 }
 
 long users_go_on(long result)
@@ -38,7 +42,7 @@ long users_go_on(long result)
 	int saved = errno;
 
 	if (process_is_own() && engine_started())
-		repay_go_on();
+		engine_threads_go_on();
 	errno = saved;
 	return result;
 }
@@ -62,12 +66,22 @@ WRAPPER_BEFORE(setuid, (uid_t user), (user))
 WRAPPER_BEFORE(seteuid, (uid_t user), (user))
 WRAPPER_BEFORE(setreuid, (uid_t real, uid_t effective), (real, effective))
 WRAPPER_BEFORE(setresuid, (uid_t real, uid_t effective, uid_t kept), (real, effective, kept))
-WRAPPER_BEFORE(unshare, (int flags), (flags))
-WRAPPER_BEFORE(setns, (int fd, int type), (fd, type))
 WRAPPER_PAUSED(setgid, (gid_t group), (group))
 WRAPPER_PAUSED(setegid, (gid_t group), (group))
 WRAPPER_PAUSED(setregid, (gid_t real, gid_t effective), (real, effective))
 WRAPPER_PAUSED(setresgid, (gid_t real, gid_t effective, gid_t kept), (real, effective, kept))
+
+/* Refused to a process with two threads, some of what they do. They look at no memory. */
+#define WRAPPER_ALONE(name, parameters, arguments)             \
+	WRAPPER int name parameters                            \
+	{                                                      \
+		users_change();                                \
+		pause_threads(true);                           \
+		return (int)users_go_on(REAL(name) arguments); \
+	}
+
+WRAPPER_ALONE(unshare, (int flags), (flags))
+WRAPPER_ALONE(setns, (int fd, int type), (fd, type))
 
 WRAPPER int chroot(const char *path)
 {

@@ -5,10 +5,7 @@
 
 /* Before it does. Keeps errno. */
 void users_change(void);
-/*
- * Around it, and around a change of its groups: the thread that gives memory back would stay what the process was, and some of these calls are refused
- * where there are two threads. users_go_on() answers its argument. Both keep errno.
- */
+/* Around it, and around a change of its groups: threads of ours would stay what the process was. users_go_on() answers its argument. Both keep errno. */
 void users_pause(void);
 long users_go_on(long result);
 

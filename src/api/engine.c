@@ -419,6 +419,35 @@ void engine_space_destroy(struct mm *mm)
 	sigguard_leave(g);
 }
 
+/* ---- Threads ---- */
+
+/* Those that serve faults. */
+static void change_servers(void (*change)(void))
+{
+	struct sigguard g;
+
+	if (options.faults != FAULTS_THREAD)
+		return;
+	g = sigguard_enter();
+	mutex_lock(&engine_lock);
+	change();
+	mutex_unlock(&engine_lock);
+	sigguard_leave(g);
+}
+
+void engine_threads_pause(bool all)
+{
+	repay_pause();
+	if (all)
+		change_servers(uffd_threads_pause);
+}
+
+void engine_threads_go_on(void)
+{
+	change_servers(uffd_threads_renew);
+	repay_go_on();
+}
+
 /* ---- The end ---- */
 
 static int write_back_one(struct address_space *as, void *arg)

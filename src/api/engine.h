@@ -56,6 +56,13 @@ void engine_follow_forks(void);
 int engine_join_host(void);
 /* A child of fork(2) that has put off connecting to its host does so now, while it can: see channel_keep(). */
 void engine_keep_host(void);
+/*
+ * Threads of ours, which act as what the process was when they were made: for a change of user or group there are others after it, by the caller's
+ * new rights. Around what is refused to a process with more than one thread there are none; who touches what is mapped waits meanwhile. That is not for a
+ * change of user, for which the C library waits for each thread of the program. Each pause has its end. They hold no lock.
+ */
+void engine_threads_pause(bool all);
+void engine_threads_go_on(void);
 const struct engine_options *engine_options(void);
 /* The default space; NULL before the start, and where native spaces do not work. */
 struct mm *engine_space(void);

@@ -90,10 +90,11 @@ static bool heed(void)
 }
 
 /* The bell is looked at first: who wants something of us makes it known before he rings. */
-static void serve(void)
+static void serve(void *unused)
 {
 	uint64_t pause = OVERDRAFT_NS, sleep = OVERDRAFT_NS;
 
+	(void)unused;
 	channel_hear_recall(true);
 	for (;;) {
 		uint32_t seen = channel_recall_bell();
@@ -117,7 +118,7 @@ static bool has_to(uint64_t pages)
 void repay_may_have_to(uint64_t pages)
 {
 	if (atomic_load_explicit(&begun, memory_order_acquire) && !thread_runs(&thread) && has_to(pages))
-		thread_start(&thread, serve);
+		thread_start(&thread, serve, NULL);
 }
 
 bool repay_has_room(void)

@@ -31,6 +31,13 @@ int uffd_inline_create(struct mmu **out);
 int uffd_go_inline(struct uffd_mmu *u);
 /* A context with threads of its own. */
 int uffd_thread_create(struct mmu **out);
+/*
+ * The threads of all such contexts act as what the process was when they were made. They are replaced by others, made by the caller: after a change of
+ * user. And they are away from uffd_threads_pause() to uffd_threads_renew(): around what wants a process with one thread. Faults wait meanwhile. The
+ * caller holds the lock of spaces, and no other.
+ */
+void uffd_threads_pause(void);
+void uffd_threads_renew(void);
 
 void mmu_set_fault_handler(mmu_fault_fn fn);
 mmu_fault_fn mmu_fault_handler(void);

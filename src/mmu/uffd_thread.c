@@ -3,13 +3,13 @@
  * userfaultfd served by threads of our own: the thread that faults sleeps in the kernel, in user mode or in a system
  * call, until one of ours has filled the page. A fault that must fail becomes a SIGBUS queued to the thread, with the
  * kernel's si_code and si_addr; it interrupts the wait.
+ *
+ * The C library does not know of these threads (thread.h). To make one it would call malloc(3), and the space may be made in a malloc(3) of the program's, which
+ * holds a lock and maps its first memory. Nor may a thread call anything that could want such a lock: it serves faults of who holds it.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
-#include <signal.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -20,15 +20,23 @@
 #include "util/compiler.h"
 #include "util/fd.h"
 #include "util/sys.h"
+#include "util/thread.h"
 
 #define CONTEXTS 4
 #define THREADS_MAX 4
-#define STACK_BYTES (64 * 1024)
+#define PAUSE_NS 1000000
 
-struct uffd_threads {
-	pthread_t thread[THREADS_MAX];
-	int count;
+struct crew {
+	struct uffd_mmu *u;
+	struct thread thread[THREADS_MAX];
+	int count;   /* 0: there is none */
 	int stop_fd; /* eventfd: readable when the threads are to end */
+};
+
+/* Changed under the lock of spaces. Two, so that there is another before one ends. */
+struct uffd_threads {
+	struct crew crews[2];
+	int now; /* which serves */
 };
 
 static struct uffd_threads pools[CONTEXTS];
@@ -50,16 +58,17 @@ static void serve(struct uffd_mmu *u, const struct uffd_msg *msg)
 	uffd_wake(&u->mmu, page_align_down(addr), FL_PAGE_SIZE);
 }
 
-static void *serve_loop(void *arg)
+static void serve_loop(void *arg)
 {
-	struct uffd_mmu *u = arg;
-	struct pollfd p[2] = {{.fd = u->fd, .events = POLLIN}, {.fd = u->pool->stop_fd, .events = POLLIN}};
+	struct crew *c = arg;
+	struct uffd_mmu *u = c->u;
+	struct pollfd p[2] = {{.fd = u->fd, .events = POLLIN}, {.fd = c->stop_fd, .events = POLLIN}};
 	struct uffd_msg msg;
 
 	for (;;) {
 		sys_call(SYS_poll, (long)p, 2, -1, 0, 0, 0);
 		if (p[1].revents)
-			return NULL;
+			return;
 		while (sys_read(u->fd, &msg, sizeof msg) == sizeof msg)
 			serve(u, &msg);
 	}
@@ -72,46 +81,40 @@ static int thread_count(void)
 	return n < 2 ? 2 : n > THREADS_MAX ? THREADS_MAX : (int)n;
 }
 
-/* The stack also holds the program's thread-local variables: where these are large, it is as large as the C library makes it. */
-static int create_thread(pthread_t *t, const pthread_attr_t *small, struct uffd_mmu *u)
+/* Some may be enough. */
+static int start_crew(struct uffd_mmu *u, struct crew *c)
 {
-	int err = pthread_create(t, small, serve_loop, u);
-
-	return err == EINVAL ? pthread_create(t, NULL, serve_loop, u) : err;
-}
-
-/* The two that the C library keeps for itself: setuid(2) in a program with threads waits for each to take one. */
-#define LIBC_SIGNALS (SYS_SIGBIT(32) | SYS_SIGBIT(33))
-
-/* With every other signal blocked: the program's handlers do not run in our threads. */
-static int start_threads(struct uffd_mmu *u)
-{
-	uint64_t old = sys_sigmask(SIG_SETMASK, ~LIBC_SIGNALS);
-	pthread_attr_t attr;
 	int want = thread_count(), err = 0;
 
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, STACK_BYTES);
-	for (u->pool->count = 0; u->pool->count < want && !err; u->pool->count += !err)
-		err = create_thread(&u->pool->thread[u->pool->count], &attr, u);
-	pthread_attr_destroy(&attr);
-	sys_sigmask(SIG_SETMASK, old);
-	u->mmu.threads = u->pool->count;
-	return u->pool->count ? 0 : -err;
+	c->u = u;
+	c->stop_fd = fd_move_high(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+	if (c->stop_fd < 0)
+		return -EMFILE;
+	for (c->count = 0; c->count < want && !err; c->count += !err)
+		err = thread_start(&c->thread[c->count], serve_loop, c);
+	if (c->count) {
+		u->mmu.threads = c->count;
+		return 0;
+	}
+	fd_close(c->stop_fd);
+	return err;
 }
 
-static void stop_threads(struct uffd_mmu *u)
+static void stop_crew(struct crew *c)
 {
 	uint64_t one = 1;
 
-	sys_write(u->pool->stop_fd, &one, sizeof one);
-	for (int i = 0; i < u->pool->count; i++)
-		pthread_join(u->pool->thread[i], NULL);
+	if (!c->count)
+		return;
+	sys_write(c->stop_fd, &one, sizeof one);
+	for (int i = 0; i < c->count; i++)
+		thread_join(&c->thread[i]);
+	fd_close(c->stop_fd);
+	c->count = 0;
 }
 
-static void close_fds(struct uffd_mmu *u)
+static void close_fd(struct uffd_mmu *u)
 {
-	fd_close(u->pool->stop_fd);
 	fd_close(u->fd);
 	u->fd = 0;
 }
@@ -120,43 +123,84 @@ static void thread_destroy(struct mmu *m)
 {
 	struct uffd_mmu *u = container_of(m, struct uffd_mmu, mmu);
 
-	stop_threads(u);
-	close_fds(u);
-}
-
-static int add_stop_fd(struct uffd_mmu *u, int fd)
-{
-	u->pool->stop_fd = fd_move_high(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-	if (u->pool->stop_fd < 0) {
-		fd_close(fd);
-		return -EMFILE;
-	}
-	u->fd = fd;
-	return 0;
+	stop_crew(&u->pool->crews[u->pool->now]);
+	close_fd(u);
 }
 
 static int open_and_start(struct uffd_mmu *u, int fd)
 {
-	int err = fd < 0 ? fd : add_stop_fd(u, fd);
+	int err;
 
+	if (fd < 0)
+		return fd;
+	u->fd = fd;
+	err = start_crew(u, &u->pool->crews[u->pool->now]);
 	if (err)
-		return err;
-	err = start_threads(u);
-	if (err)
-		close_fds(u);
+		close_fd(u);
 	return err;
+}
+
+/* ---- Threads that go, and others that come ---- */
+
+static bool in_use(const struct uffd_mmu *u)
+{
+	return u->fd > 0 && u->mmu.by_threads;
+}
+
+void uffd_threads_pause(void)
+{
+	for (int i = 0; i < CONTEXTS; i++)
+		if (in_use(&contexts[i])) {
+			stop_crew(&pools[i].crews[pools[i].now]);
+			contexts[i].mmu.threads = 0;
+		}
+}
+
+/* Others first: a thread that waits for a fault in a system call may be waited for by the C library, which asks each one to change its user. */
+static void renew(struct uffd_mmu *u)
+{
+	struct uffd_threads *pool = u->pool;
+	struct crew *old = &pool->crews[pool->now], *others = &pool->crews[!pool->now];
+
+	while (start_crew(u, others)) {
+		if (old->count)
+			return;
+		sys_nanosleep(PAUSE_NS); /* until there are some nothing can be served */
+	}
+	pool->now = !pool->now;
+	stop_crew(old);
+}
+
+void uffd_threads_renew(void)
+{
+	for (int i = 0; i < CONTEXTS; i++)
+		if (in_use(&contexts[i]))
+			renew(&contexts[i]);
+}
+
+/* ---- fork ---- */
+
+static void forget_crew(struct crew *c)
+{
+	if (!c->count)
+		return;
+	for (int i = 0; i < c->count; i++)
+		thread_fork_child(&c->thread[i]);
+	fd_close(c->stop_fd);
+	c->count = 0;
 }
 
 /*
  * The threads did not come along through fork. Where the process has become another user it may have no more of them, or no userfaultfd for the
  * faults of system calls: those that the preload library wraps need none, see uffd_inline.c.
  */
-static int thread_fork_child(struct mmu *m)
+static int start_in_child(struct mmu *m)
 {
 	struct uffd_mmu *u = container_of(m, struct uffd_mmu, mmu);
 	int err;
 
-	close_fds(u);
+	forget_crew(&u->pool->crews[u->pool->now]);
+	close_fd(u);
 	err = open_and_start(u, uffd_open_with_privilege(&u->user_mode_only));
 	if (err != -EPERM && err != -EAGAIN && err != -ENOMEM)
 		return err;
@@ -180,7 +224,7 @@ static const struct mmu_ops thread_ops = {
 	.wake = uffd_wake,
 	.descriptor = uffd_descriptor,
 	.destroy = thread_destroy,
-	.fork_child = thread_fork_child,
+	.fork_child = start_in_child,
 };
 
 int uffd_thread_create(struct mmu **out)

@@ -85,8 +85,8 @@ static struct head *make_head(const struct thread *t)
 	(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID | \
 	 CLONE_CHILD_CLEARTID)
 
-/* The new thread finds what to call on its stack. */
-static long clone_thread(struct thread *t, void (*run)(void), struct head *head)
+/* The new thread finds what to call on its stack, and with what. */
+static long clone_thread(struct thread *t, void (*run)(void *), void *arg, struct head *head)
 {
 	void **top = (void **)((char *)t->memory + STACK_BYTES) - 2;
 	_Atomic uint32_t *word = &t->tid;
@@ -95,12 +95,13 @@ static long clone_thread(struct thread *t, void (*run)(void), struct head *head)
 	long ret;
 
 	top[0] = (void *)run;
+	top[1] = arg;
 	__asm__ volatile("syscall\n\t"
 			 "test %%rax, %%rax\n\t"
 			 "jnz 1f\n\t"
 			 "xor %%ebp, %%ebp\n\t"
 			 "pop %%rax\n\t"
-			 "add $8, %%rsp\n\t"
+			 "pop %%rdi\n\t"
 			 "call *%%rax\n\t"
 			 "mov %[exit], %%eax\n\t"
 			 "xor %%edi, %%edi\n\t"
@@ -118,7 +119,7 @@ bool thread_runs(const struct thread *t)
 	return atomic_load_explicit(&t->tid, memory_order_relaxed);
 }
 
-int thread_start(struct thread *t, void (*run)(void))
+int thread_start(struct thread *t, void (*run)(void *arg), void *arg)
 {
 	uint32_t none = 0;
 	uint64_t old;
@@ -131,7 +132,7 @@ int thread_start(struct thread *t, void (*run)(void))
 	err = get_memory(t);
 	if (!err) {
 		old = sys_sigmask(SIG_SETMASK, ~0ULL);
-		err = clone_thread(t, run, make_head(t));
+		err = clone_thread(t, run, arg, make_head(t));
 		sys_sigmask(SIG_SETMASK, old);
 	}
 	if (err < 0)

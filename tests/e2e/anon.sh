@@ -1,11 +1,18 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Anonymous memory within the budget, where that is asked for: 64 MiB in 16, seen from outside; and real programs.
+# Anonymous memory within the budget, where that is asked for: 64 MiB in 16, seen from outside; a malloc(3) of the program's own that has its memory there; and real programs.
 . "$(dirname "$0")/common.sh"
 
 "$BUILD/tests/anon" || fail "anon fails on the kernel itself"
 "$FAULTLINE" run --budget 16M --anon 1M -- "$BUILD/tests/anon" 18000 || fail "more memory than the budget, or other bytes"
 "$FAULTLINE" run --budget 16M --anon 1M --faults=thread -- "$BUILD/tests/anon" 18000 || fail "faults served by threads"
+"$BUILD/tests/own_malloc" || fail "own_malloc fails on the kernel itself"
+for how in --faults=thread "--faults=thread --host=none" --faults=inline --faults=sigsegv; do
+	# shellcheck disable=SC2086
+	timeout -s KILL 100 "$FAULTLINE" run --budget 16M --anon 256K $how --report=json --report-file own_malloc.json -- "$BUILD/tests/own_malloc" ||
+		fail "a malloc of the program's own, $how"
+	served own_malloc 'anonymous memory'
+done
 FAULTLINE_ANON=1M "$FAULTLINE" run --budget 16M --report=json --report-file anon.json -- "$BUILD/tests/anon" 18000 || fail "by the variable"
 BUDGET=16M
 served anon 'anonymous memory'

@@ -1,10 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Children of who has no descriptors left, or is another user, on the kernel and under Faultline alike.
+# Children of who has no descriptors left, or is another user, and threads of who becomes one, on the kernel and under Faultline alike.
 . "$(dirname "$0")/common.sh"
 
 "$BUILD/tests/limits" || fail "limits fails on the kernel itself"
+"$BUILD/tests/users" || fail "users fails on the kernel itself"
 for how in --host=auto --host=none --direct "--anon 64K" "--anon 64K --host=none" --faults=thread "--faults=thread --host=none" --faults=sigsegv; do
 	# shellcheck disable=SC2086
 	"$FAULTLINE" run --budget 32M $how -- "$BUILD/tests/limits" may-fail || fail "limits, $how"
+	# shellcheck disable=SC2086
+	timeout -s KILL 60 "$FAULTLINE" run --budget 32M $how -- "$BUILD/tests/users" || fail "users, $how"
 done
