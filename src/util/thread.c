@@ -81,9 +81,10 @@ static struct head *make_head(const struct thread *t)
 	return h;
 }
 
+/* Who traces the program from its start does not stop it (CLONE_UNTRACED): he may look at memory that this thread has to bring in. */
 #define FLAGS                                                                                                                    \
 	(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID | \
-	 CLONE_CHILD_CLEARTID)
+	 CLONE_CHILD_CLEARTID | CLONE_UNTRACED)
 
 /* The new thread finds what to call on its stack, and with what. */
 static long clone_thread(struct thread *t, void (*run)(void *), void *arg, struct head *head)

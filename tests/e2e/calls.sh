@@ -18,6 +18,11 @@ for host in none auto; do
 	"$FAULTLINE" run --budget 32M --direct --host=$host -- "$BUILD/tests/mixed" || fail "mixed, with O_DIRECT, --host=$host"
 done
 
+"$BUILD/tests/traced" || fail "traced fails on the kernel itself"
+for host in none auto; do
+	timeout -s KILL 60 "$FAULTLINE" run --budget 32M --faults=thread --host=$host -- "$BUILD/tests/traced" || fail "traced, --host=$host"
+done
+
 "$BUILD/tests/hole" || fail "hole fails on the kernel itself"
 for host in none auto; do
 	"$FAULTLINE" run --budget 16M --host=$host -- "$BUILD/tests/hole" || fail "hole, --host=$host"
