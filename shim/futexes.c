@@ -173,6 +173,14 @@ static void let_go(const void *object, unsigned how, enum keeping only)
 	errno = saved;
 }
 
+void futexes_keep(const void *object, size_t size)
+{
+	unsigned how = object ? keep(object, size) : 0;
+
+	if (how)
+		let_go(object, how, NOT_KEPT);
+}
+
 #define KEEP(object) (NOTHING_MAPPED ? 0 : keep(object, sizeof *(object)))
 #define LET_GO(object, how)                            \
 	do {                                           \

@@ -22,6 +22,7 @@
 #include "peek.h"
 #include "real.h"
 #include "revalidate.h"
+#include "unserved.h"
 #include "users.h"
 #include "util/sys.h"
 
@@ -52,7 +53,7 @@ __attribute__((constructor)) static void at_start(void)
 	atomic_store(&own_pid, current_pid());
 	engine_follow_forks(); /* before the program, whose own handlers then find its mappings as they are at any other time */
 	engine_join_host();    /* files that other processes have mapped are known to all */
-	pthread_atfork(NULL, after_fork_parent, after_fork_child);
+	pthread_atfork(unserved_before_fork, after_fork_parent, after_fork_child);
 }
 
 bool process_is_own(void)

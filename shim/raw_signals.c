@@ -149,11 +149,14 @@ static size_t set_bytes(int n)
 	return n > 0 ? ((size_t)n + 63) / 64 * 8 : 0;
 }
 
-static long call_pselect6(long v[6], const struct raw_set *mask)
+static long call_pselect6(const long args[6])
 {
+	const struct raw_set *mask = (const struct raw_set *)args[5];
 	struct raw_set copy;
+	long v[6];
 	uint64_t set;
 
+	memcpy(v, args, sizeof v);
 	if (mask && peek(&copy, mask, sizeof copy) && copy.set && copy.size == SET_SIZE && peek(&set, copy.set, sizeof set)) {
 		set &= ~FAULT_BIT;
 		copy.set = &set;
@@ -166,6 +169,6 @@ long raw_pselect6(int n, fd_set *sets[3], struct timespec *timeout, const struct
 {
 	long v[6] = {n, (long)sets[0], (long)sets[1], (long)sets[2], (long)timeout, (long)mask};
 
-	RETURN_HELD(call_pselect6(v, mask), FILLS(sets[0], set_bytes(n)), FILLS(sets[1], set_bytes(n)), FILLS(sets[2], set_bytes(n)),
+	RETURN_HELD(call_pselect6(v), FILLS(sets[0], set_bytes(n)), FILLS(sets[1], set_bytes(n)), FILLS(sets[2], set_bytes(n)),
 		    FILLS(timeout, sizeof *timeout));
 }

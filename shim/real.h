@@ -40,6 +40,7 @@
 #include <sys/uio.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
+#include <threads.h>
 #include <time.h>
 #include <unistd.h>
 #include <utime.h>
@@ -223,7 +224,7 @@ int mseal(void *addr, size_t len, unsigned long flags);
 	X(sigignore)     \
 	X(siginterrupt)  \
 	X(sigprocmask) X(pthread_sigmask) X(sigsuspend) X(sighold) X(sigrelse) X(sigblock) X(sigsetmask) X(pthread_attr_setsigmask_np)
-#define REAL_STACKS(X) X(sigaltstack) X(pthread_attr_setstack)
+#define REAL_STACKS(X) X(sigaltstack) X(pthread_attr_setstack) X(pthread_create) X(thrd_create)
 #define REAL_POLLS(X) \
 	X(poll) X(__poll_chk) X(ppoll) X(__ppoll_chk) X(select) X(pselect) X(epoll_ctl) X(epoll_wait) X(epoll_pwait) X(epoll_pwait2)
 #define REAL_ADDRESSES(X) \

@@ -3,6 +3,7 @@
  * A malloc(3) of the program's own, which maps its memory, gives it back and keeps its lists there, all with its lock held, and over fork(2) too. Nobody
  * else may want that lock meanwhile: neither who maps, nor who serves a fault on what the lists lie in.
  */
+#include <locale.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -171,6 +172,7 @@ __attribute__((visibility("default"))) void *realloc(void *p, size_t len)
 #define FORKS 6
 #define THREADS 3
 #define BLOCKS 64
+#define STREAMS 20
 
 static unsigned char *kept[KEPT];
 static _Atomic bool stop;
@@ -230,11 +232,23 @@ static void *work(void *arg)
 	return NULL;
 }
 
+/*
+ * libc has its tables of characters from malloc(3), and its streams, and looks at them where a fault cannot be served: in a new thread, which begins with all
+ * signals blocked, and in a forked child before anybody is told of it.
+ */
+static void give_libc_some(void)
+{
+	setlocale(LC_ALL, "C.UTF-8");
+	for (int i = 0; i < STREAMS; i++)
+		CHECK(malloc(LARGE / 16) && fopen("/dev/null", "w"));
+}
+
 static void in_child(unsigned i)
 {
 	pthread_t t[2];
 
 	atomic_store(&stop, true);
+	look_at_kept();
 	look(kept[i % KEPT], LARGE / 2 - 64, i % KEPT);
 	for (uintptr_t n = 0; n < 2; n++)
 		CHECK(!pthread_create(&t[n], NULL, work, (void *)(n + i)));
@@ -261,6 +275,7 @@ static void forks(void)
 {
 	pthread_t t[THREADS];
 
+	give_libc_some();
 	fill_kept();
 	for (uintptr_t i = 0; i < THREADS; i++)
 		CHECK(!pthread_create(&t[i], NULL, work, (void *)(i + 1)));
