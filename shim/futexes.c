@@ -27,7 +27,7 @@
 
 /* A page goes to one of so many places, by its number. */
 #define SETS_MIN 64
-#define SETS_MAX 1024
+#define SETS_MAX 4096
 #define WAYS 4
 #define SHARE 4 /* of the budget */
 #define USERS 0xffffULL
@@ -233,8 +233,9 @@ void futexes_fork_child(void)
 	mutex_init(&lock, RANK_SPACES);
 	if (!atomic_load(&set_mask))
 		return;
-	for (_Atomic uint64_t *at = kept[0]; at < kept[SETS_MAX]; at++)
-		atomic_store(at, 0);
+	for (_Atomic uint64_t *at = kept[0]; at < kept[atomic_load(&set_mask) + 1]; at++)
+		if (atomic_load(at)) /* what is 0 may be memory that has not been touched */
+			atomic_store(at, 0);
 }
 
 /* ---- Mutexes ---- */
