@@ -25,6 +25,7 @@
 static struct rwlock list_lock = RWLOCK_INIT(RANK_SPACES);
 static struct session *sessions[SESSIONS_MAX]; /* list_lock; the first `count`, each with a reference */
 static _Atomic uint32_t count;                 /* changes under list_lock */
+static _Atomic uint32_t unlisted;              /* sessions that have left the list: who walks it may have missed one since */
 static _Atomic uint32_t whole;                 /* sessions that have not been taken apart; changes before count, and after it */
 
 /* ---- The list ---- */
@@ -59,6 +60,7 @@ void session_unlist(struct session *s)
 	for (uint32_t i = 0; i < count; i++)
 		if (sessions[i] == s) {
 			sessions[i] = sessions[--count];
+			atomic_fetch_add(&unlisted, 1);
 			break;
 		}
 	write_unlock(&list_lock);
@@ -83,6 +85,7 @@ bool session_any_alive(void)
 
 static bool somebody_goes(void)
 {
+	uint32_t before = atomic_load(&unlisted);
 	bool found = atomic_load(&whole) > session_count();
 	struct session *s;
 
@@ -90,7 +93,7 @@ static bool somebody_goes(void)
 		found = session_has_hung_up(s);
 		session_put(s);
 	}
-	return found;
+	return found || atomic_load(&unlisted) != before;
 }
 
 int session_settle(const struct session *asking)
