@@ -177,6 +177,12 @@ static bool is_worth_waiting(uint32_t tid, uint32_t naps)
 	return state == 'D' || (state == 'R' && naps < BUSY_PATIENCE);
 }
 
+/* Unless it has gone, and another is there perhaps. */
+static void take_away(_Atomic uint64_t *slot, uint64_t mark)
+{
+	atomic_compare_exchange_strong(slot, &mark, 0);
+}
+
 static void wait_for(_Atomic uint64_t *slot, uint64_t mark)
 {
 	uint32_t tid = (uint32_t)(mark >> TID_SHIFT), naps = 0;
@@ -189,9 +195,11 @@ static void wait_for(_Atomic uint64_t *slot, uint64_t mark)
 		sys_nanosleep(NAP_NS);
 		if (++naps % NAPS_TO_LOOK)
 			continue;
-		if (has_ended(tid))
-			atomic_compare_exchange_strong(slot, &mark, 0);
-		else if (!is_worth_waiting(tid, naps))
+		if (has_ended(tid)) {
+			take_away(slot, mark);
+			return;
+		}
+		if (!is_worth_waiting(tid, naps))
 			return;
 	}
 }

@@ -78,6 +78,31 @@ static void another_threads_call_is_waited_for(void **state)
 	assert_false(inflight_wait(PLACE));
 }
 
+static void *call_for(void *arg)
+{
+	struct caller *c = arg;
+	struct inflight f;
+
+	inflight_begin(&f, PLACE);
+	atomic_store(&c->begun, true);
+	nanosleep(&(struct timespec){.tv_nsec = c->place}, NULL);
+	inflight_end(&f);
+	return NULL;
+}
+
+/* Whenever who waits looks whether the thread is still there, both may have gone a moment before. */
+static void a_thread_may_end_with_its_call(void **state)
+{
+	(void)state;
+	for (uint32_t ns = 5000000; ns < 11000000; ns += 20000) {
+		struct caller c;
+
+		start(&c, ns, call_for);
+		inflight_wait(PLACE);
+		pthread_join(c.thread, NULL);
+	}
+}
+
 static void ones_own_is_not(void **state)
 {
 	struct inflight f[2]; /* the nested one lies below, as that of a signal handler */
@@ -207,6 +232,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(another_threads_call_is_waited_for),
+		cmocka_unit_test(a_thread_may_end_with_its_call),
 		cmocka_unit_test(ones_own_is_not),
 		cmocka_unit_test(a_dead_threads_mark_goes),
 		cmocka_unit_test(a_call_that_was_left_is_over_with_the_next),
