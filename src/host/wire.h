@@ -144,8 +144,8 @@ struct wire_inflight {
 struct wire_board {
 	_Atomic uint32_t bell; /* futex */
 	_Atomic uint32_t sleepers;
-	_Atomic uint32_t files;  /* how many the host has */
-	_Atomic uint32_t shrunk; /* counts files that became shorter: who has private mappings asks (WIRE_SHRUNK) */
+	_Atomic uint32_t files;         /* how many the host has */
+	_Atomic uint32_t shrunk;        /* counts files that became shorter: who has private mappings asks (WIRE_SHRUNK) */
 	_Atomic uint32_t pins_are_many; /* filemap_pins_are_many() of the host */
 	uint32_t pad[11];
 	_Atomic uint32_t filter[WIRE_FILTER]; /* files the host has, by wire_filter(): 0 says there is none */
