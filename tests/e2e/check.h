@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define PAGE 4096UL
@@ -46,6 +47,20 @@ static inline int run_cases(const struct test_case *cases, size_t n, char **name
 			cases[i].run();
 	}
 	return 0;
+}
+
+/* In a process of its own, which must end well. */
+static inline void in_child(void (*run)(void))
+{
+	int status;
+	pid_t child = fork();
+
+	CHECK(child >= 0);
+	if (!child) {
+		run();
+		exit(0);
+	}
+	CHECK(waitpid(child, &status, 0) == child && !status);
 }
 
 static inline uint8_t pattern(size_t at)

@@ -214,20 +214,6 @@ static char *map(int flags, int of)
 	return p;
 }
 
-/* Each in a process of its own. */
-static void in_child(void (*run)(void))
-{
-	int status;
-	pid_t child = fork();
-
-	CHECK(child >= 0);
-	if (!child) {
-		run();
-		exit(0);
-	}
-	CHECK(waitpid(child, &status, 0) == child && !status);
-}
-
 #define IN_CHILD(name)                 \
 	static void child_##name(void) \
 	{                              \

@@ -243,7 +243,7 @@ static void give_libc_some(void)
 		CHECK(malloc(LARGE / 16) && fopen("/dev/null", "w"));
 }
 
-static void in_child(unsigned i)
+static void work_in_child(unsigned i)
 {
 	pthread_t t[2];
 
@@ -266,7 +266,7 @@ static void fork_one(unsigned i)
 	int status;
 
 	if (!pid)
-		in_child(i);
+		work_in_child(i);
 	CHECK(pid > 0 && waitpid(pid, &status, 0) == pid && !status);
 }
 

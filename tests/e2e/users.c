@@ -112,19 +112,6 @@ static void is_refused(void)
 	touch_all();
 }
 
-static void in_child(void (*run)(void))
-{
-	int status;
-	pid_t child = fork();
-
-	CHECK(child >= 0);
-	if (!child) {
-		run();
-		exit(0);
-	}
-	CHECK(waitpid(child, &status, 0) == child && !status);
-}
-
 int main(void)
 {
 	if (geteuid())
