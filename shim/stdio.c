@@ -334,11 +334,11 @@ FILE *_IO_iter_file(stream_iterator i);
 void _IO_list_lock(void);
 void _IO_list_unlock(void);
 
-static void flush_all(void)
+void stream_for_each(void (*fn)(FILE *f))
 {
 	_IO_list_lock();
 	for (stream_iterator i = _IO_iter_begin(); i != _IO_iter_end(); i = _IO_iter_next(i))
-		stream_flush(_IO_iter_file(i));
+		fn(_IO_iter_file(i));
 	_IO_list_unlock();
 }
 
@@ -347,7 +347,7 @@ static void flush_one_or_all(FILE *f)
 	if (f)
 		stream_flush(f);
 	else if (!NOTHING_TO_TELL)
-		flush_all();
+		stream_for_each(stream_flush);
 }
 
 WRAPPER int fflush(FILE *f)
@@ -395,24 +395,22 @@ WRAPPER void setbuffer(FILE *f, char *buf, size_t len)
 	REAL(setbuffer)(f, buf, len);
 }
 
+static void flush_unlocked(FILE *f)
+{
+	if (ftrylockfile(f))
+		return;
+	stream_flush(f);
+	funlockfile(f);
+}
+
 /*
  * exit(3): libc writes what is pending when our code is no longer met, and other clients of a host would not see it. What another thread has
  * locked is left to libc, which does not ask for the lock either.
  */
 __attribute__((destructor)) static void at_exit(void)
 {
-	if (NOTHING_TO_TELL)
-		return;
-	_IO_list_lock();
-	for (stream_iterator i = _IO_iter_begin(); i != _IO_iter_end(); i = _IO_iter_next(i)) {
-		FILE *f = _IO_iter_file(i);
-
-		if (ftrylockfile(f))
-			continue;
-		stream_flush(f);
-		funlockfile(f);
-	}
-	_IO_list_unlock();
+	if (!NOTHING_TO_TELL)
+		stream_for_each(flush_unlocked);
 }
 
 /* To glibc that is to write all, and to buffer no more: no descriptor is closed. */

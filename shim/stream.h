@@ -11,6 +11,8 @@
 size_t stream_write(const void *buf, size_t size, size_t n, FILE *f);
 /* What is pending reaches the file, if that is mapped; errors are for the call that follows to find. */
 void stream_flush(FILE *f);
+/* All that are open, in a list that is locked meanwhile. */
+void stream_for_each(void (*fn)(FILE *f));
 /* The stream will read from its file: what mappings of that have is in it. */
 void stream_before_read(FILE *f);
 

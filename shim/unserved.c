@@ -16,6 +16,7 @@
 #include "futexes.h"
 #include "mapped.h"
 #include "real.h"
+#include "stream.h"
 
 /* ---- Threads ---- */
 
@@ -48,19 +49,14 @@ WRAPPER int thrd_create(thrd_t *thread, thrd_start_t fn, void *arg)
 
 /* ---- fork ---- */
 
-/* Of libc's, which its headers do not declare: all streams that are open, in a list. */
-extern FILE *_IO_list_all;
-void _IO_list_lock(void);
-void _IO_list_unlock(void);
+static void keep_stream(FILE *f)
+{
+	futexes_keep(f, sizeof *f);
+	futexes_keep(f->_lock, sizeof(uint64_t) * 2);
+}
 
 void unserved_before_fork(void)
 {
-	if (NOTHING_MAPPED)
-		return;
-	_IO_list_lock();
-	for (const FILE *f = _IO_list_all; f; f = f->_chain) {
-		futexes_keep(f, sizeof *f);
-		futexes_keep(f->_lock, sizeof(uint64_t) * 2);
-	}
-	_IO_list_unlock();
+	if (!NOTHING_MAPPED)
+		stream_for_each(keep_stream);
 }
