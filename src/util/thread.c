@@ -84,14 +84,14 @@ static struct head *make_head(const struct thread *t)
 /* Who traces the program from its start does not stop it (CLONE_UNTRACED): he may look at memory that this thread has to bring in. */
 #define FLAGS                                                                                                                    \
 	(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID | \
-	 CLONE_CHILD_CLEARTID | CLONE_UNTRACED)
+	 CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | CLONE_UNTRACED)
 
 /* The new thread finds what to call on its stack, and with what. */
 static long clone_thread(struct thread *t, void (*run)(void *), void *arg, struct head *head)
 {
 	void **top = (void **)((char *)t->memory + STACK_BYTES) - 2;
-	_Atomic uint32_t *word = &t->tid;
-	register void *tid __asm__("r10") = word;
+	_Atomic uint32_t *unjoined = &t->unjoined;
+	register _Atomic uint32_t *tid __asm__("r10") = &t->tid;
 	register void *tls __asm__("r8") = head;
 	long ret;
 
@@ -110,7 +110,7 @@ static long clone_thread(struct thread *t, void (*run)(void *), void *arg, struc
 			 "hlt\n\t"
 			 "1:"
 			 : "=a"(ret)
-			 : "0"(SYS_clone), "D"(FLAGS), "S"(top), "d"(word), "r"(tid), "r"(tls), [exit] "i"(SYS_exit)
+			 : "0"(SYS_clone), "D"(FLAGS), "S"(top), "d"(unjoined), "r"(tid), "r"(tls), [exit] "i"(SYS_exit)
 			 : "rcx", "r11", "memory");
 	return ret;
 }
@@ -143,23 +143,33 @@ int thread_start(struct thread *t, void (*run)(void *arg), void *arg)
 
 #define LOOK_NS 100000000ull
 
+/* Its number is free just before it leaves the list of threads, and the kernel does both with the lock that a look at what is pending takes. */
+static void wait_until_uncounted(long tid)
+{
+	long pid = sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0);
+	uint64_t pending;
+
+	while (sys_call(SYS_tgkill, pid, tid, 0, 0, 0, 0) != -ESRCH)
+		sys_yield();
+	sys_call(SYS_rt_sigpending, (long)&pending, sizeof pending, 0, 0, 0, 0);
+}
+
 void thread_join(struct thread *t)
 {
-	uint32_t tid, last = 0;
-	long pid = sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0);
+	uint32_t tid;
 
-	while ((tid = atomic_load(&t->tid))) {
-		last = tid;
+	while ((tid = atomic_load(&t->tid)))
 		if (tid == THREAD_STARTING)
 			sys_yield();
 		else
 			sys_futex_wait_shared(&t->tid, tid, LOOK_NS);
-	}
-	while (last && last != THREAD_STARTING && sys_call(SYS_tgkill, pid, last, 0, 0, 0, 0) != -ESRCH)
-		sys_yield();
+	tid = atomic_exchange(&t->unjoined, 0);
+	if (tid)
+		wait_until_uncounted(tid);
 }
 
 void thread_fork_child(struct thread *t)
 {
 	atomic_store(&t->tid, 0);
+	atomic_store(&t->unjoined, 0);
 }

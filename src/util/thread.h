@@ -10,8 +10,9 @@
 #include <stdint.h>
 
 struct thread {
-	_Atomic uint32_t tid; /* futex, which the kernel sets to 0 at its end; THREAD_STARTING */
-	void *memory;         /* its stack and thread-local variables; stays for the next */
+	_Atomic uint32_t tid;      /* futex, which the kernel sets to 0 at its end; THREAD_STARTING */
+	_Atomic uint32_t unjoined; /* the same, which stays over its end until it is waited for */
+	void *memory;              /* its stack and thread-local variables; stays for the next */
 };
 
 /* 0, also when it runs already; -errno; -ENOSYS: not in this build. */
