@@ -9,7 +9,7 @@
 "$BUILD/tests/own_malloc" || fail "own_malloc fails on the kernel itself"
 for how in --faults=thread "--faults=thread --host=none" --faults=inline --faults=sigsegv; do
 	# shellcheck disable=SC2086
-	timeout -s KILL 100 "$FAULTLINE" run --budget 16M --anon 256K $how --report=json --report-file own_malloc.json -- "$BUILD/tests/own_malloc" ||
+	timeout -s KILL 300 "$FAULTLINE" run --budget 16M --anon 256K $how --report=json --report-file own_malloc.json -- "$BUILD/tests/own_malloc" ||
 		fail "a malloc of the program's own, $how"
 	served own_malloc 'anonymous memory'
 done

@@ -20,7 +20,7 @@ done
 
 "$BUILD/tests/traced" || fail "traced fails on the kernel itself"
 for host in none auto; do
-	timeout -s KILL 60 "$FAULTLINE" run --budget 32M --faults=thread --host=$host -- "$BUILD/tests/traced" || fail "traced, --host=$host"
+	timeout -s KILL 300 "$FAULTLINE" run --budget 32M --faults=thread --host=$host -- "$BUILD/tests/traced" || fail "traced, --host=$host"
 done
 
 "$BUILD/tests/hole" || fail "hole fails on the kernel itself"

@@ -11,7 +11,7 @@ conforms()
 {
 	name=$1
 	shift
-	timeout -s KILL 60 "$FAULTLINE" run --budget 4M --min-map 1 "$@" -- "$BUILD/tests/$name" >log 2>&1 || { cat log; fail "$name $*"; }
+	timeout -s KILL 300 "$FAULTLINE" run --budget 4M --min-map 1 "$@" -- "$BUILD/tests/$name" >log 2>&1 || { cat log; fail "$name $*"; }
 }
 
 for test in "$BUILD"/tests/conformance-*; do

@@ -9,5 +9,5 @@ for how in --host=auto --host=none --direct "--anon 64K" "--anon 64K --host=none
 	# shellcheck disable=SC2086
 	"$FAULTLINE" run --budget 32M $how -- "$BUILD/tests/limits" may-fail || fail "limits, $how"
 	# shellcheck disable=SC2086
-	timeout -s KILL 60 "$FAULTLINE" run --budget 32M $how -- "$BUILD/tests/users" || fail "users, $how"
+	timeout -s KILL 300 "$FAULTLINE" run --budget 32M $how -- "$BUILD/tests/users" || fail "users, $how"
 done
