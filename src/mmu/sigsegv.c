@@ -198,9 +198,13 @@ static int hide_run(uint64_t number, uint64_t from, uint64_t to, bool held_too)
 	return 0;
 }
 
-/* Calls fn for the entries of pages in [from, to). It may remove some, and others move up then: a slot is looked at until what it has stays. */
+/*
+ * Calls fn for the entries of pages in [from, to). It may remove some, and others move up then: a slot is looked at until what it has stays. And all of
+ * them once more: what moves up to the end of the table, from its beginning, may draw what is to come to where has been looked.
+ */
 static int for_each_entry(uint64_t from, uint64_t to, bool flag, int (*fn)(uint64_t entry, uint64_t from, uint64_t to, bool flag))
 {
+	uint64_t before;
 	int err = 0;
 
 	if (!used)
@@ -211,10 +215,13 @@ static int for_each_entry(uint64_t from, uint64_t to, bool flag, int (*fn)(uint6
 				err = fn(entry_of(n), from, to, flag);
 		return err;
 	}
-	for (uint64_t i = 0; i < slots && !err; i++)
-		for (uint64_t seen = 0, n; !err && (n = table[i] >> NUMBER_SHIFT) != seen; seen = n)
-			if (n >= from && n < to)
-				err = fn(table[i], from, to, flag);
+	do {
+		before = used;
+		for (uint64_t i = 0; i < slots && !err; i++)
+			for (uint64_t seen = 0, n; !err && (n = table[i] >> NUMBER_SHIFT) != seen; seen = n)
+				if (n >= from && n < to)
+					err = fn(table[i], from, to, flag);
+	} while (!err && used && used != before);
 	return err;
 }
 

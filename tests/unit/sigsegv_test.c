@@ -468,6 +468,41 @@ static void runs_that_wrap_around(void **state)
 	end(m);
 }
 
+/*
+ * Slots of a table that is full around its end, H held:
+ *
+ *     15  0  1  2  3    4
+ *     n   H  H  H  n+1  last       all but n+1 should be at 15
+ *
+ * Who comes to n+1 hides n with it, and what is held moves up to 15; `last` to 2, which has been looked at.
+ */
+static void what_moves_up_from_the_beginning_is_hidden_too(void **state)
+{
+	struct mmu *m = begin(16, 1000);
+	uint64_t n = page_of(address(0)), number, others[4];
+	uint32_t found = 0;
+
+	(void)state;
+	while (home(n) != 15 || home(n + 1) != 3)
+		n++;
+	for (number = n + 3; found < 4; number += 2)
+		if (home(number) == 15)
+			others[found++] = number;
+	assert_true(number < page_of(address(PAGES)));
+	set_shown(n, SHOWN);
+	for (uint32_t i = 0; i < 3; i++) {
+		set_shown(others[i], SHOWN);
+		assert_int_equal(m->ops->hold(m, others[i] << FL_PAGE_SHIFT, false), 0);
+	}
+	set_shown(n + 1, SHOWN);
+	set_shown(others[3], SHOWN);
+	assert_true(slot_of(n + 1) == 3 && slot_of(others[3]) == 4);
+	assert_int_equal(m->ops->hide(m, address(0), PAGES * PAGE, false), 0);
+	check_table();
+	assert_true(used == 3 && shown_as(others[3]) == HIDDEN);
+	end(m);
+}
+
 static void what_is_held_stays_when_all_is_hidden(void **state)
 {
 	struct mmu *m = begin(64, 1000);
@@ -494,9 +529,13 @@ static void what_is_held_stays_when_all_is_hidden(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_table_that_is_full),  cmocka_unit_test(few_borders),
-		cmocka_unit_test(a_kernel_that_refuses), cmocka_unit_test(borders_come_back),
-		cmocka_unit_test(runs_that_wrap_around), cmocka_unit_test(what_is_held_stays_when_all_is_hidden),
+		cmocka_unit_test(a_table_that_is_full),
+		cmocka_unit_test(few_borders),
+		cmocka_unit_test(a_kernel_that_refuses),
+		cmocka_unit_test(borders_come_back),
+		cmocka_unit_test(runs_that_wrap_around),
+		cmocka_unit_test(what_moves_up_from_the_beginning_is_hidden_too),
+		cmocka_unit_test(what_is_held_stays_when_all_is_hidden),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
