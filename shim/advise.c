@@ -13,6 +13,7 @@
 #include "iov.h"
 #include "mapped.h"
 #include "memory.h"
+#include "peek.h"
 #include "proc_lines.h"
 #include "real.h"
 #include "util/sys.h"
@@ -148,7 +149,7 @@ static ssize_t advise_vector(const struct iovec *iov, size_t n, int advice)
 
 WRAPPER ssize_t process_madvise(int pidfd, const struct iovec *iov, size_t n, int advice, unsigned flags)
 {
-	if (NOTHING_MAPPED || flags || n > IOV_MAX || !iov_is_ours(iov, (int)n) || !is_self(pidfd))
+	if (NOTHING_MAPPED || flags || n > IOV_MAX || !can_peek(iov, n * sizeof *iov) || !iov_is_ours(iov, (int)n) || !is_self(pidfd))
 		return shim_result(sys_call(SYS_process_madvise, pidfd, (long)iov, (long)n, advice, flags, 0));
 	return shim_result(advise_vector(iov, n, advice));
 }

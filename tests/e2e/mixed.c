@@ -130,6 +130,7 @@ static void advice_by_pidfd(void)
 	CHECK(pidfd >= 0);
 	CHECK(syscall(SYS_process_madvise, pidfd, v, 2, MADV_COLD, 0) == 5 * (long)PAGE);
 	FAILS(EINVAL, syscall(SYS_process_madvise, pidfd, v, 2, 12345, 0));
+	FAILS(EFAULT, syscall(SYS_process_madvise, pidfd, 8, 1, MADV_COLD, 0));
 	CHECK((uint8_t)m.plain[-1] == pattern(SIZE - 1) && m.plain[0] == 7);
 	close(pidfd);
 	unmap_mixed(&m);
