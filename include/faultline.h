@@ -141,7 +141,8 @@ int fl_exit(void);
  *              cannot be opened a second time
  *   EOVERFLOW  offset + length overflows off_t, or is beyond 4 PiB
  *   EPERM      PROT_EXEC and the file system is mounted noexec; a seal of the file forbids it; MAP_LOCKED and
- *              RLIMIT_MEMLOCK is 0; an address under mmap_min_addr; a sealed mapping (fl_mseal) is in the way
+ *              RLIMIT_MEMLOCK is 0; an address under mmap_min_addr, or 64 KiB in a native space; a sealed mapping (fl_mseal)
+ *              is in the way
  * or what fl_init() says when this is the first call.
  */
 void *fl_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset);
@@ -168,7 +169,7 @@ int fl_mprotect(void *addr, size_t length, int prot);
  *
  * The address, or MAP_FAILED with errno: EAGAIN (growth of a locked mapping, see fl_mlock()); EFAULT (not a Faultline
  * mapping, or growth over more than one); EINVAL (flags, alignment, sizes, overlapping ranges, old_size 0 of a private
- * mapping); ENOMEM (no room to grow and no MREMAP_MAYMOVE; a limit); EPERM (sealed).
+ * mapping); ENOMEM (no room to grow and no MREMAP_MAYMOVE; a limit); EPERM (sealed; a new address that fl_mmap refuses).
  */
 void *fl_mremap(void *old_address, size_t old_size, size_t new_size, int flags, ...);
 
@@ -352,7 +353,7 @@ struct fl_space_options {
 	uint64_t address_space_limit; /* bytes mapped at most, as RLIMIT_AS; 0: none */
 	uint64_t data_limit;          /* private writable bytes at most, as RLIMIT_DATA; 0: none */
 	uint64_t memlock_limit;       /* bytes locked at most, privileged or not; 0: the process's RLIMIT_MEMLOCK */
-	uint64_t mmap_min_addr;       /* no MAP_FIXED below it; 0: the kernel's vm.mmap_min_addr */
+	uint64_t mmap_min_addr;       /* no MAP_FIXED below it; 0: the kernel's vm.mmap_min_addr. At least 64 KiB in a native space */
 };
 
 /* NULL with errno as fl_init() says, or EINVAL (options that make no sense). At most 16 spaces, 4 of them with FL_FAULTS_THREAD: ENOMEM. options may be NULL. */

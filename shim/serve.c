@@ -24,6 +24,7 @@
 #include "api/file_io.h"
 #include "cache/hosted.h"
 #include "left.h"
+#include "mmu/mmu.h"
 #include "revalidate.h"
 #include "util/compiler.h"
 #include "util/log.h"
@@ -104,11 +105,19 @@ static bool is_shared(const struct map_call *c)
 	return (c->flags & MAP_TYPE) != MAP_PRIVATE;
 }
 
+/* Where nothing is served. Address 0 is one with MAP_FIXED, and no hint without. */
+static bool is_low(const struct map_call *c)
+{
+	return (uintptr_t)c->addr < MMU_ADDRESS_MIN && (c->addr || (c->flags & MAP_FIXED));
+}
+
 static bool is_candidate(const struct map_call *c)
 {
 	int type = c->flags & MAP_TYPE;
 
 	if (!c->len || (c->flags & KERNEL_FLAGS))
+		return false;
+	if (is_low(c))
 		return false;
 	if ((c->flags & MAP_STACK) && ((c->flags & MAP_ANONYMOUS) || type == MAP_PRIVATE)) /* signal frames go there */
 		return false;

@@ -9,7 +9,7 @@
 #include "mmu/uffd.h"
 
 /* Addresses that a client may name: what the kernel answers for others than these tells nothing. */
-#define REMOTE_ADDRESS_MIN (64UL << 10)
+#define REMOTE_ADDRESS_MIN MMU_ADDRESS_MIN
 #define REMOTE_ADDRESS_END ((1UL << 47) - FL_PAGE_SIZE)
 
 /*

@@ -37,6 +37,7 @@ int mm_create(struct mmu *mmu, const struct mm_limits *limits, struct mm **out)
 				  .task_size = TASK_SIZE,
 				  .page_mask = FL_PAGE_MASK,
 				  .low = UINT64_MAX};
+		mm->limits.min_addr = max_u64(mm->limits.min_addr, MMU_ADDRESS_MIN);
 		err = vma_index_init(&mm->index);
 		if (err)
 			return err;

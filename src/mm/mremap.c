@@ -355,6 +355,8 @@ static int remap_locked(struct mm *mm, struct remap *r, uint64_t *out)
 	one_run = run_covers(mm, v, r->old, min_u64(r->old_len, r->new_len), &end); /* what is cut off may be anything */
 	if (!one_run && (!(r->flags & MREMAP_FIXED) || r->old_len != r->new_len))
 		return -EFAULT;
+	if ((r->flags & MREMAP_FIXED) && r->new_addr < mm->limits.min_addr)
+		return -EPERM;
 	if (one_run && (r->flags & MREMAP_FIXED) && mm_refuse_sealed(mm, r->new_addr, r->new_addr + r->new_len))
 		return -EPERM;
 	err = mm_convert_range(mm, r->old, r->old + max_u64(r->old_len, mm->page_mask + 1));

@@ -39,10 +39,18 @@ static bool wants_huge(const struct mapping *m)
 	       !(m->rq->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_32BIT));
 }
 
+/* The address that is asked for, or hinted at: round_hint_to_min() of Linux. */
+static void *asked_for(const struct mapping *m)
+{
+	uint64_t addr = m->rq->addr, min = m->vma->mm->limits.min_addr;
+
+	return (void *)(addr && addr < min ? min : addr);
+}
+
 /* Where the kernel has room, but at an address that suits huge pages. */
 static void *map_pool(const struct mapping *m, int prot, int flags)
 {
-	void *p = sys_mmap((void *)m->rq->addr, m->len, prot, flags, -1, 0), *larger;
+	void *p = sys_mmap(asked_for(m), m->len, prot, flags, -1, 0), *larger;
 	uint64_t skip;
 
 	if (sys_is_err(p) || !wants_huge(m) || !off_by(m, (uint64_t)p))
@@ -69,8 +77,8 @@ static void *map_frames(const struct mapping *m, int prot)
 	if (as_is_pool(v->as))
 		return map_pool(m, prot, (flags & ~MAP_SHARED) | MAP_PRIVATE | MAP_NORESERVE | MAP_ANONYMOUS);
 	if (vma_maps_anonymous(v))
-		return sys_mmap((void *)m->rq->addr, m->len, prot, flags | MAP_ANONYMOUS, -1, 0);
-	return sys_mmap((void *)m->rq->addr, m->len, prot, flags, v->as->memfd, (off_t)(v->pgoff << FL_PAGE_SHIFT));
+		return sys_mmap(asked_for(m), m->len, prot, flags | MAP_ANONYMOUS, -1, 0);
+	return sys_mmap(asked_for(m), m->len, prot, flags, v->as->memfd, (off_t)(v->pgoff << FL_PAGE_SHIFT));
 }
 
 static void *map_kernel(const struct mapping *m, int prot)

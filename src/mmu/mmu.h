@@ -22,6 +22,12 @@ enum {
 		4, /* of attach(): memory of our own that move() is used with; the kernel serves its faults. -ENOSYS: move() does not work */
 };
 
+/*
+ * Nothing that is served lies below. So 0 is nobody's address, and a host asks the kernel for none that it refuses for being below
+ * vm.mmap_min_addr.
+ */
+#define MMU_ADDRESS_MIN (64UL << 10)
+
 /* Laid out as a struct iovec. */
 struct mmu_range {
 	uint64_t addr, len;

@@ -597,6 +597,39 @@ static void keys(void)
 }
 
 /* What is mapped there besides, for whatever reason, is not the program's business. */
+/* Where privilege takes it: below 64 KiB, address 0 too. */
+static void low_at(char *at)
+{
+	int fd = pattern_file(SIZE);
+	char *all = map_file(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED), *p;
+
+	all[0] = 'a';
+	p = mmap(at, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
+	if (p == MAP_FAILED) {
+		CHECK(errno == EPERM);
+	} else {
+		CHECK(p == at && *(volatile char *)(at + 1) == (char)pattern(1) && *(volatile char *)at == 'a');
+		*(volatile char *)(at + 2) = 'b';
+		CHECK(all[2] == 'b');
+		CHECK(mmap(at, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd, 0) == at);
+		CHECK(*(volatile char *)at == 'a' && *(volatile char *)(at + SIZE - 1) == (char)pattern(SIZE - 1));
+		*(volatile char *)at = 'c';
+		CHECK(all[0] == 'a' && !munmap(at, SIZE));
+		p = mremap(all, SIZE, SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, at);
+		CHECK(p == at || errno == EPERM); /* what is served stays where it can be */
+		all = p == at ? at : all;
+		CHECK(*(volatile char *)(all + PAGE) == (char)pattern(PAGE));
+	}
+	munmap(all, SIZE);
+	close(fd);
+}
+
+static void low(void)
+{
+	low_at(NULL);
+	low_at((char *)(2 * PAGE));
+}
+
 static void everything(void)
 {
 	struct mixed m;
@@ -637,6 +670,7 @@ int main(int argc, char **argv)
 		{"attached", attached},
 		{"sealed", sealed},
 		{"keys", keys},
+		{"low", low},
 		{"everything", everything},
 	};
 
