@@ -19,7 +19,8 @@
 #include "transfer.h"
 #include "util/sys.h"
 
-#define APPEND_FLAG 0x10 /* RWF_APPEND */
+#define APPEND_FLAG 0x10   /* RWF_APPEND */
+#define NOAPPEND_FLAG 0x20 /* RWF_NOAPPEND */
 
 bool iov_is_ours(const struct iovec *iov, int n)
 {
@@ -138,7 +139,7 @@ static bool has_bad_flags(const struct vector *v)
 
 static bool appends(const struct vector *v)
 {
-	return (v->flags & APPEND_FLAG) || fd_appends(v->fd);
+	return (v->flags & APPEND_FLAG) || (!(v->flags & NOAPPEND_FLAG) && fd_appends(v->fd));
 }
 
 static ssize_t write_one(struct address_space *as, const struct vector *v)

@@ -12,6 +12,10 @@
 #include <sys/uio.h>
 #include <sys/vfs.h>
 
+#ifndef RWF_NOAPPEND
+#define RWF_NOAPPEND 0x20
+#endif
+
 static bool holds(const char *p, size_t length, char byte)
 {
 	for (size_t i = 0; i < length; i++)
@@ -72,6 +76,35 @@ CONFORMS(vectors)
 	assert_page(6, 'b');
 	assert_int_equal(pwritev2(w->fd, iov, 1, 0, 0), PAGE);
 	assert_page(0, 'a');
+}
+
+/* A descriptor opened for appending writes at the end, or where it is told to for one call (Linux 6.9); what was stored elsewhere stays. */
+CONFORMS(appending_writes)
+{
+	char a[PAGE], b[PAGE], *last;
+	struct iovec iov[2] = {{a, PAGE}, {b, PAGE}};
+	int fd = open(w->path, O_RDWR | O_APPEND);
+
+	map_both(w);
+	assert_ok(ftruncate(w->fd, 6 * PAGE));
+	last = ARENA + 5 * PAGE;
+	memset(a, 'a', PAGE);
+	memset(b, 'b', PAGE);
+	memset(last, 'l', PAGE);
+	if (pwritev2(fd, iov, 1, 2 * PAGE, RWF_NOAPPEND) < 0)
+		skip();
+	assert_page(2, 'a');
+	assert_true(holds(last, PAGE, 'l'));
+	assert_int_equal(pwritev2(fd, iov, 2, 3 * PAGE, RWF_NOAPPEND), 2 * PAGE);
+	assert_page(3, 'a');
+	assert_page(4, 'b');
+	assert_true(holds(last, PAGE, 'l'));
+	assert_int_equal(pwritev2(fd, iov, 1, 0, 0), PAGE);
+	assert_page(6, 'a');
+	assert_int_equal(pwritev2(w->fd, iov + 1, 1, 0, RWF_APPEND), PAGE);
+	assert_page(7, 'b');
+	assert_int_equal(ARENA[0], mark(0));
+	close(fd);
 }
 
 /* O_DIRECT wants memory that is aligned, also where the bytes are copied first. */
@@ -415,6 +448,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		RUN_SYSTEM(read_and_write),
 		RUN_SYSTEM(vectors),
+		RUN_SYSTEM(appending_writes),
 		RUN_SYSTEM(direct_writes),
 		RUN_SYSTEM(vectors_in_mappings),
 		RUN_SYSTEM(vectors_that_are_not_filled),
