@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <linux/falloc.h>
+#include <string.h>
 
 #include "budget.h"
 #include "filemap.h"
@@ -270,12 +271,15 @@ int truncate_setsize(struct address_space *as, uint64_t old_size, uint64_t new_s
 	return frame_truncate(as, end);
 }
 
-/* Caller holds the page lock. */
+/* What is beyond the end of the store is zeros, as a hole made there leaves it. Caller holds the page lock. */
 static int refresh_locked(struct address_space *as, uint64_t from, uint64_t to, void *page)
 {
 	ssize_t n = as->store->ops->peek(as->store, page, to - from, from);
 
-	return n <= 0 ? (int)n : frame_write(as, from, page, (uint64_t)n);
+	if (n < 0)
+		return (int)n;
+	memset((char *)page + n, 0, to - from - (uint64_t)n);
+	return frame_write(as, from, page, to - from);
 }
 
 /* The part of [off, end) that lies in the page at `index`, read again from the store. */

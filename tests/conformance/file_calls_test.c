@@ -202,6 +202,17 @@ CONFORMS(punched_holes)
 	assert_int_equal(ARENA[18 * PAGE], 'n');
 }
 
+/* What was stored beyond the end of the file goes with the rest of the range. */
+CONFORMS(holes_over_the_end)
+{
+	map_both(w);
+	assert_ok(ftruncate(w->fd, 7 * PAGE + 100));
+	memset(ARENA + 7 * PAGE, 's', PAGE);
+	assert_ok(fallocate(w->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 7 * PAGE + 50, PAGE - 50));
+	assert_int_equal(ARENA[7 * PAGE + 49], 's');
+	assert_true(holds(ARENA + 7 * PAGE + 50, PAGE - 50, 0));
+}
+
 CONFORMS(zeroed_ranges)
 {
 	map_both(w);
@@ -454,6 +465,7 @@ int main(void)
 		RUN_SYSTEM(vectors_that_are_not_filled),
 		RUN_SYSTEM(direct_reads_to_the_end),
 		RUN_SYSTEM(punched_holes),
+		RUN_SYSTEM(holes_over_the_end),
 		RUN_SYSTEM(holes_stay_holes),
 		RUN_SYSTEM(zeroed_ranges),
 		RUN_SYSTEM(copies_of_what_moves),
