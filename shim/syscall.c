@@ -14,6 +14,7 @@
 #include "process.h"
 #include "raw_signals.h"
 #include "real.h"
+#include "submit.h"
 #include "users.h"
 #include "util/sys.h"
 
@@ -194,6 +195,7 @@ struct args {
 	X(SYS_mq_timedsend, HELD(READS(P(1), N(2)), READS(P(4), sizeof(struct timespec))))                              \
 	X(SYS_mq_timedreceive, HELD(FILLS(P(1), N(2)), FILLS(P(3), sizeof(int)), READS(P(4), sizeof(struct timespec)))) \
 	X(SYS_mq_getsetattr, HELD(READS(P(1), sizeof(struct mq_attr)), FILLS(P(2), sizeof(struct mq_attr))))            \
+	X(SYS_io_submit, shim_result(submit_requests((unsigned long)L(0), L(1), P(2))))                                 \
 	X(NR_FILE_SETATTR, set_attributes(a))                                                                           \
 	X(SYS_setgroups, (users_pause(), users_go_on(HELD(READS(P(1), U(0) * sizeof(gid_t))))))                         \
 	X(SYS_mq_notify, HELD(READS(P(1), sizeof(struct sigevent))))
