@@ -17,6 +17,7 @@
 #include "arguments.h"
 #include "futexes.h"
 #include "identity.h"
+#include "kept.h"
 #include "locked.h"
 #include "mapped.h"
 #include "peek.h"
@@ -24,6 +25,7 @@
 #include "revalidate.h"
 #include "unserved.h"
 #include "users.h"
+#include "util/fd.h"
 #include "util/sys.h"
 
 static _Atomic long own_pid;
@@ -51,6 +53,7 @@ static void after_fork_child(void)
 __attribute__((constructor)) static void at_start(void)
 {
 	atomic_store(&own_pid, current_pid());
+	kept_take_over();
 	engine_follow_forks(); /* before the program, whose own handlers then find its mappings as they are at any other time */
 	engine_join_host();    /* files that other processes have mapped are known to all */
 	pthread_atfork(unserved_before_fork, after_fork_parent, after_fork_child);
@@ -299,6 +302,21 @@ struct exec {
 	int flags;
 };
 
+/* The new program has the record locks of this one. */
+static int call_keeping(const struct exec *e)
+{
+	struct exec with = *e;
+	struct kept k;
+	int result;
+
+	if (likely(!fd_locks_are_in_use()) || !process_is_own() || !kept_before_exec(&k, e->envp))
+		return e->call(e);
+	with.envp = k.envp;
+	result = e->call(&with);
+	kept_exec_failed(&k);
+	return result;
+}
+
 static int run(const struct exec *e)
 {
 	struct arguments_held held;
@@ -307,12 +325,12 @@ static int run(const struct exec *e)
 	bool more;
 
 	if (NOTHING_MAPPED)
-		return e->call(e);
+		return call_keeping(e);
 	flush(false);
 	do {
 		again.moves = file_io_moves();
 		arguments_hold(&(struct arguments){.path = e->path, .vectors = {e->argv, e->envp}}, &held);
-		result = e->call(e);
+		result = call_keeping(e);
 		more = says_efault(result) && arguments_again(&again, &held);
 		arguments_release(&held);
 	} while (more);

@@ -69,7 +69,6 @@ static int make_whole(void)
 
 	fault_signal_fork_child();
 	soft_fork_child();
-	fd_fork_child();
 	mm_fork_child_begin();
 	err = report_fork_child();
 	if (err)
@@ -95,6 +94,7 @@ void engine_fork_child(void)
 	struct sigguard g = guard;
 	int err = 0;
 
+	fd_fork_child();
 	inflight_fork_child();
 	channel_fork_child(engine_started());
 	if (engine_started())

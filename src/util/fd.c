@@ -162,6 +162,18 @@ void fd_locks_in_use(void)
 		atomic_store(&locks_in_use, true);
 }
 
+bool fd_locks_are_in_use(void)
+{
+	return atomic_load_explicit(&locks_in_use, memory_order_relaxed);
+}
+
+void fd_take_over(int fd)
+{
+	sys_fcntl(fd, F_SETFD, FD_CLOEXEC);
+	mark(fd, true);
+	retire(fd);
+}
+
 bool fd_have_retired(void)
 {
 	return atomic_load_explicit(&nretired, memory_order_relaxed) > 0;
@@ -327,4 +339,7 @@ void fd_drop_spares(void)
 void fd_fork_child(void)
 {
 	mutex_init(&retired_lock, RANK_LEAF);
+	atomic_store(&locks_in_use, false);
+	while (nretired)
+		fd_close(retired[--nretired].fd);
 }

@@ -29,6 +29,9 @@ int fd_next_ours(int from);
 
 /* From now on closing a descriptor of a regular file could drop the program's locks. */
 void fd_locks_in_use(void);
+bool fd_locks_are_in_use(void);
+/* A file's, which another program left to this process with its locks, is ours, and retired. */
+void fd_take_over(int fd);
 /* The program closed a descriptor of this file: retired ones of the same file can go. */
 void fd_program_closed(uint64_t dev, uint64_t ino);
 bool fd_have_retired(void);
@@ -49,7 +52,7 @@ void fd_make_room(void);
 void fd_end_room(void);
 void fd_drop_spares(void);
 
-/* In a forked child: the lock is free. */
+/* In a forked child, which has no record locks: what was kept for its parent's is closed. */
 void fd_fork_child(void);
 
 #endif
