@@ -23,6 +23,7 @@
 #include "peek.h"
 #include "real.h"
 #include "revalidate.h"
+#include "stream.h"
 #include "unserved.h"
 #include "users.h"
 #include "util/fd.h"
@@ -50,13 +51,52 @@ static void after_fork_child(void)
 	after_fork_parent();
 }
 
+/* fork(3), which runs handlers. */
+static void before_handled_fork(void)
+{
+	unserved_before_fork();
+	stream_before_fork();
+}
+
+static void after_handled_fork_parent(void)
+{
+	stream_after_fork_parent();
+	after_fork_parent();
+}
+
+static void after_handled_fork_child(void)
+{
+	stream_after_fork_child();
+	after_fork_child();
+}
+
+/*
+ * Before any other handlers are made known, also those of libraries that start before this one: between ours nothing is served, and the engine's locks are
+ * held. Handlers that come after find mappings as they are at any other time, and may wait for a thread that is about to map something.
+ */
+static void follow_forks(void)
+{
+	static _Atomic bool once;
+
+	if (atomic_exchange(&once, true))
+		return;
+	engine_follow_forks();
+	pthread_atfork(before_handled_fork, after_handled_fork_parent, after_handled_fork_child);
+}
+
+/* pthread_atfork(3), of which each program and library has its own copy. */
+WRAPPER int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *library)
+{
+	follow_forks();
+	return REAL(__register_atfork)(prepare, parent, child, library);
+}
+
 __attribute__((constructor)) static void at_start(void)
 {
 	atomic_store(&own_pid, current_pid());
 	kept_take_over();
-	engine_follow_forks(); /* before the program, whose own handlers then find its mappings as they are at any other time */
-	engine_join_host();    /* files that other processes have mapped are known to all */
-	pthread_atfork(unserved_before_fork, after_fork_parent, after_fork_child);
+	follow_forks();
+	engine_join_host(); /* files that other processes have mapped are known to all */
 }
 
 bool process_is_own(void)

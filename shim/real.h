@@ -61,6 +61,7 @@ struct termios;
 
 /* Functions of libc's that its headers do not declare, or not always. */
 pid_t _Fork(void);
+int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *library);
 int login_tty(int fd);
 int forkpty(int *terminal, char *name, const struct termios *t, const struct winsize *size);
 ssize_t __read_chk(int fd, void *buf, size_t len, size_t room);
@@ -246,7 +247,7 @@ int mseal(void *addr, size_t len, unsigned long flags);
 	X(sysinfo)                                                                                                                     \
 	X(getrusage) X(getrlimit) X(getrlimit64) X(setrlimit64) X(prlimit) X(prlimit64) X(setrlimit) X(getgroups) X(sched_getaffinity) \
 		X(sched_setaffinity) X(wait3) X(wait4) X(waitpid) X(wait) X(waitid)
-#define REAL_PROCESS(X) X(dlopen) X(fork) X(_Fork) X(clone) X(_exit) X(_Exit) X(quick_exit) X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) X(execveat) X(syscall)
+#define REAL_PROCESS(X) X(dlopen) X(__register_atfork) X(fork) X(_Fork) X(clone) X(_exit) X(_Exit) X(quick_exit) X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) X(execveat) X(syscall)
 #define REAL_SPAWN(X) X(posix_spawn) X(posix_spawnp) X(system) X(popen)
 #define REAL_USERS(X) X(setuid) X(seteuid) X(setreuid) X(setresuid) X(setgid) X(setegid) X(setregid) X(setresgid) X(unshare) X(setns)
 #define REAL_ALL(X)        \

@@ -333,6 +333,7 @@ stream_iterator _IO_iter_next(stream_iterator i);
 FILE *_IO_iter_file(stream_iterator i);
 void _IO_list_lock(void);
 void _IO_list_unlock(void);
+void _IO_list_resetlock(void);
 
 void stream_for_each(void (*fn)(FILE *f))
 {
@@ -340,6 +341,25 @@ void stream_for_each(void (*fn)(FILE *f))
 	for (stream_iterator i = _IO_iter_begin(); i != _IO_iter_end(); i = _IO_iter_next(i))
 		fn(_IO_iter_file(i));
 	_IO_list_unlock();
+}
+
+/*
+ * libc's fork(3) takes the list's lock after all handlers have run, and who goes through the list may wait for a lock of the engine's: it is taken before
+ * those. In the child libc has made it anew if there were other threads, and not if there were none.
+ */
+void stream_before_fork(void)
+{
+	_IO_list_lock();
+}
+
+void stream_after_fork_parent(void)
+{
+	_IO_list_unlock();
+}
+
+void stream_after_fork_child(void)
+{
+	_IO_list_resetlock();
 }
 
 static void flush_one_or_all(FILE *f)

@@ -13,6 +13,10 @@ size_t stream_write(const void *buf, size_t size, size_t n, FILE *f);
 void stream_flush(FILE *f);
 /* All that are open, in a list that is locked meanwhile. */
 void stream_for_each(void (*fn)(FILE *f));
+/* Around fork(3), in its handlers. Locks of the engine's come after the first, and are given up before the second. */
+void stream_before_fork(void);
+void stream_after_fork_parent(void);
+void stream_after_fork_child(void);
 /* The stream will read from its file: what mappings of that have is in it. */
 void stream_before_read(FILE *f);
 

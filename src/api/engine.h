@@ -48,8 +48,8 @@ int engine_start_default(void);
 int engine_start_soft(void);
 bool engine_started(void);
 /*
- * The process's forks are followed from now on. Handlers of pthread_atfork(3) that were made known before must not touch what is mapped: between ours
- * nothing is served.
+ * The process's forks are followed from now on. Handlers of pthread_atfork(3) that were made known before must not touch what is mapped, nor wait for who maps
+ * something: between ours nothing is served.
  */
 void engine_follow_forks(void);
 /* Joins the host that the environment names, if it names one, so that files that others have mapped are known. -errno. */
