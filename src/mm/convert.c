@@ -244,6 +244,7 @@ static int map_frames(struct vma *v, int memfd)
 		return err;
 	err = v->mm->mmu->ops->attach(v->mm->mmu, v->start, len, 0);
 	fl_assert(err == 0); /* in the place of a mapping of the same size: the kernel needs nothing that was not there */
+	mm_keep_from_dumps(v, v->start, len);
 	mm_advise_again(v, v->start, len);
 	return 0;
 }

@@ -98,11 +98,17 @@ static int change_range(struct mm *mm, uint64_t start, uint64_t end, const struc
 	return err;
 }
 
+/* Of what the kernel leaves out of core dumps in any case. */
+static bool is_about_dumps(const struct flag_change *c, const struct vma_part *p)
+{
+	return ((c->set | c->clear) & VM_DONTDUMP) && mm_is_never_dumped(p->as, p->flags);
+}
+
 /* A flag, or the read-ahead when c is NULL; a mapping of the kernel is told all. ENOMEM for want of a VMA is EAGAIN here. */
 static int advise_flags(struct mm *mm, const struct vma_part *p, const struct flag_change *c, int read_ahead, int advice)
 {
 	struct vma_change change = {.set = c ? c->set : 0, .clear = c ? c->clear : 0, .prot = -1, .advice = c ? -1 : read_ahead};
-	bool tell = mm->arch->advise && ((p->flags & VM_HANDED) || (c && c->kernel));
+	bool tell = mm->arch->advise && ((p->flags & VM_HANDED) || (c && c->kernel && !is_about_dumps(c, p)));
 	int err;
 
 	if (c && c->advice == MADV_WIPEONFORK && (!p->as->zero || (p->flags & (VM_HUGETLB | VM_DEV_ZERO))))

@@ -178,7 +178,22 @@ void mm_end_detach(struct mm *mm, uint64_t addr, uint64_t len, bool gone)
 
 int mm_attach(struct mm *mm, const struct vma *v, uint64_t addr, uint64_t len)
 {
-	return mm->mmu->ops->attach(mm->mmu, addr, len, vma_maps_anonymous(v) ? MMU_ANON : 0);
+	int err = mm->mmu->ops->attach(mm->mmu, addr, len, vma_maps_anonymous(v) ? MMU_ANON : 0);
+
+	if (!err)
+		mm_keep_from_dumps(v, addr, len);
+	return err;
+}
+
+bool mm_is_never_dumped(const struct address_space *as, unsigned flags)
+{
+	return (flags & (VM_SHARED | VM_HANDED)) == VM_SHARED && !as->zero && !as->scratch;
+}
+
+void mm_keep_from_dumps(const struct vma *v, uint64_t addr, uint64_t len)
+{
+	if (mm_is_never_dumped(v->as, v->flags))
+		sys_madvise((void *)addr, len, MADV_DONTDUMP);
 }
 
 bool mm_any_sealed(struct mm *mm, uint64_t start, uint64_t end)

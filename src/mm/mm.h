@@ -276,6 +276,13 @@ void mm_follow_shrinking(struct address_space *as);
 int mm_first_prot(const struct mm *mm, int prot);
 /* Has the faults in the range come to us, for a mapping as v is. */
 int mm_attach(struct mm *mm, const struct vma *v, uint64_t addr, uint64_t len);
+/*
+ * Whether it is a shared mapping of a file, of which the kernel dumps nothing unless it is asked to: it takes the memory behind ours for the
+ * process's own.
+ */
+bool mm_is_never_dumped(const struct address_space *as, unsigned flags);
+/* Tells the kernel so of a new mapping as v is: mm_attach() does. */
+void mm_keep_from_dumps(const struct vma *v, uint64_t addr, uint64_t len);
 /* Around the kernel's call by which mappings go, or are replaced; `gone`: they have. No lock is taken, and no fault served, in between. */
 void mm_begin_detach(struct mm *mm);
 void mm_end_detach(struct mm *mm, uint64_t addr, uint64_t len, bool gone);

@@ -104,8 +104,6 @@ static int attach_frames(struct mm *mm, const struct mapping *m, uint64_t addr, 
 		err = sys_mprotect((void *)addr, m->len, m->vma->prot);
 	if (!err && (m->vma->flags & VM_DROPPABLE))
 		mm_advise_again(m->vma, addr, m->len);
-	if (!err && as_is_pool(m->as)) /* a file's pages do not belong in a core dump */
-		sys_madvise((void *)addr, m->len, MADV_DONTDUMP);
 	return err;
 }
 

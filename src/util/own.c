@@ -50,5 +50,9 @@ void *own_map(size_t len, int flags, int fd)
 
 void *own_reserve(size_t len)
 {
-	return own_map(len, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+	void *p = own_map(len, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+
+	if (!sys_is_err(p)) /* a program's core dump would have a GiB of zeros for it */
+		sys_madvise(p, len, MADV_DONTDUMP);
+	return p;
 }

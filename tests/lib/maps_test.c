@@ -819,6 +819,66 @@ TEST(a_full_pipe_holds_up_nobody_else)
 	assert_int_equal(fl_munmap(p, MANY * PAGE), 0);
 }
 
+/* ---- What the kernel would put into a core dump ---- */
+
+/* Of the kernel's mappings in [start, end): bytes of private and anonymous ones that are in dumps, or -1 where one is of a memory file. */
+static long dumped(uint64_t start, uint64_t end)
+{
+	char *text = read_all(open("/proc/self/smaps", O_RDONLY)), *save;
+	unsigned long s = 0, e = 0, inode = 0, from, to;
+	long bytes = 0;
+
+	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		if (sscanf(line, "%lx-%lx %*s %*x %*x:%*x %lu", &from, &to, &inode) == 3) {
+			s = from;
+			e = to;
+		}
+		if (strncmp(line, "VmFlags:", 8) || s < start || e > end || strstr(line, " dd"))
+			continue;
+		bytes = inode || bytes < 0 ? -1 : bytes + (long)(e - s);
+	}
+	free(text);
+	return bytes;
+}
+
+#define OWN_START (42UL << 40) /* src/util/own.c */
+#define OWN_END (59UL << 40)
+
+TEST(core_dumps_have_no_files)
+{
+	struct fixture *f = *state;
+	char *at = (char *)OUR_BASE, *p;
+	uint64_t end = OUR_BASE + 2 * REGION;
+
+	p = fl_mmap(at, REGION / 2, RW, MAP_SHARED | MAP_FIXED, f->fd, 0);
+	assert_ptr_equal(p, at);
+	assert_int_equal(dumped(OUR_BASE, end), 0);
+	p[0] = 1;
+	assert_ptr_equal(fl_mremap(p, REGION / 2, REGION, 0), at);
+	assert_int_equal(dumped(OUR_BASE, end), 0);
+	p = fl_mmap(at + REGION, REGION, PROT_READ, MAP_SHARED | MAP_FIXED, f->fd, 0); /* other frames */
+	assert_ptr_equal(p, at + REGION);
+	assert_int_equal(dumped(OUR_BASE, end), 0);
+	assert_int_equal(fl_madvise(p, REGION, MADV_DONTDUMP), 0);
+	assert_int_equal(fl_madvise(p, REGION, MADV_DODUMP), 0);
+	assert_int_equal(dumped(OUR_BASE, end), 0);
+	assert_ptr_equal(fl_mremap(p, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, at), at);
+	assert_int_equal(dumped(OUR_BASE, end), 0);
+
+	p = fl_mmap(at, REGION, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0); /* this is the program's */
+	assert_int_equal(dumped(OUR_BASE, OUR_BASE + REGION), REGION);
+	assert_int_equal(fl_madvise(p, REGION, MADV_DONTDUMP), 0);
+	assert_int_equal(dumped(OUR_BASE, OUR_BASE + REGION), 0);
+	assert_int_equal(fl_munmap(at, 2 * REGION), 0);
+}
+
+/* The engine's own, where it keeps apart from the program. */
+TEST(core_dumps_have_no_tables)
+{
+	(void)state;
+	assert_int_equal(dumped(OWN_START, OWN_END), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -844,6 +904,8 @@ int main(void)
 		RUN(each_space_has_its_own),
 		RUN(errors_of_the_descriptor),
 		RUN(a_full_pipe_holds_up_nobody_else),
+		RUN(core_dumps_have_no_files),
+		RUN(core_dumps_have_no_tables),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
