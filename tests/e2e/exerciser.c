@@ -27,6 +27,7 @@ uint8_t *model, *scratch;
 size_t model_size;
 int fd;
 const char *path;
+size_t stored_beyond;
 struct lasting map;
 
 static uint64_t rng;
@@ -315,11 +316,22 @@ static void do_self(size_t off, size_t len)
 		fail("pread into the map", off);
 }
 
+/* It is in no file, however that grows. */
+static void store_beyond(void)
+{
+	if (!(model_size % PAGE))
+		return;
+	stored_beyond = model_size / PAGE;
+	memset(map.at + model_size, 0xee, PAGE - model_size % PAGE);
+}
+
 static void step(void)
 {
-	unsigned what = (unsigned)below(48);
+	unsigned what = (unsigned)below(34 + RANGE_STEPS);
 	size_t off, len;
 
+	if (next() % 8 == 0)
+		store_beyond();
 	random_range(model_size, &off, &len);
 	note("step %u, %zu bytes at %zu (0x%zx)", what, len, off, off);
 	if (!model_size)

@@ -12,6 +12,7 @@ extern uint8_t *model, *scratch; /* what the file should hold; a buffer as long 
 extern size_t model_size;
 extern int fd;
 extern const char *path;
+extern size_t stored_beyond; /* the page that holds something behind the end of the file */
 
 /* One shared mapping that stays over many steps; as long as the file can be. */
 extern struct lasting {
@@ -28,5 +29,5 @@ void random_bytes(size_t len);            /* into scratch */
 void model_write(size_t off, size_t len); /* from scratch */
 void model_truncate(size_t size);
 
-#define RANGE_STEPS 14
+#define RANGE_STEPS 15
 void range_step(unsigned what, size_t off, size_t len);

@@ -22,7 +22,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define DIRECT_ALIGN PAGE
+#ifndef RWF_NOAPPEND
+#define RWF_NOAPPEND 0x20 /* Linux 6.9 */
+#endif
 
 static size_t down(size_t n)
 {
@@ -290,6 +292,23 @@ static void flagged(size_t off, size_t len)
 	}
 }
 
+/* By a descriptor that appends, but elsewhere. */
+static void not_appended(size_t off, size_t len)
+{
+	struct iovec v[2] = {{scratch, len / 3}, {scratch + len / 3, len - len / 3}};
+	int a = open(path, O_WRONLY | O_APPEND);
+	ssize_t n;
+
+	random_bytes(len);
+	n = pwritev2(a, v, 2, (off_t)off, RWF_NOAPPEND);
+	close(a);
+	if (n < 0 && errno == EOPNOTSUPP)
+		return;
+	if (n != (ssize_t)len)
+		fail("pwritev2 that does not append", off);
+	model_write(off, len);
+}
+
 /* Through a pipe, to elsewhere in the file. */
 static void through_a_pipe(size_t off, size_t len)
 {
@@ -429,7 +448,7 @@ static void look_at_the_end(void)
 	bool writes = next() & 1;
 
 	note("the end of %zu", model_size);
-	for (size_t i = model_size; i < up(model_size); i++)
+	for (size_t i = model_size; i < up(model_size) && model_size / PAGE != stored_beyond; i++)
 		if (map.at[i])
 			fail("something beyond the end", i);
 	sigaction(SIGBUS, &act, &old);
@@ -467,8 +486,9 @@ static void in_a_child(size_t off, size_t len)
 
 void range_step(unsigned what, size_t off, size_t len)
 {
-	static void (*const steps[])(size_t, size_t) = {zero_range, allocate,       collapse,     insert, clone_range,  dedupe, direct,
-							flagged,    through_a_pipe, sync_somehow, advise, remove_range, protect};
+	static void (*const steps[])(size_t, size_t) = {zero_range,   allocate, collapse,     insert,       clone_range,
+							dedupe,       direct,   flagged,      not_appended, through_a_pipe,
+							sync_somehow, advise,   remove_range, protect};
 
 	if (what < sizeof steps / sizeof *steps)
 		steps[what](off, len);
