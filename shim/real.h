@@ -44,6 +44,7 @@
 #include <time.h>
 #include <unistd.h>
 #include <utime.h>
+#include <wchar.h>
 
 struct termios;
 
@@ -58,6 +59,8 @@ struct termios;
 #undef fwrite_unlocked
 #undef putc
 #undef getc
+#undef putwc
+#undef getwc
 
 /* Functions of libc's that its headers do not declare, or not always. */
 pid_t _Fork(void);
@@ -101,6 +104,19 @@ int __isoc99_vfscanf(FILE *f, const char *fmt, va_list ap);
 int __isoc99_vscanf(const char *fmt, va_list ap);
 int __isoc99_fscanf(FILE *f, const char *fmt, ...);
 int __isoc99_scanf(const char *fmt, ...);
+wint_t __wuflow(FILE *f);
+wint_t __wunderflow(FILE *f);
+wint_t __woverflow(FILE *f, wint_t c);
+wchar_t *__fgetws_chk(wchar_t *s, size_t room, int n, FILE *f);
+wchar_t *__fgetws_unlocked_chk(wchar_t *s, size_t room, int n, FILE *f);
+int __vfwprintf_chk(FILE *f, int check, const wchar_t *fmt, va_list ap);
+int __vwprintf_chk(int check, const wchar_t *fmt, va_list ap);
+int __fwprintf_chk(FILE *f, int check, const wchar_t *fmt, ...);
+int __wprintf_chk(int check, const wchar_t *fmt, ...);
+int __isoc99_vfwscanf(FILE *f, const wchar_t *fmt, va_list ap);
+int __isoc99_vwscanf(const wchar_t *fmt, va_list ap);
+int __isoc99_fwscanf(FILE *f, const wchar_t *fmt, ...);
+int __isoc99_wscanf(const wchar_t *fmt, ...);
 int __poll_chk(struct pollfd *fds, nfds_t n, int timeout, size_t room);
 int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *set, size_t room);
 int mseal(void *addr, size_t len, unsigned long flags);
@@ -195,7 +211,7 @@ int mseal(void *addr, size_t len, unsigned long flags);
 	X(fwrite_unlocked) \
 	X(fputs)           \
 	X(fputs_unlocked)  \
-	X(puts) X(fflush) X(fflush_unlocked) X(fclose) X(pclose) X(setvbuf) X(setbuf) X(setbuffer) X(fcloseall) X(fseek) X(fseeko) X(fseeko64) X(rewind) X(__fread_chk) X(__fread_unlocked_chk)
+	X(puts) X(fflush) X(fflush_unlocked) X(fclose) X(pclose) X(setvbuf) X(setbuf) X(setbuffer) X(fcloseall) X(fseek) X(fseeko) X(fseeko64) X(fsetpos) X(fsetpos64) X(rewind) X(__fread_chk) X(__fread_unlocked_chk)
 #define REAL_STDIO_TEXT(X)                                                                                                       \
 	X(fputc)                                                                                                                 \
 	X(putc)                                                                                                                  \
@@ -212,6 +228,17 @@ int mseal(void *addr, size_t len, unsigned long flags);
 	X(fgetc)                                                                                                                 \
 	X(getc) X(_IO_getc) X(fgetc_unlocked) X(getc_unlocked) X(__uflow) X(__underflow) X(fgets) \
 		X(fgets_unlocked) X(__fgets_chk) X(__fgets_unlocked_chk) X(getdelim) X(__isoc99_vfscanf)
+#define REAL_STDIO_WIDE(X)   \
+	X(fgetwc)            \
+	X(getwc)             \
+	X(fgetwc_unlocked)   \
+	X(getwc_unlocked)    \
+	X(__wuflow)          \
+	X(__wunderflow)      \
+	X(fgetws)            \
+	X(fgetws_unlocked)   \
+	X(__fgetws_chk)      \
+	X(__fgetws_unlocked_chk) X(__isoc99_vfwscanf) X(fputwc) X(putwc) X(fputwc_unlocked) X(putwc_unlocked) X(__woverflow) X(fputws) X(fputws_unlocked) X(vfwprintf) X(__vfwprintf_chk)
 #define REAL_FDS(X) X(fdopen) X(fdopendir) X(dup) X(close) X(close_range) X(closefrom) X(dup2) X(dup3) X(daemon) X(login_tty) X(forkpty) X(fcntl) X(fcntl64) X(flock) X(lockf) X(lockf64)
 #define REAL_SIGNALS(X)  \
 	X(sigaction)     \
@@ -262,6 +289,7 @@ int mseal(void *addr, size_t len, unsigned long flags);
 	REAL_AIO(X)        \
 	REAL_STDIO(X)      \
 	REAL_STDIO_TEXT(X) \
+	REAL_STDIO_WIDE(X) \
 	REAL_FDS(X)        \
 	REAL_SIGNALS(X)    \
 	REAL_STACKS(X)     \

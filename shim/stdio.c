@@ -7,7 +7,7 @@
  * and so on are part of glibc's ABI). Before a bracket the stream is locked, as a thread that holds it may come for the
  * bracket.
  *
- * Formatted output is in stdio_print.c, input by characters and lines in stdio_lines.c. Wide streams are not covered.
+ * Formatted output is in stdio_print.c, input by characters and lines in stdio_lines.c, wide streams in stdio_wide.c.
  */
 #include <errno.h>
 #include <stdio_ext.h>
@@ -24,6 +24,13 @@
 static size_t pending(const FILE *f)
 {
 	return f->_IO_write_ptr > f->_IO_write_base ? (size_t)(f->_IO_write_ptr - f->_IO_write_base) : 0;
+}
+
+static bool is_pending(const FILE *f)
+{
+	const struct stream_wide *w = stream_wide(f);
+
+	return pending(f) || (w && w->write_ptr > w->write_base);
 }
 
 static struct address_space *lookup(FILE *f)
@@ -47,31 +54,68 @@ static struct address_space *start(FILE *f, struct inflight *in)
 	return as;
 }
 
-/* ---- Writing within a bracket ---- */
+/* ---- What is written ---- */
 
-struct stream_call {
-	size_t (*fn)(const struct stream_call *c);
-	FILE *f;
-	const void *buf;
-	size_t size, n; /* of fwrite() */
-};
+static uint64_t position(FILE *f)
+{
+	return (uint64_t)sys_lseek(fileno_unlocked(f), 0, SEEK_CUR);
+}
+
+static uint64_t size_of(FILE *f)
+{
+	struct stat st;
+
+	return sys_fstat(fileno_unlocked(f), &st) ? 0 : (uint64_t)st.st_size;
+}
 
 /* All bytes that the call adds to the stream go to the file in one run, which ends at the file position, or stay pending. */
+static size_t write_bytes(struct file_change *change, const struct stream_call *c)
+{
+	size_t before = pending(c->f) + c->size * c->n, result = c->fn(c), left = min_u64(pending(c->f), before);
+	uint64_t end = position(c->f);
+
+	file_change_end(change, end - min_u64(end, before - left), before - left);
+	return result;
+}
+
+/* In _flags: glibc's ABI, as above. */
+#define UNBUFFERED 0x2
+#define LINE_BUFFERED 0x200
+#define WRITING 0x800
+
+/* Where it writes next: libc goes back over bytes that it has read and not used. */
+static uint64_t next_write(FILE *f)
+{
+	const char *next = f->_flags & WRITING ? f->_IO_write_base : f->_IO_read_ptr;
+	uint64_t at = position(f);
+
+	return f->_IO_read_end > next ? at - min_u64(at, (uint64_t)(f->_IO_read_end - next)) : at;
+}
+
+/* How many bytes its characters are is known when they are there; no byte of them stays behind. */
+static size_t write_wide(struct file_change *change, const struct stream_call *c)
+{
+	bool append = fd_appends(fileno_unlocked(c->f));
+	uint64_t from = append ? size_of(c->f) : next_write(c->f), to;
+	size_t result = c->fn(c);
+
+	to = append ? size_of(c->f) : position(c->f);
+	file_change_end(change, from, to > from ? to - from : 0);
+	return result;
+}
+
+/* ---- Writing within a bracket ---- */
+
 static size_t write_in_bracket(struct address_space *as, const struct stream_call *c)
 {
 	struct file_change change;
-	size_t before, left, result;
-	uint64_t end;
+	size_t result;
 	int state;
 
 	flockfile(c->f);
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
 	file_change_begin(&change, as);
-	before = pending(c->f) + c->size * c->n;
-	result = c->fn(c);
-	left = min_u64(pending(c->f), before);
-	end = (uint64_t)sys_lseek(fileno_unlocked(c->f), 0, SEEK_CUR);
-	file_change_end(&change, end - min_u64(end, before - left), before - left);
+	result = stream_wide(c->f) ? write_wide(&change, c) : write_bytes(&change, c);
 	pthread_setcancelstate(state, NULL);
 	funlockfile(c->f);
 	return result;
@@ -94,6 +138,24 @@ static size_t write_through(struct address_space *as, const struct inflight *in,
 	}
 	file_io_finish(as, in);
 	return result;
+}
+
+size_t stream_write_through(const struct stream_call *c)
+{
+	struct inflight in;
+	struct address_space *as = start(c->f, &in);
+
+	return write_through(as, &in, c);
+}
+
+bool stream_concerns(FILE *f)
+{
+	struct inflight in;
+	struct address_space *as = start(f, &in);
+	bool yes = as || in.slot;
+
+	file_io_finish(as, &in);
+	return yes;
 }
 
 static size_t call_fflush(const struct stream_call *c)
@@ -120,7 +182,7 @@ static void flush_held(FILE *f, const struct stream_held *h)
 
 void stream_flush(FILE *f)
 {
-	if (!NOTHING_TO_TELL && f && pending(f))
+	if (!NOTHING_TO_TELL && f && is_pending(f))
 		STREAM_HOLDING(f, flush_held(f, &held_));
 }
 
@@ -224,10 +286,6 @@ WRAPPER int puts(const char *s)
 }
 
 /* ---- fread ---- */
-
-/* In _flags: glibc's ABI, as above. */
-#define UNBUFFERED 0x2
-#define LINE_BUFFERED 0x200
 
 static void write_stores_first(FILE *f)
 {
@@ -464,6 +522,18 @@ WRAPPER int fseeko64(FILE *f, off64_t off, int whence)
 {
 	before_seek(f, off, whence);
 	return REAL(fseeko64)(f, off, whence);
+}
+
+WRAPPER int fsetpos(FILE *f, const fpos_t *pos)
+{
+	stream_flush(f);
+	return REAL(fsetpos)(f, pos);
+}
+
+WRAPPER int fsetpos64(FILE *f, const fpos64_t *pos)
+{
+	stream_flush(f);
+	return REAL(fsetpos64)(f, pos);
 }
 
 WRAPPER void rewind(FILE *f)

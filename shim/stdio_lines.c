@@ -58,6 +58,13 @@ WRAPPER int getchar_unlocked(void)
 	return getc_unlocked(stdin);
 }
 
+WRAPPER int getw(FILE *f)
+{
+	int word;
+
+	return fread(&word, sizeof word, 1, f) == 1 ? word : EOF;
+}
+
 /* ---- Lines ---- */
 
 static size_t wanted(int n)

@@ -54,6 +54,11 @@ WRAPPER int __overflow(FILE *f, int c)
 	return NOTHING_TO_TELL || c == EOF ? REAL(__overflow)(f, c) : put_char(c, f);
 }
 
+WRAPPER int putw(int word, FILE *f)
+{
+	return fwrite(&word, sizeof word, 1, f) == 1 ? 0 : EOF;
+}
+
 /* ---- Formats ---- */
 
 #define SHORT 512

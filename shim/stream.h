@@ -3,9 +3,23 @@
 #ifndef FL_SHIM_STREAM_H
 #define FL_SHIM_STREAM_H
 
+#include <stdbool.h>
 #include <stdio.h>
+#include <wchar.h>
 
 #include "held.h"
+
+/* A call that writes to a stream, of a buffer that it need not fault in. */
+struct stream_call {
+	size_t (*fn)(const struct stream_call *c);
+	FILE *f;
+	const void *buf;
+	size_t size, n; /* of fwrite() */
+};
+/* The mapping of the stream's file shows what the call writes; what that returns. */
+size_t stream_write_through(const struct stream_call *c);
+/* Whether there is anybody to show it to, or could be meanwhile. */
+bool stream_concerns(FILE *f);
 
 /* fwrite(): the mapping of the stream's file shows what is written to it, and the buffer may be ours. */
 size_t stream_write(const void *buf, size_t size, size_t n, FILE *f);
@@ -20,10 +34,23 @@ void stream_after_fork_child(void);
 /* The stream will read from its file: what mappings of that have is in it. */
 void stream_before_read(FILE *f);
 
-/* The stream's buffer, pinned, and the stream locked, where that is memory of ours. */
+/* As glibc's struct _IO_wide_data begins: of its ABI, as the FILE is. What is pending there has not been made bytes of yet. */
+struct stream_wide {
+	const wchar_t *read_ptr, *read_end, *read_base;
+	const wchar_t *write_base, *write_ptr, *write_end;
+	wchar_t *buf_base, *buf_end;
+};
+
+/* NULL: it is no wide stream, or not yet. */
+static inline const struct stream_wide *stream_wide(const FILE *f)
+{
+	return f->_mode > 0 ? (const struct stream_wide *)f->_wide_data : NULL;
+}
+
+/* The stream's buffers, pinned, and the stream locked, where one is memory of ours. */
 struct stream_held {
-	FILE *f; /* NULL: it is not */
-	struct held buffer;
+	FILE *f; /* NULL: none is */
+	struct held buffers[2];
 };
 /* Before any lock of the engine's is taken. stream_release() is also for pthread_cleanup_push(3). */
 void stream_hold(FILE *f, struct stream_held *h);

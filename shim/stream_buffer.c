@@ -12,8 +12,9 @@
 #include "real.h"
 #include "stream.h"
 
-/* Of glibc's: what a stream without a buffer does first when it reads or writes. */
+/* Of glibc's: what a stream without a buffer does first when it reads or writes; one of wide characters has two. */
 void _IO_doallocbuf(FILE *f);
+void _IO_wdoallocbuf(FILE *f);
 
 static bool has_file(FILE *f)
 {
@@ -29,36 +30,52 @@ static size_t room_of(const FILE *f)
 	return f->_IO_buf_end > f->_IO_buf_base ? (size_t)(f->_IO_buf_end - f->_IO_buf_base) : 0;
 }
 
-/* Of a longer one libc reads what there is room for at its start; what is pending in it is pinned whole. */
+/*
+ * Of a longer one libc reads what there is room for at its start; what is pending in it is pinned whole. What comes from characters can be as much as
+ * there is room for.
+ */
 static size_t bytes_to_pin(const FILE *f)
 {
 	size_t to_write = f->_IO_write_ptr > f->_IO_buf_base ? (size_t)(f->_IO_write_ptr - f->_IO_buf_base) : 0;
 	size_t most = max_u64(file_io_piece_limit(), to_write);
 
-	return min_u64(room_of(f), most);
+	return stream_wide(f) ? room_of(f) : min_u64(room_of(f), most);
 }
 
-static void make_buffer(FILE *f)
+static size_t wide_bytes(const struct stream_wide *w)
 {
+	return w ? (size_t)(w->buf_end - w->buf_base) * sizeof(wchar_t) : 0;
+}
+
+static void make_buffers(FILE *f)
+{
+	const struct stream_wide *w = stream_wide(f);
+
 	flockfile(f);
 	if (!f->_IO_buf_base)
 		_IO_doallocbuf(f);
+	if (w && !w->buf_base)
+		_IO_wdoallocbuf(f);
 	funlockfile(f);
 }
 
 void stream_hold(FILE *f, struct stream_held *h)
 {
+	const struct stream_wide *w;
+
 	*h = (struct stream_held){.f = NULL};
 	if (!f || NOTHING_MAPPED || !has_file(f))
 		return;
-	if (!f->_IO_buf_base)
-		make_buffer(f);
-	if (!file_io_is_ours(f->_IO_buf_base, room_of(f)))
+	w = stream_wide(f);
+	if (!f->_IO_buf_base || (w && !w->buf_base))
+		make_buffers(f);
+	if (!file_io_is_ours(f->_IO_buf_base, room_of(f)) && !(w && file_io_is_ours(w->buf_base, wide_bytes(w))))
 		return;
 	flockfile(f);
 	h->f = f;
-	h->buffer = (struct held)FILLS(f->_IO_buf_base, bytes_to_pin(f));
-	hold(&h->buffer, 1);
+	h->buffers[0] = (struct held)FILLS(f->_IO_buf_base, bytes_to_pin(f));
+	h->buffers[1] = (struct held)FILLS(w ? w->buf_base : NULL, wide_bytes(w));
+	hold(h->buffers, 2);
 }
 
 void stream_release(void *held)
@@ -67,6 +84,6 @@ void stream_release(void *held)
 
 	if (!h->f)
 		return;
-	release(&h->buffer, 1);
+	release(h->buffers, 2);
 	funlockfile(h->f);
 }

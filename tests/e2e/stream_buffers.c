@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <wchar.h>
 
 #include "fresh.h"
 
@@ -135,6 +136,26 @@ static size_t by_fscanf(FILE *f, char *to)
 	return done;
 }
 
+static size_t by_fgetwc(FILE *f, char *to)
+{
+	size_t done = 0;
+
+	for (wint_t c; done < BYTES && (c = fgetwc(f)) != WEOF;)
+		to[done++] = (char)c;
+	return done;
+}
+
+static size_t by_fgetws(FILE *f, char *to)
+{
+	wchar_t line[100];
+	size_t done = 0;
+
+	while (done < BYTES && fgetws(line, ARRAY_SIZE(line), f))
+		for (size_t i = 0; line[i]; i++)
+			to[done++] = (char)line[i];
+	return done;
+}
+
 /* Lines of 64 bytes. */
 static int lines(char *bytes)
 {
@@ -160,7 +181,7 @@ static void read_by(read_fn *fn, bool given)
 
 static void reading(void)
 {
-	read_fn *const fns[] = {by_fread, by_getc, by_getc_unlocked, by_fgets, by_getline, by_fscanf};
+	read_fn *const fns[] = {by_fread, by_getc, by_getc_unlocked, by_fgets, by_getline, by_fscanf, by_fgetwc, by_fgetws};
 
 	for (size_t i = 0; i < ARRAY_SIZE(fns); i++) {
 		read_by(fns[i], true);
@@ -217,13 +238,24 @@ static void by_fprintf(FILE **f)
 	CHECK(fprintf(*f, "%*d", (int)PAGE, 5) == (int)PAGE);
 }
 
-static void write_by(write_fn *fn, bool given)
+static void by_fputwc(FILE **f)
+{
+	for (size_t i = 0; i < 2 * PAGE; i++)
+		CHECK(fputwc(L'x', *f) == L'x');
+}
+
+static void by_fwprintf(FILE **f)
+{
+	CHECK(fwprintf(*f, L"%*d", 2 * (int)PAGE, 5) == 2 * (int)PAGE);
+}
+
+static void write_by(write_fn *fn, bool given, bool wide)
 {
 	int fd = pattern_file(PAGE);
 	FILE *f = open_stream(fd, "r+", given);
 	char got[100];
 
-	CHECK(fputs("pending", f) >= 0);
+	CHECK(wide ? fputws(L"pending", f) >= 0 : fputs("pending", f) >= 0);
 	leave_memory();
 	fn(&f);
 	CHECK(pread(fd, got, sizeof got, 0) == sizeof got && !memcmp(got, "pending", 7));
@@ -236,9 +268,15 @@ static void writing(void)
 {
 	write_fn *const fns[] = {by_fflush, by_fflush_all, by_fclose, by_fseek, by_setvbuf, by_fwrite, by_putc, by_fprintf};
 
+	write_fn *const wide_fns[] = {by_fflush, by_fflush_all, by_fclose, by_fseek, by_fputwc, by_fwprintf};
+
 	for (size_t i = 0; i < ARRAY_SIZE(fns); i++) {
-		write_by(fns[i], true);
-		write_by(fns[i], false);
+		write_by(fns[i], true, false);
+		write_by(fns[i], false, false);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(wide_fns); i++) {
+		write_by(wide_fns[i], true, true);
+		write_by(wide_fns[i], false, true);
 	}
 }
 
