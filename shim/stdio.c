@@ -80,6 +80,7 @@ static size_t write_bytes(struct file_change *change, const struct stream_call *
 
 /* In _flags: glibc's ABI, as above. */
 #define UNBUFFERED 0x2
+#define NO_READS 0x4
 #define LINE_BUFFERED 0x200
 #define WRITING 0x800
 
@@ -498,46 +499,56 @@ WRAPPER int fcloseall(void)
 	return REAL(fcloseall)();
 }
 
+/* ---- Calls that read what is around the place that they go to ---- */
+
 /* What was read of the process's own maps was the text of an earlier time. */
 static void before_seek(FILE *f, off64_t off, int whence)
 {
 	stream_flush(f);
+	if (!NOTHING_MAPPED && !(f->_flags & NO_READS))
+		write_stores_first(f);
 	if (!off && whence == SEEK_SET && maps_file_rewound(fileno_unlocked(f)))
 		__fpurge(f);
 }
 
+#define RETURN_SEEKING(f, off, whence, call)         \
+	do {                                         \
+		int result_;                         \
+                                                     \
+		before_seek((f), (off), (whence));   \
+		if (NOTHING_MAPPED)                  \
+			return call;                 \
+		STREAM_HOLDING((f), result_ = call); \
+		return result_;                      \
+	} while (0)
+
 WRAPPER int fseek(FILE *f, long off, int whence)
 {
-	before_seek(f, off, whence);
-	return REAL(fseek)(f, off, whence);
+	RETURN_SEEKING(f, off, whence, REAL(fseek)(f, off, whence));
 }
 
 WRAPPER int fseeko(FILE *f, off_t off, int whence)
 {
-	before_seek(f, off, whence);
-	return REAL(fseeko)(f, off, whence);
+	RETURN_SEEKING(f, off, whence, REAL(fseeko)(f, off, whence));
 }
 
 WRAPPER int fseeko64(FILE *f, off64_t off, int whence)
 {
-	before_seek(f, off, whence);
-	return REAL(fseeko64)(f, off, whence);
+	RETURN_SEEKING(f, off, whence, REAL(fseeko64)(f, off, whence));
 }
 
 WRAPPER int fsetpos(FILE *f, const fpos_t *pos)
 {
-	stream_flush(f);
-	return REAL(fsetpos)(f, pos);
+	RETURN_SEEKING(f, pos->__pos, SEEK_SET, REAL(fsetpos)(f, pos));
 }
 
 WRAPPER int fsetpos64(FILE *f, const fpos64_t *pos)
 {
-	stream_flush(f);
-	return REAL(fsetpos64)(f, pos);
+	RETURN_SEEKING(f, pos->__pos, SEEK_SET, REAL(fsetpos64)(f, pos));
 }
 
 WRAPPER void rewind(FILE *f)
 {
 	before_seek(f, 0, SEEK_SET);
-	REAL(rewind)(f);
+	STREAM_HOLDING(f, REAL(rewind)(f));
 }

@@ -201,6 +201,14 @@ static void reading(void)
 		b.map[at] = 'x';
 		CHECK((uint8_t)getc_unlocked(b.f) == pattern(at - 1) && getc_unlocked(b.f) == 'x');
 	}
+	for (size_t at = PAGE + 100; at < SIZE; at += 16 * PAGE) { /* it reads what is around the place that it goes to */
+		fpos_t pos;
+
+		b.map[at] = 'y';
+		CHECK(!fseek(b.f, (long)at, SEEK_SET) && getc(b.f) == 'y' && !fgetpos(b.f, &pos) && !fseek(b.f, 0, SEEK_SET));
+		b.map[at + 1] = 'z';
+		CHECK(!fsetpos(b.f, &pos) && getc(b.f) == 'z');
+	}
 	CHECK(!fseek(b.f, 0, SEEK_SET) && freopen("/proc/self/stat", "r", b.f) && fgets(line, 50, b.f) && atoi(line) == getpid());
 	close_both(&b);
 	free(longer);

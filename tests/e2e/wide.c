@@ -64,7 +64,7 @@ static void check_written(struct both *b)
 
 static void characters(void)
 {
-	static wint_t (*const put[])(wchar_t c, FILE *f) = {fputwc, putwc, fputwc_unlocked, putwc_unlocked};
+	static wint_t (*const put[])(wchar_t c, FILE * f) = {fputwc, putwc, fputwc_unlocked, putwc_unlocked};
 	struct both b;
 
 	open_both(&b, "r+");
@@ -254,7 +254,7 @@ static void mapped_buffers(void)
 
 static void reading(void)
 {
-	static wint_t (*const get[])(FILE *f) = {fgetwc, getwc, fgetwc_unlocked, getwc_unlocked};
+	static wint_t (*const get[])(FILE * f) = {fgetwc, getwc, fgetwc_unlocked, getwc_unlocked};
 	wchar_t word[100], text[100];
 	struct both b;
 	int n;
@@ -296,18 +296,11 @@ static void other_streams(void)
 
 int main(int argc, char **argv)
 {
-	static const struct test_case cases[] = {{"characters", characters},
-						 {"strings", strings},
-						 {"formats", formats},
-						 {"mapped_strings", mapped_strings},
-						 {"appending", appending},
-						 {"after_reading", after_reading},
-						 {"flush_all", flush_all},
-						 {"positions", positions},
-						 {"ending", ending},
-						 {"mapped_buffers", mapped_buffers},
-						 {"reading", reading},
-						 {"other", other_streams}};
+	static const struct test_case cases[] = {
+		{"characters", characters},         {"strings", strings},     {"formats", formats},
+		{"mapped_strings", mapped_strings}, {"appending", appending}, {"after_reading", after_reading},
+		{"flush_all", flush_all},           {"positions", positions}, {"ending", ending},
+		{"mapped_buffers", mapped_buffers}, {"reading", reading},     {"other", other_streams}};
 
 	(void)argc;
 	CHECK(setlocale(LC_CTYPE, "C.UTF-8"));
