@@ -24,6 +24,7 @@ struct fault {
 	uint32_t tail;         /* pages that a page of the space has, less one: so far past the end of the file there may be zeros */
 	enum ra_advice advice;
 	bool write, present;       /* what the access was; whether the page is mapped, only protected */
+	bool absent;               /* an access by the program found nothing mapped there; another thread's may have come first since */
 	struct rmap *huge;         /* the mapping, if it may have huge pages; NULL: not */
 	struct read_pin *read_pin; /* the note of a pin in a private mapping, see read_pins.h */
 	_Atomic uint32_t *blind;   /* hosted, private: faults that map pages of the file while the mapping has no private ones */

@@ -42,6 +42,31 @@ static int show(struct fault *f, bool dirty)
 	return err == -EEXIST ? 0 : err;
 }
 
+static int copy_in(struct fault *f, const void *data, unsigned flags)
+{
+	uint64_t done;
+	int err = f->mmu->ops->copy(f->mmu, f->addr, data, FL_PAGE_SIZE, flags, &done);
+
+	return err;
+}
+
+/*
+ * Whether anonymous memory that is to be there was discarded by an instruction of the program's own (madvise(2) past the shim): it reads as zeros from
+ * there on, also when it has been out of memory since. Not so where another thread's fault was faster: the page is there then (-EEXIST).
+ */
+static bool was_discarded(struct fault *f, pfn_t pfn)
+{
+	bool dirty = is_dirty(pfn);
+
+	if (!f->absent || !f->as->zero || f->mmu->hides || copy_in(f, zeros, dirty ? 0 : MMU_WP))
+		return false;
+	if (!dirty) {
+		anon_clear_swapped(anon_of(f), f->anon_index, 1);
+		page_set_flags(pfn, PG_LAZYFREE);
+	}
+	return true;
+}
+
 /* The private page is locked and in memory, so it is mapped; protected only while it is being swapped. */
 static int anon_hit(struct fault *f, pfn_t pfn)
 {
@@ -53,15 +78,9 @@ static int anon_hit(struct fault *f, pfn_t pfn)
 	}
 	if (f->mmu->hides)
 		return show(f, is_dirty(pfn));
+	if (was_discarded(f, pfn))
+		return 0;
 	return !f->write ? 0 : f->mmu->ops->unprotect(f->mmu, f->addr, FL_PAGE_SIZE);
-}
-
-static int copy_in(struct fault *f, const void *data, unsigned flags)
-{
-	uint64_t done;
-	int err = f->mmu->ops->copy(f->mmu, f->addr, data, FL_PAGE_SIZE, flags, &done);
-
-	return err;
 }
 
 /*

@@ -475,6 +475,7 @@ static int fault_in(struct mm *mm, uint64_t addr, unsigned flags)
 	}
 	start = now_ns();
 	err = vma_fault(v, addr, flags & FAULT_WRITE, flags & FAULT_PRESENT, &f);
+	f.absent = !(flags & FAULT_PRESENT);
 	if (!err)
 		err = filemap_fault(&f);
 	report_add(&v->as->report->fault_ns, now_ns() - start);

@@ -8,6 +8,7 @@
  */
 #include <pthread.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "check.h"
@@ -167,6 +168,38 @@ static void stacks(void)
 	CHECK(!sigaltstack(&s, NULL) && !munmap(p, SIZE) && !munmap((void *)touched, SIZE));
 }
 
+/* As a runtime does that makes its system calls itself: nobody else hears of it. */
+static void discard_by_instruction(void *p, size_t len)
+{
+	long result;
+
+	__asm__ volatile("syscall" : "=a"(result) : "0"(SYS_madvise), "D"(p), "S"(len), "d"((long)MADV_DONTNEED) : "rcx", "r11", "memory");
+	CHECK(!result);
+}
+
+/* Pages that were changed, and pages that swap has as well; stored to first, and read first. Then again when others have had their memory. */
+static void discarded(void)
+{
+	uint64_t *p = map(MAP_PRIVATE), *other = map(MAP_PRIVATE);
+	const size_t page = PAGE / sizeof(uint64_t), last = WORDS - 4 * page;
+
+	fill(p, 11);
+	discard_by_instruction(p + last, 4 * PAGE);
+	p[last] = 5;
+	for (size_t i = 1; i < 4 * page; i++)
+		CHECK(p[last + i] == 0);
+	fill(p, 12);
+	verify(p, 12);
+	discard_by_instruction(p + last, 4 * PAGE);
+	CHECK(p[last] == 0 && p[last + page] == 0 && p[last + 3 * page] == 0);
+	p[last + page] = p[last + 2 * page] = 6;
+	fill(other, 13);
+	verify(other, 13);
+	for (size_t i = 0; i < 4 * page; i++)
+		CHECK(p[last + i] == (i == page || i == 2 * page ? 6 : 0));
+	CHECK(!munmap(p, SIZE) && !munmap(other, SIZE));
+}
+
 int main(int argc, char **argv)
 {
 	most = argc > 1 ? atol(argv[1]) : 0;
@@ -174,5 +207,6 @@ int main(int argc, char **argv)
 	shared_memory();
 	system_calls();
 	stacks();
+	discarded();
 	return 0;
 }
