@@ -379,11 +379,33 @@ static uint64_t mapped_part(struct address_space *as, uint64_t index, uint64_t n
 	return min_u64(n, r->pgoff + r->pages - index);
 }
 
+/*
+ * What an instruction of the program's own has discarded is not there to be written: the kernel would wait for a fault thread, and that for the page's
+ * lock, which we hold. Zeros take its place.
+ */
+static void fill_discarded(struct mmu *mmu, uint64_t addr, uint64_t len)
+{
+	static const char zeros[FL_PAGE_SIZE];
+	unsigned char there[64];
+	uint64_t done;
+
+	for (uint64_t n; len; addr += n, len -= n) {
+		n = min_u64(len, sizeof there << FL_PAGE_SHIFT);
+		if (sys_mincore((void *)addr, n, there))
+			return;
+		for (uint64_t i = 0; i < n >> FL_PAGE_SHIFT; i++)
+			if (!(there[i] & 1))
+				mmu->ops->copy(mmu, addr + (i << FL_PAGE_SHIFT), zeros, FL_PAGE_SIZE, MMU_WP, &done);
+	}
+}
+
 /* Pages that are not hidden again before the kernel has read them. */
 static int write_mapped(struct address_space *as, struct mmu *mmu, uint64_t addr, uint64_t len, uint64_t index)
 {
 	int err;
 
+	if (mmu->threads)
+		fill_discarded(mmu, addr, len);
 	for (int tries = 0; tries < 16; tries++) {
 		err = as->store->ops->write(as->store, (void *)addr, len, index << FL_PAGE_SHIFT);
 		if (err != -EFAULT || !mmu->hides)

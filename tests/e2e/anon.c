@@ -197,6 +197,11 @@ static void discarded(void)
 	verify(other, 13);
 	for (size_t i = 0; i < 4 * page; i++)
 		CHECK(p[last + i] == (i == page || i == 2 * page ? 6 : 0));
+	fill(p, 14); /* changed, and not looked at before it has to leave */
+	discard_by_instruction(p + last, 4 * PAGE);
+	verify(other, 13);
+	for (size_t i = 0; i < 4 * page; i++)
+		CHECK(p[last + i] == 0);
 	CHECK(!munmap(p, SIZE) && !munmap(other, SIZE));
 }
 
