@@ -596,7 +596,6 @@ static void keys(void)
 	CHECK(!munmap(other, SIZE));
 }
 
-/* What is mapped there besides, for whatever reason, is not the program's business. */
 /* Where privilege takes it: below 64 KiB, address 0 too. */
 static void low_at(char *at)
 {
@@ -630,6 +629,7 @@ static void low(void)
 	low_at((char *)(2 * PAGE));
 }
 
+/* What is mapped there besides, for whatever reason, is not the program's business. */
 static void everything(void)
 {
 	struct mixed m;
