@@ -356,6 +356,16 @@ static bool refuse_beside_host(const struct map_call *c, const struct stat *st, 
 	return true;
 }
 
+/* As where there is no privilege for it. */
+static bool refuse_low(const struct map_call *c, void **out)
+{
+	struct stat st;
+
+	if (!is_low(c) || c->fd < 0 || (c->flags & MAP_ANONYMOUS) || !kernel_would(c))
+		return false;
+	return !sys_fstat(c->fd, &st) && S_ISREG(st.st_mode) && refuse_beside_host(c, &st, -EPERM, out);
+}
+
 static bool serve_memory(const struct map_call *c, void **out)
 {
 	const char *why;
@@ -398,6 +408,8 @@ bool serve_mmap(const struct map_call *c, void **out)
 {
 	if (is_candidate(c))
 		return c->flags & MAP_ANONYMOUS ? serve_memory(c, out) : serve_file(c, out);
+	if (refuse_low(c, out))
+		return true;
 	kernel_maps_too(c);
 	return false;
 }
