@@ -43,16 +43,22 @@ void *own_place(size_t len)
 	return (void *)(APART + from);
 }
 
+/* A program's core dump would have a GiB of zeros for tables, and what is in memory files. */
+static void *keep_from_dumps(void *p, size_t len)
+{
+	if (!sys_is_err(p))
+		sys_madvise(p, len, MADV_DONTDUMP);
+	return p;
+}
+
 void *own_map(size_t len, int flags, int fd)
 {
-	return sys_mmap(own_place(len), len, PROT_READ | PROT_WRITE, flags, fd, 0);
+	void *p = sys_mmap(own_place(len), len, PROT_READ | PROT_WRITE, flags, fd, 0);
+
+	return fd < 0 ? p : keep_from_dumps(p, len);
 }
 
 void *own_reserve(size_t len)
 {
-	void *p = own_map(len, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
-
-	if (!sys_is_err(p)) /* a program's core dump would have a GiB of zeros for it */
-		sys_madvise(p, len, MADV_DONTDUMP);
-	return p;
+	return keep_from_dumps(own_map(len, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1), len);
 }

@@ -10,7 +10,10 @@
 
 /* Where to ask the kernel for so much: a hint, which it follows unless something is there. */
 void *own_place(size_t len);
-/* sys_mmap() for reading and writing at a place of our choosing; where that is taken, at one of the kernel's. Check with sys_is_err(). */
+/*
+ * sys_mmap() for reading and writing at a place of our choosing; where that is taken, at one of the kernel's. Files are left out of core dumps. Check
+ * with sys_is_err().
+ */
 void *own_map(size_t len, int flags, int fd);
 /* Private anonymous memory that takes what is touched of it. */
 void *own_reserve(size_t len);
