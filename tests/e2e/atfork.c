@@ -121,7 +121,7 @@ int main(void)
 	snprintf(path, sizeof path, "/proc/self/fd/%d", file);
 	stream = fopen(path, "r+");
 	CHECK(stream);
-	alarm(60); /* is the end where they wait for each other */
+	alarm(300); /* is the end where they wait for each other */
 	forks_beside(map_and_look, true);
 	kept = map_file(file, SIZE, PROT_READ, MAP_SHARED);
 	CHECK((uint8_t)kept[PAGE] == pattern(PAGE));
