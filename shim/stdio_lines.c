@@ -153,22 +153,10 @@ WRAPPER int __isoc99_vscanf(const char *fmt, va_list ap)
 
 WRAPPER int __isoc99_fscanf(FILE *f, const char *fmt, ...)
 {
-	va_list ap;
-	int n;
-
-	va_start(ap, fmt);
-	n = __isoc99_vfscanf(f, fmt, ap);
-	va_end(ap);
-	return n;
+	RETURN_FORMATTED(fmt, __isoc99_vfscanf(f, fmt, ap));
 }
 
 WRAPPER int __isoc99_scanf(const char *fmt, ...)
 {
-	va_list ap;
-	int n;
-
-	va_start(ap, fmt);
-	n = __isoc99_vfscanf(stdin, fmt, ap);
-	va_end(ap);
-	return n;
+	RETURN_FORMATTED(fmt, __isoc99_vfscanf(stdin, fmt, ap));
 }

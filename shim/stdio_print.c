@@ -111,17 +111,6 @@ static bool is_short_of_the_end(FILE *f)
 	return NOTHING_TO_TELL || (NOTHING_MAPPED && stream_room(f) >= SHORT);
 }
 
-#define RETURN_FORMATTED(fmt, call) \
-	do {                        \
-		va_list ap;         \
-		int n_;             \
-                                    \
-		va_start(ap, fmt);  \
-		n_ = call;          \
-		va_end(ap);         \
-		return n_;          \
-	} while (0)
-
 WRAPPER int vfprintf(FILE *f, const char *fmt, va_list ap)
 {
 	return is_short_of_the_end(f) ? REAL(vfprintf)(f, fmt, ap) : print(f, -1, fmt, ap);

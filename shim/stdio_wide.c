@@ -148,17 +148,6 @@ WRAPPER int __isoc99_vwscanf(const wchar_t *fmt, va_list ap)
 	return __isoc99_vfwscanf(stdin, fmt, ap);
 }
 
-#define RETURN_FORMATTED(fmt, call) \
-	do {                        \
-		va_list ap;         \
-		int n_;             \
-                                    \
-		va_start(ap, fmt);  \
-		n_ = call;          \
-		va_end(ap);         \
-		return n_;          \
-	} while (0)
-
 WRAPPER int __isoc99_fwscanf(FILE *f, const wchar_t *fmt, ...)
 {
 	RETURN_FORMATTED(fmt, __isoc99_vfwscanf(f, fmt, ap));

@@ -3,6 +3,7 @@
 #ifndef FL_SHIM_STREAM_H
 #define FL_SHIM_STREAM_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <wchar.h>
@@ -77,5 +78,17 @@ static inline size_t stream_readable(const FILE *f)
 {
 	return f->_IO_read_end > f->_IO_read_ptr ? (size_t)(f->_IO_read_end - f->_IO_read_ptr) : 0;
 }
+
+/* `ap` in the call: what follows the format. */
+#define RETURN_FORMATTED(fmt, call) \
+	do {                        \
+		va_list ap;         \
+		int n_;             \
+                                    \
+		va_start(ap, fmt);  \
+		n_ = call;          \
+		va_end(ap);         \
+		return n_;          \
+	} while (0)
 
 #endif
