@@ -4,33 +4,7 @@
 #include <stdio_ext.h>
 #include <sys/wait.h>
 
-#include "check.h"
-
-#define SIZE (2UL << 20)
-
-struct both {
-	FILE *f;
-	char *map;
-	int fd;
-};
-
-static void open_both(struct both *b, const char *mode)
-{
-	char path[64];
-
-	b->fd = pattern_file(SIZE);
-	b->map = map_file(b->fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED);
-	for (size_t at = 0; at < SIZE; at += PAGE)
-		CHECK((uint8_t)b->map[at] == pattern(at)); /* in memory, as it was */
-	snprintf(path, sizeof path, "/proc/self/fd/%d", b->fd);
-	b->f = fopen(path, mode);
-	CHECK(b->f);
-}
-
-static void close_both(struct both *b)
-{
-	CHECK(!fclose(b->f) && !munmap(b->map, SIZE) && !close(b->fd));
-}
+#include "both.h"
 
 /* All of 300000 bytes but what the stream may still have is in the map. */
 static void check_written(struct both *b, char byte)

@@ -332,16 +332,6 @@ static void run_threads(uint64_t seed)
 	}
 }
 
-/* What is in the file, by an instruction of its own. */
-static long file_has(int fd, void *buf, size_t len, off_t off)
-{
-	register long r10 __asm__("r10") = off;
-	long result;
-
-	__asm__ volatile("syscall" : "=a"(result) : "a"(SYS_pread64), "D"(fd), "S"(buf), "d"(len), "r"(r10) : "rcx", "r11", "memory");
-	return result;
-}
-
 static void check_file(int fd)
 {
 	struct worker *w = new_worker(0, 0);

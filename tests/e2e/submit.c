@@ -61,16 +61,6 @@ static long done_by(int op, int fd, const void *buf, size_t len, off_t off)
 	return result_of(&cb);
 }
 
-/* What is in the file, by an instruction of its own. */
-static long file_has(int fd, void *buf, size_t len, off_t off)
-{
-	register long r10 __asm__("r10") = off;
-	long result;
-
-	__asm__ volatile("syscall" : "=a"(result) : "a"(SYS_pread64), "D"(fd), "S"(buf), "d"(len), "r"(r10) : "rcx", "r11", "memory");
-	return result;
-}
-
 static void reads_and_writes(void)
 {
 	int fd = pattern_file(SIZE);

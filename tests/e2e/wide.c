@@ -8,9 +8,7 @@
 #include <stdio_ext.h>
 #include <wchar.h>
 
-#include "check.h"
-
-#define SIZE (2UL << 20)
+#include "both.h"
 
 static const wchar_t line[] = L"a\u00e9\u20ac\U0001d11e\n"; /* of 1, 2, 3, 4 bytes, and the end */
 static const char bytes[] = "a\xc3\xa9\xe2\x82\xac\xf0\x9d\x84\x9e\n";
@@ -18,30 +16,6 @@ static const char bytes[] = "a\xc3\xa9\xe2\x82\xac\xf0\x9d\x84\x9e\n";
 #define CHARS (ARRAY_SIZE(line) - 1)
 #define BYTES (sizeof bytes - 1)
 #define LINES 12000UL
-
-struct both {
-	FILE *f;
-	char *map;
-	int fd;
-};
-
-static void open_both(struct both *b, const char *mode)
-{
-	char path[64];
-
-	b->fd = pattern_file(SIZE);
-	b->map = map_file(b->fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED);
-	for (size_t at = 0; at < SIZE; at += PAGE)
-		CHECK((uint8_t)b->map[at] == pattern(at)); /* in memory, as it was */
-	snprintf(path, sizeof path, "/proc/self/fd/%d", b->fd);
-	b->f = fopen(path, mode);
-	CHECK(b->f);
-}
-
-static void close_both(struct both *b)
-{
-	CHECK(!fclose(b->f) && !munmap(b->map, SIZE) && !close(b->fd));
-}
 
 /* Of so many lines those that the stream can no longer have. */
 static void check_lines(const struct both *b, size_t at, size_t n)
