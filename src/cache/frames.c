@@ -16,6 +16,8 @@
 #include "util/fd.h"
 #include "util/own.h"
 
+const char frame_zeros[FL_PAGE_SIZE];
+
 /* As long as any file: what is past the file's end is a hole, and an access there faults and comes to us. */
 #define MEMFD_SIZE (1LL << 62)
 
@@ -385,7 +387,6 @@ static uint64_t mapped_part(struct address_space *as, uint64_t index, uint64_t n
  */
 static void fill_discarded(struct mmu *mmu, uint64_t addr, uint64_t len)
 {
-	static const char zeros[FL_PAGE_SIZE];
 	unsigned char there[64];
 	uint64_t done;
 
@@ -395,7 +396,7 @@ static void fill_discarded(struct mmu *mmu, uint64_t addr, uint64_t len)
 			return;
 		for (uint64_t i = 0; i < n >> FL_PAGE_SHIFT; i++)
 			if (!(there[i] & 1))
-				mmu->ops->copy(mmu, addr + (i << FL_PAGE_SHIFT), zeros, FL_PAGE_SIZE, MMU_WP, &done);
+				mmu->ops->copy(mmu, addr + (i << FL_PAGE_SHIFT), frame_zeros, FL_PAGE_SIZE, MMU_WP, &done);
 	}
 }
 

@@ -5,6 +5,8 @@
 
 #include "address_space.h"
 
+extern const char frame_zeros[]; /* of a page */
+
 extern const struct frame_ops shmem_frames;
 extern const struct frame_ops pool_frames;
 extern const struct frame_ops anon_frames;

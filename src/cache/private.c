@@ -17,11 +17,10 @@
 #include "buffer.h"
 #include "fault.h"
 #include "fill.h"
+#include "frames.h"
 #include "hosted.h"
 #include "read_pins.h"
 #include "reclaim.h"
-
-static const char zeros[FL_PAGE_SIZE];
 
 bool private_has_copy(const struct fault *f, int64_t i)
 {
@@ -58,7 +57,7 @@ static bool was_discarded(struct fault *f, pfn_t pfn)
 {
 	bool dirty = is_dirty(pfn);
 
-	if (!f->absent || !f->as->zero || f->mmu->hides || copy_in(f, zeros, dirty ? 0 : MMU_WP))
+	if (!f->absent || !f->as->zero || f->mmu->hides || copy_in(f, frame_zeros, dirty ? 0 : MMU_WP))
 		return false;
 	if (!dirty) {
 		anon_clear_swapped(anon_of(f), f->anon_index, 1);
@@ -220,7 +219,7 @@ static int cow(struct fault *f, struct buffer buf)
 /* Anonymous memory that was never written. A page that is there and that the table does not know is the program's own. */
 static int zero_fill(struct fault *f)
 {
-	return f->present && !f->mmu->hides ? cow_mapped(f) : copy_in(f, zeros, f->write ? 0 : MMU_WP);
+	return f->present && !f->mmu->hides ? cow_mapped(f) : copy_in(f, frame_zeros, f->write ? 0 : MMU_WP);
 }
 
 /*

@@ -7,6 +7,7 @@
 
 #include "budget.h"
 #include "filemap.h"
+#include "frames.h"
 #include "hosted.h"
 #include "huge.h"
 #include "io.h"
@@ -14,8 +15,6 @@
 #include "ram.h"
 #include "util/compiler.h"
 #include "util/sys.h"
-
-static const char zeros[FL_PAGE_SIZE];
 
 static bool in_writeback(uint32_t word)
 {
@@ -175,7 +174,7 @@ static int zero_tail(struct address_space *as, uint64_t from)
 	pfn = page_find_lock((struct page_key){.as = as->id, .index = from >> FL_PAGE_SHIFT});
 	if (pfn == PFN_NONE)
 		return 0;
-	err = frame_write(as, from, zeros, FL_PAGE_SIZE - in_page);
+	err = frame_write(as, from, frame_zeros, FL_PAGE_SIZE - in_page);
 	page_unlock(pfn);
 	return err;
 }
