@@ -33,9 +33,9 @@ __attribute__((constructor)) static void at_start(void)
 	real_table();
 }
 
-long shim_result(long r)
+long shim_error(long r)
 {
-	if (r >= 0 || r < -4095)
+	if (r < -4095)
 		return r;
 	errno = (int)-r;
 	return -1;

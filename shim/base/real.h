@@ -153,7 +153,6 @@ int mseal(void *addr, size_t len, unsigned long flags);
 	X(preadv2)    \
 	X(preadv64v2) \
 	X(write)      \
-	X(pwrite)     \
 	X(pwrite64) X(writev) X(pwritev) X(pwritev64) X(pwritev2) X(pwritev64v2) X(__read_chk) X(__pread_chk) X(__pread64_chk) X(getrandom)
 #define REAL_SOCKETS(X) X(send) X(sendto) X(sendmsg) X(sendmmsg) X(recv) X(recvfrom) X(recvmsg) X(recvmmsg) X(__recv_chk) X(__recvfrom_chk)
 #define REAL_FILES(X)        \
@@ -325,7 +324,11 @@ static inline const struct real_functions *real_table(void)
 
 #define REAL(name) (real_table()->name)
 
+long shim_error(long r);
 /* errno and the value that libc's functions fail with; from a result of the engine or of sys_*(). */
-long shim_result(long r);
+static inline long shim_result(long r)
+{
+	return likely(r >= 0) ? r : shim_error(r);
+}
 
 #endif

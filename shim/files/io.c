@@ -97,6 +97,17 @@ static ssize_t write_at(int fd, const void *buf, size_t len, off_t off)
 	return likely(!file_io_is_ours(buf, len)) ? write_bytes(fd, buf, len, off) : write_from_ours(fd, buf, len, off);
 }
 
+/* This process has no file mapped, or the call is the kernel's to refuse. Where it has, the wrappers keep no frame of their own for this. */
+static __attribute__((noinline)) ssize_t write_elsewhere(int fd, const void *buf, size_t len)
+{
+	return NOTHING_TO_TELL ? REAL(write)(fd, buf, len) : write_at(fd, buf, len, AT_POSITION);
+}
+
+static __attribute__((noinline)) ssize_t pwrite_elsewhere(int fd, const void *buf, size_t len, off_t off)
+{
+	return NOTHING_TO_TELL || off < 0 ? REAL(pwrite64)(fd, buf, len, off) : write_at(fd, buf, len, off);
+}
+
 /* ---- The wrappers. A negative offset is the kernel's to refuse. ---- */
 
 WRAPPER ssize_t read(int fd, void *buf, size_t len)
@@ -120,17 +131,17 @@ WRAPPER ssize_t pread64(int fd, void *buf, size_t len, off64_t off)
 
 WRAPPER ssize_t write(int fd, const void *buf, size_t len)
 {
-	return NOTHING_TO_TELL ? REAL(write)(fd, buf, len) : write_at(fd, buf, len, AT_POSITION);
+	return likely(address_space_any()) ? write_at(fd, buf, len, AT_POSITION) : write_elsewhere(fd, buf, len);
 }
 
 WRAPPER ssize_t pwrite(int fd, const void *buf, size_t len, off_t off)
 {
-	return NOTHING_TO_TELL || off < 0 ? REAL(pwrite)(fd, buf, len, off) : write_at(fd, buf, len, off);
+	return pwrite64(fd, buf, len, off);
 }
 
 WRAPPER ssize_t pwrite64(int fd, const void *buf, size_t len, off64_t off)
 {
-	return NOTHING_TO_TELL || off < 0 ? REAL(pwrite64)(fd, buf, len, off) : write_at(fd, buf, len, off);
+	return likely(address_space_any() && off >= 0) ? write_at(fd, buf, len, off) : pwrite_elsewhere(fd, buf, len, off);
 }
 
 /* The checking forms of _FORTIFY_SOURCE; libc's own end the program. */

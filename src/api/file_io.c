@@ -118,13 +118,6 @@ struct address_space *file_io_start(int fd, struct inflight *f)
 	return (file_io_any() || inflight_needed()) && !sys_fstat(fd, &st) ? file_io_start_at(&st, f) : NULL;
 }
 
-void file_io_finish(struct address_space *as, const struct inflight *f)
-{
-	inflight_end(f);
-	if (as)
-		file_io_put(as);
-}
-
 int file_io_sync(struct address_space *as, uint64_t off, uint64_t len)
 {
 	struct sigguard g;

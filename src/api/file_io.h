@@ -43,7 +43,12 @@ void file_io_put(struct address_space *as);
 struct address_space *file_io_start(int fd, struct inflight *f);
 struct address_space *file_io_start_at(const struct stat *st, struct inflight *f);
 /* as: what came of the start, or NULL. */
-void file_io_finish(struct address_space *as, const struct inflight *f);
+static inline void file_io_finish(struct address_space *as, const struct inflight *f)
+{
+	inflight_end(f);
+	if (unlikely(as))
+		file_io_put(as);
+}
 
 /* Stores of the program in [off, off + len) are in the file. 0, or the error of the write-back. */
 int file_io_sync(struct address_space *as, uint64_t off, uint64_t len);

@@ -20,48 +20,35 @@
 #include "util/lock.h"
 #include "util/sys.h"
 
-#define PLACE_BITS 10
-#define COUNT_BITS 22
-#define TID_SHIFT (PLACE_BITS + COUNT_BITS)
 #define SPINS 2000
 #define NAP_NS 100000u
 #define NAPS_TO_LOOK 50      /* a thread that has ended is seen to have */
 #define IDLE_PATIENCE 6000u  /* naps, about a second: for one that is asleep and can be woken, or stopped */
 #define BUSY_PATIENCE 30000u /* for one that could run, on a busy machine */
 
-_Static_assert(WIRE_FILTER == 1 << PLACE_BITS, "a place fits");
+_Static_assert(WIRE_FILTER == 1 << INFLIGHT_PLACE_BITS, "a place fits");
 
-static struct wire_inflight own_table;
-static _Thread_local struct {
-	uint32_t tid, count, slot;
-	uintptr_t frame; /* where the call is whose mark is in that slot, if it is still there */
-} self __attribute__((tls_model("initial-exec")));
-
-static struct wire_inflight *table(void)
-{
-	struct wire_inflight *shared = channel_inflight();
-
-	return shared ? shared : &own_table;
-}
+struct wire_inflight inflight_own;
+_Thread_local struct inflight_self inflight_self __attribute__((tls_model("initial-exec")));
 
 /* What came along in this process's own table are calls of the parent's threads. */
 void inflight_fork_child(void)
 {
-	self.tid = 0;
-	if (atomic_load(&own_table.used))
-		memset((void *)&own_table, 0, sizeof own_table);
+	inflight_self.tid = 0;
+	if (atomic_load(&inflight_own.used))
+		memset((void *)&inflight_own, 0, sizeof inflight_own);
 }
 
 static uint32_t own_tid(void)
 {
-	if (!self.tid)
-		self.tid = (uint32_t)sys_gettid();
-	return self.tid;
+	if (!inflight_self.tid)
+		inflight_self.tid = (uint32_t)sys_gettid();
+	return inflight_self.tid;
 }
 
 /* ---- A change ---- */
 
-static __attribute__((noinline)) void show_used(struct wire_inflight *t, uint32_t used)
+static void show_used(struct wire_inflight *t, uint32_t used)
 {
 	uint32_t was = atomic_load(&t->used);
 
@@ -69,18 +56,12 @@ static __attribute__((noinline)) void show_used(struct wire_inflight *t, uint32_
 		;
 }
 
-static bool take(struct wire_inflight *t, uint32_t i, struct inflight *f)
+/* Who waits looks as far as slots were ever used: shown before there is a mark. */
+static bool take(struct wire_inflight *t, uint32_t i, struct inflight *f, uint32_t place)
 {
-	uint64_t none = 0;
-
-	if (unlikely(i >= atomic_load(&t->used)))
-		show_used(t, i + 1); /* before the mark is there: who waits looks so far */
-	if (!atomic_compare_exchange_strong(&t->slot[i].mark, &none, f->mark))
-		return false;
-	f->slot = &t->slot[i].mark;
-	self.slot = i;
-	self.frame = (uintptr_t)f;
-	return true;
+	if (i >= atomic_load(&t->used))
+		show_used(t, i + 1);
+	return inflight_take(t, i, f, place);
 }
 
 /* Stacks grow downwards: what is called lies below who calls. A signal handler may be on a stack of its own. */
@@ -96,10 +77,10 @@ static bool was_left(uintptr_t frame, uintptr_t now)
 /* A mark of this thread's own: of a call that a signal handler has interrupted, and this is the handler; or of one that it has left for good. */
 static void clear_left(struct wire_inflight *t, const struct inflight *f)
 {
-	_Atomic uint64_t *slot = &t->slot[self.slot].mark;
+	_Atomic uint64_t *slot = &t->slot[inflight_self.slot].mark;
 	uint64_t mark = atomic_load_explicit(slot, memory_order_relaxed);
 
-	if (unlikely(mark) && mark >> TID_SHIFT == self.tid && was_left(self.frame, (uintptr_t)f))
+	if (unlikely(mark) && mark >> INFLIGHT_TID_SHIFT == inflight_self.tid && was_left(inflight_self.frame, (uintptr_t)f))
 		atomic_compare_exchange_strong(slot, &mark, 0);
 }
 
@@ -108,34 +89,17 @@ static bool is_free(struct wire_inflight *t, uint32_t i)
 	return !atomic_load_explicit(&t->slot[i].mark, memory_order_relaxed);
 }
 
-static __attribute__((noinline)) void find_slot(struct wire_inflight *t, struct inflight *f)
+void inflight_find_slot(struct inflight *f, uint32_t place)
 {
-	uint32_t first = self.slot;
+	struct wire_inflight *t = inflight_table();
+	uint32_t first = inflight_self.slot;
 
+	own_tid();
+	f->slot = NULL;
 	clear_left(t, f);
 	for (uint32_t i = 0; i < WIRE_INFLIGHT; i++)
-		if (is_free(t, (first + i) % WIRE_INFLIGHT) && take(t, (first + i) % WIRE_INFLIGHT, f))
+		if (is_free(t, (first + i) % WIRE_INFLIGHT) && take(t, (first + i) % WIRE_INFLIGHT, f, place))
 			return;
-}
-
-static __attribute__((noinline)) void first_begin(struct inflight *f, uint32_t place)
-{
-	own_tid();
-	inflight_begin(f, place);
-}
-
-void inflight_begin(struct inflight *f, uint32_t place)
-{
-	struct wire_inflight *t = table();
-
-	if (unlikely(!self.tid)) {
-		first_begin(f, place);
-		return;
-	}
-	f->slot = NULL;
-	f->mark = (uint64_t)self.tid << TID_SHIFT | (uint64_t)(self.count++ & ((1U << COUNT_BITS) - 1)) << PLACE_BITS | place;
-	if (unlikely(!is_free(t, self.slot) || !take(t, self.slot, f)))
-		find_slot(t, f);
 }
 
 /* ---- Waiting for it ---- */
@@ -185,7 +149,7 @@ static void take_away(_Atomic uint64_t *slot, uint64_t mark)
 
 static void wait_for(_Atomic uint64_t *slot, uint64_t mark)
 {
-	uint32_t tid = (uint32_t)(mark >> TID_SHIFT), naps = 0;
+	uint32_t tid = (uint32_t)(mark >> INFLIGHT_TID_SHIFT), naps = 0;
 
 	for (unsigned turn = 0; atomic_load(slot) == mark; turn++) {
 		if (turn < SPINS) {
@@ -206,14 +170,14 @@ static void wait_for(_Atomic uint64_t *slot, uint64_t mark)
 
 bool inflight_wait(uint32_t place)
 {
-	struct wire_inflight *t = table();
+	struct wire_inflight *t = inflight_table();
 	uint32_t used = atomic_load(&t->used), tid = own_tid();
 	bool any = false;
 
 	for (uint32_t i = 0; i < used && i < WIRE_INFLIGHT; i++) {
 		uint64_t mark = atomic_load(&t->slot[i].mark);
 
-		if (!mark || (mark & (WIRE_FILTER - 1)) != place || mark >> TID_SHIFT == tid)
+		if (!mark || (mark & (WIRE_FILTER - 1)) != place || mark >> INFLIGHT_TID_SHIFT == tid)
 			continue;
 		any = true;
 		wait_for(&t->slot[i].mark, mark);

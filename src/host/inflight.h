@@ -20,6 +20,8 @@
 #include <sys/single_threaded.h>
 
 #include "channel.h"
+#include "util/compiler.h"
+#include "wire.h"
 
 /* Cheap: false when nobody could map a file during a call of this thread's, which is alone. */
 static inline bool inflight_needed(void)
@@ -32,8 +34,54 @@ struct inflight {
 	uint64_t mark;
 };
 
+/* A mark: the thread, a count of its marks, the place. */
+#define INFLIGHT_PLACE_BITS 10
+#define INFLIGHT_COUNT_BITS 22
+#define INFLIGHT_TID_SHIFT (INFLIGHT_PLACE_BITS + INFLIGHT_COUNT_BITS)
+
+/* This thread's. */
+struct inflight_self {
+	uint32_t tid; /* 0: not known yet */
+	uint32_t count, slot;
+	uintptr_t frame; /* where the call is whose mark is in that slot, if it is still there */
+};
+extern FL_HIDDEN _Thread_local struct inflight_self inflight_self __attribute__((tls_model("initial-exec")));
+extern FL_HIDDEN struct wire_inflight inflight_own; /* marks of this process, when it has no host */
+
+static inline struct wire_inflight *inflight_table(void)
+{
+	struct wire_inflight *shared = channel_inflight();
+
+	return shared ? shared : &inflight_own;
+}
+
+/* The tid is known. A slot is for who finds no mark in it. */
+static inline bool inflight_take(struct wire_inflight *t, uint32_t slot, struct inflight *f, uint32_t place)
+{
+	uint32_t count = inflight_self.count++ & ((1U << INFLIGHT_COUNT_BITS) - 1);
+	uint64_t none = 0;
+
+	f->mark = (uint64_t)inflight_self.tid << INFLIGHT_TID_SHIFT | (uint64_t)count << INFLIGHT_PLACE_BITS | place;
+	if (!atomic_compare_exchange_strong(&t->slot[slot].mark, &none, f->mark))
+		return false;
+	f->slot = &t->slot[slot].mark;
+	inflight_self.slot = slot;
+	inflight_self.frame = (uintptr_t)f;
+	return true;
+}
+
+void inflight_find_slot(struct inflight *f, uint32_t place);
+
 /* May be nested, as in a signal handler. A thread that does not come to the end must not live on for long. */
-void inflight_begin(struct inflight *f, uint32_t place);
+static inline void inflight_begin(struct inflight *f, uint32_t place)
+{
+	struct wire_inflight *t = inflight_table();
+	uint32_t slot = inflight_self.slot;
+
+	if (unlikely(!inflight_self.tid || slot >= atomic_load(&t->used) || !inflight_take(t, slot, f, place)))
+		inflight_find_slot(f, place);
+}
+
 static inline void inflight_end(const struct inflight *f)
 {
 	/* What was taken away is another's perhaps. */
