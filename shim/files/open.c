@@ -289,7 +289,7 @@ WRAPPER FILE *fopen64(const char *path, const char *mode)
 typedef FILE *(*freopen_fn)(const char *path, const char *mode, FILE *f);
 
 /* Without a path the file that the stream has is opened anew, by the name of its descriptor. */
-#define OWN_PATH "/proc/self/fd/"
+#define OWN_PATH "/proc/thread-self/fd/"
 #define OWN_PATH_ROOM (sizeof OWN_PATH + 10)
 
 static const char *own_path(char to[OWN_PATH_ROOM], FILE *f)

@@ -116,13 +116,13 @@ WRAPPER int posix_madvise(void *addr, size_t len, int advice)
 
 static bool is_self(int pidfd)
 {
-	char path[40], *line;
+	char path[48], *line;
 	struct proc_lines p;
 	long pid = -1;
 
 	if (pidfd == SELF_THREAD || pidfd == SELF_PROCESS)
 		return true;
-	snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);
+	snprintf(path, sizeof path, "/proc/thread-self/fdinfo/%d", pidfd);
 	if (proc_lines_open(&p, path))
 		return false;
 	while (pid < 0 && (line = proc_lines_next(&p)))

@@ -57,7 +57,7 @@ int gap_is_empty(void *addr, size_t len, int how)
 {
 	uint64_t from = (uintptr_t)addr, to = from + len;
 	struct proc_lines p;
-	int err = proc_lines_open(&p, "/proc/self/maps");
+	int err = proc_lines_open(&p, "/proc/thread-self/maps");
 	char *line, *end;
 
 	(void)how;

@@ -104,10 +104,10 @@ static void keep_early(const char *text)
 
 void left_note(int fd, const char *why)
 {
-	char link[32], path[160], text[sizeof early[0]];
+	char link[40], path[160], text[sizeof early[0]];
 	long n;
 
-	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+	snprintf(link, sizeof link, "/proc/thread-self/fd/%d", fd);
 	n = sys_call(SYS_readlink, (long)link, (long)path, sizeof path - 1, 0, 0, 0);
 	path[n > 0 ? n : 0] = 0;
 	snprintf(text, sizeof text, "%s: left to the kernel: %s", path, why);

@@ -137,7 +137,7 @@ static int each_mapping(void (*fn)(const struct kernel_mapping *m, uint64_t *arg
 	struct kernel_mapping m;
 	struct proc_lines p;
 
-	if (proc_lines_open(&p, "/proc/self/smaps"))
+	if (proc_lines_open(&p, "/proc/thread-self/smaps"))
 		return -EAGAIN;
 	while (next_mapping(&p, &m))
 		if (m.end <= TASK_SIZE)

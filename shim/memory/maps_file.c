@@ -48,13 +48,13 @@ static const struct kind {
 /* NULL unless the file is of this process and of a known kind. */
 static const struct kind *kind_of(int fd)
 {
-	char link[32], path[64], *rest;
+	char link[40], path[64], *rest;
 	struct statfs fs;
 	long n;
 
 	if (sys_call(SYS_fstatfs, fd, (long)&fs, 0, 0, 0, 0) || fs.f_type != PROC_SUPER_MAGIC)
 		return NULL;
-	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+	snprintf(link, sizeof link, "/proc/thread-self/fd/%d", fd);
 	n = sys_call(SYS_readlink, (long)link, (long)path, sizeof path - 1, 0, 0, 0);
 	path[n > 0 ? n : 0] = 0;
 	if (strncmp(path, "/proc/", 6) || strtol(path + 6, &rest, 10) != sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0))
@@ -232,9 +232,9 @@ static int text_into(int out, int fd, const struct kind *kind)
 static void put_in_place(int fd, int text)
 {
 	int flags = sys_fcntl(fd, F_GETFD, 0) & FD_CLOEXEC ? O_CLOEXEC : 0, again;
-	char link[32];
+	char link[40];
 
-	snprintf(link, sizeof link, "/proc/self/fd/%d", text);
+	snprintf(link, sizeof link, "/proc/thread-self/fd/%d", text);
 	again = sys_openat(AT_FDCWD, link, O_RDONLY | O_CLOEXEC, 0);
 	if (again < 0)
 		return;
@@ -257,10 +257,10 @@ static void text_name(char *name, const struct kind *kind)
 /* The kind of file whose text fd has, or NULL. */
 static const struct kind *kept_text(int fd)
 {
-	char link[32], path[NAME_SIZE + 32], name[NAME_SIZE];
+	char link[40], path[NAME_SIZE + 32], name[NAME_SIZE];
 	long n;
 
-	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+	snprintf(link, sizeof link, "/proc/thread-self/fd/%d", fd);
 	n = sys_call(SYS_readlink, (long)link, (long)path, sizeof path - 1, 0, 0, 0);
 	path[n > 0 ? n : 0] = 0;
 	for (const struct kind *k = kinds; k < kinds + ARRAY_SIZE(kinds); k++) {
@@ -280,11 +280,11 @@ bool maps_file_is_maps(int fd)
 
 static void write_again(int fd, const struct kind *kind)
 {
-	char link[32], path[32];
+	char link[40], path[40];
 	int out, kernel;
 
-	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-	snprintf(path, sizeof path, "/proc/self%s", kind->name);
+	snprintf(link, sizeof link, "/proc/thread-self/fd/%d", fd);
+	snprintf(path, sizeof path, "/proc/thread-self%s", kind->name);
 	out = sys_openat(AT_FDCWD, link, O_WRONLY | O_CLOEXEC, 0);
 	kernel = sys_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
 	if (out >= 0 && kernel >= 0 && !sys_call(SYS_ftruncate, out, 0, 0, 0, 0, 0))

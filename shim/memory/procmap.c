@@ -106,7 +106,7 @@ static int tell(struct procmap_query *q, const struct entry *e)
 
 static int ask_kernel(struct procmap_query *q)
 {
-	int fd = sys_openat(AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC, 0), err;
+	int fd = sys_openat(AT_FDCWD, "/proc/thread-self/maps", O_RDONLY | O_CLOEXEC, 0), err;
 
 	if (fd < 0)
 		return fd;
@@ -133,10 +133,10 @@ static int query(int fd, struct procmap_query *q)
 {
 	struct proc_lines text;
 	struct entry e;
-	char link[32];
+	char link[40];
 	int err;
 
-	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+	snprintf(link, sizeof link, "/proc/thread-self/fd/%d", fd);
 	err = proc_lines_open(&text, link);
 	if (err)
 		return err;

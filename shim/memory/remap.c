@@ -49,7 +49,7 @@ static bool part_at(uint64_t at, uint64_t end, uint64_t *next)
 		*next = min_u64(gap, end);
 		return true;
 	}
-	if (proc_lines_open(&p, "/proc/self/maps"))
+	if (proc_lines_open(&p, "/proc/thread-self/maps"))
 		return true;
 	while (stop <= at && (line = proc_lines_next(&p))) {
 		start = strtoull(line, &dash, 16);

@@ -22,6 +22,7 @@
 #include "files/identity.h"
 #include "files/kept.h"
 #include "files/revalidate.h"
+#include "last_thread.h"
 #include "memory/futexes.h"
 #include "memory/locked.h"
 #include "stdio/stream.h"
@@ -139,23 +140,25 @@ WRAPPER void _Exit(int status)
 	__builtin_unreachable();
 }
 
-/* By the number of links of a directory: two, and one for each thread. Ours are not the program's; the one that a client of a host can have is away. */
-static bool is_last_thread(void)
-{
-	struct stat st;
-
-	return !REAL(fstatat)(AT_FDCWD, "/proc/self/task", &st, 0) && (int)st.st_nlink - 2 - engine_fault_threads() == 1;
-}
-
-/* Where others have ended before, the process ends with this status, and not with the first thread's. */
+/* Ours are not the program's; the one that a client of a host can have is away meanwhile. What is stored is written also where nobody can tell. */
 void process_thread_ends(int status)
 {
+	int others;
+
 	if (!process_is_own() || !engine_started())
 		return;
+	last_thread_begins_to_end();
 	users_pause();
-	if (is_last_thread())
-		_exit(status);
-	users_go_on(0);
+	others = last_thread_others();
+	if (others)
+		users_go_on(0);
+	if (others < 0)
+		flush(false);
+	if (others)
+		return;
+	process_ends();
+	if (engine_fault_threads())
+		REAL(_exit)(status);
 }
 
 /* Its handlers may still store: what they store after this reaches the file through the kernel's mappings. */

@@ -9,7 +9,7 @@
 
 /* Before the end of the process without exit(): stores reach their files. */
 void process_ends(void);
-/* Before exit(2) by number, of one thread: with the program's last the process ends, and does not return. */
+/* Before exit(2) by number, of one thread: with the program's last the process ends: what was stored is written. */
 void process_thread_ends(int status);
 /* Not a child of vfork(2), on the memory of its parent. */
 bool process_is_own(void);

@@ -22,10 +22,10 @@
 /* The path of a descriptor as the kernel names it. */
 static void path_of(int fd, char *path, size_t len)
 {
-	char link[32];
+	char link[40];
 	long n;
 
-	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+	snprintf(link, sizeof link, "/proc/thread-self/fd/%d", fd);
 	n = sys_call(SYS_readlink, (long)link, (long)path, (long)len - 1, 0, 0, 0);
 	path[n > 0 ? n : 0] = 0;
 }

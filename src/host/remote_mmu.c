@@ -132,10 +132,10 @@ static const struct mmu_ops remote_ops = {
 static bool is_userfaultfd(int fd)
 {
 	static const char name[] = "anon_inode:[userfaultfd]";
-	char link[32], target[sizeof name];
+	char link[40], target[sizeof name];
 	long n;
 
-	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+	snprintf(link, sizeof link, "/proc/thread-self/fd/%d", fd);
 	n = sys_call(SYS_readlink, (long)link, (long)target, sizeof target, 0, 0, 0);
 	return n == sizeof name - 1 && !memcmp(target, name, sizeof name - 1);
 }

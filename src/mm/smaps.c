@@ -299,7 +299,7 @@ void kernel_smaps_add(struct kernel_smaps *k, uint64_t start, uint64_t end, stru
 	bool more = true;
 
 	if (k->fd < 0)
-		k->fd = sys_openat(AT_FDCWD, "/proc/self/smaps", O_RDONLY | O_CLOEXEC, 0);
+		k->fd = sys_openat(AT_FDCWD, "/proc/thread-self/smaps", O_RDONLY | O_CLOEXEC, 0);
 	if (k->fd < 0)
 		return;
 	while (k->start < end && more) {

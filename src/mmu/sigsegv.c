@@ -560,11 +560,12 @@ static void wake(struct mmu *m, uint64_t addr, uint64_t len)
 /* A process that has changed its user may not open it, unless it says that it may be dumped (prctl(2)). */
 static int open_memory(void)
 {
-	int dumpable = (int)sys_call(SYS_prctl, PR_GET_DUMPABLE, 0, 0, 0, 0, 0), fd = sys_openat(proc, "self/mem", O_RDWR | O_CLOEXEC, 0);
+	int dumpable = (int)sys_call(SYS_prctl, PR_GET_DUMPABLE, 0, 0, 0, 0, 0),
+	    fd = sys_openat(proc, "thread-self/mem", O_RDWR | O_CLOEXEC, 0);
 
 	if ((fd == -EACCES || fd == -EPERM) && dumpable != 1) {
 		sys_call(SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0, 0);
-		fd = sys_openat(proc, "self/mem", O_RDWR | O_CLOEXEC, 0);
+		fd = sys_openat(proc, "thread-self/mem", O_RDWR | O_CLOEXEC, 0);
 		sys_call(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0, 0);
 	}
 	return fd < 0 ? fd : fd_move_high(fd);

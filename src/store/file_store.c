@@ -213,13 +213,13 @@ static const struct store_ops file_ops = {
 /* A second open file description of the same file, by the kernel's link to it; -errno where /proc or the mode forbids. */
 static int reopen(int fd, int flags)
 {
-	char path[32];
+	char path[40];
 	struct stat a, b;
 	int again = fd_take_retired(fd, flags);
 
 	if (again >= 0)
 		return again;
-	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+	snprintf(path, sizeof path, "/proc/thread-self/fd/%d", fd);
 	again = sys_openat(AT_FDCWD, path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0);
 	if (again < 0)
 		return again;

@@ -92,7 +92,7 @@ static void clear(void)
 
 static void read_program_name(char *buf, size_t len)
 {
-	long n = sys_call(SYS_readlink, (long)"/proc/self/exe", (long)buf, (long)len - 1, 0, 0, 0);
+	long n = sys_call(SYS_readlink, (long)"/proc/thread-self/exe", (long)buf, (long)len - 1, 0, 0, 0);
 
 	buf[n > 0 ? n : 0] = 0;
 }

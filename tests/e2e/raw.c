@@ -88,30 +88,98 @@ static void *end_thread(void *arg)
 	return NULL;
 }
 
-static void store_and_end(int fd)
+static char *stores;
+static int stored;
+
+static void store_and_end(void)
 {
-	char *p = map_file(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED), *q = map_file(fd, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	char *q = map_file(pattern_file(SIZE), SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE);
 	pthread_t thread;
 
-	p[9] = 'e';
+	stores[9] = 'e';
 	for (size_t at = 0; at < SIZE; at += PAGE)
 		q[at] = 1; /* so much that a thread of a host's client may be needed to give it back */
 	CHECK(!pthread_create(&thread, NULL, end_thread, NULL) && !pthread_join(thread, NULL));
-	p[10] = 'e';
+	stores[10] = 'e';
 	syscall(SYS_exit, 3);
 }
 
-/* The end of a process is that of its last thread, and of the first thread only where there is no other. */
-static void ends(void)
+static pthread_barrier_t both;
+
+static void *store_beside(void *arg)
+{
+	(void)arg;
+	stores[9] = 'e';
+	pthread_barrier_wait(&both);
+	syscall(SYS_exit, 4);
+	return NULL;
+}
+
+static void end_both_at_once(void)
+{
+	pthread_t thread;
+
+	CHECK(!pthread_barrier_init(&both, NULL, 2) && !pthread_create(&thread, NULL, store_beside, NULL));
+	stores[10] = 'e';
+	pthread_barrier_wait(&both);
+	syscall(SYS_exit, 3);
+}
+
+/* Goes on when the first thread has ended, which is a zombie as long as others are there. */
+static void *store_after_first(void *arg)
+{
+	char path[64], text[256] = "", *other;
+	int fd;
+
+	(void)arg;
+	snprintf(path, sizeof path, "/proc/self/task/%d/stat", getpid());
+	do {
+		fd = open(path, O_RDONLY);
+		CHECK(fd >= 0 && read(fd, text, sizeof text - 1) > 0);
+		close(fd);
+	} while (!strstr(text, ") Z "));
+	stores[9] = 's';
+	CHECK(!msync(stores, SIZE, MS_SYNC) && byte_of_file(stored, 9) == 's');
+	other = map_file(pattern_file(SIZE), SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	CHECK((uint8_t)other[77] == pattern(77) && pwrite(stored, other + PAGE, PAGE, 0) == (long)PAGE &&
+	      stores[5] == (char)pattern(PAGE + 5));
+	stores[9] = stores[10] = 'e';
+	syscall(SYS_exit, 4);
+	return NULL;
+}
+
+static void end_first(void)
+{
+	pthread_t thread;
+
+	CHECK(!pthread_create(&thread, NULL, store_after_first, NULL));
+	syscall(SYS_exit, 3);
+}
+
+/* The end of a process is that of its last thread, and its status too; before Linux 5.19 it is that of the first. */
+static void ends_as(void (*in_child)(void))
 {
 	int fd = pattern_file(SIZE), status;
 	pid_t child = fork();
 
-	if (!child)
-		store_and_end(fd);
-	CHECK(child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 3);
+	if (!child) {
+		stored = fd;
+		stores = map_file(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED);
+		in_child();
+	}
+	CHECK(child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status));
+	CHECK(WEXITSTATUS(status) == 3 || (in_child != store_and_end && WEXITSTATUS(status) == 4));
 	CHECK(byte_of_file(fd, 9) == 'e' && byte_of_file(fd, 10) == 'e');
 	close(fd);
+}
+
+static void ends(void)
+{
+	for (int i = 0; i < 8; i++) {
+		ends_as(store_and_end);
+		ends_as(end_both_at_once);
+	}
+	ends_as(end_first);
 }
 
 static volatile sig_atomic_t caught;

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A thread stays in /proc/self/task for a while after it was joined, and the first one until all others have ended. The kernel's flags (proc_pid_stat(5))
+ * say which of them are ending. Who has not come so far, and is about to, is waited for: of two that end at once each would take the other for one that
+ * goes on, and none for the last.
+ *
+ * The one who is about to end is named in a word, which nobody clears: the next takes it over when that thread is seen to end, or has not for so long that
+ * it must have left by a jump, or is another by now.
+ */
+#include "last_thread.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+#include "api/engine.h"
+#include "util/sys.h"
+
+#define PF_EXITING 4 /* linux/sched.h */
+#define FIELD_NAME 2
+#define FIELD_FLAGS 9
+#define NAP_NS 100000u
+#define NAPS 10000 /* about a second */
+
+static _Atomic uint32_t ending;
+
+/* Of a thread of this process. */
+static bool goes_on(uint32_t tid)
+{
+	char path[48] = "/proc/self/task/", text[512], digits[12], *end = path + strlen(path), *at;
+	int n = 0, fd;
+	ssize_t len;
+
+	for (; tid; tid /= 10)
+		digits[n++] = (char)('0' + tid % 10);
+	while (n)
+		*end++ = digits[--n];
+	memcpy(end, "/stat", sizeof "/stat");
+	fd = sys_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+	if (fd < 0)
+		return false;
+	len = sys_read(fd, text, sizeof text - 1);
+	sys_close(fd);
+	text[len > 0 ? len : 0] = 0;
+	at = strrchr(text, ')'); /* a name may have any bytes */
+	for (int field = FIELD_NAME; at && field < FIELD_FLAGS; field++)
+		at = strchr(at + 1, ' ');
+	return at && !(strtoul(at, NULL, 10) & PF_EXITING);
+}
+
+void last_thread_begins_to_end(void)
+{
+	uint32_t self = (uint32_t)sys_gettid(), before = atomic_load(&ending);
+
+	for (unsigned naps = 0;; naps++) {
+		if ((!before || before == self || naps > NAPS || !goes_on(before)) &&
+		    atomic_compare_exchange_strong(&ending, &before, self))
+			return;
+		sys_nanosleep(NAP_NS);
+		before = atomic_load(&ending);
+	}
+}
+
+/* One reading of the directory: how many of those go on that it has. */
+static int count_others(int dir, uint32_t self)
+{
+	_Alignas(struct dirent64) char entries[4096];
+	int count = 0;
+	long n;
+
+	while ((n = sys_call(SYS_getdents64, dir, (long)entries, sizeof entries, 0, 0, 0)) > 0) {
+		const struct dirent64 *d;
+
+		for (long at = 0; at < n; at += d->d_reclen) {
+			d = (const struct dirent64 *)(entries + at);
+			uint32_t tid = (uint32_t)strtoul(d->d_name, NULL, 10);
+
+			count += tid && tid != self && goes_on(tid);
+		}
+	}
+	return n < 0 ? -1 : count;
+}
+
+/* Twice: a thread that was not there yet when the first reading began was made by one that has ended since, and is there in the second. */
+int last_thread_others(void)
+{
+	uint32_t self = (uint32_t)sys_gettid();
+	int others = 0;
+
+	for (int round = 0; round < 2 && !others; round++) {
+		int dir = sys_openat(AT_FDCWD, "/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+
+		if (dir < 0)
+			return -1;
+		others = count_others(dir, self);
+		sys_close(dir);
+		if (others >= 0)
+			others -= engine_fault_threads();
+	}
+	return others;
+}
