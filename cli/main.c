@@ -66,6 +66,7 @@ static const char help[] = "Usage: faultline run [OPTION...] [--] PROGRAM [ARG..
 			   "  --host=auto|none|PATH    one host for all processes, or none\n"
 			   "  --min-map SIZE           leave smaller mappings to the kernel\n"
 			   "  --faults=HOW             who serves page faults: inline, thread or sigsegv\n"
+			   "  --io-uring=refuse|allow  whether the program can have io_uring\n"
 			   "  --log LEVEL              quiet, error, warn, info or debug\n"
 			   "\n"
 			   "Options of bench:\n"

@@ -16,7 +16,19 @@
 #include "text.h"
 #include "util/size.h"
 
-enum { KEY_BUDGET = 256, KEY_FAULTS, KEY_DIRECT, KEY_SWAP, KEY_REPORT, KEY_REPORT_FILE, KEY_MIN_MAP, KEY_ANON, KEY_HOST, KEY_LOG };
+enum {
+	KEY_BUDGET = 256,
+	KEY_FAULTS,
+	KEY_DIRECT,
+	KEY_SWAP,
+	KEY_REPORT,
+	KEY_REPORT_FILE,
+	KEY_MIN_MAP,
+	KEY_ANON,
+	KEY_HOST,
+	KEY_IO_URING,
+	KEY_LOG
+};
 
 /* `what` is how to name it to the user: "--budget 12Q" or "FAULTLINE_BUDGET=12Q". */
 struct setting {
@@ -86,6 +98,15 @@ static char *check_direct(const char *what, const char *value, struct run_option
 	return NULL;
 }
 
+static char *check_io_uring(const char *what, const char *value, struct run_options *o)
+{
+	(void)o;
+	if (!strcmp(value, "refuse") || !strcmp(value, "allow"))
+		return text_copy(value);
+	complain("%s: write refuse, or allow where no file that is mapped is read or written by it", what);
+	return NULL;
+}
+
 static char *check_swap(const char *what, const char *value, struct run_options *o)
 {
 	int error = probe_swap(value);
@@ -130,6 +151,7 @@ static const struct setting settings[] = {
 	{KEY_MIN_MAP, "--min-map ", "FAULTLINE_MIN_MAP", check_plain_size},
 	{KEY_ANON, "--anon ", "FAULTLINE_ANON", check_plain_size},
 	{KEY_HOST, "--host=", "FAULTLINE_HOST", check_host},
+	{KEY_IO_URING, "--io-uring=", "FAULTLINE_IO_URING", check_io_uring},
 	{KEY_LOG, "--log ", "FAULTLINE_LOG", check_log},
 };
 
@@ -228,6 +250,10 @@ static const struct argp_option option_table[] = {
 	 "needs privilege; or the thread that faults, without userfaultfd (default where that is refused), which is slower, and each "
 	 "process by itself",
 	 2},
+	{"io-uring", KEY_IO_URING, "refuse|allow", 0,
+	 "Whether the program can have io_uring, which goes past Faultline: no, as on a kernel without (refuse, the default), or as it is "
+	 "(allow), for programs that use it on nothing that is mapped",
+	 2},
 	{NULL, 0, NULL, 0, "Messages:", 3},
 	{"report", KEY_REPORT, "text|json", OPTION_ARG_OPTIONAL, "Afterwards say what each mapped file cost (default: text)", 3},
 	{"report-file", KEY_REPORT_FILE, "FILE", 0, "Write the report there, not to standard error", 3},
@@ -242,7 +268,8 @@ static const struct argp run_argp = {
 	.args_doc = "PROGRAM [ARG...]",
 	.doc = "Runs PROGRAM with the files that it maps in at most the memory that you say.\v"
 	       "Options after PROGRAM are the program's. Each setting can also be given by a variable: FAULTLINE_BUDGET, FAULTLINE_SWAP, "
-	       "FAULTLINE_MIN_MAP, FAULTLINE_ANON, FAULTLINE_HOST, FAULTLINE_DIRECT, FAULTLINE_FAULTS, FAULTLINE_LOG; an option wins.\n\n"
+	       "FAULTLINE_MIN_MAP, FAULTLINE_ANON, FAULTLINE_HOST, FAULTLINE_DIRECT, FAULTLINE_FAULTS, FAULTLINE_IO_URING, FAULTLINE_LOG; "
+	       "an option wins.\n\n"
 	       "Exit status: the program's own; 128+N when signal N killed it; 125 when Faultline itself failed; "
 	       "126 when the program cannot be executed; 127 when it was not found.",
 };

@@ -170,7 +170,7 @@ static void print_note(FILE *out, const struct report_note *note)
 static void print_notes(FILE *out, const struct run_report *r)
 {
 	if (r->nnotes)
-		fputs("\nleft to the kernel:\n", out);
+		fputs("\nleft to the kernel, or refused:\n", out);
 	for (size_t i = 0; i < r->nnotes; i++)
 		print_note(out, &r->notes[i]);
 	if (r->notes_lost)

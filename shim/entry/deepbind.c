@@ -141,10 +141,16 @@ static uintptr_t exported(const struct object *o, const char *name)
 
 /* ---- Binding ---- */
 
+/* liburing's functions: past the wrappers when they are liburing's own (rings.c). */
+static bool makes_ring(const char *name)
+{
+	return !strncmp(name, "io_uring_queue_init", strlen("io_uring_queue_init"));
+}
+
 /* A place that has an address of libc's, or of what has ld.so look the name up at the first call; what the program has of that name comes before ours. */
 static bool goes_past(const struct bindings *b, const struct object *o, unsigned long type, uintptr_t value, const char *name)
 {
-	if (type == R_X86_64_JUMP_SLOT && within(&o->all, value))
+	if (makes_ring(name) || (type == R_X86_64_JUMP_SLOT && within(&o->all, value)))
 		return !exported(&b->program, name);
 	return within(&b->libc, value) || within(&b->vdso, value);
 }
@@ -156,7 +162,8 @@ static void bind_place(const struct bindings *b, const struct object *o, const E
 	uintptr_t *place = (uintptr_t *)(o->base + r->r_offset), wrapper; // NOLINT(performance-no-int-to-ptr)
 	const char *name = o->names + s->st_name;
 
-	if ((type != R_X86_64_JUMP_SLOT && type != R_X86_64_GLOB_DAT && type != R_X86_64_64) || s->st_shndx != SHN_UNDEF || r->r_addend)
+	if ((type != R_X86_64_JUMP_SLOT && type != R_X86_64_GLOB_DAT && type != R_X86_64_64) ||
+	    (s->st_shndx != SHN_UNDEF && !makes_ring(name)) || r->r_addend)
 		return;
 	if (!goes_past(b, o, type, *place, name) || !(wrapper = exported(&b->wrappers, name)))
 		return;

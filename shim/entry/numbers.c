@@ -54,7 +54,6 @@ struct pointer {
 /* Where the headers may lack a number it is given: numbers never change. */
 #define NR_FACCESSAT2 439
 #define NR_SIGNAL_BY_PIDFD 424
-#define NR_IO_URING_SETUP 425
 #define NR_OPEN_TREE 428
 #define NR_MOVE_MOUNT 429
 #define NR_FSOPEN 430
@@ -68,7 +67,6 @@ struct pointer {
 /* Structs of which the headers may know nothing, by their size. */
 #define CACHE_RANGE char[16]
 #define CACHE_STATS char[40]
-#define RING char[120]
 #define IO_EVENT char[32]
 #define KERNEL_SET char[8]
 
@@ -129,7 +127,6 @@ static const struct pointer numbers[][NUMBERS_HELD] = {
 	[SYS_signalfd4] = {IS_READ(1, KERNEL_SET)},
 	[SYS_io_setup] = {IS_FILLED(1, long)},
 	[SYS_io_getevents] = {ARE_FILLED(3, IO_EVENT, 2), IS_READ(4, struct timespec)},
-	[NR_IO_URING_SETUP] = {IS_FILLED(1, RING)},
 	[NR_CACHESTAT] = {IS_READ(1, CACHE_RANGE), IS_FILLED(2, CACHE_STATS)},
 	[SYS_perf_event_open] = {IS_FILLED(0, char[128])},
 	[SYS_timerfd_settime] = {IS_READ(2, struct itimerspec), IS_FILLED(3, struct itimerspec)},

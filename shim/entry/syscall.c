@@ -15,6 +15,7 @@
 #include "numbers.h"
 #include "process/process.h"
 #include "process/users.h"
+#include "rings.h"
 #include "signals/raw_signals.h"
 #include "util/sys.h"
 
@@ -22,6 +23,7 @@
 #define SYS_mseal 462
 #endif
 /* Where the headers may lack a number it is given: numbers never change. */
+#define NR_IO_URING_SETUP 425
 #define NR_FUTEX_WAITV 449
 #define NR_FUTEX_REQUEUE 456
 #define NR_FILE_SETATTR 469
@@ -196,6 +198,7 @@ struct args {
 	X(SYS_mq_timedreceive, HELD(FILLS(P(1), N(2)), FILLS(P(3), sizeof(int)), READS(P(4), sizeof(struct timespec)))) \
 	X(SYS_mq_getsetattr, HELD(READS(P(1), sizeof(struct mq_attr)), FILLS(P(2), sizeof(struct mq_attr))))            \
 	X(SYS_io_submit, shim_result(submit_requests((unsigned long)L(0), L(1), P(2))))                                 \
+	X(NR_IO_URING_SETUP, ring_call(a))                                                                              \
 	X(NR_FILE_SETATTR, set_attributes(a))                                                                           \
 	X(SYS_setgroups, (users_pause(), users_go_on(HELD(READS(P(1), U(0) * sizeof(gid_t))))))                         \
 	X(SYS_mq_notify, HELD(READS(P(1), sizeof(struct sigevent))))
@@ -285,6 +288,15 @@ static long set_attributes(const struct args *a)
 
 	before_attributes(a);
 	return HELD(STRING(P(1)), READS(P(2), min_u64(N(3), FL_PAGE_SIZE)));
+}
+
+#define RING_PARAMS 120 /* the size of struct io_uring_params */
+
+static long ring_call(const struct args *a)
+{
+	long nr = NR_IO_URING_SETUP;
+
+	return rings_refused() ? shim_result(-ENOSYS) : HELD(FILLS(P(1), RING_PARAMS));
 }
 
 #define CASE(nr, call)               \

@@ -6,7 +6,7 @@
  *
  * Where there is no room for the request (EAGAIN) its bytes have been moved all the same, and are again when it comes once more.
  *
- * Not here: io_uring, whose requests are in memory that the kernel looks at by itself.
+ * Not here: io_uring, whose requests are in memory that the kernel looks at by itself (entry/rings.c).
  */
 #include "submit.h"
 

@@ -102,6 +102,14 @@ static void keep_early(const char *text)
 	sigguard_leave(g);
 }
 
+static void note(const char *text)
+{
+	if (report_get())
+		report_note(text);
+	else
+		keep_early(text);
+}
+
 void left_note(int fd, const char *why)
 {
 	char link[40], path[160], text[sizeof early[0]];
@@ -111,10 +119,15 @@ void left_note(int fd, const char *why)
 	n = sys_call(SYS_readlink, (long)link, (long)path, sizeof path - 1, 0, 0, 0);
 	path[n > 0 ? n : 0] = 0;
 	snprintf(text, sizeof text, "%s: left to the kernel: %s", path, why);
-	if (report_get())
-		report_note(text);
-	else
-		keep_early(text);
+	note(text);
+}
+
+void left_note_refused(const char *what, const char *why)
+{
+	char text[sizeof early[0]];
+
+	snprintf(text, sizeof text, "%s: refused: %s", what, why);
+	note(text);
 }
 
 void left_note_memory(const char *why)

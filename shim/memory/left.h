@@ -16,6 +16,8 @@ void left_add(const struct stat *st, bool writable);
 void left_note(int fd, const char *why);
 /* The same of memory without a file. */
 void left_note_memory(const char *why);
+/* "WHAT: refused: WHY". */
+void left_note_refused(const char *what, const char *why);
 /* The engine has started, and with it the report. */
 void left_report_early(void);
 
