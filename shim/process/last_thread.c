@@ -66,41 +66,42 @@ void last_thread_begins_to_end(void)
 	}
 }
 
-/* One reading of the directory: how many of those go on that it has. */
-static int count_others(int dir, uint32_t self)
+/* In what a reading of the directory gave: of threads other than this one, those that go on, up to `most`. */
+static int count_in(const char *entries, long len, int most)
+{
+	uint32_t self = (uint32_t)sys_gettid();
+	const struct dirent64 *d;
+	int count = 0;
+
+	for (long at = 0; at < len && count < most; at += d->d_reclen) {
+		d = (const struct dirent64 *)(entries + at);
+		uint32_t tid = (uint32_t)strtoul(d->d_name, NULL, 10);
+
+		count += tid && tid != self && goes_on(tid);
+	}
+	return count;
+}
+
+static int count_others(int most)
 {
 	_Alignas(struct dirent64) char entries[4096];
-	int count = 0;
-	long n;
+	int dir = sys_openat(AT_FDCWD, "/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0), count = 0;
+	long n = 0;
 
-	while ((n = sys_call(SYS_getdents64, dir, (long)entries, sizeof entries, 0, 0, 0)) > 0) {
-		const struct dirent64 *d;
-
-		for (long at = 0; at < n; at += d->d_reclen) {
-			d = (const struct dirent64 *)(entries + at);
-			uint32_t tid = (uint32_t)strtoul(d->d_name, NULL, 10);
-
-			count += tid && tid != self && goes_on(tid);
-		}
-	}
+	if (dir < 0)
+		return -1;
+	while (count < most && (n = sys_call(SYS_getdents64, dir, (long)entries, sizeof entries, 0, 0, 0)) > 0)
+		count += count_in(entries, n, most - count);
+	sys_close(dir);
 	return n < 0 ? -1 : count;
 }
 
 /* Twice: a thread that was not there yet when the first reading began was made by one that has ended since, and is there in the second. */
-int last_thread_others(void)
+enum last_thread last_thread_is_this(void)
 {
-	uint32_t self = (uint32_t)sys_gettid();
-	int others = 0;
+	int ours = engine_fault_threads(), count = ours;
 
-	for (int round = 0; round < 2 && !others; round++) {
-		int dir = sys_openat(AT_FDCWD, "/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-
-		if (dir < 0)
-			return -1;
-		others = count_others(dir, self);
-		sys_close(dir);
-		if (others >= 0)
-			others -= engine_fault_threads();
-	}
-	return others;
+	for (int reading = 0; reading < 2 && count == ours; reading++)
+		count = count_others(ours + 1);
+	return count < 0 ? LAST_THREAD_UNKNOWN : count > ours ? LAST_THREAD_IS_ANOTHER : LAST_THREAD_IS_THIS;
 }

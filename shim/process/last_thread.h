@@ -5,7 +5,8 @@
 
 /* This thread is about to end, and makes no way back. Those that have said so before have ended when this returns. */
 void last_thread_begins_to_end(void);
-/* How many threads of the process go on, this one and ours not counted: 0 is the end. -1: it cannot be told. */
-int last_thread_others(void);
+/* Whether all others have ended or are ending, but for ours. It cannot be told without proc(5), or descriptors. */
+enum last_thread { LAST_THREAD_UNKNOWN, LAST_THREAD_IS_THIS, LAST_THREAD_IS_ANOTHER };
+enum last_thread last_thread_is_this(void);
 
 #endif

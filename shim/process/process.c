@@ -140,25 +140,25 @@ WRAPPER void _Exit(int status)
 	__builtin_unreachable();
 }
 
-/* Ours are not the program's; the one that a client of a host can have is away meanwhile. What is stored is written also where nobody can tell. */
+/* What is stored is written also where nobody can tell whether this is the last. The thread that a client of a host can have is away meanwhile. */
 void process_thread_ends(int status)
 {
-	int others;
+	enum last_thread last;
 
 	if (!process_is_own() || !engine_started())
 		return;
 	last_thread_begins_to_end();
 	users_pause();
-	others = last_thread_others();
-	if (others)
-		users_go_on(0);
-	if (others < 0)
-		flush(false);
-	if (others)
+	last = last_thread_is_this();
+	if (last == LAST_THREAD_IS_THIS) {
+		process_ends();
+		if (engine_fault_threads())
+			REAL(_exit)(status);
 		return;
-	process_ends();
-	if (engine_fault_threads())
-		REAL(_exit)(status);
+	}
+	if (last == LAST_THREAD_UNKNOWN)
+		flush(false);
+	users_go_on(0);
 }
 
 /* Its handlers may still store: what they store after this reaches the file through the kernel's mappings. */
