@@ -142,6 +142,43 @@ TEST(what_is_unmapped_is_in_the_file_while_a_child_has_it)
 	assert_int_equal(status, 0);
 }
 
+static bool first_thread_has_ended(void)
+{
+	char text[256] = "";
+	int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || read(fd, text, sizeof text - 1) < 0)
+		_exit(2);
+	close(fd);
+	return strstr(text, ") Z ");
+}
+
+static void *store_when_first_has_ended(void *arg)
+{
+	struct fixture *f = arg;
+	char *p = (char *)map_file(f, PROT_READ | PROT_WRITE, MAP_SHARED), byte = 0;
+
+	while (!first_thread_has_ended())
+		sched_yield();
+	p[0] = 'A';
+	_exit(fl_msync(p, PAGE, MS_SYNC) || pread(f->fd, &byte, 1, 0) != 1 || byte != 'A');
+}
+
+/* What the kernel knows by the number of the process, which is that of its first thread, has no memory and no descriptors then. */
+TEST(stores_are_written_when_the_first_thread_has_ended)
+{
+	pthread_t thread;
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		pthread_create(&thread, NULL, store_when_first_has_ended, *state);
+		syscall(SYS_exit, 0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 static void fork_and_then(struct fixture *f, bool unmap)
 {
 	char *p = (char *)map_file(f, PROT_READ | PROT_WRITE, MAP_PRIVATE);
@@ -520,6 +557,7 @@ int main(void)
 		RUN(forks_while_zeros_leave),
 		RUN(forks_while_pages_go_to_swap),
 		RUN(a_child_starts_after_the_parent_has_ended),
+		RUN(stores_are_written_when_the_first_thread_has_ended),
 		RUN(forks_with_all_mappings_that_a_process_may_have),
 		RUN(forks_with_private_pages_and_all_mappings),
 		RUN(a_child_that_nobody_was_told_of),
