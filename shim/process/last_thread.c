@@ -15,42 +15,29 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/syscall.h>
 
 #include "api/engine.h"
+#include "util/proc_stat.h"
 #include "util/sys.h"
 
 #define PF_EXITING 4 /* linux/sched.h */
-#define FIELD_NAME 2
-#define FIELD_FLAGS 9
 #define NAP_NS 100000u
 #define NAPS 10000 /* about a second */
 
 static _Atomic uint32_t ending;
 
-/* Of a thread of this process. */
 static bool goes_on(uint32_t tid)
 {
-	char path[48] = "/proc/self/task/", text[512], digits[12], *end = path + strlen(path), *at;
-	int n = 0, fd;
-	ssize_t len;
+	char text[PROC_STAT_ROOM];
+	const char *flags = proc_stat_field(tid, PROC_STAT_FLAGS, text);
 
-	for (; tid; tid /= 10)
-		digits[n++] = (char)('0' + tid % 10);
-	while (n)
-		*end++ = digits[--n];
-	memcpy(end, "/stat", sizeof "/stat");
-	fd = sys_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
-	if (fd < 0)
-		return false;
-	len = sys_read(fd, text, sizeof text - 1);
-	sys_close(fd);
-	text[len > 0 ? len : 0] = 0;
-	at = strrchr(text, ')'); /* a name may have any bytes */
-	for (int field = FIELD_NAME; at && field < FIELD_FLAGS; field++)
-		at = strchr(at + 1, ' ');
-	return at && !(strtoul(at, NULL, 10) & PF_EXITING);
+	return flags && !(strtoul(flags, NULL, 10) & PF_EXITING);
+}
+
+static bool is_ours(uint32_t tid)
+{
+	return tid && !sys_call(SYS_tgkill, sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0), tid, 0, 0, 0, 0);
 }
 
 void last_thread_begins_to_end(void)
@@ -58,7 +45,7 @@ void last_thread_begins_to_end(void)
 	uint32_t self = (uint32_t)sys_gettid(), before = atomic_load(&ending);
 
 	for (unsigned naps = 0;; naps++) {
-		if ((!before || before == self || naps > NAPS || !goes_on(before)) &&
+		if ((before == self || naps > NAPS || !is_ours(before) || !goes_on(before)) &&
 		    atomic_compare_exchange_strong(&ending, &before, self))
 			return;
 		sys_nanosleep(NAP_NS);
@@ -66,10 +53,9 @@ void last_thread_begins_to_end(void)
 	}
 }
 
-/* In what a reading of the directory gave: of threads other than this one, those that go on, up to `most`. */
+/* In what a reading of the directory gave: threads that go on, this one too, up to `most`. */
 static int count_in(const char *entries, long len, int most)
 {
-	uint32_t self = (uint32_t)sys_gettid();
 	const struct dirent64 *d;
 	int count = 0;
 
@@ -77,12 +63,12 @@ static int count_in(const char *entries, long len, int most)
 		d = (const struct dirent64 *)(entries + at);
 		uint32_t tid = (uint32_t)strtoul(d->d_name, NULL, 10);
 
-		count += tid && tid != self && goes_on(tid);
+		count += tid && goes_on(tid);
 	}
 	return count;
 }
 
-static int count_others(int most)
+static int count_all(int most)
 {
 	_Alignas(struct dirent64) char entries[4096];
 	int dir = sys_openat(AT_FDCWD, "/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0), count = 0;
@@ -99,9 +85,9 @@ static int count_others(int most)
 /* Twice: a thread that was not there yet when the first reading began was made by one that has ended since, and is there in the second. */
 enum last_thread last_thread_is_this(void)
 {
-	int ours = engine_fault_threads(), count = ours;
+	int alone = 1 + engine_fault_threads(), count = alone;
 
-	for (int reading = 0; reading < 2 && count == ours; reading++)
-		count = count_others(ours + 1);
-	return count < 0 ? LAST_THREAD_UNKNOWN : count > ours ? LAST_THREAD_IS_ANOTHER : LAST_THREAD_IS_THIS;
+	for (int reading = 0; reading < 2 && count == alone; reading++)
+		count = count_all(alone + 1);
+	return count < 0 ? LAST_THREAD_UNKNOWN : count > alone ? LAST_THREAD_IS_ANOTHER : LAST_THREAD_IS_THIS;
 }

@@ -11,13 +11,13 @@
 #include "inflight.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
 
 #include "util/compiler.h"
 #include "util/lock.h"
+#include "util/proc_stat.h"
 #include "util/sys.h"
 
 #define SPINS 2000
@@ -104,26 +104,13 @@ void inflight_find_slot(struct inflight *f, uint32_t place)
 
 /* ---- Waiting for it ---- */
 
-/* The letter of proc_pid_stat(5), behind the name in parentheses; 0 when it cannot be read. */
+/* 0 when it cannot be read. */
 static char state_of(uint32_t tid)
 {
-	char path[32] = "/proc/", text[256], digits[12], *end = path + 6;
-	int n = 0, fd;
-	ssize_t len;
+	char text[PROC_STAT_ROOM];
+	const char *state = proc_stat_field(tid, PROC_STAT_STATE, text);
 
-	for (; tid; tid /= 10)
-		digits[n++] = (char)('0' + tid % 10);
-	while (n)
-		*end++ = digits[--n];
-	memcpy(end, "/stat", sizeof "/stat");
-	fd = sys_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
-	if (fd < 0)
-		return 0;
-	len = sys_read(fd, text, sizeof text - 1);
-	sys_close(fd);
-	text[len > 0 ? len : 0] = 0;
-	end = strrchr(text, ')');
-	return end && end[1] ? end[2] : 0;
+	return state ? *state : 0;
 }
 
 static bool has_ended(uint32_t tid)
