@@ -6,10 +6,17 @@
  *
  * The C library does not know of these threads (thread.h). To make one it would call malloc(3), and the space may be made in a malloc(3) of the program's, which
  * holds a lock and maps its first memory. Nor may a thread call anything that could want such a lock: it serves faults of who holds it.
+ *
+ * One access can be told twice: who serves a fault wakes whoever waits for that page, and wakes also who waits there by then for another reason, whose fault is
+ * being served as well; the access is made again, and told again. When the second of the two is served late the program has gone on, and a page would be
+ * dirty that nobody has stored to since it was written. So a fault on a page that is being served, or was since before the fault was read, is not served: the
+ * access is made again when it is woken, and told anew if it must be.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdatomic.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -26,8 +33,18 @@
 #define THREADS_MAX 4
 #define PAUSE_NS 1000000
 
+#define RECENT 64
+
+/* What faults are on. A page that was served is among the recent before it is not in service any more, and woken after that. */
+struct faults {
+	_Atomic uint64_t in_service[2][THREADS_MAX]; /* by crew and thread; 0: none */
+	_Atomic uint64_t served;                     /* how many, of which the last are kept */
+	_Atomic uint64_t recent[RECENT];
+};
+
 struct crew {
 	struct uffd_mmu *u;
+	_Atomic int started;
 	struct thread thread[THREADS_MAX];
 	int count;   /* 0: there is none */
 	int stop_fd; /* eventfd: readable when the threads are to end */
@@ -37,25 +54,66 @@ struct crew {
 struct uffd_threads {
 	struct crew crews[2];
 	int now; /* which serves */
+	struct faults faults;
 };
 
 static struct uffd_threads pools[CONTEXTS];
 static struct uffd_mmu contexts[CONTEXTS]; /* in use when fd > 0; changed under the lock of spaces */
+
+static bool is_in_service(const struct faults *f, uint64_t page)
+{
+	for (int crew = 0; crew < 2; crew++)
+		for (int i = 0; i < THREADS_MAX; i++)
+			if (atomic_load(&f->in_service[crew][i]) == page)
+				return true;
+	return false;
+}
+
+/* In doubt it was. */
+static bool was_served_since(const struct faults *f, uint64_t page, uint64_t since)
+{
+	uint64_t served = atomic_load(&f->served);
+
+	if (served - since > RECENT)
+		return true;
+	for (; since < served; since++)
+		if (atomic_load(&f->recent[since % RECENT]) == page)
+			return true;
+	return false;
+}
+
+static void end_service(struct faults *f, _Atomic uint64_t *own, uint64_t page)
+{
+	atomic_store(&f->recent[atomic_fetch_add(&f->served, 1) % RECENT], page);
+	atomic_store(own, 0);
+}
 
 static void serve(struct uffd_mmu *u, const struct uffd_msg *msg)
 {
 	uint64_t addr = msg->arg.pagefault.address, flags = msg->arg.pagefault.flags;
 	unsigned f = (flags & (UFFD_PAGEFAULT_FLAG_WRITE | UFFD_PAGEFAULT_FLAG_WP) ? FAULT_WRITE : 0) |
 		     (flags & UFFD_PAGEFAULT_FLAG_WP ? FAULT_PRESENT : 0);
-
 	int err;
 
-	if (msg->event != UFFD_EVENT_PAGEFAULT)
-		return;
 	err = mmu_fault_handler()(addr, f | (u->poison ? FAULT_POISON : 0));
 	if (err && err != -EFAULT) /* not ours any more: the access is made again, and finds what is there now */
 		fault_signal_raise_in((int)msg->arg.pagefault.feat.ptid, addr);
-	uffd_wake(&u->mmu, page_align_down(addr), FL_PAGE_SIZE);
+}
+
+/* `since`: how many were served when the message had not been read. */
+static void serve_once(struct uffd_mmu *u, const struct uffd_msg *msg, _Atomic uint64_t *own, uint64_t since)
+{
+	struct faults *f = &u->pool->faults;
+	uint64_t page = page_align_down(msg->arg.pagefault.address);
+
+	if (msg->event != UFFD_EVENT_PAGEFAULT || is_in_service(f, page))
+		return;
+	if (!was_served_since(f, page, since)) {
+		atomic_store(own, page);
+		serve(u, msg);
+		end_service(f, own, page);
+	}
+	uffd_wake(&u->mmu, page, FL_PAGE_SIZE);
 }
 
 static void serve_loop(void *arg)
@@ -63,14 +121,16 @@ static void serve_loop(void *arg)
 	struct crew *c = arg;
 	struct uffd_mmu *u = c->u;
 	struct pollfd p[2] = {{.fd = u->fd, .events = POLLIN}, {.fd = c->stop_fd, .events = POLLIN}};
+	_Atomic uint64_t *own = &u->pool->faults.in_service[c - u->pool->crews][atomic_fetch_add(&c->started, 1)];
 	struct uffd_msg msg;
+	uint64_t since;
 
 	for (;;) {
 		sys_call(SYS_poll, (long)p, 2, -1, 0, 0, 0);
 		if (p[1].revents)
 			return;
-		while (sys_read(u->fd, &msg, sizeof msg) == sizeof msg)
-			serve(u, &msg);
+		while (since = atomic_load(&u->pool->faults.served), sys_read(u->fd, &msg, sizeof msg) == sizeof msg)
+			serve_once(u, &msg, own, since);
 	}
 }
 
@@ -87,6 +147,7 @@ static int start_crew(struct uffd_mmu *u, struct crew *c)
 	int want = thread_count(), err = 0;
 
 	c->u = u;
+	atomic_store(&c->started, 0);
 	c->stop_fd = fd_move_high(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 	if (c->stop_fd < 0)
 		return -EMFILE;
@@ -200,6 +261,7 @@ static int start_in_child(struct mmu *m)
 	int err;
 
 	forget_crew(&u->pool->crews[u->pool->now]);
+	memset((void *)u->pool->faults.in_service, 0, sizeof u->pool->faults.in_service);
 	close_fd(u);
 	err = open_and_start(u, uffd_open_with_privilege(&u->user_mode_only));
 	if (err != -EPERM && err != -EAGAIN && err != -ENOMEM)
