@@ -10,7 +10,7 @@
 #define PROC_STAT_FLAGS 9
 #define PROC_STAT_ROOM 512 /* for what comes before the last of these, and more */
 
-/* Where the field begins, 3 or later, in `text`, which is filled; NULL: it has gone, or cannot be looked at. May be called by a fault. */
+/* Where the field begins, 3 or later, in `text`, which is filled; NULL: it has gone, or cannot be looked at. Not for a fault. */
 const char *proc_stat_field(uint32_t tid, int field, char text[PROC_STAT_ROOM]);
 
 #endif
