@@ -90,8 +90,8 @@ static struct head *make_head(const struct thread *t)
 static long clone_thread(struct thread *t, void (*run)(void *), void *arg, struct head *head)
 {
 	void **top = (void **)((char *)t->memory + STACK_BYTES) - 2;
-	_Atomic uint32_t *unjoined = &t->unjoined;
-	register _Atomic uint32_t *tid __asm__("r10") = &t->tid;
+	_Atomic uint32_t *unjoined = &t->unjoined, *id = &t->tid;
+	register _Atomic uint32_t *tid __asm__("r10") = id;
 	register void *tls __asm__("r8") = head;
 	long ret;
 

@@ -229,7 +229,8 @@ static void who_works_with_memory_is_left_alone(void **state)
 	began = now_ms();
 	assert_int_equal(borrow_by(&x->a, 1, 0), 0);
 	soon = now_ms() - asked;
-	assert_int_equal(give_back(&x->a, atomic_exchange(&recall->pages, 0), 0), 0); /* asked for before that, by who had answered the last fault */
+	assert_int_equal(give_back(&x->a, atomic_exchange(&recall->pages, 0), 0),
+			 0); /* asked for before that, by who had answered the last fault */
 	assert_true(walk_until_asked(&m, recall, began) >= (soon < PATIENCE_MS / 2 ? 2 * PATIENCE_MS : PATIENCE_MS));
 	file_remove(&f);
 }
