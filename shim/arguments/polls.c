@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* poll, select, epoll: their arrays may be ours, and masks for the time of the call do not have SIGBUS (sigmask.c). */
+/* poll, select, epoll: their arrays may be ours, and masks for the time of the call are as the kernel is to have them (sigmask.c). */
 #include <errno.h>
 
 #include "base/real.h"
@@ -23,8 +23,8 @@ WRAPPER int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, 
 {
 	sigset_t copy;
 
-	set = sigmask_without_faults(set, &copy);
-	RETURN_HELD(REAL(ppoll)(fds, n, timeout, set), POLL_ARRAY);
+	set = sigmask_of_call(set, &copy);
+	RETURN_HELD(CALL_MASKED(set, REAL(ppoll)(fds, n, timeout, set)), POLL_ARRAY);
 }
 
 WRAPPER int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *set, size_t room)
@@ -51,8 +51,8 @@ WRAPPER int pselect(int n, fd_set *r, fd_set *w, fd_set *x, const struct timespe
 {
 	sigset_t copy;
 
-	set = sigmask_without_faults(set, &copy);
-	RETURN_HELD(REAL(pselect)(n, r, w, x, timeout, set), FD_SETS);
+	set = sigmask_of_call(set, &copy);
+	RETURN_HELD(CALL_MASKED(set, REAL(pselect)(n, r, w, x, timeout, set)), FD_SETS);
 }
 
 /* ---- epoll ---- */
@@ -73,8 +73,8 @@ WRAPPER int epoll_pwait(int fd, struct epoll_event *events, int max, int timeout
 {
 	sigset_t copy;
 
-	set = sigmask_without_faults(set, &copy);
-	RETURN_HELD(REAL(epoll_pwait)(fd, events, max, timeout, set), EVENTS);
+	set = sigmask_of_call(set, &copy);
+	RETURN_HELD(CALL_MASKED(set, REAL(epoll_pwait)(fd, events, max, timeout, set)), EVENTS);
 }
 
 WRAPPER int epoll_pwait2(int fd, struct epoll_event *events, int max, const struct timespec *timeout, const sigset_t *set)
@@ -85,6 +85,6 @@ WRAPPER int epoll_pwait2(int fd, struct epoll_event *events, int max, const stru
 		errno = ENOSYS;
 		return -1;
 	}
-	set = sigmask_without_faults(set, &copy);
-	RETURN_HELD(REAL(epoll_pwait2)(fd, events, max, timeout, set), EVENTS, READS(timeout, sizeof *timeout));
+	set = sigmask_of_call(set, &copy);
+	RETURN_HELD(CALL_MASKED(set, REAL(epoll_pwait2)(fd, events, max, timeout, set)), EVENTS, READS(timeout, sizeof *timeout));
 }

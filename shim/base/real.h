@@ -250,7 +250,8 @@ int mseal(void *addr, size_t len, unsigned long flags);
 	X(sigset)        \
 	X(sigignore)     \
 	X(siginterrupt)  \
-	X(sigprocmask) X(pthread_sigmask) X(sigsuspend) X(sighold) X(sigrelse) X(sigblock) X(sigsetmask) X(pthread_attr_setsigmask_np)
+	X(sigprocmask) X(pthread_sigmask) X(sigsuspend) X(sighold) X(sigrelse) \
+	X(pthread_attr_setsigmask_np) X(pthread_attr_getsigmask_np)
 #define REAL_STACKS(X) X(sigaltstack) X(pthread_attr_setstack) X(pthread_create) X(thrd_create)
 #define REAL_POLLS(X) \
 	X(poll) X(__poll_chk) X(ppoll) X(__ppoll_chk) X(select) X(pselect) X(epoll_ctl) X(epoll_wait) X(epoll_pwait) X(epoll_pwait2)

@@ -13,7 +13,6 @@
 #include "signals.h"
 #include "util/sys.h"
 
-#define FAULT_BIT SYS_SIGBIT(fault_signal())
 #define SET_SIZE sizeof(uint64_t)
 
 /* libc's sets begin with the kernel's. */
@@ -34,9 +33,17 @@ static uint64_t to_bits(const sigset_t *set)
 	return bits;
 }
 
+static uint64_t to_kernel(uint64_t bits)
+{
+	sigset_t set = to_set(bits);
+
+	sigmask_to_kernel(&set);
+	return to_bits(&set);
+}
+
 /* ---- Dispositions. The restorer is the caller's, so libc's sigaction() is not for signals that the kernel delivers. ---- */
 
-static int virtual_action(const struct raw_action *act, struct raw_action *old)
+static int virtual_action(int sig, const struct raw_action *act, struct raw_action *old)
 {
 	struct sigaction a = {0}, was;
 	struct raw_action told;
@@ -46,7 +53,7 @@ static int virtual_action(const struct raw_action *act, struct raw_action *old)
 		a.sa_flags = (int)act->flags;
 		a.sa_mask = to_set(act->mask);
 	}
-	sigaction(fault_signal(), act ? &a : NULL, &was);
+	sigaction(sig, act ? &a : NULL, &was);
 	told = (struct raw_action){.handler = (void *)was.sa_sigaction, .flags = (uint32_t)was.sa_flags, .mask = to_bits(&was.sa_mask)};
 	return old ? file_io_copy_out(old, &told, sizeof told) : 0;
 }
@@ -60,16 +67,17 @@ static long change_action(int sig, const struct raw_action *act, struct raw_acti
 	if (act && !peek(&a, act, sizeof a))
 		return shim_result(-EFAULT);
 	if (size == SET_SIZE && signals_virtual(sig))
-		return shim_result(virtual_action(act ? &a : NULL, old));
+		return shim_result(virtual_action(sig, act ? &a : NULL, old));
 	if (size != SET_SIZE || sig < 1 || sig > 64 || sig == fault_signal())
 		return shim_result(sys_call(SYS_rt_sigaction, sig, (long)act, (long)old, (long)size, 0, 0));
-	has = a.mask & FAULT_BIT;
-	a.mask &= ~FAULT_BIT;
+	has = a.mask & SYS_SIGBIT(FAULT_STAND_IN);
+	a.mask = to_kernel(a.mask);
 	err = sys_call(SYS_rt_sigaction, sig, act ? (long)&a : 0, (long)old, (long)size, 0, 0);
 	if (err)
 		return shim_result(err);
-	if (signals_swap_mask_bit(sig, has, act) && old)
-		old->mask |= FAULT_BIT;
+	has = signals_swap_stand_in(sig, has, act);
+	if (old)
+		old->mask = fault_signal_mask_to_program(old->mask) | (has ? SYS_SIGBIT(FAULT_STAND_IN) : 0);
 	return 0;
 }
 
@@ -101,19 +109,18 @@ long raw_sigprocmask(int how, const uint64_t *set, uint64_t *old, size_t size)
 	return sigmask_change(kernel_mask, how, set ? &s : NULL, (sigset_t *)old); /* of which it fills the kernel's part */
 }
 
-/* The call with a mask, at index `at` of its arguments, that does not have SIGBUS. */
+/* The call with a mask, at index `at` of its arguments, as the kernel is to have it. */
 static long call_masked(long nr, const long args[6], int at, size_t size)
 {
-	const uint64_t *set = (const uint64_t *)args[at];
-	uint64_t copy;
+	const sigset_t *set = (const sigset_t *)args[at];
+	sigset_t copy;
 	long v[6];
 
 	memcpy(v, args, sizeof v);
-	if (set && size == SET_SIZE && peek(&copy, set, sizeof copy)) {
-		copy &= ~FAULT_BIT;
-		v[at] = (long)&copy;
-	}
-	return REAL(syscall)(nr, v[0], v[1], v[2], v[3], v[4], v[5]);
+	if (size == SET_SIZE)
+		set = sigmask_of_call(set, &copy);
+	v[at] = (long)set;
+	return CALL_MASKED(set, REAL(syscall)(nr, v[0], v[1], v[2], v[3], v[4], v[5]));
 }
 
 long raw_sigsuspend(const uint64_t *set, size_t size)
@@ -152,17 +159,18 @@ static size_t set_bytes(int n)
 static long call_pselect6(const long args[6])
 {
 	const struct raw_set *mask = (const struct raw_set *)args[5];
+	const sigset_t *set = NULL;
 	struct raw_set copy;
+	sigset_t space;
 	long v[6];
-	uint64_t set;
 
 	memcpy(v, args, sizeof v);
-	if (mask && peek(&copy, mask, sizeof copy) && copy.set && copy.size == SET_SIZE && peek(&set, copy.set, sizeof set)) {
-		set &= ~FAULT_BIT;
-		copy.set = &set;
+	if (mask && peek(&copy, mask, sizeof copy) && copy.size == SET_SIZE) {
+		set = sigmask_of_call((const sigset_t *)copy.set, &space);
+		copy.set = (const uint64_t *)set;
 		v[5] = (long)&copy;
 	}
-	return REAL(syscall)(SYS_pselect6, v[0], v[1], v[2], v[3], v[4], v[5]);
+	return CALL_MASKED(set, REAL(syscall)(SYS_pselect6, v[0], v[1], v[2], v[3], v[4], v[5]));
 }
 
 long raw_pselect6(int n, fd_set *sets[3], struct timespec *timeout, const struct raw_set *mask)

@@ -1,17 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The fault signal (mmu/fault_signal.h; called SIGBUS here, which it mostly is) is never blocked: a fault that meets a blocked one kills. Calls that set
- * masks give the kernel all but SIGBUS; that the program wanted it blocked is a bit of the thread, told back in old masks. It is so from the
- * start, since a thread may block everything long before the first mapping.
+ * The fault signal (mmu/fault_signal.h; called SIGBUS here, which it mostly is) is never blocked: a fault that meets a blocked one kills. Sets that go to
+ * the kernel have its stand-in for it, SIGSTKFLT, and sets that come back have SIGBUS for that. It is so from the start, since a
+ * thread may block everything long before the first mapping; the handler is there from the first set that has SIGBUS.
  *
- * A SIGBUS that is sent to a thread which has it blocked is kept here, and sent
- * again when the thread unblocks it, or taken by sigwait() and its kin.
+ * A SIGBUS that is sent to a thread which has it blocked is pending as the stand-in: the handler sends it on.
  *
- * What differs from a mask of the kernel's:
- *   - one that is sent to the process may be kept by a thread that has it blocked, where another would take it
- *   - a new thread, and a program after exec, start with SIGBUS unblocked
- *   - setcontext() and siglongjmp() do not bring the bit back
- * Those that wait in sigwait() and its kin get theirs from the kernel.
+ * The stand-in itself is blocked with SIGBUS, and not without. Whether the program has asked for it, too, is only remembered to be told back.
  */
 #include "sigmask.h"
 
@@ -28,22 +23,52 @@
 
 #define OF_THREAD static _Thread_local __attribute__((tls_model("initial-exec")))
 
-OF_THREAD volatile bool blocked; /* volatile: these are for the handler too */
-OF_THREAD volatile bool is_pending;
-OF_THREAD siginfo_t pending;
+OF_THREAD volatile bool has_stand_in; /* volatile: it is for handlers too */
 
-bool sigmask_blocks_faults(void)
+static uint64_t to_bits(const sigset_t *set)
 {
-	return blocked;
+	uint64_t bits;
+
+	memcpy(&bits, set, sizeof bits);
+	return bits;
 }
 
-/* Called by the handler. One at a time, as of all signals that are not of the real-time kind. */
-static void keep_pending(const siginfo_t *info)
+static void set_bits(sigset_t *set, uint64_t bits)
 {
-	if (is_pending)
-		return;
-	pending = *info;
-	is_pending = true;
+	memcpy(set, &bits, sizeof bits);
+}
+
+/* From now on one may be sent that is to be pending. */
+static void expect(void)
+{
+	if (unlikely(!fault_signal_installed()))
+		fault_signal_install(fault_signal());
+}
+
+void sigmask_to_kernel(sigset_t *set)
+{
+	if (sigismember(set, fault_signal()) == 1)
+		expect();
+	set_bits(set, fault_signal_mask_to_kernel(to_bits(set)));
+}
+
+void sigmask_to_program(sigset_t *set)
+{
+	set_bits(set, fault_signal_mask_to_program(to_bits(set)));
+}
+
+/* The program may begin with SIGBUS blocked, by another that is not under Faultline. */
+static void convert_inherited(void)
+{
+	uint64_t mask = 0;
+
+	sys_call(SYS_rt_sigprocmask, SIG_BLOCK, 0, (long)&mask, sizeof mask, 0, 0);
+	if (mask & (SYS_SIGBIT(fault_signal()) | SYS_SIGBIT(FAULT_STAND_IN)))
+		expect();
+	if (mask & SYS_SIGBIT(fault_signal())) {
+		has_stand_in = mask & SYS_SIGBIT(FAULT_STAND_IN);
+		sys_sigmask(SIG_SETMASK, fault_signal_mask_to_kernel(mask));
+	}
 }
 
 /* Before there is a mask to change: which signal it will be, where that is known. */
@@ -53,43 +78,11 @@ __attribute__((constructor)) static void at_start(void)
 
 	if (faults && !strcmp(faults, "sigsegv"))
 		fault_signal_choose(SIGSEGV);
-	fault_signal_set_mask(sigmask_blocks_faults, keep_pending);
-}
-
-bool sigmask_pending(void)
-{
-	return is_pending;
-}
-
-bool sigmask_take_pending(const sigset_t *set, siginfo_t *info)
-{
-	if (!is_pending || sigismember(set, fault_signal()) != 1)
-		return false;
-	if (info)
-		*info = pending;
-	is_pending = false;
-	return true;
-}
-
-/* It comes before the call returns, as by sigprocmask(2). */
-static void set_blocked(bool yes)
-{
-	blocked = yes;
-	if (yes || !is_pending)
-		return;
-	is_pending = false;
-	sys_call(SYS_rt_tgsigqueueinfo, sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0), sys_gettid(), fault_signal(), (long)&pending, 0, 0);
+	fault_signal_use_stand_in();
+	convert_inherited();
 }
 
 /* ---- sigprocmask ---- */
-
-static void change_bit(int how, bool in_set)
-{
-	if (how == SIG_SETMASK)
-		set_blocked(in_set);
-	else if (in_set)
-		set_blocked(how == SIG_BLOCK);
-}
 
 static int call_real(mask_fn real, int how, const sigset_t *set, sigset_t *old)
 {
@@ -98,22 +91,25 @@ static int call_real(mask_fn real, int how, const sigset_t *set, sigset_t *old)
 
 int sigmask_change(mask_fn real, int how, const sigset_t *set, sigset_t *old)
 {
-	bool was = blocked, in_set = false;
+	bool was = has_stand_in, in_set = false;
 	sigset_t copy;
 	int err;
 
 	if (set) {
 		copy = *set;
-		in_set = sigismember(&copy, fault_signal()) == 1;
-		sigdelset(&copy, fault_signal());
+		in_set = sigismember(&copy, FAULT_STAND_IN) == 1;
+		sigmask_to_kernel(&copy);
 	}
 	err = call_real(real, how, set ? &copy : NULL, old);
 	if (err)
 		return err;
-	if (set)
-		change_bit(how, in_set);
-	if (old && was)
-		sigaddset(old, fault_signal());
+	if (set && (in_set || how == SIG_SETMASK))
+		has_stand_in = in_set && how != SIG_UNBLOCK;
+	if (old) {
+		sigmask_to_program(old);
+		if (was)
+			sigaddset(old, FAULT_STAND_IN);
+	}
 	return 0;
 }
 
@@ -129,25 +125,36 @@ WRAPPER int pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
 
 /* ---- Masks for the time of a call, and of handlers that run in it ---- */
 
-const sigset_t *sigmask_without_faults(const sigset_t *set, sigset_t *copy)
+const sigset_t *sigmask_of_call(const sigset_t *set, sigset_t *copy)
 {
 	sigemptyset(copy);
 	if (!set || !peek(copy, set, KERNEL_SET))
 		return set;
-	sigdelset(copy, fault_signal());
+	sigmask_to_kernel(copy);
 	return copy;
+}
+
+/*
+ * One that is sent during such a call finds the thread's own mask, in which it is blocked, and becomes pending; the call ends with EINTR, and is made again for
+ * it to come.
+ */
+bool sigmask_call_again(const sigset_t *set)
+{
+	sigset_t pending;
+
+	if (likely(errno != EINTR) || !set || sigismember(set, FAULT_STAND_IN) == 1)
+		return false;
+	return !sys_call(SYS_rt_sigpending, (long)&pending, KERNEL_SET, 0, 0, 0, 0) && sigismember(&pending, FAULT_STAND_IN) == 1;
 }
 
 WRAPPER int sigsuspend(const sigset_t *set)
 {
-	bool was = blocked;
 	sigset_t copy;
 
-	if (!is_pending || sigismember(set, fault_signal()))
-		return REAL(sigsuspend)(sigmask_without_faults(set, &copy));
-	set_blocked(false); /* which is what would be waited for */
-	blocked = was;
-	errno = EINTR;
+	set = sigmask_of_call(set, &copy);
+	do
+		REAL(sigsuspend)(set);
+	while (sigmask_call_again(set));
 	return -1;
 }
 
@@ -156,48 +163,100 @@ WRAPPER int pthread_attr_setsigmask_np(pthread_attr_t *attr, const sigset_t *set
 {
 	sigset_t copy;
 
-	return REAL(pthread_attr_setsigmask_np)(attr, sigmask_without_faults(set, &copy));
+	return REAL(pthread_attr_setsigmask_np)(attr, sigmask_of_call(set, &copy));
+}
+
+WRAPPER int pthread_attr_getsigmask_np(const pthread_attr_t *attr, sigset_t *set)
+{
+	int err = REAL(pthread_attr_getsigmask_np)(attr, set);
+
+	if (!err)
+		sigmask_to_program(set);
+	return err;
 }
 
 /* ---- Older calls ---- */
 
-static sigset_t only_fault_signal(void)
+static sigset_t only(int sig)
 {
 	sigset_t set;
 
 	sigemptyset(&set);
-	sigaddset(&set, fault_signal());
+	sigaddset(&set, sig);
 	return set;
+}
+
+static bool is_ours(int sig)
+{
+	return sig == fault_signal() || sig == FAULT_STAND_IN;
 }
 
 WRAPPER int sighold(int sig)
 {
-	sigset_t set = only_fault_signal();
+	sigset_t set;
 
-	return sig == fault_signal() ? sigprocmask(SIG_BLOCK, &set, NULL) : REAL(sighold)(sig);
+	if (!is_ours(sig))
+		return REAL(sighold)(sig);
+	set = only(sig);
+	return sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
 WRAPPER int sigrelse(int sig)
 {
-	sigset_t set = only_fault_signal();
+	sigset_t set;
 
-	return sig == fault_signal() ? sigprocmask(SIG_UNBLOCK, &set, NULL) : REAL(sigrelse)(sig);
+	if (!is_ours(sig))
+		return REAL(sigrelse)(sig);
+	set = only(sig);
+	return sigprocmask(SIG_UNBLOCK, &set, NULL);
 }
 
-#define OLD_FAULTS (1 << (fault_signal() - 1))
+/* Sets that are an int. */
+static sigset_t to_set(int mask)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	set_bits(&set, (uint32_t)mask);
+	return set;
+}
+
+static int change_mask(int how, int mask)
+{
+	sigset_t set = to_set(mask), old;
+
+	return sigprocmask(how, &set, &old) ? -1 : (int)to_bits(&old);
+}
 
 WRAPPER int sigblock(int mask)
 {
-	int old = REAL(sigblock)(mask & ~OLD_FAULTS) | (blocked ? OLD_FAULTS : 0);
-
-	set_blocked(blocked || (mask & OLD_FAULTS));
-	return old;
+	return change_mask(SIG_BLOCK, mask);
 }
 
 WRAPPER int sigsetmask(int mask)
 {
-	int old = REAL(sigsetmask)(mask & ~OLD_FAULTS) | (blocked ? OLD_FAULTS : 0);
+	return change_mask(SIG_SETMASK, mask);
+}
 
-	set_blocked(mask & OLD_FAULTS);
-	return old;
+/* As in BSD, by a mask; and of one signal, as X/Open has it, which is what the name stands for in C here. */
+WRAPPER int sigpause_by_mask(int mask) __asm__("sigpause");
+WRAPPER int sigpause_by_mask(int mask)
+{
+	sigset_t set = to_set(mask);
+
+	return sigsuspend(&set);
+}
+
+WRAPPER int sigpause(int sig)
+{
+	sigset_t set;
+
+	if (sigprocmask(SIG_BLOCK, NULL, &set) || sigdelset(&set, sig))
+		return -1;
+	return sigsuspend(&set);
+}
+
+WRAPPER int __sigpause(int sig_or_mask, int is_sig)
+{
+	return is_sig ? sigpause(sig_or_mask) : sigpause_by_mask(sig_or_mask);
 }

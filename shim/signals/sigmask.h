@@ -8,17 +8,26 @@
 
 #define KERNEL_SET sizeof(uint64_t) /* what the kernel has of a sigset_t */
 
-/* Whether the calling thread has SIGBUS blocked, as far as the program knows. */
-bool sigmask_blocks_faults(void);
-/* Whether one was sent to this thread meanwhile. The other takes it, if it is in the set: for sigwait() and its kin; info may be NULL. */
-bool sigmask_pending(void);
-bool sigmask_take_pending(const sigset_t *set, siginfo_t *info);
+/* A set as the kernel is to have it, and as the program is told it: sigmask.c says how they differ. The rest of a sigset_t stays. */
+void sigmask_to_kernel(sigset_t *set);
+void sigmask_to_program(sigset_t *set);
+/* For the time of a call, and of handlers that run in it: a copy of `set` as the kernel is to have it, or `set` when that cannot be read. */
+const sigset_t *sigmask_of_call(const sigset_t *set, sigset_t *copy);
+/* After the call has failed, by its errno, and with the set that it was given. */
+bool sigmask_call_again(const sigset_t *set);
+/* The call's result, where it has failed only in order to be made again. */
+#define CALL_MASKED(set, call)                                  \
+	({                                                      \
+		__typeof__(call) result_;                       \
+                                                                \
+		do                                              \
+			result_ = (call);                       \
+		while (result_ < 0 && sigmask_call_again(set)); \
+		result_;                                        \
+	})
 
 typedef int (*mask_fn)(int how, const sigset_t *set, sigset_t *old);
 /* sigprocmask(2) by way of `real`, which is given no set with SIGBUS. */
 int sigmask_change(mask_fn real, int how, const sigset_t *set, sigset_t *old);
-
-/* A copy of `set` that does not have SIGBUS, or `set` when that cannot be read: for the time of a call, and of handlers that run in it. */
-const sigset_t *sigmask_without_faults(const sigset_t *set, sigset_t *copy);
 
 #endif

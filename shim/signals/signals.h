@@ -4,9 +4,9 @@
 
 #include <stdbool.h>
 
-/* Whether the signal's disposition is the program's view only: SIGBUS, once the engine's handler is in place. */
+/* Whether the signal's disposition is the program's view only: SIGBUS and its stand-in, once the engine's handler is in place. */
 bool signals_virtual(int sig);
-/* Whether the signal's sa_mask has SIGBUS as far as the program knows; `change` makes it so or not. */
-bool signals_swap_mask_bit(int sig, bool set, bool change);
+/* Whether the signal's sa_mask has the stand-in as far as the program knows; `change` makes it so or not. Whether it has SIGBUS the kernel knows. */
+bool signals_swap_stand_in(int sig, bool set, bool change);
 
 #endif

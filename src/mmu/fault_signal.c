@@ -22,44 +22,48 @@
 static int signo = SIGBUS; /* constant once it is installed */
 static _Atomic bool installed;
 static _Atomic bool poison_expected;
-static bool (*blocked_query)(void);
-static void (*keep_pending)(const siginfo_t *info);
-/* The program's disposition: written under action_lock, read by the handler through the sequence count. */
+static bool uses_stand_in;
+/* The program's dispositions: written under action_lock, read by the handler through the sequence count. */
 static struct mutex action_lock = MUTEX_INIT(RANK_LEAF);
 static _Atomic uint32_t action_seq;
-static struct sigaction program_action;
+static struct sigaction of_fault_signal, of_stand_in;
 
-static struct sigaction load_action(void)
+static struct sigaction *action_of(int sig)
+{
+	return sig == FAULT_STAND_IN ? &of_stand_in : &of_fault_signal;
+}
+
+static struct sigaction load_action(int sig)
 {
 	struct sigaction a;
 	uint32_t seq;
 
 	do {
 		seq = atomic_load(&action_seq);
-		a = program_action;
+		a = *action_of(sig);
 		atomic_thread_fence(memory_order_acquire);
 	} while ((seq & 1) || seq != atomic_load(&action_seq));
 	return a;
 }
 
 /* Caller has signals blocked. */
-static void store_action(const struct sigaction *act)
+static void store_action(int sig, const struct sigaction *act)
 {
 	mutex_lock(&action_lock);
 	atomic_fetch_add(&action_seq, 1);
-	program_action = *act;
+	*action_of(sig) = *act;
 	atomic_fetch_add(&action_seq, 1);
 	mutex_unlock(&action_lock);
 }
 
-void fault_signal_set_action(const struct sigaction *act, struct sigaction *old)
+void fault_signal_set_action(int sig, const struct sigaction *act, struct sigaction *old)
 {
 	struct sigguard g = sigguard_enter();
 
 	if (old)
-		*old = load_action();
+		*old = load_action(sig);
 	if (act)
-		store_action(act);
+		store_action(sig, act);
 	sigguard_leave(g);
 }
 
@@ -70,10 +74,9 @@ void fault_signal_fork_child(void)
 		atomic_fetch_add(&action_seq, 1);
 }
 
-void fault_signal_set_mask(bool (*query)(void), void (*keep)(const siginfo_t *info))
+void fault_signal_use_stand_in(void)
 {
-	blocked_query = query;
-	keep_pending = keep;
+	uses_stand_in = true;
 }
 
 int fault_signal(void)
@@ -86,18 +89,22 @@ void fault_signal_choose(int sig)
 	signo = sig;
 }
 
-/* The access is made again without us, and kills as it would have. */
-static void die_by_default(void)
-{
-	struct sigaction dfl = {.sa_handler = SIG_DFL};
+/* ---- Masks ---- */
 
-	sys_sigaction(signo, &dfl, NULL);
+#define STAND_IN_BIT SYS_SIGBIT(FAULT_STAND_IN)
+
+uint64_t fault_signal_mask_to_kernel(uint64_t mask)
+{
+	uint64_t fault = SYS_SIGBIT(signo);
+
+	if (!uses_stand_in)
+		return mask & ~fault;
+	return (mask & ~(fault | STAND_IN_BIT)) | (mask & fault ? STAND_IN_BIT : 0);
 }
 
-/* Another process's kill(): pending until our handler returns, and then deadly. */
-static void send_to_self(void)
+uint64_t fault_signal_mask_to_program(uint64_t mask)
 {
-	sys_call(SYS_tgkill, sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0), sys_gettid(), signo, 0, 0, 0);
+	return mask & STAND_IN_BIT && uses_stand_in ? (mask & ~STAND_IN_BIT) | SYS_SIGBIT(signo) : mask;
 }
 
 static uint64_t mask_word(const sigset_t *set)
@@ -108,22 +115,85 @@ static uint64_t mask_word(const sigset_t *set)
 	return m;
 }
 
-/* What the kernel does to deliver the signal to a handler, from ours. Our caller's mask comes back when our handler returns. */
-static void call_program(const struct sigaction *a, siginfo_t *info, ucontext_t *uc)
+static void set_mask_word(sigset_t *set, uint64_t m)
 {
-	uint64_t mask = mask_word(&uc->uc_sigmask) | mask_word(&a->sa_mask);
+	memcpy(set, &m, sizeof m);
+}
 
+/* In si_errno, which is 0 in all that is sent otherwise. */
+#define HELD 0x464c5300
+#define HELD_OF_KILL (HELD | 1) /* SI_USER, which only a process's first thread may queue */
+
+/* It comes again, as the stand-in, when the thread unblocks that; or, when it was sent to the process, to a thread that has it unblocked. */
+static void hold(const siginfo_t *info)
+{
+	long pid = sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0);
+	siginfo_t held = *info;
+
+	held.si_errno = HELD;
+	if (info->si_code == SI_USER) {
+		held.si_errno = HELD_OF_KILL;
+		held.si_code = SI_QUEUE;
+	}
+	if (info->si_code == SI_TKILL)
+		sys_call(SYS_rt_tgsigqueueinfo, pid, sys_gettid(), FAULT_STAND_IN, (long)&held, 0, 0);
+	else
+		sys_call(SYS_rt_sigqueueinfo, pid, FAULT_STAND_IN, (long)&held, 0, 0, 0);
+}
+
+/* Where the kernel had no room for what it was told, it says that nobody has sent it. */
+bool fault_signal_was_held(siginfo_t *info)
+{
+	if (info->si_errno != HELD && info->si_errno != HELD_OF_KILL && (info->si_code != SI_USER || info->si_pid))
+		return false;
+	if (info->si_errno == HELD_OF_KILL)
+		info->si_code = SI_USER;
+	info->si_errno = 0;
+	info->si_signo = signo;
+	return true;
+}
+
+/* ---- What is the program's ---- */
+
+/* The access is made again without us, and kills as it would have. */
+static void die_by_default(int sig)
+{
+	struct sigaction dfl = {.sa_handler = SIG_DFL};
+
+	sys_sigaction(sig, &dfl, NULL);
+}
+
+/* Another process's kill(): pending until our handler returns, and then deadly. */
+static void send_to_self(int sig)
+{
+	sys_call(SYS_tgkill, sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0), sys_gettid(), sig, 0, 0, 0);
+}
+
+/*
+ * What the kernel does to deliver the signal to a handler, from ours. Our caller's mask, as the program's handler leaves it in its context, comes back
+ * when our handler returns.
+ */
+static void call_program(int sig, const struct sigaction *a, siginfo_t *info, ucontext_t *uc)
+{
+	uint64_t mask = mask_word(&uc->uc_sigmask) | fault_signal_mask_to_kernel(mask_word(&a->sa_mask));
+
+	if (uses_stand_in && sig == signo && !(a->sa_flags & SA_NODEFER))
+		mask |= STAND_IN_BIT;
 	if (a->sa_flags & SA_RESETHAND) {
 		struct sigaction dfl = {.sa_handler = SIG_DFL};
 
-		store_action(&dfl);
+		store_action(sig, &dfl);
 	}
+	if (uses_stand_in)
+		set_mask_word(&uc->uc_sigmask, fault_signal_mask_to_program(mask_word(&uc->uc_sigmask)));
 	sys_sigmask(SIG_SETMASK, mask & ~SYS_SIGBIT(signo));
 	if (a->sa_flags & SA_SIGINFO)
-		a->sa_sigaction(signo, info, uc);
+		a->sa_sigaction(sig, info, uc);
 	else
-		a->sa_handler(signo);
+		a->sa_handler(sig);
 	sys_sigmask(SIG_SETMASK, ~0ULL);
+	if (uses_stand_in)
+		set_mask_word(&uc->uc_sigmask, fault_signal_mask_to_kernel(mask_word(&uc->uc_sigmask)));
 }
 
 static bool sent_by_kernel(const siginfo_t *info)
@@ -131,27 +201,33 @@ static bool sent_by_kernel(const siginfo_t *info)
 	return info->si_code > 0;
 }
 
-static void pass_on(siginfo_t *info, ucontext_t *uc)
+/* One that is not blocked. */
+static void deliver(int sig, siginfo_t *info, ucontext_t *uc)
 {
-	struct sigaction a = load_action();
-	bool forced = sent_by_kernel(info), blocked = blocked_query && blocked_query();
+	struct sigaction a = load_action(sig);
 
-	if (forced && (blocked || a.sa_handler == SIG_IGN || a.sa_handler == SIG_DFL)) {
-		die_by_default(); /* a fault cannot be ignored or blocked */
-		return;
-	}
-	if (blocked) {
-		keep_pending(info);
-		return;
-	}
 	if (a.sa_handler == SIG_IGN)
 		return;
 	if (a.sa_handler == SIG_DFL) {
-		die_by_default();
-		send_to_self();
+		die_by_default(sig);
+		send_to_self(sig);
 		return;
 	}
-	call_program(&a, info, uc);
+	call_program(sig, &a, info, uc);
+}
+
+/* In a call that has a mask for its time (ppoll(2), sigsuspend(2)) the context has that of after the call: what is held then, the call itself lets come. */
+static void pass_on(siginfo_t *info, ucontext_t *uc)
+{
+	struct sigaction a = load_action(signo);
+	bool forced = sent_by_kernel(info), blocked = uses_stand_in && mask_word(&uc->uc_sigmask) & STAND_IN_BIT;
+
+	if (forced && (blocked || a.sa_handler == SIG_IGN || a.sa_handler == SIG_DFL))
+		die_by_default(signo); /* a fault cannot be ignored or blocked */
+	else if (blocked)
+		hold(info);
+	else
+		deliver(signo, info, uc);
 }
 
 static unsigned fault_flags(const ucontext_t *uc)
@@ -248,8 +324,10 @@ static void on_fault(int sig, siginfo_t *info, void *context)
 
 	if (sig == SIGBUS)
 		on_sigbus(info, context);
-	else
+	else if (sig == SIGSEGV)
 		on_sigsegv(info, context);
+	else
+		deliver(fault_signal_was_held(info) ? signo : sig, info, context);
 	errno = saved;
 }
 
@@ -264,20 +342,29 @@ bool fault_signal_installed(void)
 	return atomic_load(&installed);
 }
 
-int fault_signal_install(int sig)
+static int install(int sig)
 {
 	struct sigaction ours = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART}, was;
 	int err;
 
-	fault_signal_choose(sig);
 	memset(&ours.sa_mask, 0xff, sizeof ours.sa_mask); /* sigfillset() leaves out the one that cancels threads */
 	err = sys_sigaction(sig, &ours, &was);
-	if (err)
-		return err;
-	if (was.sa_sigaction != on_fault)
-		fault_signal_set_action(&was, NULL);
-	atomic_store(&installed, true);
-	return 0;
+	if (!err && was.sa_sigaction != on_fault)
+		fault_signal_set_action(sig, &was, NULL);
+	return err;
+}
+
+int fault_signal_install(int sig)
+{
+	int err;
+
+	fault_signal_choose(sig);
+	err = uses_stand_in ? install(FAULT_STAND_IN) : 0;
+	if (!err)
+		err = install(sig);
+	if (!err)
+		atomic_store(&installed, true);
+	return err;
 }
 
 void fault_signal_restore(void)
@@ -286,7 +373,7 @@ void fault_signal_restore(void)
 
 	if (!atomic_exchange(&installed, false))
 		return;
-	fault_signal_set_action(NULL, &program);
+	fault_signal_set_action(signo, NULL, &program);
 	if (sys_sigaction(signo, NULL, &now) == 0 && now.sa_sigaction == on_fault)
 		sys_sigaction(signo, &program, NULL);
 }

@@ -25,7 +25,13 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
-static mmu_fault_fn fault_handler;
+static int serves_nothing(uint64_t addr, unsigned flags)
+{
+	(void)addr, (void)flags;
+	return -EFAULT;
+}
+
+static mmu_fault_fn fault_handler = serves_nothing;
 
 void mmu_set_fault_handler(mmu_fault_fn fn)
 {

@@ -5,7 +5,7 @@
 # programs that are started.
 . "$(dirname "$0")/common.sh"
 
-for program in aio atfork buffers clone cuts deepbind descriptors exec_locks faults held immutable maps messages mixed names pending raw spawn stream_buffers streams submit timestamps wide; do
+for program in aio atfork buffers clone cuts deepbind descriptors exec_locks faults held immutable maps masks messages mixed names pending raw spawn stream_buffers streams submit timestamps wide; do
 	"$BUILD/tests/$program" || fail "$program fails on the kernel itself"
 	"$FAULTLINE" run --budget 32M -- "$BUILD/tests/$program" || fail "$program"
 	"$FAULTLINE" run --budget 32M --host=none -- "$BUILD/tests/$program" || fail "$program, --host=none"
@@ -13,6 +13,9 @@ for program in aio atfork buffers clone cuts deepbind descriptors exec_locks fau
 	"$FAULTLINE" run --budget 32M --faults=thread -- "$BUILD/tests/$program" || fail "$program, faults served by threads"
 	"$FAULTLINE" run --budget 32M --faults=sigsegv -- "$BUILD/tests/$program" || fail "$program, faults served by SIGSEGV"
 done
+
+"$BUILD/tests/masks" segv || fail "masks of SIGSEGV fails on the kernel itself"
+"$FAULTLINE" run --budget 32M --faults=sigsegv -- "$BUILD/tests/masks" segv || fail "masks of SIGSEGV, faults served by SIGSEGV"
 
 for host in none auto; do
 	"$FAULTLINE" run --budget 32M --direct --host=$host -- "$BUILD/tests/mixed" || fail "mixed, with O_DIRECT, --host=$host"
