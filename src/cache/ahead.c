@@ -186,6 +186,27 @@ void ahead_before_miss(struct fault *f)
 	}
 }
 
+static uint32_t start_more(const struct fault *f, uint64_t index, uint32_t want)
+{
+	return try_reserve_frames(want) ? start_reading(f, index, want, false) : 0;
+}
+
+/* Before the page itself: that is the order in which the store's own read-ahead goes on. */
+void ahead_after_jump(const struct fault *f, uint32_t pages)
+{
+	uint64_t index = f->index - min_u64(pages, f->before);
+
+	while (index < f->index) {
+		uint32_t want = (uint32_t)min_u64(f->index - index, buffer_large_pages()), n = 1;
+
+		if (!is_in_table(f->as, index))
+			n = io_can(f->as) ? start_more(f, index, want) : fault_fill_more(f, index, want, true);
+		if (!n)
+			break;
+		index += n;
+	}
+}
+
 void ahead_go_on(struct fault *f)
 {
 	struct ra_next next;
@@ -209,7 +230,7 @@ bool ahead_miss(struct fault *f, uint64_t window)
 	f->retried = true;
 	if (start_huge(f, f->index, false) != HUGE_STARTED)
 		return false;
-	readahead_done(f->as, f->index, HUGE_PAGES);
+	readahead_done(f->as, f->index, HUGE_PAGES, HUGE_PAGES);
 	return true;
 }
 

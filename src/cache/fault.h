@@ -89,6 +89,10 @@ bool ahead_miss(struct fault *f, uint64_t window);
  * can be in flight. Waits for nobody. Once for each fault.
  */
 void ahead_before_miss(struct fault *f);
+
+/* The same for a miss that a stream has jumped to, over so many pages (readahead_jump()): they are read first. */
+void ahead_after_jump(const struct fault *f, uint32_t pages);
+
 /* The fault is served, and no page of it locked: what its stream will want next is started. */
 void ahead_go_on(struct fault *f);
 /* The same of a host's file; with `pin`, the page is pinned there, which f->read_pin notes in a private mapping. -EAGAIN: look again. */

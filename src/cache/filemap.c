@@ -267,13 +267,13 @@ static uint32_t install(struct fault *f, struct fill *fl, int *err)
 	return f->mmu->remote || may_be_hidden(f) ? install_in_frames(f, fl, err) : install_shared(f, fl, err);
 }
 
-static void publish(struct fault *f, struct fill *fl)
+static void publish(struct fault *f, struct fill *fl, uint32_t want)
 {
 	fill_publish(fl, f->write);
 	if (fl->n > 1 || f->foretold)
 		report_add(&fl->as->report->read_ahead, fl->n - !f->foretold);
 	if (!f->foretold)
-		readahead_done(fl->as, fl->index, fl->n);
+		readahead_done(fl->as, fl->index, fl->n, want);
 	f->forward = fl->n > 1;
 	f->read = fl->n;
 	f->mapped = f->alone ? 1 : fl->n;
@@ -302,7 +302,7 @@ static int fill_locked(struct fault *f, struct fill *fl, uint32_t want)
 		as_count_dirty(fl->as, -1);
 	fill_drop(fl, kept);
 	if (fl->n)
-		publish(f, fl);
+		publish(f, fl, want);
 	return err;
 }
 
@@ -354,6 +354,12 @@ uint32_t fault_fill_more(const struct fault *f, uint64_t index, uint32_t want, b
 	return more.read;
 }
 
+/* Whether what was read ends at a page that is in memory. */
+static bool ends_in_table(const struct fault *f, uint64_t pages)
+{
+	return page_find_any((struct page_key){.as = f->as->id, .index = f->index + pages}) != PFN_NONE;
+}
+
 /*
  * A fault of another process costs two wake-ups, as much as to read some ten pages in. So a stream that has shown itself to be long reads on for it, window
  * by window up to `want` pages in all.
@@ -367,7 +373,7 @@ static void fill_on(struct fault *f, uint64_t want)
 		n = fault_fill_more(f, f->index + done, (uint32_t)min_u64(want - done, buffer_large_pages()), false);
 		done += n;
 	}
-	readahead_grown(f->as, f->index + done, (uint32_t)done);
+	readahead_grown(f->as, f->index + done, (uint32_t)(ends_in_table(f, done) ? want : done));
 	f->read = f->mapped = (uint32_t)done;
 }
 
@@ -403,17 +409,21 @@ void fault_expect(const struct fault *f, uint64_t index, uint64_t pages)
 static int miss(struct fault *f, bool ahead)
 {
 	uint64_t size = page_align_up(atomic_load_explicit(&f->as->size, memory_order_relaxed)) >> FL_PAGE_SHIFT, window, want;
+	uint32_t jumped = 0;
 	int err;
 
 	ahead = ahead && !f->missed;
 	f->missed = true;
 	io_poll();
 	readahead_pass(f->as, f->index);
+	if (ahead && !f->alone && f->advice == RA_NORMAL)
+		jumped = readahead_jump(f->as, f->index);
 	window = readahead_window(f->as, f->index, f->advice, fault_reads_on(f));
 	if (ahead_miss(f, window))
 		return -EAGAIN;
 	if (ahead && window == 1)
 		ahead_before_miss(f);
+	ahead_after_jump(f, jumped);
 	want = min_u64(max_u64(window, f->wanted), f->room);
 	if (size > f->index)
 		want = min_u64(want, size - f->index);

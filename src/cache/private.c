@@ -345,7 +345,7 @@ static void swap_in_ahead(struct fault *f)
 	uint64_t window = readahead_window(anon, f->anon_index, f->advice, false);
 	uint32_t n = swap_in_run(f, f->anon_index + 1, min_u64(window, f->room) - 1);
 
-	readahead_done(anon, f->anon_index, n + 1);
+	readahead_done(anon, f->anon_index, n + 1, n + 1);
 	if (window == 1 && f->advice != RA_RANDOM)
 		swap_in_track(f);
 }

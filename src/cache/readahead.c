@@ -3,7 +3,8 @@
  * A file has a few forward streams, each the index where its next miss is expected and the window it last read. A miss at
  * an expected index is a stream going on: its window doubles. Any other miss reads one page and starts a stream in
  * another's place. For another process, whose faults cost more, a stream with the largest window reads several, one after the other, and twice
- * as many each time. Streams are single words, read and replaced without a lock: a race costs a guess.
+ * as many each time. A miss a little beyond what a proved stream expects is that stream as well, and what lies between is read with it: threads that take
+ * pieces of a file in turn are beyond each other's. Streams are single words, read and replaced without a lock: a race costs a guess.
  *
  * Where reads can be in flight, a forward stream whose window has grown to RA_ASYNC goes on by itself:
  *
@@ -83,6 +84,59 @@ void readahead_pass(struct address_space *as, uint64_t index)
 	}
 }
 
+/* How many pages a stream is read over: no more than it would read next. */
+static uint64_t reach(uint32_t window)
+{
+	return max_u64(min_u64(window, RA_ON), RA_PASSED);
+}
+
+/* The proved stream whose next miss was expected nearest before index, if that was near. */
+static int stream_before(struct address_space *as, uint64_t index)
+{
+	uint64_t best = UINT64_MAX;
+	int near = -1;
+
+	for (int i = 0; i < RA_STREAMS; i++) {
+		uint64_t s = atomic_load_explicit(&as->streams[i], memory_order_relaxed), end = s >> 16;
+		uint32_t window = s & 0xffff;
+
+		if (window >= RA_ASYNC && end < index && index - end <= reach(window) && index - end < best) {
+			best = index - end;
+			near = i;
+		}
+	}
+	return near;
+}
+
+static bool is_any_in_table(const struct address_space *as, uint64_t first, uint64_t end)
+{
+	while (first < end && page_find_any((struct page_key){.as = as->id, .index = first}) == PFN_NONE)
+		first++;
+	return first < end;
+}
+
+/*
+ * grow() doubles what is put down here. Pages in memory on the way say that another thread is there, and the window stays what it was; without any it
+ * is halved: who passes over pages again and again is soon no proved stream.
+ */
+uint32_t readahead_jump(struct address_space *as, uint64_t index)
+{
+	int i = stream_at(as, index) < 0 ? stream_before(as, index) : -1;
+	uint32_t window;
+	uint64_t s, end;
+
+	if (i < 0)
+		return 0;
+	s = atomic_load_explicit(&as->streams[i], memory_order_relaxed);
+	end = s >> 16;
+	window = s & 0xffff;
+	if (end >= index) /* another thread has moved it */
+		return 0;
+	window /= is_any_in_table(as, end, index) ? 2 : 4;
+	atomic_store_explicit(&as->streams[i], pack(index, window), memory_order_relaxed);
+	return (uint32_t)min_u64(index - end, RA_ON);
+}
+
 uint32_t readahead_window(struct address_space *as, uint64_t index, enum ra_advice advice, bool on)
 {
 	uint32_t window;
@@ -142,13 +196,13 @@ static int stream_victim(struct address_space *as)
 	return (int)(turn % RA_STREAMS);
 }
 
-void readahead_done(struct address_space *as, uint64_t index, uint32_t pages)
+void readahead_done(struct address_space *as, uint64_t index, uint32_t pages, uint32_t window)
 {
 	int i = stream_at(as, index);
 
 	if (i < 0)
 		i = stream_victim(as);
-	atomic_store_explicit(&as->streams[i], pack(index + pages, pages), memory_order_relaxed);
+	atomic_store_explicit(&as->streams[i], pack(index + pages, window), memory_order_relaxed);
 }
 
 /* ---- Ahead of the program ---- */

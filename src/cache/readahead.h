@@ -11,12 +11,17 @@ enum ra_advice { RA_NORMAL, RA_RANDOM, RA_SEQUENTIAL };
 void readahead_init(uint32_t max_pages, uint64_t max_under_way);
 /* A miss at `index`: a stream that expected one shortly before it has passed over pages that were in memory, and expects this one now. */
 void readahead_pass(struct address_space *as, uint64_t index);
+/*
+ * The same where pages between are not in memory, of a stream that has proved itself: threads that take pieces of a file in turn are beyond each other's. How
+ * many pages lie between, which are to be read too.
+ */
+uint32_t readahead_jump(struct address_space *as, uint64_t index);
 /* Pages to read from `index` on: 1 on random evidence, doubling while a stream goes on; with `on` to more than are ever read at once. */
 uint32_t readahead_window(struct address_space *as, uint64_t index, enum ra_advice advice, bool on);
 /* Whether a window is one of a stream that may go on in huge pages. */
 bool readahead_is_long(uint32_t window);
-/* So many were read: the stream expects its next miss after them. */
-void readahead_done(struct address_space *as, uint64_t index, uint32_t pages);
+/* So many were read of a window, which ends early at a page that is in memory: the stream expects its next miss after them. */
+void readahead_done(struct address_space *as, uint64_t index, uint32_t pages, uint32_t window);
 /* The stream that expects its next miss at `next` has read so many for one fault, one run after the other. */
 void readahead_grown(struct address_space *as, uint64_t next, uint32_t pages);
 

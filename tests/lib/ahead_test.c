@@ -147,6 +147,45 @@ TEST(a_scan_backwards_over_private_copies)
 	unmap((unsigned char *)p);
 }
 
+#define PIECE 32
+
+/* Threads that take the pieces of a file in turn, as those do that multiply by a matrix: here by one thread, a page of each at a time. */
+static void walk_pieces(unsigned char *p, size_t threads)
+{
+	for (size_t from = 0; from < PAGES; from += threads * PIECE)
+		for (size_t i = 0; i < PIECE; i++)
+			for (size_t t = 0; t < threads; t++)
+				check_page(p, from + t * PIECE + i);
+}
+
+/* The fewest reads of a round but the first: what the policy keeps lies among what is to be read then. */
+static uint64_t reads_of_a_round(struct fixture *f, size_t threads)
+{
+	uint64_t least = PAGES;
+	unsigned char *p;
+
+	start_by(4 << 20, FL_DIRECT_OFF);
+	p = map_whole(f, PROT_READ, MAP_SHARED);
+	walk_pieces(p, threads);
+	for (size_t round = 0; round < 5; round++) {
+		uint64_t before = stats().reads, reads;
+
+		walk_pieces(p, threads);
+		reads = stats().reads - before;
+		least = reads < least ? reads : least;
+	}
+	unmap(p);
+	return least;
+}
+
+TEST(pieces_that_are_read_in_turn)
+{
+	uint64_t alone = reads_of_a_round(*state, 1);
+
+	assert_true(reads_of_a_round(*state, 2) < alone * 3 / 2);
+	assert_true(reads_of_a_round(*state, 4) < alone * 2);
+}
+
 TEST(random_reads_read_nothing_more)
 {
 	unsigned char *p;
@@ -490,6 +529,7 @@ int main(void)
 		RUN(a_scan_backwards),
 		RUN(a_walk_in_strides_reads_what_it_uses),
 		RUN(a_scan_backwards_over_private_copies),
+		RUN(pieces_that_are_read_in_turn),
 		RUN(random_reads_read_nothing_more),
 		RUN(streams_that_are_left_do_not_hold_memory),
 		RUN(prefetch_brings_pages_in),

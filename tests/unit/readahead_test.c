@@ -29,7 +29,7 @@ static uint32_t miss(uint64_t index)
 {
 	uint32_t n = readahead_window(&file, index, RA_NORMAL, false);
 
-	readahead_done(&file, index, n);
+	readahead_done(&file, index, n, n);
 	return n;
 }
 
@@ -123,7 +123,7 @@ static void advice_decides(void **state)
 	for (uint64_t at = 0; at < 100; at++) {
 		assert_int_equal(readahead_window(&file, at, RA_RANDOM, false), 1);
 		assert_int_equal(readahead_window(&file, at * 1000, RA_SEQUENTIAL, false), MAX);
-		readahead_done(&file, at, 1);
+		readahead_done(&file, at, 1, 1);
 	}
 }
 
@@ -290,6 +290,41 @@ static void a_stream_goes_over_pages_in_memory(void **state)
 	assert_int_equal(miss(1154), 1);
 }
 
+/* What a window has lost to a page in memory says nothing of the stream. */
+static void a_window_that_ends_at_a_page_in_memory_grows(void **state)
+{
+	static const uint32_t expected[] = {1, 4, 8, 16, 32, 64, 64};
+	uint64_t at = 1000;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+		readahead_pass(&file, at);
+		assert_int_equal(readahead_window(&file, at, RA_NORMAL, false), expected[i]);
+		put_in_memory(at + 1, 1);
+		readahead_done(&file, at, 1, expected[i]);
+		at += 2;
+	}
+}
+
+static uint32_t jump_and_miss(uint64_t index, uint32_t jumped)
+{
+	assert_int_equal(readahead_jump(&file, index), jumped);
+	return miss(index);
+}
+
+static void what_others_have_taken_is_jumped_over(void **state)
+{
+	(void)state;
+	for (uint64_t at = 1000; at < 1029; at += miss(at)) /* expects 1029 */
+		;
+	assert_int_equal(jump_and_miss(1029 + 65, 0), 1); /* too far */
+	assert_int_equal(jump_and_miss(1029 + 40, 40), 8);
+	assert_int_equal(jump_and_miss(1077 + 5, 0), 1); /* that was no proof */
+	assert_int_equal(jump_and_miss(1077, 0), 16);
+	put_in_memory(1100, 1); /* somebody is there */
+	assert_int_equal(jump_and_miss(1093 + 40, 40), 16);
+}
+
 /* One fault: what is started at once, and how much of it is huge. */
 static uint32_t go_on(uint64_t at, uint64_t *end)
 {
@@ -355,16 +390,16 @@ static void a_stream_reads_on_by_windows(void **state)
 	for (n = 1; n < MAX; at += n) {
 		n = readahead_window(&file, at, RA_NORMAL, true);
 		assert_true(n <= MAX);
-		readahead_done(&file, at, n);
+		readahead_done(&file, at, n, n);
 	}
 	for (uint32_t was = n; was < 4 * MAX; was = n) {
 		n = readahead_window(&file, at, RA_NORMAL, true);
 		assert_int_equal(n, 2 * was);
 		assert_int_equal(readahead_window(&file, at, RA_NORMAL, false), MAX);
-		readahead_done(&file, at, MAX);
+		readahead_done(&file, at, MAX, MAX);
 		readahead_grown(&file, at + 1, 7); /* no stream is there */
 		for (uint32_t done = MAX; done < n; done += MAX)
-			readahead_done(&file, at + done, MAX);
+			readahead_done(&file, at + done, MAX, MAX);
 		at += n;
 		readahead_grown(&file, at, n);
 	}
@@ -393,6 +428,8 @@ int main(void)
 		T(a_stride_goes_on_after_what_was_read_at_once),
 		T(random_misses_start_nothing),
 		WITH_TABLE(a_stream_goes_over_pages_in_memory),
+		WITH_TABLE(a_window_that_ends_at_a_page_in_memory_grows),
+		WITH_TABLE(what_others_have_taken_is_jumped_over),
 		WITH_TABLE(huge_pages_under_way_double_up_to_the_limit),
 		WITH_TABLE(without_huge_pages_nothing_is_huge),
 	};
