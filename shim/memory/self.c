@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * process_vm_readv(2) and process_vm_writev(2) of the process itself: so programs look at memory that may not be there. What is ours is
- * pinned for it, a page at a time, up to the first that cannot be had, as in the kernel. Of other processes the kernel sees what is in memory.
+ * process_vm_readv(2) and process_vm_writev(2). So programs look at memory of their own that may not be there, and move bytes from and to that of
+ * others. What is ours is pinned for it, a page at a time, up to the first that cannot be had, as in the kernel. Of other processes the kernel sees what is
+ * in memory.
  */
 #include <errno.h>
 #include <limits.h>
@@ -59,15 +60,20 @@ static bool is_unreadable(const void *remote)
 	return prot >= 0 && !(prot & PROT_READ);
 }
 
+static bool is_self(pid_t pid)
+{
+	return pid == sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0) || pid == sys_call(SYS_gettid, 0, 0, 0, 0, 0, 0);
+}
+
+/* An address in another process says nothing of what is there in this one. */
 static long copy_piece(const struct vm_copy *whole, struct iovec *local, struct iovec *remote)
 {
 	struct vm_copy c = {whole->nr, whole->pid, local, remote, 1, 1};
-	bool reads = c.nr == SYS_process_vm_readv;
-	struct held h[] = {{reads ? remote->iov_base : local->iov_base, local->iov_len, false},
-			   {reads ? local->iov_base : remote->iov_base, local->iov_len, true}};
+	bool reads = c.nr == SYS_process_vm_readv, self = is_self(c.pid);
+	struct held h[] = {{local->iov_base, local->iov_len, reads}, {self ? remote->iov_base : NULL, remote->iov_len, !reads}};
 	long n;
 
-	if (reads && is_unreadable(remote->iov_base))
+	if (self && reads && is_unreadable(remote->iov_base))
 		return -EFAULT;
 	hold(h, 2);
 	n = call(&c, 0);
@@ -98,11 +104,6 @@ static long copy_pieces(const struct vm_copy *c)
 	}
 }
 
-static bool is_self(pid_t pid)
-{
-	return pid == sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0) || pid == sys_call(SYS_gettid, 0, 0, 0, 0, 0, 0);
-}
-
 static bool can_read_vector(const struct iovec *v, size_t n)
 {
 	return n <= IOV_MAX && can_peek(v, n * sizeof *v);
@@ -111,9 +112,9 @@ static bool can_read_vector(const struct iovec *v, size_t n)
 /* What makes no sense is the kernel's to refuse. */
 static bool is_ours_to_copy(const struct vm_copy *c, unsigned long flags)
 {
-	if (flags || !can_read_vector(c->local, c->nlocal) || !can_read_vector(c->remote, c->nremote) || !is_self(c->pid))
+	if (flags || !can_read_vector(c->local, c->nlocal) || !can_read_vector(c->remote, c->nremote))
 		return false;
-	return iov_is_ours(c->local, (int)c->nlocal) || iov_is_ours(c->remote, (int)c->nremote);
+	return iov_is_ours(c->local, (int)c->nlocal) || (is_self(c->pid) && iov_is_ours(c->remote, (int)c->nremote));
 }
 
 static ssize_t copy(const struct vm_copy *c, unsigned long flags)

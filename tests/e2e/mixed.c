@@ -407,6 +407,38 @@ static void looked_at(void)
 	unmap_mixed(&m);
 }
 
+/* To and from plain memory of another process, where nothing of ours is in memory yet. */
+static void exchanged(void)
+{
+	static char other[4 * PAGE];
+	struct iovec local, remote = {other, sizeof other};
+	struct mixed m;
+	int status;
+	pid_t child;
+
+	map_mixed(&m);
+	memset(other, 'o', sizeof other);
+	child = fork();
+	CHECK(child >= 0);
+	if (!child)
+		for (;;)
+			pause();
+	for (int i = 0; i < 2; i++) {
+		local = (struct iovec){(i ? m.private : m.file) + 60 * PAGE + 5, sizeof other};
+		CHECK(process_vm_readv(child, &local, 1, &remote, 1, 0) == (ssize_t)sizeof other);
+		CHECK(((char *)local.iov_base)[0] == 'o' && ((char *)local.iov_base)[sizeof other - 1] == 'o');
+	}
+	for (int i = 0; i < 2; i++) {
+		local = (struct iovec){(i ? m.private : m.file) + 80 * PAGE + 5, sizeof other};
+		CHECK(process_vm_writev(child, &local, 1, &remote, 1, 0) == (ssize_t)sizeof other);
+		local.iov_base = other;
+		CHECK(process_vm_readv(child, &local, 1, &remote, 1, 0) == (ssize_t)sizeof other);
+		CHECK(!memcmp(other, (i ? m.private : m.file) + 80 * PAGE + 5, sizeof other));
+	}
+	CHECK(!kill(child, SIGKILL) && waitpid(child, &status, 0) == child);
+	unmap_mixed(&m);
+}
+
 /* Of plain memory, told to a place in a file's mapping. */
 static void told(void)
 {
@@ -666,6 +698,7 @@ int main(int argc, char **argv)
 		{"too_far", too_far},
 		{"not_filled", not_filled},
 		{"looked_at", looked_at},
+		{"exchanged", exchanged},
 		{"told", told},
 		{"attached", attached},
 		{"sealed", sealed},
