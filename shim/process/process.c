@@ -110,18 +110,18 @@ static bool concerns_us(void)
 	return engine_started() && anything_mapped() && process_is_own();
 }
 
-static void flush(bool final)
+static void flush(enum flush how)
 {
 	int saved = errno;
 
 	if (concerns_us())
-		engine_flush(final);
+		engine_flush(how);
 	errno = saved;
 }
 
 void process_ends(void)
 {
-	flush(true);
+	flush(FLUSH_TO_END);
 }
 
 /* ---- Ends ---- */
@@ -157,7 +157,7 @@ void process_thread_ends(int status)
 		return;
 	}
 	if (last == LAST_THREAD_UNKNOWN)
-		flush(false);
+		flush(FLUSH_ALL);
 	users_go_on(0);
 }
 
@@ -369,7 +369,7 @@ static int run(const struct exec *e)
 
 	if (NOTHING_MAPPED)
 		return call_keeping(e);
-	flush(false);
+	flush(FLUSH_TO_EXEC);
 	do {
 		again.moves = file_io_moves();
 		arguments_hold(&(struct arguments){.path = e->path, .vectors = {e->argv, e->envp}}, &held);
@@ -377,6 +377,8 @@ static int run(const struct exec *e)
 		more = says_efault(result) && arguments_again(&again, &held);
 		arguments_release(&held);
 	} while (more);
+	if (process_is_own())
+		engine_exec_failed();
 	return result;
 }
 

@@ -79,7 +79,7 @@ FL_EXPORT int fl_exit(void)
 /* A program that ends without fl_exit() has its stores written back. */
 __attribute__((destructor)) static void at_exit(void)
 {
-	int err = engine_flush(true);
+	int err = engine_flush(FLUSH_TO_END);
 
 	if (err)
 		fl_log(LOG_ERROR, "at exit: stores could not be written back: %s", strerror(-err));

@@ -459,12 +459,33 @@ static int write_back_one(struct address_space *as, void *arg)
 	return 0;
 }
 
+static bool can_hand_over(const struct address_space *as)
+{
+	return as->store->writable && !as->kernels && !as->scratch && !as_is_ram(as) && !as_is_hosted(as);
+}
+
 static int hand_over_one(struct address_space *as, void *arg)
 {
 	(void)arg;
-	if (as->store->writable && !as->kernels && !as->scratch && !as_is_ram(as) && !as_is_hosted(as))
+	if (can_hand_over(as))
 		mm_hand_over(as, NULL, true);
 	return 0;
+}
+
+static _Atomic bool handed_to_exec;
+
+static int hand_over_to_exec(struct address_space *as, void *arg)
+{
+	(void)arg;
+	if (can_hand_over(as) && mm_has_writable(as, 0) && !mm_hand_over(as, NULL, false))
+		atomic_store(&handed_to_exec, true);
+	return 0;
+}
+
+void engine_exec_failed(void)
+{
+	if (atomic_exchange(&handed_to_exec, false))
+		report_note("shared writable mappings: left to the kernel: execve(2) that failed");
 }
 
 static void note_end(void)
@@ -476,7 +497,7 @@ static void note_end(void)
 	atomic_store(&r->state, REPORT_ENDED);
 }
 
-int engine_flush(bool final)
+int engine_flush(enum flush how)
 {
 	struct sigguard g;
 	int err = 0;
@@ -485,7 +506,9 @@ int engine_flush(bool final)
 		return 0;
 	g = sigguard_enter();
 	address_space_for_each(write_back_one, &err);
-	if (final) {
+	if (how == FLUSH_TO_EXEC)
+		address_space_for_each(hand_over_to_exec, NULL);
+	if (how == FLUSH_TO_END) {
 		address_space_for_each(hand_over_one, NULL);
 		note_end();
 	}

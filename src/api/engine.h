@@ -66,11 +66,16 @@ void engine_threads_go_on(void);
 const struct engine_options *engine_options(void);
 /* The default space; NULL before the start, and where native spaces do not work. */
 struct mm *engine_space(void);
-/*
- * Writes back all that is dirty and gives shared writable mappings to the kernel, so that stores after this, by other
- * threads or handlers, are not lost. For the end of the process and before exec. First error.
- */
-int engine_flush(bool final);
+/* What is written back, and what is given to the kernel so that later stores, by other threads or handlers, are not lost. */
+enum flush {
+	FLUSH_ALL, /* all that is dirty */
+	FLUSH_TO_EXEC, /* and shared writable mappings are the kernel's; all can be used on, as it must be when the call fails: engine_exec_failed() */
+	FLUSH_TO_END, /* the same, for good */
+};
+/* First error. */
+int engine_flush(enum flush how);
+/* The report is told what FLUSH_TO_EXEC has done. */
+void engine_exec_failed(void);
 int engine_stop(void);
 /* In a forked child that cannot have what is mapped: from now on nothing of it can be accessed, and there is no engine. */
 void engine_give_up(void);

@@ -29,27 +29,6 @@
 
 #define WHY "fork with a shared writable mapping"
 
-/* A mapping that the child will have. */
-static bool is_inherited(const struct vma *v, const struct address_space *as)
-{
-	return v->as == as && (v->flags & (VM_SHARED | VM_MAYWRITE)) == (VM_SHARED | VM_MAYWRITE) &&
-	       !(v->flags & (VM_DONTFORK | VM_HANDED));
-}
-
-static bool any_inherited(const struct address_space *as)
-{
-	bool found = false;
-	struct mm *mm;
-
-	for (int i = 0; (mm = mm_space(i)) && !found; i++) {
-		mutex_lock(&mm->mmap_lock);
-		for (struct vma *v = vma_find(&mm->index, 0); v && !found; v = vma_find(&mm->index, v->end))
-			found = is_inherited(v, as);
-		mutex_unlock(&mm->mmap_lock);
-	}
-	return found;
-}
-
 /*
  * At a host, shared anonymous memory goes with the last mapping that the host knows of: until the child has told of its own, the
  * parent's must stay.
@@ -64,7 +43,7 @@ static int hand_over_writable(struct address_space *as, void *arg)
 	awaited |= as->scratch && as_is_hosted(as);
 	if (!as->store->writable || as->kernels || as_is_hosted(as)) /* the host has its pages for both */
 		return 0;
-	if (any_inherited(as))
+	if (mm_has_writable(as, VM_DONTFORK))
 		mm_hand_over(as, as->scratch ? NULL : WHY, false);
 	else if (!as->scratch)
 		writeback_all(as); /* stores of mappings that are gone: the child reads the file */

@@ -401,6 +401,25 @@ static void note(const struct address_space *as, const char *why)
 	report_note(text);
 }
 
+static bool is_written_through(const struct vma *v, const struct address_space *as, unsigned without)
+{
+	return v->as == as && (v->flags & (VM_SHARED | VM_MAYWRITE)) == (VM_SHARED | VM_MAYWRITE) && !(v->flags & (without | VM_HANDED));
+}
+
+bool mm_has_writable(const struct address_space *as, unsigned without)
+{
+	bool found = false;
+	struct mm *mm;
+
+	for (int i = 0; (mm = mm_space(i)) && !found; i++) {
+		mutex_lock(&mm->mmap_lock);
+		for (struct vma *v = vma_find(&mm->index, 0); v && !found; v = vma_find(&mm->index, v->end))
+			found = is_written_through(v, as, without);
+		mutex_unlock(&mm->mmap_lock);
+	}
+	return found;
+}
+
 /* What a host has, it has for others too: the kernel's mapping begins with what was stored until now. */
 int mm_hand_over(struct address_space *as, const char *why, bool ends)
 {

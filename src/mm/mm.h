@@ -177,6 +177,8 @@ int mm_remap_file_pages(struct mm *mm, uint64_t addr, uint64_t len, int prot, ui
  * process does; private mappings are left alone.
  */
 int mm_hand_over(struct address_space *as, const char *why, bool ends);
+/* Whether the program can store to the file by a mapping that is not the kernel's; those that have one of these flags do not count. */
+bool mm_has_writable(const struct address_space *as, unsigned without);
 
 /*
  * fork. Before: shared writable mappings are handed to the kernel, all spaces hold still. In the child, every mapping
