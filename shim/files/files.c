@@ -13,6 +13,7 @@
 #include "arguments/paths.h"
 #include "base/mapped.h"
 #include "base/real.h"
+#include "cache/hosted.h"
 #include "coherent.h"
 #include "memory/maps_file.h"
 #include "util/sys.h"
@@ -216,17 +217,30 @@ WRAPPER int fdatasync(int fd)
 	return err && !result ? (int)shim_result(-err) : result;
 }
 
+/* What other processes of a host have stored is in no page of the kernel's either. */
+static void write_stores_of_all(void)
+{
+	struct sigguard g;
+
+	if (NOTHING_MAPPED)
+		return;
+	engine_flush(FLUSH_ALL);
+	if (!channel_joined())
+		return;
+	g = sigguard_enter();
+	hosted_sync_all();
+	sigguard_leave(g);
+}
+
 WRAPPER void sync(void)
 {
-	if (!NOTHING_MAPPED)
-		engine_flush(false);
+	write_stores_of_all();
 	REAL(sync)();
 }
 
 WRAPPER int syncfs(int fd)
 {
-	if (!NOTHING_MAPPED)
-		engine_flush(false);
+	write_stores_of_all();
 	return REAL(syncfs)(fd);
 }
 

@@ -253,6 +253,13 @@ int hosted_sync_id(struct file_id file, uint64_t first, uint64_t last)
 	return err == -EHOSTDOWN ? 0 : err; /* which has been said; the file is as it is */
 }
 
+int hosted_sync_all(void)
+{
+	struct channel_call c = {.op = WIRE_SYNC_ALL};
+
+	return channel_call(&c);
+}
+
 int hosted_leave(struct file_id file)
 {
 	struct channel_call c = {.op = WIRE_LEAVE, .arg = {file.dev, file.ino}};

@@ -56,6 +56,8 @@ struct channel_pair;
 int hosted_change_begin(struct channel_pair *p, struct file_id file, uint64_t *size, bool *held);
 int hosted_change_end(struct channel_pair *p, uint64_t off, uint64_t len, bool replaces);
 int hosted_sync_id(struct file_id file, uint64_t first, uint64_t last);
+/* Of all files that the host has. */
+int hosted_sync_all(void);
 /* The kernel maps the file for good. -EBUSY: the host has it. */
 int hosted_leave(struct file_id file);
 /* Until the host has given up what clients had that have ended. */

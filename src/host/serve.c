@@ -331,6 +331,20 @@ static int serve_shrunk(struct request *r)
 	return 0;
 }
 
+static int sync_one(struct address_space *as, void *r)
+{
+	if (!as->kernels)
+		sync_file(r, as, 0, PAGE_INDEX_MAX);
+	return 0;
+}
+
+/* sync(2) knows no errors: each is told to who has the file. */
+static int serve_sync_all(struct request *r)
+{
+	r->flags = WIRE_WAIT;
+	return address_space_for_each(sync_one, r);
+}
+
 static int serve_settle(struct request *r)
 {
 	return session_settle(r->s);
@@ -340,13 +354,13 @@ static const struct {
 	int (*serve)(struct request *r);
 	bool has_file;
 } operations[WIRE_OPS] = {
-	[WIRE_FAULT] = {serve_fault, true},       [WIRE_UNPIN] = {serve_unpin, true},       [WIRE_MAP] = {serve_map, true},
-	[WIRE_UNMAP] = {serve_unmap, false},      [WIRE_LOCK] = {serve_lock, false},        [WIRE_READ] = {serve_read, true},
-	[WIRE_SYNC] = {serve_sync, true},         [WIRE_SYNC_ID] = {serve_sync_id, false},  [WIRE_CHANGE] = {change_file, false},
-	[WIRE_PREFETCH] = {serve_prefetch, true}, [WIRE_RESIDENT] = {serve_resident, true}, [WIRE_COOL] = {serve_cool, true},
-	[WIRE_REMOVE] = {serve_remove, true},     [WIRE_CLOSE] = {serve_close, false},      [WIRE_BORROW] = {serve_borrow, false},
-	[WIRE_RETURN] = {serve_return, false},    [WIRE_SHRUNK] = {serve_shrunk, true},     [WIRE_LEAVE] = {serve_leave, false},
-	[WIRE_SETTLE] = {serve_settle, false},
+	[WIRE_FAULT] = {serve_fault, true},       [WIRE_UNPIN] = {serve_unpin, true},        [WIRE_MAP] = {serve_map, true},
+	[WIRE_UNMAP] = {serve_unmap, false},      [WIRE_LOCK] = {serve_lock, false},         [WIRE_READ] = {serve_read, true},
+	[WIRE_SYNC] = {serve_sync, true},         [WIRE_SYNC_ID] = {serve_sync_id, false},   [WIRE_CHANGE] = {change_file, false},
+	[WIRE_PREFETCH] = {serve_prefetch, true}, [WIRE_RESIDENT] = {serve_resident, true},  [WIRE_COOL] = {serve_cool, true},
+	[WIRE_REMOVE] = {serve_remove, true},     [WIRE_CLOSE] = {serve_close, false},       [WIRE_BORROW] = {serve_borrow, false},
+	[WIRE_RETURN] = {serve_return, false},    [WIRE_SHRUNK] = {serve_shrunk, true},      [WIRE_LEAVE] = {serve_leave, false},
+	[WIRE_SETTLE] = {serve_settle, false},    [WIRE_SYNC_ALL] = {serve_sync_all, false},
 };
 
 static int serve(struct request *r)

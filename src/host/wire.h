@@ -33,7 +33,7 @@
 
 #include "util/compiler.h"
 
-#define WIRE_VERSION 6
+#define WIRE_VERSION 7
 #define WIRE_SLOTS 64
 #define WIRE_FILTER 1024
 
@@ -73,7 +73,8 @@ enum wire_op {
 	WIRE_RETURN, /* arg: pages that it gives back, and pages it was asked for that it will not */
 	WIRE_SHRUNK, /* file. out: where the file ended at its shortest since this was last asked, in bytes; UINT64_MAX: it has not shrunk */
 	WIRE_LEAVE, /* arg: dev, ino: the kernel maps the file for good. -EBUSY: the host has it, and the client is to map it by the host as well */
-	WIRE_SETTLE, /* 0 when the host has given up what clients had that have ended: their files are open here until then */
+	WIRE_SETTLE,   /* 0 when the host has given up what clients had that have ended: their files are open here until then */
+	WIRE_SYNC_ALL, /* what is dirty of all files, whoever has them, is written */
 	WIRE_OPS
 };
 

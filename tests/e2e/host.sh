@@ -18,6 +18,10 @@ assert f["reads"] and f["read_bytes"] and f["writes"] and f["evicted_pages"] and
 for how in inline thread; do
 	"$FAULTLINE" run --budget 16M --faults=$how -- "$BUILD/tests/locks" >out 2>&1 || { cat out; fail "locks, faults served $how"; }
 done
+"$BUILD/tests/syncs" || fail "syncs fails on the kernel itself"
+for how in inline thread; do
+	"$FAULTLINE" run --budget 16M --faults=$how -- "$BUILD/tests/syncs" >out 2>&1 || { cat out; fail "syncs, faults served $how"; }
+done
 "$BUILD/tests/idle_locks" || fail "idle_locks fails on the kernel itself"
 "$FAULTLINE" run --budget 16M -- "$BUILD/tests/idle_locks" >out 2>&1 || { cat out; fail "idle_locks"; }
 if [ "$(id -u)" -eq 0 ]; then
