@@ -6,6 +6,9 @@
 #include "users.h"
 
 #include <errno.h>
+#include <linux/nsfs.h>
+#include <sched.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "api/engine.h"
@@ -13,6 +16,7 @@
 #include "base/real.h"
 #include "host/channel.h"
 #include "process.h"
+#include "util/sys.h"
 
 void users_change(void)
 {
@@ -71,17 +75,59 @@ WRAPPER_PAUSED(setegid, (gid_t group), (group))
 WRAPPER_PAUSED(setregid, (gid_t real, gid_t effective), (real, effective))
 WRAPPER_PAUSED(setresgid, (gid_t real, gid_t effective, gid_t kept), (real, effective, kept))
 
-/* Refused to a process with two threads, some of what they do. They look at no memory. */
-#define WRAPPER_ALONE(name, parameters, arguments)             \
-	WRAPPER int name parameters                            \
-	{                                                      \
-		users_change();                                \
-		pause_threads(true);                           \
-		return (int)users_go_on(REAL(name) arguments); \
-	}
+/*
+ * ---- Namespaces ----
+ *
+ * Some of them are refused to a process with two threads. Those that only its children will be in are not, and no thread can be made after that: so they come
+ * for themselves, last, and the threads that there are stay. The calls look at no memory.
+ */
 
-WRAPPER_ALONE(unshare, (int flags), (flags))
-WRAPPER_ALONE(setns, (int fd, int type), (fd, type))
+#define UNSHARED_ALONE (CLONE_NEWUSER | CLONE_VM | CLONE_SIGHAND | CLONE_THREAD)
+#define UNSHARED_LAST (CLONE_NEWPID | CLONE_NEWTIME)
+#define ENTERED_ALONE (CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWTIME)
+#define ENTERED_LAST CLONE_NEWPID
+
+static int call_unshare(int fd, int flags)
+{
+	(void)fd;
+	return REAL(unshare)(flags);
+}
+
+static int call_setns(int fd, int flags)
+{
+	return REAL(setns)(fd, flags);
+}
+
+static int paused(int (*call)(int fd, int flags), int fd, int flags, bool alone)
+{
+	pause_threads(alone);
+	return (int)users_go_on(call(fd, flags));
+}
+
+static int in_steps(int (*call)(int fd, int flags), int fd, int flags, int alone, int last)
+{
+	int result;
+
+	if (!(flags & last) || !(flags & alone))
+		return paused(call, fd, flags, flags & alone);
+	result = paused(call, fd, flags & ~last, true);
+	return result ? result : paused(call, fd, flags & last, false);
+}
+
+WRAPPER int unshare(int flags)
+{
+	users_change();
+	return in_steps(call_unshare, -1, flags, UNSHARED_ALONE, UNSHARED_LAST);
+}
+
+/* Which kind a namespace is of need not be said. */
+WRAPPER int setns(int fd, int flags)
+{
+	users_change();
+	if (!flags && sys_call(SYS_ioctl, fd, NS_GET_NSTYPE, 0, 0, 0, 0) != CLONE_NEWPID)
+		return paused(call_setns, fd, flags, true);
+	return in_steps(call_setns, fd, flags, ENTERED_ALONE, ENTERED_LAST);
+}
 
 WRAPPER int chroot(const char *path)
 {

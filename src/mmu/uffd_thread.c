@@ -208,10 +208,21 @@ static bool in_use(const struct uffd_mmu *u)
 	return u->fd > 0 && u->mmu.by_threads;
 }
 
+/* Not in a process that may make none, as when its children will be in another PID namespace. */
+static bool can_start_others(struct uffd_mmu *u)
+{
+	struct crew *others = &u->pool->crews[!u->pool->now];
+
+	if (start_crew(u, others))
+		return false;
+	stop_crew(others);
+	return true;
+}
+
 void uffd_threads_pause(void)
 {
 	for (int i = 0; i < CONTEXTS; i++)
-		if (in_use(&contexts[i])) {
+		if (in_use(&contexts[i]) && can_start_others(&contexts[i])) {
 			stop_crew(&pools[i].crews[pools[i].now]);
 			contexts[i].mmu.threads = 0;
 		}

@@ -104,6 +104,61 @@ static void is_alone(void)
 	touch_all();
 }
 
+static bool may_not(int result)
+{
+	return result && (errno == EPERM || errno == ENOSPC || errno == ENOSYS || errno == EINVAL);
+}
+
+/* A process whose children will be in another PID namespace may make no threads any more; those that it has go on. */
+static void children_elsewhere(void)
+{
+	if (may_not(unshare(CLONE_NEWPID)))
+		return;
+	touch_all();
+	in_child(touch_all);
+	CHECK(!unshare(CLONE_NEWNS));
+	touch_all();
+}
+
+static void times_elsewhere(void)
+{
+	if (may_not(unshare(CLONE_NEWUSER | CLONE_NEWTIME)))
+		return;
+	touch_all();
+	in_child(touch_all);
+}
+
+static void all_elsewhere(void)
+{
+	if (may_not(unshare(CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS)))
+		return;
+	touch_all();
+	in_child(touch_all);
+}
+
+static void enters(void)
+{
+	int pid = open("/proc/self/ns/pid", O_RDONLY), mount = open("/proc/self/ns/mnt", O_RDONLY);
+
+	CHECK(!setns(mount, 0));
+	touch_all();
+	CHECK(!setns(pid, CLONE_NEWPID) && !setns(mount, CLONE_NEWNS));
+	touch_all();
+	CHECK(!unshare(CLONE_NEWPID) && !setns(pid, 0));
+	touch_all();
+	CHECK(!unshare(CLONE_NEWPID) && !unshare(CLONE_NEWNET));
+	touch_all();
+}
+
+/* As a process with two threads, in which it is left: none that has ended would have another in its place. */
+static void is_served_on(void)
+{
+	if (may_not(unshare(CLONE_NEWPID)))
+		return;
+	CHECK(!unshare(CLONE_NEWUSER) || errno == EINVAL);
+	touch_all();
+}
+
 /* What is refused changes nothing. */
 static void is_refused(void)
 {
@@ -119,6 +174,11 @@ int main(void)
 	map = map_file(pattern_file(SIZE), SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE);
 	touch_all();
 	in_child(is_alone);
+	in_child(children_elsewhere);
+	in_child(all_elsewhere);
+	in_child(times_elsewhere);
+	in_child(enters);
+	in_child(is_served_on);
 	in_child(is_refused);
 	in_child(has_no_more_threads);
 	in_child(becomes_nobody);
