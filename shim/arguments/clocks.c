@@ -4,14 +4,18 @@
 
 #include "base/real.h"
 #include "held.h"
+#include "signals/notify.h"
 
 /* ---- Timers. In glibc before 2.34 they are in a library of their own, which may not be there. ---- */
 
 WRAPPER int timer_create(clockid_t id, struct sigevent *event, timer_t *timer)
 {
+	struct sigevent copy;
+
 	if (!REAL(timer_create))
 		return (int)shim_result(-ENOSYS);
-	RETURN_HELD(REAL(timer_create)(id, event, timer), READS(event, sizeof *event), FILLS(timer, sizeof *timer));
+	RETURN_HELD(REAL(timer_create)(id, (struct sigevent *)notify_event(event, &copy), timer), READS(event, sizeof *event),
+		    FILLS(timer, sizeof *timer));
 }
 
 WRAPPER int timer_settime(timer_t timer, int flags, const struct itimerspec *t, struct itimerspec *old)

@@ -6,6 +6,7 @@
 #include "base/real.h"
 #include "held.h"
 #include "paths.h"
+#include "signals/notify.h"
 
 #define RETURN_QUEUE(name, arguments, ...)                      \
 	do {                                                    \
@@ -68,5 +69,7 @@ WRAPPER int mq_setattr(mqd_t q, const struct mq_attr *attr, struct mq_attr *old)
 
 WRAPPER int mq_notify(mqd_t q, const struct sigevent *event)
 {
-	RETURN_QUEUE(mq_notify, (q, event), READS(event, sizeof *event));
+	struct sigevent copy;
+
+	RETURN_QUEUE(mq_notify, (q, notify_event(event, &copy)), READS(event, sizeof *event));
 }

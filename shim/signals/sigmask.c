@@ -57,8 +57,7 @@ void sigmask_to_program(sigset_t *set)
 	set_bits(set, fault_signal_mask_to_program(to_bits(set)));
 }
 
-/* The program may begin with SIGBUS blocked, by another that is not under Faultline. */
-static void convert_inherited(void)
+void sigmask_let_faults_in(void)
 {
 	uint64_t mask = 0;
 
@@ -79,7 +78,7 @@ __attribute__((constructor)) static void at_start(void)
 	if (faults && !strcmp(faults, "sigsegv"))
 		fault_signal_choose(SIGSEGV);
 	fault_signal_use_stand_in();
-	convert_inherited();
+	sigmask_let_faults_in(); /* who has started the program may not be under Faultline */
 }
 
 /* ---- sigprocmask ---- */

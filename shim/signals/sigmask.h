@@ -26,6 +26,9 @@ bool sigmask_call_again(const sigset_t *set);
 		result_;                                        \
 	})
 
+/* In a thread whose mask is none of ours: SIGBUS is unblocked, and blocked as far as the program knows where it was. */
+void sigmask_let_faults_in(void);
+
 typedef int (*mask_fn)(int how, const sigset_t *set, sigset_t *old);
 /* sigprocmask(2) by way of `real`, which is given no set with SIGBUS. */
 int sigmask_change(mask_fn real, int how, const sigset_t *set, sigset_t *old);

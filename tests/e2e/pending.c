@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * SIGBUS as any other signal, with a mapping whose faults are served by it: what is sent to a thread that has it blocked is pending until it unblocks
- * it, or waits for it.
+ * it, or waits for it. Threads that start with it blocked are served as well.
  */
+#include <mqueue.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "check.h"
 
@@ -133,13 +136,66 @@ static void kills_when_unblocked(void)
 	CHECK(waitpid(child, &status, 0) == child && WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS);
 }
 
+/* ---- Threads that libc makes for notifications, with signals blocked ---- */
+
+static sem_t notified;
+
+static void on_notice(union sigval value)
+{
+	size_t page = (size_t)value.sival_int;
+
+	CHECK((uint8_t)map[page * PAGE + 5] == pattern(page * PAGE + 5));
+	map[page * PAGE + 6] = 'n';
+	CHECK(!sem_post(&notified));
+}
+
+static struct sigevent notice_of(int page)
+{
+	return (struct sigevent){.sigev_notify = SIGEV_THREAD, .sigev_notify_function = on_notice, .sigev_value = {.sival_int = page}};
+}
+
+static void by_timers(void)
+{
+	struct itimerspec soon = {.it_value = {.tv_nsec = 1000000}};
+	timer_t timers[4];
+
+	for (int i = 0; i < 4; i++) {
+		struct sigevent event = notice_of(20 + i);
+
+		CHECK(!timer_create(CLOCK_MONOTONIC, &event, &timers[i]) && !timer_settime(timers[i], 0, &soon, NULL));
+	}
+	for (int i = 0; i < 4; i++)
+		CHECK(!sem_wait(&notified));
+	for (int i = 0; i < 4; i++)
+		CHECK(map[(20 + i) * PAGE + 6] == 'n' && !timer_delete(timers[i]));
+}
+
+static void by_queue(void)
+{
+	struct sigevent event = notice_of(30);
+	char name[32];
+	mqd_t q;
+
+	snprintf(name, sizeof name, "/check.%d", getpid());
+	q = mq_open(name, O_RDWR | O_CREAT | O_EXCL, 0600, NULL);
+	if (q < 0)
+		return;
+	CHECK(!mq_notify(q, &event) && !mq_send(q, "x", 1, 0) && !sem_wait(&notified));
+	CHECK(map[30 * PAGE + 6] == 'n' && !mq_close(q) && !mq_unlink(name));
+}
+
+static void in_threads(void)
+{
+	CHECK(!sem_init(&notified, 0, 0) && !madvise(map, SIZE, MADV_DONTNEED));
+	by_timers();
+	by_queue();
+}
+
 int main(int argc, char **argv)
 {
 	static const struct test_case cases[] = {
-		{"unblocked", comes_when_unblocked},
-		{"waited", is_waited_for},
-		{"suspended", is_suspended_for},
-		{"kills", kills_when_unblocked},
+		{"unblocked", comes_when_unblocked}, {"waited", is_waited_for}, {"suspended", is_suspended_for},
+		{"kills", kills_when_unblocked},     {"threads", in_threads},
 	};
 	struct sigaction act = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO};
 
