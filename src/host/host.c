@@ -19,20 +19,23 @@
 #include "flusher.h"
 #include "message.h"
 #include "pins.h"
+#include "relatives.h"
 #include "shared.h"
 #include "util/compiler.h"
 #include "util/lock.h"
 #include "util/log.h"
 #include "workers.h"
 
-#define END_LOOK_MS 2 /* how often a host that is about to end counts its clients */
+#define END_LOOK_MS 2     /* how often a host that is about to end counts its clients */
+#define RELATIVES_MS 1000 /* and, without any, at the seldomest who may yet be one */
 #define EVENTS 64
 
 static struct host {
 	int epoll_fd, listen_fd, hold_fd, signal_fd, board_fd;
 	struct wire_board *board;
 	unsigned signals;
-	bool held; /* somebody keeps it alive */
+	bool held;          /* somebody keeps it alive */
+	_Atomic bool alone; /* and nobody is there who could become a client, besides those that are */
 } host;
 
 /* ---- Clients ---- */
@@ -87,6 +90,7 @@ static void add_client(int sock, pid_t pid)
 {
 	struct session *s = session_create(sock, pid);
 
+	host.alone = false;
 	if (!s)
 		sys_close(sock);
 	else if (arm(s, EPOLL_CTL_ADD))
@@ -175,7 +179,8 @@ static void hold_event(void)
 		return;
 	host.held = false;
 	epoll_ctl(host.epoll_fd, EPOLL_CTL_DEL, host.hold_fd, NULL);
-	if (!session_any_alive())
+	host.alone = !session_any_alive() && !relatives_any(host.listen_fd);
+	if (host.alone)
 		return;
 	fl_log(LOG_INFO, "the host stays for processes that are still there");
 	if (sys_call(SYS_sendto, host.hold_fd, (long)"c", 1, MSG_NOSIGNAL, 0, 0) < 0) /* who held it is told not to wait */
@@ -197,10 +202,28 @@ static void on_event(const struct epoll_event *e)
 		client_event(e->data.ptr, e->events);
 }
 
-/* A client that has connected and was not accepted yet is one: the last look at the socket is after the hold has ended. */
+/*
+ * A client that has connected and was not accepted yet is one: the last look at the socket is after the hold has ended, and after a look at who may be about
+ * to connect.
+ */
 static bool is_over(void)
 {
-	return !host.held && !session_count();
+	return !host.held && !session_count() && host.alone;
+}
+
+/* Once nobody is there who could make another there will be none. */
+static void look_for_relatives(void)
+{
+	if (!host.held && !session_count() && !host.alone)
+		host.alone = host.hold_fd < 0 || host.listen_fd < 0 || !relatives_any(host.listen_fd);
+}
+
+static int look_again_in(bool over)
+{
+	static int ms = END_LOOK_MS;
+
+	ms = host.held || session_count() ? END_LOOK_MS : (int)min_u64((uint64_t)ms * 2, RELATIVES_MS);
+	return host.held ? -1 : over ? 0 : ms;
 }
 
 static void serve_until_end(void)
@@ -209,8 +232,9 @@ static void serve_until_end(void)
 	bool seen_over = false;
 
 	while (!seen_over || !is_over()) {
+		look_for_relatives();
 		seen_over = is_over();
-		int n = epoll_wait(host.epoll_fd, events, EVENTS, host.held ? -1 : seen_over ? 0 : END_LOOK_MS);
+		int n = epoll_wait(host.epoll_fd, events, EVENTS, look_again_in(seen_over));
 
 		for (int i = 0; i < n; i++)
 			on_event(&events[i]);
@@ -325,6 +349,7 @@ int host_run(const struct host_options *o, bool *served)
 	uint64_t mask = sys_sigmask(SIG_SETMASK, ~0ULL);
 	int err, stop_err;
 
+	relatives_begin();
 	raise_limits();
 	err = open_all(o);
 	if (!err)

@@ -226,3 +226,15 @@ until [ "$(tail -c +3500001 a | head -c 4)" = late ]; do
 	[ $tries -lt 600 ] || fail "the run has waited for a process that stays, or what that has stored then is not in the file"
 	sleep 0.1
 done
+
+# Nor does the host end while all that is left is a child that is no client yet.
+mkfifo go
+head -c 4194304 /dev/zero >b
+"$FAULTLINE" run --budget 16M -- sh -c '{ read -r word; exec python3 store.py b store; } <go &' 2>err || fail "a shell that leaves a child behind"
+echo word >go
+tries=0
+until [ "$(tail -c +3000001 b | head -c 5)" = hello ]; do
+	tries=$((tries + 1))
+	[ $tries -lt 300 ] || fail "a program that began when all others had ended had no host: $(cat err)"
+	sleep 0.1
+done
