@@ -56,5 +56,5 @@ bool held_again(struct again *again, const struct held *h, size_t n)
 {
 	if (again->times++ == FILE_IO_CUTS)
 		return false;
-	return held_was_cut(h, n) || (file_io_was_moved(again->moves, 0, -EFAULT) && !fills(h, n));
+	return held_was_cut(h, n) || (file_io_was_away(again->moves, 0, -EFAULT) && !fills(h, n));
 }

@@ -251,9 +251,9 @@ static bool was_cut(const struct vector *v, uint32_t moves, ssize_t n)
 {
 	ssize_t result = n < 0 ? -errno : n;
 
-	if (file_io_was_moved(moves, total(v), result))
-		return n < 0 || v->writes || fd_is_regular(v->fd);
-	return v->writes && iov_was_cut(v->iov, v->n, result);
+	if (v->writes)
+		return file_io_was_away(moves, total(v), result) || iov_was_cut(v->iov, v->n, result);
+	return file_io_was_moved(moves, total(v), result) && (n < 0 || fd_is_regular(v->fd));
 }
 
 static ssize_t run_pinned(const struct vector *v)

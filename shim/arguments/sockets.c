@@ -170,12 +170,12 @@ static size_t total(const struct msghdr *m)
 	return sum;
 }
 
-/* As file_io_was_cut() and file_io_was_moved(), of all that the message has. */
+/* As file_io_was_cut() and file_io_was_away(), of all that the message has. */
 static bool was_cut(const struct msghdr *m, const struct held parts[PARTS], uint32_t moves, ssize_t n)
 {
 	if (n >= 0 && (size_t)n >= total(m))
 		return false;
-	if (file_io_was_moved(moves, total(m), n) || (n == -EFAULT && held_was_cut(parts, PARTS)))
+	if (file_io_was_away(moves, total(m), n) || (n == -EFAULT && held_was_cut(parts, PARTS)))
 		return true;
 	return m->msg_iovlen <= IOV_MAX && iov_was_cut(m->msg_iov, (int)m->msg_iovlen, n);
 }

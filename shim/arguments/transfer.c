@@ -43,9 +43,9 @@ static bool was_cut(const struct transfer *t, uint32_t moves, const char *buf, s
 
 	if (likely(n == (ssize_t)len))
 		return false;
-	if (file_io_was_moved(moves, len, result))
-		return n < 0 || !t->to_memory || fd_is_regular(t->fd);
-	return !t->to_memory && file_io_was_cut(buf, len, result);
+	if (!t->to_memory)
+		return file_io_was_away(moves, len, result) || file_io_was_cut(buf, len, result);
+	return file_io_was_moved(moves, len, result) && (n < 0 || fd_is_regular(t->fd));
 }
 
 /* *len becomes what was tried; *cut: part of it is to be tried again. Of memory that cannot be pinned, page by page, the kernel says EFAULT, or what it finds first. */

@@ -257,14 +257,26 @@ bool file_io_was_cut(const void *buf, size_t len, ssize_t n)
 	return false;
 }
 
+#define MOVES 0xffff /* the low half of what file_io_moves() says; the other, of pages that were made writable */
+#define UNPROTECTED 0xffff
+
 uint32_t file_io_moves(void)
 {
-	return mm_moves();
+	bool now;
+
+	return (mm_moves() & MOVES) | (filemap_unprotected(&now) & UNPROTECTED) << 16;
 }
 
 bool file_io_was_moved(uint32_t moves, size_t len, ssize_t n)
 {
-	return unlikely(mm_moves() != moves) && (n == -EFAULT || (n >= 0 && (size_t)n < len));
+	return unlikely((mm_moves() & MOVES) != (moves & MOVES)) && (n == -EFAULT || (n >= 0 && (size_t)n < len));
+}
+
+bool file_io_was_away(uint32_t moves, size_t len, ssize_t n)
+{
+	bool now;
+
+	return file_io_was_moved(moves, len, n) || (n == -EFAULT && (file_io_moves() != moves || (filemap_unprotected(&now), now)));
 }
 
 typedef ssize_t (*piece_fn)(int fd, void *buf, size_t len, off_t off);
@@ -302,7 +314,7 @@ static ssize_t one_piece(piece_fn fn, int fd, void *buf, size_t len, off_t off, 
 	size_t pinned = pin_prefix(buf, len, write);
 	ssize_t n = fn(fd, buf, pinned ? pinned : len, off);
 
-	*cut = file_io_was_moved(moves, pinned, n) || (!write && file_io_was_cut(buf, pinned, n));
+	*cut = write ? file_io_was_moved(moves, pinned, n) : file_io_was_away(moves, pinned, n) || file_io_was_cut(buf, pinned, n);
 	for (size_t done = 0, part; done < pinned; done += part) { /* page by page or all at once, as it was pinned */
 		part = pinned == len ? len : min_u64(pinned - done, FL_PAGE_SIZE - (((uintptr_t)buf + done) & FL_PAGE_MASK));
 		file_io_unpin((char *)buf + done, part);

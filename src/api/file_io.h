@@ -103,6 +103,11 @@ bool file_io_was_cut(const void *buf, size_t len, ssize_t n);
  */
 uint32_t file_io_moves(void);
 bool file_io_was_moved(uint32_t moves, size_t len, ssize_t n);
+/*
+ * The same of a call that reads its buffers. Besides, when it says EFAULT, another thread may have stored to a page of them that was write-protected: while
+ * the kernel makes it writable (UFFDIO_WRITEPROTECT) it has none there. Which page it was is not known.
+ */
+bool file_io_was_away(uint32_t moves, size_t len, ssize_t n);
 uint64_t file_io_piece_limit(void);
 
 /* Whether read(2) and write(2) refuse it for all of it, where a part they might not: a buffer, or a range of the file, without end. */

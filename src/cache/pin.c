@@ -38,6 +38,11 @@ bool filemap_pins_are_many(void)
 	return channel_joined() ? channel_pins_are_many() : atomic_load(&pinned_pages) > budget_limit() / MANY_SHARE;
 }
 
+bool filemap_any_pinned(void)
+{
+	return atomic_load_explicit(&pinned_pages, memory_order_relaxed);
+}
+
 static bool counts_pages(void)
 {
 	return address_space_serves_others();
