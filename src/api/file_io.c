@@ -276,7 +276,10 @@ bool file_io_was_away(uint32_t moves, size_t len, ssize_t n)
 {
 	bool now;
 
-	return file_io_was_moved(moves, len, n) || (n == -EFAULT && (file_io_moves() != moves || (filemap_unprotected(&now), now)));
+	if (n != -EFAULT)
+		return file_io_was_moved(moves, len, n);
+	filemap_unprotected(&now); /* before the count is looked at */
+	return now || file_io_moves() != moves;
 }
 
 typedef ssize_t (*piece_fn)(int fd, void *buf, size_t len, off_t off);

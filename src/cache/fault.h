@@ -69,6 +69,8 @@ static inline void count_hit(const struct fault *f)
 
 /* Any page of a mapping. With `locked`: the page, to be pinned; PFN_NONE where the host has pinned it. */
 int fault_page(struct fault *f, pfn_t *locked);
+/* The same of an access: a store to a page that is there is counted for file_io_was_away() while some are pinned. */
+int fault_beside_pins(struct fault *f);
 /* A page of the file. On success and with `locked`, the page stays locked for the caller to pin. -EAGAIN is not answered. */
 int fault_file(struct fault *f, pfn_t *locked);
 /* Reads `want` pages from f's on, as far as there is memory, and installs them. -EAGAIN: look again. */

@@ -498,37 +498,12 @@ int filemap_get_page(struct fault *f, pfn_t *locked)
 	return fault_file(f, locked);
 }
 
-static _Atomic uint32_t unprotecting, unprotected;
-
-/* While the kernel makes a page writable it is not there, for system calls either that read it pinned. */
-static int fault_beside_pins(struct fault *f)
-{
-	int err;
-
-	atomic_fetch_add(&unprotecting, 1);
-	err = fault_page(f, NULL);
-	atomic_fetch_add(&unprotected, 1);
-	atomic_fetch_sub(&unprotecting, 1);
-	return err;
-}
-
-uint32_t filemap_unprotected(bool *now)
-{
-	*now = atomic_load(&unprotecting);
-	return atomic_load(&unprotected);
-}
-
-void filemap_fork_child(void)
-{
-	atomic_store(&unprotecting, 0); /* by threads that are not here */
-}
-
 int filemap_fault(struct fault *f)
 {
 	count_fault(f);
 	if (f->write && !f->anon && !as_is_hosted(f->as))
 		writeback_balance(f->as); /* before, so that it does not protect the page again */
-	return f->write && f->present && filemap_any_pinned() ? fault_beside_pins(f) : fault_page(f, NULL);
+	return fault_beside_pins(f);
 }
 
 /* ---- Without a fault ---- */

@@ -68,7 +68,6 @@ void filemap_unpin(struct fault *f);
 bool filemap_was_copied(const struct fault *f);
 /* How often a page may have been made writable while some were pinned; *now: and whether one is. */
 uint32_t filemap_unprotected(bool *now);
-void filemap_fork_child(void);
 /* The same for several pages, as filemap_populate(). */
 int filemap_pin_run(struct fault *f, uint64_t pages, uint64_t *done);
 void filemap_unpin_run(struct fault *f, uint64_t pages, uint64_t *done);
@@ -86,7 +85,6 @@ bool filemap_charge_locked(uint64_t pages);
 void filemap_uncharge_locked(uint64_t pages);
 /* Cheap: whether a quarter of the budget, the host's for a client, is pinned or locked: what is pinned for convenience should become less. */
 bool filemap_pins_are_many(void);
-bool filemap_any_pinned(void);
 
 /* A page goes with so many pins on it (truncate, munmap): they no longer count. */
 void filemap_forget_pins(uint32_t n);

@@ -24,9 +24,11 @@
 #include "util/compiler.h"
 
 static _Atomic uint64_t pinned_pages;
+static _Atomic uint32_t unprotecting, unprotected;
 
 void filemap_init(void)
 {
+	atomic_store(&unprotecting, 0);
 	atomic_store(&pinned_pages, 0);
 	read_pins_init();
 }
@@ -36,11 +38,6 @@ void filemap_init(void)
 bool filemap_pins_are_many(void)
 {
 	return channel_joined() ? channel_pins_are_many() : atomic_load(&pinned_pages) > budget_limit() / MANY_SHARE;
-}
-
-bool filemap_any_pinned(void)
-{
-	return atomic_load_explicit(&pinned_pages, memory_order_relaxed);
 }
 
 static bool counts_pages(void)
@@ -72,6 +69,27 @@ bool filemap_charge_locked(uint64_t pages)
 void filemap_uncharge_locked(uint64_t pages)
 {
 	atomic_fetch_sub(&pinned_pages, pages);
+}
+
+/* While the kernel makes a page writable it is not there, for system calls either that read it pinned. */
+int fault_beside_pins(struct fault *f)
+{
+	int err;
+
+	if (!f->write || !f->present || !atomic_load_explicit(&pinned_pages, memory_order_relaxed))
+		return fault_page(f, NULL);
+	atomic_fetch_add(&unprotecting, 1);
+	err = fault_page(f, NULL);
+	atomic_fetch_add(&unprotected, 1);
+	atomic_fetch_sub(&unprotecting, 1);
+	return err;
+}
+
+/* In this order: one that ends between the two has been counted. */
+uint32_t filemap_unprotected(bool *now)
+{
+	*now = atomic_load(&unprotecting);
+	return atomic_load(&unprotected);
 }
 
 /* Where pages may be hidden at any time, the mapping is held as well. */

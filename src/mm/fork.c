@@ -371,7 +371,6 @@ int mm_fork_child(void)
 
 	vma_pool_fork_child();
 	read_pins_fork_child();
-	filemap_fork_child();
 	filemap_init(); /* nor are pins */
 	for (int i = 0; (mm = mm_space(i)) && !err; i++)
 		err = fork_space(mm);
