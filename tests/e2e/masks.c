@@ -388,7 +388,6 @@ static void asked(void)
 
 /* ---- ---- */
 
-/* Another process has it pending and unblocks it. */
 static void default_is_to_die(void)
 {
 	CHECK(!sigprocmask(SIG_BLOCK, &only_it, NULL) && !raise(signo) && is_pending());
