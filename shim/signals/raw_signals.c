@@ -21,16 +21,8 @@ static sigset_t to_set(uint64_t bits)
 	sigset_t set;
 
 	sigemptyset(&set);
-	memcpy(&set, &bits, sizeof bits);
+	sys_set_sigword(&set, bits);
 	return set;
-}
-
-static uint64_t to_bits(const sigset_t *set)
-{
-	uint64_t bits;
-
-	memcpy(&bits, set, sizeof bits);
-	return bits;
 }
 
 static uint64_t to_kernel(uint64_t bits)
@@ -38,7 +30,7 @@ static uint64_t to_kernel(uint64_t bits)
 	sigset_t set = to_set(bits);
 
 	sigmask_to_kernel(&set);
-	return to_bits(&set);
+	return sys_sigword(&set);
 }
 
 /* ---- Dispositions. The restorer is the caller's, so libc's sigaction() is not for signals that the kernel delivers. ---- */
@@ -54,7 +46,7 @@ static int virtual_action(int sig, const struct raw_action *act, struct raw_acti
 		a.sa_mask = to_set(act->mask);
 	}
 	sigaction(sig, act ? &a : NULL, &was);
-	told = (struct raw_action){.handler = (void *)was.sa_sigaction, .flags = (uint32_t)was.sa_flags, .mask = to_bits(&was.sa_mask)};
+	told = (struct raw_action){.handler = (void *)was.sa_sigaction, .flags = (uint32_t)was.sa_flags, .mask = sys_sigword(&was.sa_mask)};
 	return old ? file_io_copy_out(old, &told, sizeof told) : 0;
 }
 

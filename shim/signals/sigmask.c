@@ -25,19 +25,6 @@
 
 OF_THREAD volatile bool has_stand_in; /* volatile: it is for handlers too */
 
-static uint64_t to_bits(const sigset_t *set)
-{
-	uint64_t bits;
-
-	memcpy(&bits, set, sizeof bits);
-	return bits;
-}
-
-static void set_bits(sigset_t *set, uint64_t bits)
-{
-	memcpy(set, &bits, sizeof bits);
-}
-
 /* From now on one may be sent that is to be pending. */
 static void expect(void)
 {
@@ -49,12 +36,12 @@ void sigmask_to_kernel(sigset_t *set)
 {
 	if (sigismember(set, fault_signal()) == 1)
 		expect();
-	set_bits(set, fault_signal_mask_to_kernel(to_bits(set)));
+	sys_set_sigword(set, fault_signal_mask_to_kernel(sys_sigword(set)));
 }
 
 void sigmask_to_program(sigset_t *set)
 {
-	set_bits(set, fault_signal_mask_to_program(to_bits(set)));
+	sys_set_sigword(set, fault_signal_mask_to_program(sys_sigword(set)));
 }
 
 void sigmask_let_faults_in(void)
@@ -216,7 +203,7 @@ static sigset_t to_set(int mask)
 	sigset_t set;
 
 	sigemptyset(&set);
-	set_bits(&set, (uint32_t)mask);
+	sys_set_sigword(&set, (uint32_t)mask);
 	return set;
 }
 
@@ -224,7 +211,7 @@ static int change_mask(int how, int mask)
 {
 	sigset_t set = to_set(mask), old;
 
-	return sigprocmask(how, &set, &old) ? -1 : (int)to_bits(&old);
+	return sigprocmask(how, &set, &old) ? -1 : (int)sys_sigword(&old);
 }
 
 WRAPPER int sigblock(int mask)

@@ -107,19 +107,6 @@ uint64_t fault_signal_mask_to_program(uint64_t mask)
 	return mask & STAND_IN_BIT && uses_stand_in ? (mask & ~STAND_IN_BIT) | SYS_SIGBIT(signo) : mask;
 }
 
-static uint64_t mask_word(const sigset_t *set)
-{
-	uint64_t m;
-
-	memcpy(&m, set, sizeof m);
-	return m;
-}
-
-static void set_mask_word(sigset_t *set, uint64_t m)
-{
-	memcpy(set, &m, sizeof m);
-}
-
 /* In si_errno, which is 0 in all that is sent otherwise. */
 #define HELD 0x464c5300
 #define HELD_OF_KILL (HELD | 1) /* SI_USER, which only a process's first thread may queue */
@@ -175,7 +162,7 @@ static void send_to_self(int sig)
  */
 static void call_program(int sig, const struct sigaction *a, siginfo_t *info, ucontext_t *uc)
 {
-	uint64_t mask = mask_word(&uc->uc_sigmask) | fault_signal_mask_to_kernel(mask_word(&a->sa_mask));
+	uint64_t mask = sys_sigword(&uc->uc_sigmask) | fault_signal_mask_to_kernel(sys_sigword(&a->sa_mask));
 
 	if (uses_stand_in && sig == signo && !(a->sa_flags & SA_NODEFER))
 		mask |= STAND_IN_BIT;
@@ -185,7 +172,7 @@ static void call_program(int sig, const struct sigaction *a, siginfo_t *info, uc
 		store_action(sig, &dfl);
 	}
 	if (uses_stand_in)
-		set_mask_word(&uc->uc_sigmask, fault_signal_mask_to_program(mask_word(&uc->uc_sigmask)));
+		sys_set_sigword(&uc->uc_sigmask, fault_signal_mask_to_program(sys_sigword(&uc->uc_sigmask)));
 	sys_sigmask(SIG_SETMASK, mask & ~SYS_SIGBIT(signo));
 	if (a->sa_flags & SA_SIGINFO)
 		a->sa_sigaction(sig, info, uc);
@@ -193,7 +180,7 @@ static void call_program(int sig, const struct sigaction *a, siginfo_t *info, uc
 		a->sa_handler(sig);
 	sys_sigmask(SIG_SETMASK, ~0ULL);
 	if (uses_stand_in)
-		set_mask_word(&uc->uc_sigmask, fault_signal_mask_to_kernel(mask_word(&uc->uc_sigmask)));
+		sys_set_sigword(&uc->uc_sigmask, fault_signal_mask_to_kernel(sys_sigword(&uc->uc_sigmask)));
 }
 
 static bool sent_by_kernel(const siginfo_t *info)
@@ -220,7 +207,7 @@ static void deliver(int sig, siginfo_t *info, ucontext_t *uc)
 static void pass_on(siginfo_t *info, ucontext_t *uc)
 {
 	struct sigaction a = load_action(signo);
-	bool forced = sent_by_kernel(info), blocked = uses_stand_in && mask_word(&uc->uc_sigmask) & STAND_IN_BIT;
+	bool forced = sent_by_kernel(info), blocked = uses_stand_in && sys_sigword(&uc->uc_sigmask) & STAND_IN_BIT;
 
 	if (forced && (blocked || a.sa_handler == SIG_IGN || a.sa_handler == SIG_DFL))
 		die_by_default(signo); /* a fault cannot be ignored or blocked */
@@ -286,7 +273,7 @@ static void on_sigbus(siginfo_t *info, ucontext_t *uc)
 static void raise_sigbus(void *addr, ucontext_t *uc)
 {
 	struct sigaction act;
-	uint64_t mask = mask_word(&uc->uc_sigmask);
+	uint64_t mask = sys_sigword(&uc->uc_sigmask);
 	siginfo_t info;
 
 	make_address_error(&info, addr);

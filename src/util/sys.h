@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -63,6 +64,20 @@ int sys_sigaction(int sig, const struct sigaction *act, struct sigaction *old);
 /* The kernel's signal mask: 64 bits, signal n at bit n-1. */
 uint64_t sys_sigmask(int how, uint64_t mask);
 #define SYS_SIGBIT(sig) (1ULL << ((sig)-1))
+
+/* What the kernel has of a sigset_t, with which it begins. */
+static inline uint64_t sys_sigword(const sigset_t *set)
+{
+	uint64_t word;
+
+	memcpy(&word, set, sizeof word);
+	return word;
+}
+
+static inline void sys_set_sigword(sigset_t *set, uint64_t word)
+{
+	memcpy(set, &word, sizeof word);
+}
 
 static inline bool sys_is_err(const void *p)
 {
