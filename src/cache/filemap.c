@@ -132,7 +132,8 @@ static void map_around(struct fault *f)
 /* The page is locked; a write is one through a shared mapping. `pin`: and is to stay so, its neighbours each for itself. */
 static int hit(struct fault *f, pfn_t pfn, bool pin)
 {
-	if (!f->touched) /* else it is the first use of what was read ahead */
+	/* Else it is the first use of what was read ahead, or of what another fault has just brought in: on a pool frame that is mapped then. */
+	if (!f->touched && (f->present || !as_is_pool(f->as)))
 		page_set_flags(pfn, PG_REFERENCED);
 	count_hit(f);
 	if (f->write)
@@ -185,18 +186,23 @@ static int zero_run(struct fill *fl)
 	return 0;
 }
 
-/* Installs the run in a shared mapping: the pages enter the frame memory there. How many were. */
+/*
+ * Installs the run in a shared mapping: the pages enter the frame memory there. How many were. With one call, so that who is woken by the first finds the
+ * others; one that is stored to is not write-protected as they are, and goes first.
+ */
 static uint32_t install_shared(struct fault *f, struct fill *fl, int *err)
 {
-	uint64_t done = 0, more = 0;
+	uint64_t done = 0, more = 0, first = f->write ? FL_PAGE_SIZE : (uint64_t)fl->n << FL_PAGE_SHIFT;
 	const struct mmu_ops *ops = f->mmu->ops;
 
-	*err = ops->copy(f->mmu, f->addr, fl->buf.data, FL_PAGE_SIZE, f->write ? 0 : MMU_WP, &done);
+	*err = ops->copy(f->mmu, f->addr, fl->buf.data, first, f->write ? 0 : MMU_WP, &done);
+	if (done)
+		*err = 0;
 	if (*err == -EEXIST) { /* frame memory that the table does not know holds nothing of value */
 		fl->as->frames->discard(fl->as, fl->index, 1);
 		*err = -EAGAIN;
 	}
-	if (!*err && fl->n > 1)
+	if (!*err && f->write && fl->n > 1)
 		ops->copy(f->mmu, f->addr + FL_PAGE_SIZE, fl->buf.data + FL_PAGE_SIZE, (uint64_t)(fl->n - 1) << FL_PAGE_SHIFT, MMU_WP,
 			  &more);
 	return (uint32_t)((done + more) >> FL_PAGE_SHIFT);
@@ -267,13 +273,11 @@ static uint32_t install(struct fault *f, struct fill *fl, int *err)
 	return f->mmu->remote || may_be_hidden(f) ? install_in_frames(f, fl, err) : install_shared(f, fl, err);
 }
 
-static void publish(struct fault *f, struct fill *fl, uint32_t want)
+static void publish(struct fault *f, struct fill *fl)
 {
 	fill_publish(fl, f->write);
 	if (fl->n > 1 || f->foretold)
 		report_add(&fl->as->report->read_ahead, fl->n - !f->foretold);
-	if (!f->foretold)
-		readahead_done(fl->as, fl->index, fl->n, want);
 	f->forward = fl->n > 1;
 	f->read = fl->n;
 	f->mapped = f->alone ? 1 : fl->n;
@@ -282,7 +286,7 @@ static void publish(struct fault *f, struct fill *fl, uint32_t want)
 /* Caller holds the invalidate_lock (read). */
 static int fill_locked(struct fault *f, struct fill *fl, uint32_t want)
 {
-	uint32_t kept;
+	uint32_t read, kept;
 	int err;
 
 	if (beyond_eof(f->as, page_head(f)) && (address_space_stat(f->as) || beyond_eof(f->as, page_head(f))))
@@ -295,14 +299,19 @@ static int fill_locked(struct fault *f, struct fill *fl, uint32_t want)
 		fill_drop(fl, 0);
 		return err;
 	}
-	if (f->write) /* before it is mapped: another thread may store to it at once, and msync */
+	read = fl->n;
+	if (!f->foretold) /* before it is mapped: where threads serve faults the program goes on then, and may miss what comes after at once */
+		readahead_done(fl->as, fl->index, read, want);
+	if (f->write) /* before it is mapped as well: another thread may store to it at once, and msync */
 		as_count_dirty(fl->as, 1);
 	kept = install(f, fl, &err);
 	if (f->write && !kept)
 		as_count_dirty(fl->as, -1);
 	fill_drop(fl, kept);
+	if (fl->n && fl->n < read && !f->foretold)
+		readahead_done(fl->as, fl->index, fl->n, want);
 	if (fl->n)
-		publish(f, fl, want);
+		publish(f, fl);
 	return err;
 }
 
