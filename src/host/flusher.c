@@ -13,8 +13,9 @@
 
 static pthread_t thread;
 static bool running;
-static _Atomic bool stopping, now, busy;
-static _Atomic uint32_t calls; /* futex */
+static _Atomic bool stopping, busy;
+static _Atomic uint32_t calls; /* futex: to write all at once, or to stop */
+static _Atomic uint32_t done;  /* of these */
 
 /* A file that is being changed would keep the others waiting: it is written the next time. */
 static int flush_one(struct address_space *as, void *arg)
@@ -36,28 +37,30 @@ static void *flush(void *unused)
 {
 	while (!atomic_load(&stopping)) {
 		uint32_t seen = atomic_load(&calls);
-		bool wait = atomic_exchange(&now, false);
+		bool wait = seen != atomic_load(&done);
 
 		atomic_store(&busy, true);
 		address_space_for_each(flush_one, &wait);
 		io_poll();
 		atomic_store(&busy, false);
+		atomic_store(&done, seen);
 		if (!atomic_load(&stopping))
 			sys_futex_wait_shared(&calls, seen, EVERY_NS);
 	}
 	return unused;
 }
 
-static void call(void)
+uint32_t flusher_flush(void)
 {
-	atomic_fetch_add(&calls, 1);
+	uint32_t call = atomic_fetch_add(&calls, 1) + 1;
+
 	sys_futex_wake_shared(&calls, 1);
+	return call;
 }
 
-void flusher_flush(void)
+bool flusher_has_flushed(uint32_t flush)
 {
-	atomic_store(&now, true);
-	call();
+	return (int32_t)(atomic_load(&done) - flush) >= 0;
 }
 
 bool flusher_is_busy(void)
@@ -84,7 +87,7 @@ void flusher_stop(void)
 	if (!running)
 		return;
 	atomic_store(&stopping, true);
-	call();
+	flusher_flush();
 	pthread_join(thread, NULL);
 	running = false;
 }

@@ -4,10 +4,12 @@
 #define FL_HOST_FLUSHER_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 int flusher_start(void);
-/* Now, and all of them. */
-void flusher_flush(void);
+/* Now, and all of them: has that been done which was asked for by the first? */
+uint32_t flusher_flush(void);
+bool flusher_has_flushed(uint32_t flush);
 /* Whether it may have a file open that is nobody's any more. */
 bool flusher_is_busy(void);
 void flusher_stop(void);

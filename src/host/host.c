@@ -21,6 +21,7 @@
 #include "pins.h"
 #include "relatives.h"
 #include "shared.h"
+#include "util/clock.h"
 #include "util/compiler.h"
 #include "util/lock.h"
 #include "util/log.h"
@@ -28,6 +29,8 @@
 
 #define END_LOOK_MS 2     /* how often a host that is about to end counts its clients */
 #define RELATIVES_MS 1000 /* and, without any, at the seldomest who may yet be one */
+#define ANSWER_LOOK_MS 50 /* while what is stored is written */
+#define ANSWER_NS 30000000000ull
 #define EVENTS 64
 
 static struct host {
@@ -36,6 +39,9 @@ static struct host {
 	unsigned signals;
 	bool held;          /* somebody keeps it alive */
 	_Atomic bool alone; /* and nobody is there who could become a client, besides those that are */
+	bool asked;         /* who kept it wants to know whether it ends now */
+	uint64_t asked_ns;
+	uint32_t flush; /* what is written before the answer, while others stay; 0: nothing yet */
 } host;
 
 /* ---- Clients ---- */
@@ -179,7 +185,27 @@ static void hold_event(void)
 		return;
 	host.held = false;
 	epoll_ctl(host.epoll_fd, EPOLL_CTL_DEL, host.hold_fd, NULL);
+	host.asked = true;
+	host.asked_ns = now_ns();
+}
+
+/* A file that a stopped client is in the middle of changing is not waited for for ever. */
+static bool has_written(void)
+{
+	if (!host.flush)
+		host.flush = flusher_flush();
+	return flusher_has_flushed(host.flush) || now_ns() - host.asked_ns > ANSWER_NS;
+}
+
+/*
+ * Who waits for the run finds in the files what its programs have stored: where nobody stays, by the end of the host; else it is written before the answer.
+ */
+static void answer(void)
+{
 	host.alone = !session_any_alive() && !relatives_any(host.listen_fd);
+	if (!host.alone && !has_written())
+		return;
+	host.asked = false;
 	if (host.alone)
 		return;
 	fl_log(LOG_INFO, "the host stays for processes that are still there");
@@ -214,7 +240,9 @@ static bool is_over(void)
 /* Once nobody is there who could make another there will be none. */
 static void look_for_relatives(void)
 {
-	if (!host.held && !session_count() && !host.alone)
+	if (host.asked)
+		answer();
+	else if (!host.held && !session_count() && !host.alone)
 		host.alone = host.hold_fd < 0 || host.listen_fd < 0 || !relatives_any(host.listen_fd);
 }
 
@@ -222,7 +250,9 @@ static int look_again_in(bool over)
 {
 	static int ms = END_LOOK_MS;
 
-	ms = host.held || session_count() ? END_LOOK_MS : (int)min_u64((uint64_t)ms * 2, RELATIVES_MS);
+	uint64_t longest = host.asked ? ANSWER_LOOK_MS : RELATIVES_MS;
+
+	ms = host.held || (session_count() && !host.asked) ? END_LOOK_MS : (int)min_u64((uint64_t)ms * 2, longest);
 	return host.held ? -1 : over ? 0 : ms;
 }
 

@@ -3,7 +3,8 @@
  * A child that its parent has left alone is no client between fork and exec, and until its preload library has connected; nor is one that has put it off.
  * Where it is the last of a run it must find its host all the same: so does each program that a shell starts with `&` before it ends.
  *
- * They are known by their first environment (proc_pid_environ(5)), which exec makes anew: for a moment there is none.
+ * They are known by their first environment (proc_pid_environ(5)), which exec makes anew: for a moment there is none. Any process of the machine can be in that
+ * moment, so it is waited for.
  */
 #include "relatives.h"
 
@@ -24,8 +25,11 @@
 #include "util/sys.h"
 
 #define PROC_STAT_ENV_END 51
-#define PF_KTHREAD 0x00200000 /* linux/sched.h */
+#define PF_EXITING 0x00000004 /* linux/sched.h */
+#define PF_KTHREAD 0x00200000
 #define PART 16384
+#define IN_EXEC_NS 1000000000ull /* for which one is waited for */
+#define IN_EXEC_STEP_NS 200000ull
 
 static uint64_t started_ns; /* before there are others */
 
@@ -76,19 +80,22 @@ static uint32_t first_that_can_be(void)
 	return last && strtoul(last, NULL, 10) >= own ? own + 1 : 0;
 }
 
+/* What ends has no environment any more, or soon will have none; it becomes no client. */
+static bool can_connect(uint32_t pid)
+{
+	char text[PROC_STAT_ROOM];
+	const char *field = proc_stat_field(pid, PROC_STAT_FLAGS, text);
+
+	return field && !(strtoul(field, NULL, 10) & (PF_EXITING | PF_KTHREAD));
+}
+
 /* Between two programs, as far as can be seen: who may not look is told 0 as well, but has not come so far. */
 static bool is_in_exec(uint32_t pid)
 {
 	char text[PROC_STAT_ROOM];
-	const char *field = proc_stat_field(pid, PROC_STAT_STATE, text);
+	const char *field = proc_stat_field(pid, PROC_STAT_ENV_END, text);
 
-	if (!field || *field == 'Z' || *field == 'X')
-		return false;
-	field = proc_stat_field(pid, PROC_STAT_FLAGS, text);
-	if (!field || (strtoul(field, NULL, 10) & PF_KTHREAD))
-		return false;
-	field = proc_stat_field(pid, PROC_STAT_ENV_END, text);
-	return field && !strtoull(field, NULL, 10);
+	return field && !strtoull(field, NULL, 10) && can_connect(pid);
 }
 
 static bool has_variable(const struct look *l, int fd, bool *empty)
@@ -97,9 +104,11 @@ static bool has_variable(const struct look *l, int fd, bool *empty)
 	size_t kept = 0;
 	ssize_t n;
 
-	for (*empty = true; (n = sys_read(fd, part + kept, PART)) > 0; *empty = false) {
+	*empty = true;
+	while ((n = sys_read(fd, part + kept, PART)) > 0) {
 		size_t have = kept + (size_t)n;
 
+		*empty = false;
 		if (memmem(part, have, l->variable, l->len))
 			return true;
 		kept = min_u64(have, l->len - 1);
@@ -108,19 +117,36 @@ static bool has_variable(const struct look *l, int fd, bool *empty)
 	return false;
 }
 
-static bool is_relative(const struct look *l, uint32_t pid)
+static bool has_environment(const struct look *l, uint32_t pid, bool *found)
 {
 	char path[32];
-	bool found, empty;
+	bool empty;
 	int fd;
 
+	*found = false;
 	snprintf(path, sizeof path, "/proc/%u/environ", pid);
 	fd = sys_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
 	if (fd < 0)
-		return false;
-	found = has_variable(l, fd, &empty);
+		return true;
+	*found = has_variable(l, fd, &empty);
 	sys_close(fd);
-	return found || (empty && is_in_exec(pid));
+	return !empty;
+}
+
+/* In doubt it is one. */
+static bool is_relative(const struct look *l, uint32_t pid)
+{
+	uint64_t until = now_ns() + IN_EXEC_NS;
+	bool found;
+
+	while (!has_environment(l, pid, &found)) {
+		if (!is_in_exec(pid))
+			return false;
+		if (now_ns() > until)
+			return true;
+		sys_nanosleep(IN_EXEC_STEP_NS);
+	}
+	return found && can_connect(pid);
 }
 
 static bool any_in(const struct look *l, const char *entries, long len)

@@ -200,12 +200,15 @@ for first in data code; do
 	"$FAULTLINE" run --budget 16M -- python3 code.py $first 2>err || fail "code and data of one file, first $first: $(cat err)"
 done
 
-# A process that stays when the program has ended keeps its host, and the run does not wait for it.
+# A process that stays when the program has ended keeps its host, and the run does not wait for it; what it has stored before is in the file then.
 cat >stay.py <<'EOF'
 import mmap, os, time
 f = open("a", "r+b")
 m = mmap.mmap(f.fileno(), 0)
+has, tells = os.pipe()
 if os.fork() == 0:
+    m[2500000:2500004] = b"soon"
+    os.write(tells, b"x")
     os.setsid()
     null = os.open("/dev/null", os.O_RDWR)
     for fd in range(3):
@@ -216,9 +219,14 @@ if os.fork() == 0:
             break
         time.sleep(0.1)
     os._exit(0)
+os.read(has, 1)
+os.kill(os.getpid(), 9)
 EOF
 rm -f ended
-"$FAULTLINE" run --budget 16M -- python3 stay.py 2>err || fail "the program that leaves a process behind"
+status=0
+"$FAULTLINE" run --budget 16M -- python3 stay.py 2>err || status=$?
+[ $status -eq 137 ] || fail "the program that leaves a process behind: status $status: $(cat err)"
+[ "$(tail -c +2500001 a | head -c 4)" = soon ] || fail "what a process that stays had stored before the run ended is not in the file"
 : >ended
 tries=0
 until [ "$(tail -c +3500001 a | head -c 4)" = late ]; do
@@ -238,3 +246,19 @@ until [ "$(tail -c +3000001 b | head -c 5)" = hello ]; do
 	[ $tries -lt 300 ] || fail "a program that began when all others had ended had no host: $(cat err)"
 	sleep 0.1
 done
+
+# Processes of others that begin and end by the thousand, so that there is one without an environment at any moment, are not taken for those of a run.
+: >storm
+for _ in 1 2 3 4; do
+	while [ -e storm ]; do /bin/true; done &
+done
+for i in $(seq 10); do
+	head -c 4194304 /dev/zero >b
+	status=0
+	FAULTLINE_LOG=info "$FAULTLINE" run --budget 16M -- python3 store.py b store 2>err || status=$?
+	[ $status -eq 137 ] || fail "beside others, time $i: status $status: $(cat err)"
+	[ "$(tail -c +3000001 b | head -c 5)" = hello ] || fail "what a program has stored that was killed is not in the file when the run is over, time $i"
+	! grep 'the host stays' err || fail "a run has taken the processes of others for its own, time $i"
+done
+rm storm
+wait
