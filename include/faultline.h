@@ -208,8 +208,8 @@ struct fl_range {
  * Starts to read the pages of files that the n ranges touch, as MADV_WILLNEED does for each, and returns while the reads are under
  * way, many at once: a look-up of a batch of keys asks for all of their pages first. A page is installed when Faultline next serves a
  * fault or a prefetch after it came in, and then costs no fault; who accesses it before waits for this one. A hint: what
- * cannot be read, and what there is no memory for, is left to the access. Reads that are not made with O_DIRECT (fl_options.direct) are
- * waited for, and so are those beyond 128 at a time (fewer with a budget below 32 MiB, and 16 of more than a page).
+ * cannot be read, and what there is no memory for, is left to the access. Reads beyond 128 at a time (fewer with a budget below 32 MiB, and 16
+ * of more than a page) are waited for.
  *
  * 0, or -1 with errno: EINVAL (a range goes beyond the end of addresses: none was started); ENOMEM (part of a range is not mapped:
  * the rest was started).

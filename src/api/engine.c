@@ -114,7 +114,7 @@ static int init_cache(const struct engine_options *o)
 	address_space_use_pool(o->pool);
 	frames_hide_first(o->faults == FAULTS_SIGSEGV);
 	filemap_init();
-	io_init(o->io == IO_AIO && !o->direct ? IO_SYNC : (enum io_mode)o->io); /* what it costs at the end is for who uses it */
+	io_init(o->io == IO_AIO && !o->direct ? IO_STORE : (enum io_mode)o->io); /* what it costs at the end is for who uses it */
 	return err;
 }
 

@@ -243,7 +243,7 @@ static bool start_huge_in_range(const struct fault *f, uint64_t index, uint64_t 
 {
 	enum huge_start how = HUGE_NEVER;
 
-	if (index + HUGE_PAGES > end || next_huge(f, index) != index)
+	if (index + HUGE_PAGES > end || next_huge(f, index) != index || !io_can(f->as))
 		return false;
 	for (int i = 0; i < START_TRIES && (how = start_huge(f, index, false)) == HUGE_LATER && io_help(); i++)
 		;
@@ -336,7 +336,7 @@ uint64_t filemap_readahead(struct fault *f, uint64_t pages)
 
 	if (as_is_hosted(f->as))
 		return hosted_prefetch(f->as, f->index, pages) ? 0 : pages;
-	if (!io_can(f->as)) {
+	if (!io_can_prefetch(f->as)) {
 		send_reads(f);
 		return read_range(f, pages);
 	}

@@ -50,22 +50,36 @@ static long kernel_submit(struct iocb **cb, long n)
 
 /* ---- Starting ---- */
 
+static int direct_fd(struct store *s, bool write)
+{
+	return s->ops->direct_fd ? s->ops->direct_fd(s, write) : -EOPNOTSUPP;
+}
+
+static bool is_carried(struct store *s, bool write)
+{
+	return io.mode == IO_DEFERRED || (io.mode == IO_AIO && direct_fd(s, write) >= 0);
+}
+
+static bool can_start_reads(struct address_space *as)
+{
+	return atomic_load_explicit(&io.open, memory_order_relaxed) && as->store && as->frames->install;
+}
+
 bool io_can(struct address_space *as)
 {
-	const struct store_ops *ops = as->store ? as->store->ops : NULL;
+	return can_start_reads(as) && is_carried(as->store, false);
+}
 
-	if (!atomic_load_explicit(&io.open, memory_order_relaxed) || !ops || !as->frames->install)
-		return false;
-	return io.mode == IO_DEFERRED || (ops->direct_fd && ops->direct_fd(as->store, false) >= 0);
+bool io_can_prefetch(struct address_space *as)
+{
+	return can_start_reads(as) && (is_carried(as->store, false) || (direct_fd(as->store, false) < 0 && as->store->ops->expect));
 }
 
 bool io_can_write(struct address_space *as)
 {
-	const struct store_ops *ops = as->store->ops;
-
 	if (!atomic_load_explicit(&io.open, memory_order_relaxed) || !as->frames->snapshot)
 		return false;
-	return io.mode == IO_DEFERRED || (ops->direct_fd && ops->direct_fd(as->store, true) >= 0);
+	return is_carried(as->store, true);
 }
 
 /* Until stop_starting() the thread waits for nothing: fork waits for it. False when nothing may be started now. */
@@ -96,13 +110,14 @@ static void prepare(struct request *r, struct address_space *as, struct buffer b
 static void describe(struct request *r)
 {
 	bool write = atomic_load(&r->write);
-	const struct store_ops *ops = r->as->store->ops;
+	int fd = direct_fd(r->as->store, write);
 	uint64_t key = atomic_load(&r->key);
 
+	r->deferred = io.mode != IO_AIO || fd < 0;
 	r->cb = (struct iocb){
 		.aio_data = (uint64_t)(r - io.r),
 		.aio_lio_opcode = write ? IOCB_CMD_PWRITE : IOCB_CMD_PREAD,
-		.aio_fildes = (uint32_t)(ops->direct_fd ? ops->direct_fd(r->as->store, write) : -1),
+		.aio_fildes = (uint32_t)fd,
 		.aio_buf = (uint64_t)(uintptr_t)r->buf.data,
 		.aio_nbytes = (uint64_t)key_pages(key) << FL_PAGE_SHIFT,
 		.aio_offset = (int64_t)(key_index(key) << FL_PAGE_SHIFT),
@@ -120,20 +135,32 @@ static void note_submitted(struct request *r, bool taken)
 		atomic_store(&r->state, DONE);
 }
 
+/* It reads them into its page cache, from which the store will have them. */
+static void tell_kernel(const struct request *r)
+{
+	const struct store_ops *ops = r->as->store->ops;
+
+	if (ops->expect && !atomic_load(&r->write) && io.mode != IO_DEFERRED)
+		ops->expect(r->as->store, (uint64_t)r->cb.aio_offset, r->cb.aio_nbytes);
+}
+
 /* Together they wake the device once. What the kernel does not take is DONE, and done by who finishes it. */
 static void submit(struct request *const *r, uint32_t n)
 {
 	struct iocb *cb[IO_BATCH];
-	long taken = 0;
+	long sent = 0, taken = 0;
 
 	for (uint32_t i = 0; i < n; i++) {
 		describe(r[i]);
-		cb[i] = &r[i]->cb;
+		if (r[i]->deferred)
+			tell_kernel(r[i]);
+		else
+			cb[sent++] = &r[i]->cb;
 	}
-	if (io.mode != IO_DEFERRED)
-		taken = kernel_submit(cb, (long)n);
+	if (sent)
+		taken = kernel_submit(cb, sent);
 	for (uint32_t i = 0; i < n; i++)
-		note_submitted(r[i], (long)i < taken);
+		note_submitted(r[i], !r[i]->deferred && taken-- > 0);
 	io_bump();
 }
 
@@ -282,7 +309,7 @@ void io_init(enum io_mode mode)
 {
 	memset(&io, 0, sizeof io);
 	if (mode == IO_AIO && sys_call(SYS_io_setup, IO_REQUESTS, (long)&io.ctx, 0, 0, 0, 0))
-		mode = IO_SYNC;
+		mode = IO_STORE;
 	io.mode = mode;
 	atomic_store(&io.open, mode != IO_SYNC);
 }

@@ -9,9 +9,10 @@
 #include "fill.h"
 
 enum io_mode {
-	IO_AIO,      /* by the kernel's asynchronous I/O, for stores opened with O_DIRECT; others, and where it is refused: IO_SYNC */
+	IO_AIO,      /* by the kernel's asynchronous I/O, for stores opened with O_DIRECT. Where it is refused: IO_STORE */
 	IO_SYNC,     /* nothing is ever in flight */
 	IO_DEFERRED, /* for tests: any store, and the read is made when somebody wants a page of it */
+	IO_STORE,    /* what io_can_prefetch() says of stores without O_DIRECT, and nothing else */
 };
 
 /* At most this many requests at a time. */
@@ -25,6 +26,11 @@ bool io_kernel_mapping(uint64_t *start, uint64_t *end);
 /* Whether reads, or writes, of this store can be in flight. */
 bool io_can(struct address_space *as);
 bool io_can_write(struct address_space *as);
+/*
+ * Whether reads that the program asks for can be under way: as above, or into the page cache of the kernel, which is told of them. Then the store reads
+ * them for who wants a page of theirs, or polls when they are there.
+ */
+bool io_can_prefetch(struct address_space *as);
 
 /*
  * Requests that are sent together, which wakes the device once. As long as there are any, the thread waits for no frames, buffers, locks of pages or

@@ -24,6 +24,7 @@ struct request {
 	_Atomic bool write;      /* the same */
 	/* What follows belongs to who has it CLAIMED or FINISHING. */
 	bool reclaim;
+	bool deferred; /* to the store, by who finishes it: the kernel does not carry it */
 	struct address_space *as;
 	struct buffer buf;
 	int64_t result; /* written by who reaps, before DONE */

@@ -75,7 +75,7 @@ static void note_result(struct request *r)
 {
 	uint64_t key = atomic_load(&r->key);
 
-	if (io.mode == IO_DEFERRED)
+	if (r->deferred)
 		r->result = r->as->store->ops->read(r->as->store, r->buf.data, (size_t)key_pages(key) << FL_PAGE_SHIFT,
 						    key_index(key) << FL_PAGE_SHIFT);
 	report_add(&r->as->report->reads, 1);
@@ -131,9 +131,9 @@ static void finish_write(struct request *r)
 	uint64_t key = atomic_load(&r->key), len = r->cb.aio_nbytes;
 	int err = 0;
 
-	if (io.mode != IO_DEFERRED && is_full_disk(r->result))
+	if (!r->deferred && is_full_disk(r->result))
 		err = (int)r->result;
-	else if (io.mode == IO_DEFERRED || r->result != (int64_t)len)
+	else if (r->deferred || r->result != (int64_t)len)
 		err = r->as->store->ops->write(r->as->store, r->buf.data, len, (uint64_t)r->cb.aio_offset);
 	if (err)
 		atomic_fetch_add(&io.failures, 1);
@@ -164,12 +164,34 @@ static bool finish_if_done(struct request *r)
 	return true;
 }
 
+/* Whether the bytes are in the buffer, or could be read into it without waiting for the disk. */
+static bool has_bytes(struct request *r)
+{
+	const struct store_ops *ops = r->as->store->ops;
+	uint64_t key = atomic_load(&r->key);
+
+	if (!r->deferred || atomic_load(&r->write) || io.mode == IO_DEFERRED)
+		return true;
+	r->result = ops->read_now ? ops->read_now(r->as->store, r->buf.data, (size_t)key_pages(key) << FL_PAGE_SHIFT,
+						  key_index(key) << FL_PAGE_SHIFT)
+				  : -EAGAIN;
+	r->deferred = r->result < 0;
+	return !r->deferred;
+}
+
+/* True when one is not there yet that the store reads: those after it hardly are, and each look is a system call. */
 static bool finish_if_eager(struct request *r, const void *arg)
 {
 	(void)arg;
-	if (io_is_in_state(r, DONE) && atomic_load_explicit(&r->eager, memory_order_relaxed))
-		finish_if_done(r);
-	return false;
+	if (!io_is_in_state(r, DONE) || !atomic_load_explicit(&r->eager, memory_order_relaxed) || !claim(r))
+		return false;
+	if (has_bytes(r)) {
+		finish(r);
+		return false;
+	}
+	atomic_store(&r->state, DONE);
+	io_bump();
+	return true;
 }
 
 /* ---- Reaping ---- */

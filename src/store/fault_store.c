@@ -140,6 +140,14 @@ static ssize_t fault_read(struct store *s, void *buf, size_t len, uint64_t off)
 	return in->ops->read(in, buf, r ? len / 2 : len, off);
 }
 
+static void fault_expect(struct store *s, uint64_t off, uint64_t len)
+{
+	struct store *in = inner_of(s);
+
+	if (in->ops->expect)
+		in->ops->expect(in, off, len);
+}
+
 /* A short write leaves half of the bytes behind and fails, as a disk that fills up does. */
 static int fault_write(struct store *s, const void *buf, size_t len, uint64_t off)
 {
@@ -187,6 +195,7 @@ static void fault_close(struct store *s)
 static const struct store_ops fault_ops = {
 	.name = "fault",
 	.read = fault_read,
+	.expect = fault_expect,
 	.write = fault_write,
 	.size = fault_size,
 	.sync = fault_sync,

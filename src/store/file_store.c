@@ -21,6 +21,9 @@
 #ifndef RWF_NOAPPEND
 #define RWF_NOAPPEND 0x20
 #endif
+#ifndef RWF_NOWAIT
+#define RWF_NOWAIT 0x08
+#endif
 #ifndef O_DIRECT
 #define O_DIRECT 040000
 #endif
@@ -101,6 +104,27 @@ static void file_expect(struct store *s, uint64_t off, uint64_t len)
 		sys_call(SYS_readahead, f->fd, (long)off, (long)len, 0, 0, 0);
 }
 
+static int file_size(struct store *s, uint64_t *size)
+{
+	struct stat st;
+	int err = sys_fstat(self(s)->fd, &st);
+
+	if (!err)
+		*size = (uint64_t)st.st_size;
+	return err;
+}
+
+static ssize_t file_read_now(struct store *s, void *buf, size_t len, uint64_t off)
+{
+	struct iovec iov = {.iov_base = buf, .iov_len = len};
+	ssize_t n = sys_preadv2(self(s)->fd, &iov, 1, (off_t)off, RWF_NOWAIT);
+	uint64_t size;
+
+	if (n < 0 || n == (ssize_t)len)
+		return n;
+	return file_size(s, &size) || size > off + (uint64_t)n ? -EAGAIN : n;
+}
+
 static ssize_t write_once(struct file_store *f, int fd, const char *buf, size_t len, uint64_t off)
 {
 	struct iovec iov = {.iov_base = (void *)buf, .iov_len = len};
@@ -150,16 +174,6 @@ static int file_write(struct store *s, const void *buf, size_t len, uint64_t off
 	return write_all(f, wfd, buf, len, off);
 }
 
-static int file_size(struct store *s, uint64_t *size)
-{
-	struct stat st;
-	int err = sys_fstat(self(s)->fd, &st);
-
-	if (!err)
-		*size = (uint64_t)st.st_size;
-	return err;
-}
-
 static int file_sync(struct store *s)
 {
 	return sys_fdatasync(self(s)->fd);
@@ -201,6 +215,7 @@ static const struct store_ops file_ops = {
 	.name = "file",
 	.read = file_read,
 	.expect = file_expect,
+	.read_now = file_read_now,
 	.write = file_write,
 	.size = file_size,
 	.sync = file_sync,

@@ -22,6 +22,8 @@ struct store_ops {
 	ssize_t (*read)(struct store *s, void *buf, size_t len, uint64_t off);
 	/* The bytes will be read soon: whatever can be done for that while nobody waits. NULL: nothing. */
 	void (*expect)(struct store *s, uint64_t off, uint64_t len);
+	/* As read(), of what can be had without waiting for it: all that read() would bring, or -errno. NULL: nothing can. */
+	ssize_t (*read_now)(struct store *s, void *buf, size_t len, uint64_t off);
 	/* 0 when all len bytes are written. off is page aligned; len ends at a page or at the end of the object. */
 	int (*write)(struct store *s, const void *buf, size_t len, uint64_t off);
 	int (*size)(struct store *s, uint64_t *size);

@@ -94,6 +94,11 @@ ssize_t sys_pwrite(int fd, const void *buf, size_t len, off_t off)
 	return CALL4(SYS_pwrite64, fd, buf, len, off);
 }
 
+ssize_t sys_preadv2(int fd, const struct iovec *iov, int n, off_t off, int flags)
+{
+	return CALL6(SYS_preadv2, fd, iov, n, off, 0, flags);
+}
+
 ssize_t sys_pwritev2(int fd, const struct iovec *iov, int n, off_t off, int flags)
 {
 	return CALL6(SYS_pwritev2, fd, iov, n, off, 0, flags);

@@ -34,6 +34,7 @@ ssize_t sys_read(int fd, void *buf, size_t len);
 ssize_t sys_write(int fd, const void *buf, size_t len);
 ssize_t sys_pread(int fd, void *buf, size_t len, off_t off);
 ssize_t sys_pwrite(int fd, const void *buf, size_t len, off_t off);
+ssize_t sys_preadv2(int fd, const struct iovec *iov, int n, off_t off, int flags);
 ssize_t sys_pwritev2(int fd, const struct iovec *iov, int n, off_t off, int flags);
 int sys_fstat(int fd, struct stat *st);
 int sys_ftruncate(int fd, off_t len);
