@@ -182,7 +182,7 @@ int hosted_prefetch(struct address_space *as, uint64_t index, uint64_t pages)
 {
 	struct channel_call c = {.op = WIRE_PREFETCH, .file = as->host_file, .arg = {index, pages}};
 
-	return channel_call(&c);
+	return channel_hint(&c);
 }
 
 void hosted_resident(struct address_space *as, uint64_t index, uint64_t pages, unsigned char *vec)

@@ -20,6 +20,7 @@
 #include "util/sys.h"
 
 #define PATIENCE_NS 1000000000 /* after this a caller looks whether the host is still there */
+#define LEFT_MAX 16
 #define NAME_MAX_BYTES sizeof(((struct sockaddr_un *)0)->sun_path)
 
 struct channel {
@@ -27,6 +28,7 @@ struct channel {
 	struct wire_area *area;
 	struct wire_board *board;
 	_Atomic uint64_t used; /* slots that a caller has */
+	_Atomic uint64_t left; /* of these, those that nobody waits for: whoever takes one out of here gives it back */
 	uint64_t budget;
 };
 
@@ -332,6 +334,29 @@ void channel_keep(void)
 
 /* ---- Slots ---- */
 
+static void give_slot(int i)
+{
+	atomic_store(&channel.area->slot[i].state, WIRE_FREE);
+	atomic_fetch_and(&channel.used, ~(1ULL << i));
+}
+
+/* Of those that were left, how many are not done yet. */
+static int collect_left(void)
+{
+	uint64_t left = atomic_load(&channel.left);
+	int n = 0;
+
+	for (uint64_t look = left; look; look &= look - 1) {
+		int i = __builtin_ctzll(look);
+
+		if (atomic_load_explicit(&channel.area->slot[i].state, memory_order_acquire) != WIRE_DONE)
+			n++;
+		else if (atomic_fetch_and(&channel.left, ~(1ULL << i)) & 1ULL << i)
+			give_slot(i);
+	}
+	return n;
+}
+
 static int take_slot(void)
 {
 	uint64_t used = atomic_load(&channel.used);
@@ -340,6 +365,7 @@ static int take_slot(void)
 		int i;
 
 		if (used == UINT64_MAX) { /* more threads than slots: one of them will be done soon */
+			collect_left();
 			cpu_relax(turn++);
 			used = atomic_load(&channel.used);
 			continue;
@@ -348,12 +374,6 @@ static int take_slot(void)
 		if (atomic_compare_exchange_weak(&channel.used, &used, used | 1ULL << i))
 			return i;
 	}
-}
-
-static void give_slot(int i)
-{
-	atomic_store(&channel.area->slot[i].state, WIRE_FREE);
-	atomic_fetch_and(&channel.used, ~(1ULL << i));
 }
 
 static bool host_has_gone(void)
@@ -408,7 +428,7 @@ static int take_answer(int slot, struct channel_call *c)
 	return err;
 }
 
-static int post(struct channel_call *c, int *slot)
+static int post(const struct channel_call *c, int *slot)
 {
 	if (own_channel() || atomic_load_explicit(&down, memory_order_relaxed))
 		return -EHOSTDOWN;
@@ -416,15 +436,34 @@ static int post(struct channel_call *c, int *slot)
 	fill(&channel.area->slot[*slot], c);
 	atomic_store_explicit(&channel.area->slot[*slot].state, WIRE_POSTED, memory_order_release);
 	ring(*slot);
-	return take_answer(*slot, c);
+	return 0;
+}
+
+static int ask(struct channel_call *c, int *slot)
+{
+	int err = post(c, slot);
+
+	return err ? err : take_answer(*slot, c);
 }
 
 int channel_call(struct channel_call *c)
 {
-	int slot = -1, err = post(c, &slot);
+	int slot = -1, err = ask(c, &slot);
 
 	if (slot >= 0)
 		give_slot(slot);
+	return err;
+}
+
+int channel_hint(struct channel_call *c)
+{
+	int slot, err;
+
+	if (channel_joined() && atomic_load_explicit(&channel.left, memory_order_relaxed) && collect_left() >= LEFT_MAX)
+		return channel_call(c);
+	err = post(c, &slot);
+	if (!err)
+		atomic_fetch_or(&channel.left, 1ULL << slot);
 	return err;
 }
 
@@ -433,7 +472,7 @@ int channel_begin(struct channel_pair *p)
 	int err;
 
 	p->slot = -1;
-	err = post(&p->call, &p->slot);
+	err = ask(&p->call, &p->slot);
 	if (err && p->slot >= 0)
 		give_slot(p->slot);
 	return err;

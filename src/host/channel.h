@@ -43,6 +43,8 @@ struct channel_call {
 	uint32_t in_page; /* so many bytes of it */
 };
 int channel_call(struct channel_call *c);
+/* The same, and the answer is not waited for, unless many are not there yet. */
+int channel_hint(struct channel_call *c);
 
 /* A call in two steps (WIRE_CHANGE). After a begin that answered 0 comes the end, from any thread; out and result are those of each. */
 struct channel_pair {

@@ -14,7 +14,7 @@
  *           adds one to board.bell, wakes a worker if board.sleepers is not 0
  *   host    a worker that finds the bit clears it (whose clearing it was serves it), state = TAKEN, serves it, fills result and out,
  *           state = DONE, wakes whoever waits for the state
- *   client  reads the answer, state = FREE
+ *   client  reads the answer, state = FREE; or, where it wanted none, finds some time or other that the slot is DONE
  *
  * A change of a file by other means than its mappings has two steps (WIRE_CHANGE): the first DONE says that nothing of the file is
  * filled or written back until the client sets state = RESUME, with what it has changed; the worker waits for it.
