@@ -7,17 +7,15 @@
  * and so on are part of glibc's ABI). Before a bracket the stream is locked, as a thread that holds it may come for the
  * bracket.
  *
- * Formatted output is in stdio_print.c, input by characters and lines in stdio_lines.c, wide streams in stdio_wide.c.
+ * Calls that empty the buffer are in stdio_flush.c, formatted output in stdio_print.c, input by characters and lines in stdio_lines.c, wide streams in stdio_wide.c.
  */
 #include <errno.h>
-#include <stdio_ext.h>
 #include <string.h>
 
 #include "base/mapped.h"
 #include "base/real.h"
 #include "files/coherent.h"
 #include "files/identity.h"
-#include "memory/maps_file.h"
 #include "stream.h"
 #include "util/sys.h"
 
@@ -26,7 +24,7 @@ static size_t pending(const FILE *f)
 	return f->_IO_write_ptr > f->_IO_write_base ? (size_t)(f->_IO_write_ptr - f->_IO_write_base) : 0;
 }
 
-static bool is_pending(const FILE *f)
+bool stream_is_pending(const FILE *f)
 {
 	const struct stream_wide *w = stream_wide(f);
 
@@ -80,7 +78,7 @@ static size_t write_bytes(struct file_change *change, const struct stream_call *
 
 /* In _flags: glibc's ABI, as above. */
 #define UNBUFFERED 0x2
-#define NO_READS 0x4
+#define FAILED 0x20
 #define LINE_BUFFERED 0x200
 #define WRITING 0x800
 
@@ -170,21 +168,23 @@ static size_t call_fwrite(const struct stream_call *c)
 }
 
 /* What no mapping has to be told of is left to libc, but for what must be held. */
-static void flush_held(FILE *f, const struct stream_held *h)
+static int flush_held(FILE *f, const struct stream_held *h)
 {
 	struct inflight in;
 	struct address_space *as = start(f, &in);
 
 	if (as || in.slot)
-		write_through(as, &in, &(struct stream_call){.fn = call_fflush, .f = f});
-	else if (h->f)
-		REAL(fflush_unlocked)(f);
+		return (int)write_through(as, &in, &(struct stream_call){.fn = call_fflush, .f = f});
+	return h->f ? REAL(fflush_unlocked)(f) : 0;
 }
 
-void stream_flush(FILE *f)
+int stream_flush(FILE *f)
 {
-	if (!NOTHING_TO_TELL && f && is_pending(f))
-		STREAM_HOLDING(f, flush_held(f, &held_));
+	int result = 0;
+
+	if (!NOTHING_TO_TELL && f && stream_is_pending(f))
+		STREAM_HOLDING(f, result = flush_held(f, &held_));
+	return result;
 }
 
 /* ---- fwrite, fputs, puts ---- */
@@ -255,11 +255,37 @@ WRAPPER size_t fwrite_unlocked(const void *buf, size_t size, size_t n, FILE *f)
 	return NOTHING_TO_TELL ? REAL(fwrite_unlocked)(buf, size, n, f) : stream_write(buf, size, n, f);
 }
 
+/* What stays of a stream's error when it is looked whether there is another. */
+struct earlier {
+	FILE *f;
+	int failed;
+};
+
+static void put_back(void *earlier)
+{
+	const struct earlier *e = earlier;
+
+	e->f->_flags |= e->failed;
+	funlockfile(e->f);
+}
+
+bool stream_put(const char *text, size_t len, FILE *f)
+{
+	struct earlier e = {.f = f};
+	bool done;
+
+	flockfile(f);
+	e.failed = f->_flags & FAILED;
+	f->_flags &= ~FAILED;
+	pthread_cleanup_push(put_back, &e);
+	done = stream_write(text, 1, len, f) == len && !(f->_flags & FAILED);
+	pthread_cleanup_pop(1);
+	return done;
+}
+
 static int write_string(const char *s, FILE *f)
 {
-	size_t len = strlen(s);
-
-	return stream_write(s, 1, len, f) == len ? 1 : EOF;
+	return stream_put(s, strlen(s), f) ? 1 : EOF;
 }
 
 WRAPPER int fputs(const char *s, FILE *f)
@@ -288,7 +314,7 @@ WRAPPER int puts(const char *s)
 
 /* ---- fread ---- */
 
-static void write_stores_first(FILE *f)
+void stream_write_stores(FILE *f)
 {
 	struct address_space *as = lookup(f);
 
@@ -309,7 +335,7 @@ void stream_before_read(FILE *f)
 {
 	flush_prompt(f);
 	stream_flush(f);
-	write_stores_first(f);
+	stream_write_stores(f);
 }
 
 static size_t read_pinned(char *buf, size_t len, FILE *f)
@@ -382,7 +408,7 @@ WRAPPER size_t __fread_unlocked_chk(void *buf, size_t room, size_t size, size_t 
 	return fits(room, size, n) ? fread_unlocked(buf, size, n, f) : REAL(__fread_unlocked_chk)(buf, room, size, n, f);
 }
 
-/* ---- Calls that empty the buffer ---- */
+/* ---- All streams ---- */
 
 /* glibc's list of streams. */
 typedef struct stream_iterator *stream_iterator;
@@ -419,136 +445,4 @@ void stream_after_fork_parent(void)
 void stream_after_fork_child(void)
 {
 	_IO_list_resetlock();
-}
-
-static void flush_one_or_all(FILE *f)
-{
-	if (f)
-		stream_flush(f);
-	else if (!NOTHING_TO_TELL)
-		stream_for_each(stream_flush);
-}
-
-WRAPPER int fflush(FILE *f)
-{
-	flush_one_or_all(f);
-	return REAL(fflush)(f);
-}
-
-WRAPPER int fflush_unlocked(FILE *f)
-{
-	flush_one_or_all(f);
-	return REAL(fflush_unlocked)(f);
-}
-
-WRAPPER int fclose(FILE *f)
-{
-	stream_flush(f);
-	identity_gone(fileno_unlocked(f)); /* the program may have put it there by dup2(2) */
-	return REAL(fclose)(f);
-}
-
-WRAPPER int pclose(FILE *f)
-{
-	stream_flush(f);
-	identity_gone(fileno_unlocked(f));
-	return REAL(pclose)(f);
-}
-
-/* The stream has another buffer from here on. */
-WRAPPER int setvbuf(FILE *f, char *buf, int mode, size_t len)
-{
-	stream_flush(f);
-	return REAL(setvbuf)(f, buf, mode, len);
-}
-
-WRAPPER void setbuf(FILE *f, char *buf)
-{
-	stream_flush(f);
-	REAL(setbuf)(f, buf);
-}
-
-WRAPPER void setbuffer(FILE *f, char *buf, size_t len)
-{
-	stream_flush(f);
-	REAL(setbuffer)(f, buf, len);
-}
-
-static void flush_unlocked(FILE *f)
-{
-	if (ftrylockfile(f))
-		return;
-	stream_flush(f);
-	funlockfile(f);
-}
-
-/*
- * exit(3): libc writes what is pending when our code is no longer met, and other clients of a host would not see it. What another thread has
- * locked is left to libc, which does not ask for the lock either.
- */
-__attribute__((destructor)) static void at_exit(void)
-{
-	if (!NOTHING_TO_TELL)
-		stream_for_each(flush_unlocked);
-}
-
-/* To glibc that is to write all, and to buffer no more: no descriptor is closed. */
-WRAPPER int fcloseall(void)
-{
-	flush_one_or_all(NULL);
-	return REAL(fcloseall)();
-}
-
-/* ---- Calls that read what is around the place that they go to ---- */
-
-/* What was read of the process's own maps was the text of an earlier time. */
-static void before_seek(FILE *f, off64_t off, int whence)
-{
-	stream_flush(f);
-	if (!NOTHING_MAPPED && !(f->_flags & NO_READS))
-		write_stores_first(f);
-	if (!off && whence == SEEK_SET && maps_file_rewound(fileno_unlocked(f)))
-		__fpurge(f);
-}
-
-#define RETURN_SEEKING(f, off, whence, call)         \
-	do {                                         \
-		int result_;                         \
-                                                     \
-		before_seek((f), (off), (whence));   \
-		if (NOTHING_MAPPED)                  \
-			return call;                 \
-		STREAM_HOLDING((f), result_ = call); \
-		return result_;                      \
-	} while (0)
-
-WRAPPER int fseek(FILE *f, long off, int whence)
-{
-	RETURN_SEEKING(f, off, whence, REAL(fseek)(f, off, whence));
-}
-
-WRAPPER int fseeko(FILE *f, off_t off, int whence)
-{
-	RETURN_SEEKING(f, off, whence, REAL(fseeko)(f, off, whence));
-}
-
-WRAPPER int fseeko64(FILE *f, off64_t off, int whence)
-{
-	RETURN_SEEKING(f, off, whence, REAL(fseeko64)(f, off, whence));
-}
-
-WRAPPER int fsetpos(FILE *f, const fpos_t *pos)
-{
-	RETURN_SEEKING(f, pos->__pos, SEEK_SET, REAL(fsetpos)(f, pos));
-}
-
-WRAPPER int fsetpos64(FILE *f, const fpos64_t *pos)
-{
-	RETURN_SEEKING(f, pos->__pos, SEEK_SET, REAL(fsetpos64)(f, pos));
-}
-
-WRAPPER void rewind(FILE *f)
-{
-	before_seek(f, 0, SEEK_SET);
-	STREAM_HOLDING(f, REAL(rewind)(f));
 }

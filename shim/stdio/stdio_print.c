@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * putc, printf and their kin: formatted beside the stream, and given to it in one piece (stream_write). Formatting reads
- * the program's strings, which may be mapped memory, so it cannot be done where stream_write holds locks.
+ * putc, printf and their kin: formatted beside the stream, and given to it in one piece (stream_put). Formatting reads
+ * the program's strings, which may be mapped memory, so it cannot be done where that holds locks.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -13,11 +13,14 @@
 
 /* ---- Characters ---- */
 
+/* glibc takes a byte for a stream of wide characters as one of these. */
 static int put_char(int c, FILE *f)
 {
 	unsigned char byte = (unsigned char)c;
 
-	return stream_write(&byte, 1, 1, f) == 1 ? byte : EOF;
+	if (stream_wide(f))
+		return (int)putwc(byte, f);
+	return stream_put((const char *)&byte, 1, f) ? byte : EOF;
 }
 
 /* A character for which there is room concerns the stream alone. */
@@ -100,7 +103,7 @@ static int print(FILE *f, int check, const char *fmt, va_list ap)
 	int n;
 
 	format(&t, check, fmt, ap);
-	n = t.len > 0 && stream_write(t.at, 1, (size_t)t.len, f) < (size_t)t.len ? -1 : t.len;
+	n = t.len > 0 && !stream_put(t.at, (size_t)t.len, f) ? -1 : t.len;
 	drop(&t);
 	return n;
 }

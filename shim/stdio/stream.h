@@ -24,8 +24,16 @@ bool stream_concerns(FILE *f);
 
 /* fwrite(): the mapping of the stream's file shows what is written to it, and the buffer may be ours. */
 size_t stream_write(const void *buf, size_t size, size_t n, FILE *f);
-/* What is pending reaches the file, if that is mapped; errors are for the call that follows to find. */
-void stream_flush(FILE *f);
+/*
+ * Text, as of printf(3) and its kin: whether all went well. To fwrite(3) what a line's end could not bring to the file is written,
+ * as it was in the buffer.
+ */
+bool stream_put(const char *text, size_t len, FILE *f);
+/* What is pending reaches the file, if that is mapped. 0, or EOF with errno: libc has dropped it, and will not say so again. */
+int stream_flush(FILE *f);
+bool stream_is_pending(const FILE *f);
+/* What is stored in mappings of its file is in that, too. */
+void stream_write_stores(FILE *f);
 /* All that are open, in a list that is locked meanwhile. */
 void stream_for_each(void (*fn)(FILE *f));
 /* Around fork(3), in its handlers. Locks of the engine's come after the first, and are given up before the second. */
