@@ -189,11 +189,14 @@ int stream_flush(FILE *f)
 
 /* ---- fwrite, fputs, puts ---- */
 
+/* Where libc's write(2) is a point to cancel the thread at, this is: what has been started must be finished. */
 static size_t write_held(const void *buf, size_t size, size_t n, FILE *f)
 {
 	struct inflight in;
-	struct address_space *as = start(f, &in);
+	struct address_space *as;
 
+	pthread_testcancel();
+	as = start(f, &in);
 	if (!as && !in.slot)
 		return REAL(fwrite)(buf, size, n, f);
 	return write_through(as, &in, &(struct stream_call){.fn = call_fwrite, .f = f, .buf = buf, .size = size, .n = n});
@@ -210,39 +213,82 @@ static size_t write_items(const void *buf, size_t size, size_t n, FILE *f)
 	return done;
 }
 
-/* Bytes written of a buffer of ours. What cannot be pinned ends it, as EFAULT ends libc's. */
-static size_t write_pinned(const char *buf, size_t len, FILE *f)
+/* A piece of a buffer of ours, pinned while the call has it. */
+struct piece {
+	const char *at;
+	size_t len;
+};
+
+static void unpin_piece(void *piece)
+{
+	const struct piece *p = piece;
+
+	file_io_unpin(p->at, p->len);
+}
+
+typedef size_t (*piece_fn)(const struct piece *p, FILE *f);
+
+/* What cannot be pinned ends the call, as EFAULT ends libc's. */
+static size_t do_piece(piece_fn fn, const struct piece *p, bool write, FILE *f)
+{
+	size_t n;
+
+	if (file_io_pin(p->at, p->len, write)) {
+		errno = EFAULT;
+		return 0;
+	}
+	pthread_cleanup_push(unpin_piece, (void *)p);
+	n = fn(p, f);
+	pthread_cleanup_pop(1);
+	return n;
+}
+
+static size_t in_pieces(piece_fn fn, const char *buf, size_t len, bool write, FILE *f)
 {
 	size_t done = 0;
 
 	while (done < len) {
-		size_t part = min_u64(len - done, file_io_piece_limit()), n;
+		struct piece p = {.at = buf + done, .len = min_u64(len - done, file_io_piece_limit())};
+		size_t n = do_piece(fn, &p, write, f);
 
-		if (file_io_pin(buf + done, part, false)) {
-			errno = EFAULT;
-			break;
-		}
-		n = write_items(buf + done, 1, part, f);
-		file_io_unpin(buf + done, part);
 		done += n;
-		if (n < part)
+		if (n < p.len)
 			break;
 	}
 	return done;
 }
 
+static void unlock(void *f)
+{
+	funlockfile(f);
+}
+
+/* The stream is one thread's for all pieces. libc's calls in there can be where it is cancelled. */
+static size_t do_pieces(piece_fn fn, const void *buf, size_t len, bool write, FILE *f)
+{
+	size_t done;
+
+	flockfile(f);
+	pthread_cleanup_push(unlock, f);
+	done = in_pieces(fn, buf, len, write, f);
+	pthread_cleanup_pop(1);
+	return done;
+}
+
+static size_t write_piece(const struct piece *p, FILE *f)
+{
+	return write_items(p->at, 1, p->len, f);
+}
+
 size_t stream_write(const void *buf, size_t size, size_t n, FILE *f)
 {
-	size_t bytes, done;
+	size_t bytes;
 
 	if (__builtin_mul_overflow(size, n, &bytes) || !bytes)
 		return REAL(fwrite)(buf, size, n, f);
 	if (!file_io_is_ours(buf, bytes))
 		return write_items(buf, size, n, f);
-	flockfile(f);
-	done = write_pinned(buf, bytes, f);
-	funlockfile(f);
-	return done / size;
+	return do_pieces(write_piece, buf, bytes, false, f) / size;
 }
 
 WRAPPER size_t fwrite(const void *buf, size_t size, size_t n, FILE *f)
@@ -298,6 +344,11 @@ WRAPPER int fputs_unlocked(const char *s, FILE *f)
 	return NOTHING_TO_TELL ? REAL(fputs_unlocked)(s, f) : write_string(s, f);
 }
 
+static int write_line(const char *s)
+{
+	return write_string(s, stdout) != EOF && putc_unlocked('\n', stdout) != EOF ? 1 : EOF;
+}
+
 WRAPPER int puts(const char *s)
 {
 	int result;
@@ -305,10 +356,9 @@ WRAPPER int puts(const char *s)
 	if (NOTHING_TO_TELL)
 		return REAL(puts)(s);
 	flockfile(stdout);
-	result = write_string(s, stdout);
-	if (result != EOF && putc_unlocked('\n', stdout) == EOF)
-		result = EOF;
-	funlockfile(stdout);
+	pthread_cleanup_push(unlock, stdout);
+	result = write_line(s);
+	pthread_cleanup_pop(1);
 	return result;
 }
 
@@ -338,36 +388,16 @@ void stream_before_read(FILE *f)
 	stream_write_stores(f);
 }
 
-static size_t read_pinned(char *buf, size_t len, FILE *f)
+static size_t read_piece(const struct piece *p, FILE *f)
 {
-	size_t done = 0;
-
-	while (done < len) {
-		size_t part = min_u64(len - done, file_io_piece_limit()), n;
-
-		if (file_io_pin(buf + done, part, true)) {
-			errno = EFAULT;
-			break;
-		}
-		n = REAL(fread)(buf + done, 1, part, f);
-		file_io_unpin(buf + done, part);
-		done += n;
-		if (n < part)
-			break;
-	}
-	return done;
+	return REAL(fread)((void *)p->at, 1, p->len, f);
 }
 
 static size_t read_held(void *buf, size_t size, size_t n, FILE *f)
 {
-	size_t done;
-
 	if (!file_io_is_ours(buf, size * n))
 		return REAL(fread)(buf, size, n, f);
-	flockfile(f);
-	done = read_pinned(buf, size * n, f);
-	funlockfile(f);
-	return done / size;
+	return do_pieces(read_piece, buf, size * n, true, f) / size;
 }
 
 static size_t do_fread(void *buf, size_t size, size_t n, FILE *f)

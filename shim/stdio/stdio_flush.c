@@ -32,7 +32,7 @@ static int answer(const struct flushed *before, int result)
 	return before->result;
 }
 
-static _Thread_local struct flushed all;
+static _Thread_local struct flushed all __attribute__((tls_model("initial-exec")));
 
 static void flush_one_of_all(FILE *f)
 {
@@ -52,17 +52,27 @@ static struct flushed flush_one_or_all(FILE *f)
 	return all;
 }
 
+static void testcancel(FILE *f)
+{
+	if (!NOTHING_TO_TELL && f && stream_is_pending(f))
+		pthread_testcancel();
+}
+
 WRAPPER int fflush(FILE *f)
 {
-	struct flushed before = flush_one_or_all(f);
+	struct flushed before;
 
+	testcancel(f);
+	before = flush_one_or_all(f);
 	return answer(&before, REAL(fflush)(f));
 }
 
 WRAPPER int fflush_unlocked(FILE *f)
 {
-	struct flushed before = flush_one_or_all(f);
+	struct flushed before;
 
+	testcancel(f);
+	before = flush_one_or_all(f);
 	return answer(&before, REAL(fflush_unlocked)(f));
 }
 

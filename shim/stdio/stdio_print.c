@@ -88,8 +88,9 @@ static void format(struct text *t, int check, const char *fmt, va_list ap)
 	t->len = check < 0 ? vasprintf(&t->at, fmt, ap) : __vasprintf_chk(&t->at, check, fmt, ap);
 }
 
-static void drop(const struct text *t)
+static void drop(void *text)
 {
+	const struct text *t = text;
 	int saved = errno;
 
 	if (t->at != t->room && t->len >= 0)
@@ -103,8 +104,9 @@ static int print(FILE *f, int check, const char *fmt, va_list ap)
 	int n;
 
 	format(&t, check, fmt, ap);
+	pthread_cleanup_push(drop, &t);
 	n = t.len > 0 && !stream_put(t.at, (size_t)t.len, f) ? -1 : t.len;
-	drop(&t);
+	pthread_cleanup_pop(1);
 	return n;
 }
 
@@ -174,8 +176,9 @@ static int print_to(int fd, int check, const char *fmt, va_list ap)
 	int n;
 
 	format(&t, check, fmt, ap);
+	pthread_cleanup_push(drop, &t);
 	n = write_text(fd, &t);
-	drop(&t);
+	pthread_cleanup_pop(1);
 	return n;
 }
 

@@ -198,6 +198,16 @@ static bool write_text(const wchar_t *s, size_t len, FILE *f)
 	return done == len;
 }
 
+/* Where libc's write(2) is a point to cancel the thread at, this is. */
+static bool concerns(FILE *f)
+{
+	bool yes = stream_concerns(f);
+
+	if (yes)
+		pthread_testcancel();
+	return yes;
+}
+
 /* ---- Characters ---- */
 
 static bool is_plain(FILE *f)
@@ -211,7 +221,7 @@ static wint_t put_char(put_fn fn, wchar_t c, FILE *f)
 {
 	wint_t result;
 
-	if (stream_concerns(f))
+	if (concerns(f))
 		return write_text(&c, 1, f) ? (wint_t)c : WEOF;
 	make_wide(f);
 	STREAM_HOLDING(f, result = fn(c, f));
@@ -241,7 +251,7 @@ WRAPPER wint_t putwchar_unlocked(wchar_t c)
 
 WRAPPER wint_t __woverflow(FILE *f, wint_t c)
 {
-	if (NOTHING_TO_TELL || c == WEOF || !stream_concerns(f))
+	if (NOTHING_TO_TELL || c == WEOF || !concerns(f))
 		return REAL(__woverflow)(f, c);
 	return write_text(&(wchar_t){(wchar_t)c}, 1, f) ? c : WEOF;
 }
@@ -257,7 +267,7 @@ static int put_string(puts_fn fn, const wchar_t *s, FILE *f)
 
 	if (len <= room(f))
 		return fn(s, f);
-	if (stream_concerns(f))
+	if (concerns(f))
 		return write_text(s, len, f) ? 1 : -1;
 	make_wide(f);
 	STREAM_HOLDING(f, result = fn(s, f));
@@ -313,7 +323,7 @@ static int print(FILE *f, int check, const wchar_t *fmt, va_list ap)
 	int n;
 
 	make_wide(f);
-	if (fwide(f, 0) > 0 && stream_concerns(f))
+	if (fwide(f, 0) > 0 && concerns(f))
 		return print_beside(f, check, fmt, ap);
 	STREAM_HOLDING(f, n = print_to_stream(f, check, fmt, ap));
 	return n;
