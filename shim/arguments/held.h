@@ -31,6 +31,21 @@ struct held {
 void hold(struct held *h, size_t n);
 void release(const struct held *h, size_t n);
 
+/* Held until the end of the block, or that of the thread, which can be cancelled in a call. */
+struct held_list {
+	const struct held *at;
+	size_t n;
+};
+
+static inline void held_end(const struct held_list *l)
+{
+	release(l->at, l->n);
+}
+
+#define HOLD_HERE(held, n) \
+	hold(held, n);     \
+	__attribute__((cleanup(held_end), unused)) const struct held_list held_list_ = {held, n}
+
 /*
  * Whether a call that says EFAULT has done nothing, and can be made again with its arguments held anew: what it was to read was not there for a moment. Asked
  * while they are held. `again`, which begins as {0}, is counted in; with calls that fill something it is not known what they have done before,
@@ -61,10 +76,9 @@ static inline bool says_efault(long result)
                                                                                                      \
 		do {                                                                                 \
 			again_.moves = file_io_moves();                                              \
-			hold(held_, sizeof held_ / sizeof *held_);                                   \
+			HOLD_HERE(held_, sizeof held_ / sizeof *held_);                              \
 			result_ = call;                                                              \
 			more_ = refused && held_again(&again_, held_, sizeof held_ / sizeof *held_); \
-			release(held_, sizeof held_ / sizeof *held_);                                \
 		} while (more_);                                                                     \
 		return result_;                                                                      \
 	} while (0)

@@ -238,8 +238,9 @@ static int pin_used(const struct vector *v)
 	return err;
 }
 
-static void unpin_used(const struct vector *v)
+static void unpin_used(const struct vector *const *pinned)
 {
+	const struct vector *v = *pinned;
 	struct iovec last = last_used(v);
 
 	iov_unpin(&last, 1);
@@ -267,9 +268,9 @@ static ssize_t run_pinned(const struct vector *v)
 
 		if (total(v) > file_io_piece_limit() || pin_used(v))
 			return one_by_one(v, 0);
+		__attribute__((cleanup(unpin_used), unused)) const struct vector *const pinned = v;
 		n = run(v);
 		cut = was_cut(v, moves, n);
-		unpin_used(v);
 	}
 	return cut && n > 0 ? one_by_one(v, (size_t)n) : n;
 }

@@ -42,38 +42,49 @@ static inline bool path_was_cut(const char *path, size_t held, long result)
 	return unlikely(held) && says_efault(result) && file_io_was_cut(path, held, -EFAULT);
 }
 
+/* Held until the end of the block, or that of the thread. */
+struct path_held {
+	const char *path;
+	size_t n;
+};
+
+static inline void path_end(const struct path_held *p)
+{
+	path_release(p->path, p->n);
+}
+
+#define PATH_HERE(held, path) __attribute__((cleanup(path_end))) const struct path_held held = {path, path_hold(path)}
+
 /* `number`, of result_: -1 where the call has failed. */
-#define RETURN_HOLDING_AS(number, path, call)                      \
-	do {                                                       \
-		__typeof__(call) result_;                          \
-		bool more_;                                        \
-                                                                   \
-		do {                                               \
-			size_t held_ = path_hold(path);            \
-                                                                   \
-			result_ = call;                            \
-			more_ = path_was_cut(path, held_, number); \
-			path_release(path, held_);                 \
-		} while (more_);                                   \
-		return result_;                                    \
+#define RETURN_HOLDING_AS(number, path, call)                        \
+	do {                                                         \
+		__typeof__(call) result_;                            \
+		bool more_;                                          \
+                                                                     \
+		do {                                                 \
+			PATH_HERE(held_, path);                      \
+                                                                     \
+			result_ = call;                              \
+			more_ = path_was_cut(path, held_.n, number); \
+		} while (more_);                                     \
+		return result_;                                      \
 	} while (0)
 
 #define RETURN_HOLDING(path, call) RETURN_HOLDING_AS((long)result_, path, call)
 
-#define RETURN_HOLDING_BOTH(one, other, call)                                                                                   \
-	do {                                                                                                                    \
-		__typeof__(call) result_;                                                                                       \
-		bool more_;                                                                                                     \
-                                                                                                                                \
-		do {                                                                                                            \
-			size_t held_one_ = path_hold(one), held_other_ = path_hold(other);                                      \
-                                                                                                                                \
-			result_ = call;                                                                                         \
-			more_ = path_was_cut(one, held_one_, (long)result_) || path_was_cut(other, held_other_, (long)result_); \
-			path_release(one, held_one_);                                                                           \
-			path_release(other, held_other_);                                                                       \
-		} while (more_);                                                                                                \
-		return result_;                                                                                                 \
+#define RETURN_HOLDING_BOTH(one, other, call)                                                                             \
+	do {                                                                                                              \
+		__typeof__(call) result_;                                                                                 \
+		bool more_;                                                                                               \
+                                                                                                                          \
+		do {                                                                                                      \
+			PATH_HERE(one_, one);                                                                             \
+			PATH_HERE(other_, other);                                                                         \
+                                                                                                                          \
+			result_ = call;                                                                                   \
+			more_ = path_was_cut(one, one_.n, (long)result_) || path_was_cut(other, other_.n, (long)result_); \
+		} while (more_);                                                                                          \
+		return result_;                                                                                           \
 	} while (0)
 
 #endif

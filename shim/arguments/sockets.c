@@ -71,7 +71,6 @@ static void parts_of(const struct msghdr *m, bool write, struct held parts[PARTS
 	parts[1] = (struct held)READS(m->msg_iov, m->msg_iovlen * sizeof *m->msg_iov);
 	parts[2] = (struct held){m->msg_name, m->msg_namelen, write};
 	parts[3] = (struct held){m->msg_control, m->msg_controllen, write};
-	hold(parts, PARTS);
 }
 
 static int pin_buffers(const struct msghdr *m, bool write)
@@ -84,11 +83,13 @@ static int pin_buffers(const struct msghdr *m, bool write)
 	return -1;
 }
 
-static void unpin_buffers(const struct iovec *iov, size_t n)
+static struct iov_pinned buffers_of(const struct msghdr *m)
 {
-	if (n <= IOV_MAX)
-		iov_unpin(iov, (int)n);
+	return (struct iov_pinned){m->msg_iov, m->msg_iovlen <= IOV_MAX ? (int)m->msg_iovlen : 0};
 }
+
+/* Of a message whose buffers are pinned, until the end of the block. */
+#define BUFFERS_HERE(m) __attribute__((cleanup(iov_end), unused)) const struct iov_pinned buffers_ = buffers_of(m)
 
 /* Whether buffers that do not fit into memory together may go one after the other, and be filled in part. */
 static bool may_divide(int fd, const struct msghdr *m)
@@ -188,14 +189,14 @@ static ssize_t send_once(int fd, const struct msghdr *m, int flags, bool *cut)
 
 	*cut = false;
 	parts_of(m, false, parts);
+	HOLD_HERE(parts, PARTS);
 	if (!pin_buffers(m, false)) {
+		BUFFERS_HERE(m);
 		n = REAL(sendmsg)(fd, m, flags);
 		*cut = was_cut(m, parts, moves, n < 0 ? -errno : n);
-		unpin_buffers(m->msg_iov, m->msg_iovlen);
 	} else if (may_divide(fd, m)) {
 		n = send_divided(fd, m, flags);
 	}
-	release(parts, PARTS);
 	return n;
 }
 
@@ -222,21 +223,19 @@ WRAPPER ssize_t recvmsg(int fd, struct msghdr *m, int flags)
 	if (NOTHING_MAPPED || !can_peek_message(m))
 		return REAL(recvmsg)(fd, m, flags);
 	parts_of(m, true, parts);
+	HOLD_HERE(parts, PARTS);
 	if (!pin_buffers(m, true)) {
+		BUFFERS_HERE(m);
 		n = REAL(recvmsg)(fd, m, flags);
-		unpin_buffers(m->msg_iov, m->msg_iovlen);
 	} else if (may_divide(fd, m)) {
 		n = receive_divided(fd, m, flags);
 	}
-	release(parts, PARTS);
 	return n;
 }
 
 /* A datagram is shorter than the limit, and a stream may give less. */
 static ssize_t recv_from(int fd, void *buf, size_t len, int flags, struct sockaddr *from, socklen_t *from_len)
 {
-	ssize_t n;
-
 	if (!file_io_is_ours(buf, len))
 		return REAL(recvfrom)(fd, buf, len, flags, from, from_len);
 	len = min_u64(len, file_io_piece_limit());
@@ -244,9 +243,9 @@ static ssize_t recv_from(int fd, void *buf, size_t len, int flags, struct sockad
 		errno = EFAULT;
 		return -1;
 	}
-	n = REAL(recvfrom)(fd, buf, len, flags, from, from_len);
-	file_io_unpin(buf, len);
-	return n;
+	struct iovec piece = {buf, len};
+	__attribute__((cleanup(iov_end), unused)) const struct iov_pinned pinned = {&piece, 1};
+	return REAL(recvfrom)(fd, buf, len, flags, from, from_len);
 }
 
 WRAPPER ssize_t recvfrom(int fd, void *buf, size_t len, int flags, struct sockaddr *from, socklen_t *from_len)
@@ -268,6 +267,7 @@ WRAPPER ssize_t __recvfrom_chk(int fd, void *buf, size_t len, size_t room, int f
 #define SEVERAL 16
 
 struct batch {
+	const struct mmsghdr *v;
 	struct held all, parts[SEVERAL][PARTS];
 	unsigned n;
 };
@@ -291,6 +291,7 @@ static bool all_plain(const struct mmsghdr *v, unsigned n)
 
 static bool pin_batch(struct batch *b, const struct mmsghdr *v, unsigned n, bool write)
 {
+	b->v = v;
 	b->all = (struct held)FILLS(v, n * sizeof *v);
 	hold(&b->all, 1);
 	for (b->n = 0; b->n < n && b->n < SEVERAL; b->n++) {
@@ -299,14 +300,17 @@ static bool pin_batch(struct batch *b, const struct mmsghdr *v, unsigned n, bool
 		if (pin_buffers(m, write))
 			break;
 		parts_of(m, write, b->parts[b->n]);
+		hold(b->parts[b->n], PARTS);
 	}
 	return b->n;
 }
 
-static void release_batch(const struct batch *b, const struct mmsghdr *v)
+static void release_batch(const struct batch *b)
 {
 	for (unsigned i = 0; i < b->n; i++) {
-		unpin_buffers(v[i].msg_hdr.msg_iov, v[i].msg_hdr.msg_iovlen);
+		struct iov_pinned buffers = buffers_of(&b->v[i].msg_hdr);
+
+		iov_end(&buffers);
 		release(b->parts[i], PARTS);
 	}
 	release(&b->all, 1);
@@ -353,37 +357,41 @@ static int send_on(int fd, struct mmsghdr *v, int sent, unsigned next, unsigned 
 	return send_others(fd, v, next, min_u64(n, IOV_MAX), flags);
 }
 
-WRAPPER int sendmmsg(int fd, struct mmsghdr *v, unsigned n, int flags)
+/* Those that can be pinned together. */
+static int send_several(int fd, struct mmsghdr *v, unsigned n, int flags, unsigned *next, bool *none)
 {
 	uint32_t moves = file_io_moves();
-	struct batch b;
+	__attribute__((cleanup(release_batch))) struct batch b = {.n = 0};
+	int sent;
+
+	*next = 0;
+	*none = false;
+	if (!pin_batch(&b, v, n, false))
+		return 0;
+	sent = REAL(sendmmsg)(fd, v, b.n, flags);
+	*next = next_to_send(&b, v, sent, moves, none);
+	return sent;
+}
+
+WRAPPER int sendmmsg(int fd, struct mmsghdr *v, unsigned n, int flags)
+{
 	unsigned next;
 	bool none;
 	int sent;
 
 	if (NOTHING_MAPPED || !can_peek_messages(v, n) || all_plain(v, n))
 		return REAL(sendmmsg)(fd, v, n, flags);
-	if (!pin_batch(&b, v, n, false)) {
-		release_batch(&b, v);
-		return send_others(fd, v, 0, n, flags);
-	}
-	sent = REAL(sendmmsg)(fd, v, b.n, flags);
-	next = next_to_send(&b, v, sent, moves, &none);
-	release_batch(&b, v);
+	sent = send_several(fd, v, n, flags, &next, &none);
 	return none ? sent : send_on(fd, v, sent, next, n, flags);
 }
 
 static int receive_several(int fd, struct mmsghdr *v, unsigned n, int flags, struct timespec *timeout)
 {
-	struct batch b;
-	int got = -1;
+	__attribute__((cleanup(release_batch))) struct batch b = {.n = 0};
 
 	if (!can_peek_messages(v, n) || all_plain(v, n))
 		return REAL(recvmmsg)(fd, v, n, flags, timeout);
-	if (pin_batch(&b, v, n, true))
-		got = REAL(recvmmsg)(fd, v, b.n, flags, timeout);
-	release_batch(&b, v);
-	return got;
+	return pin_batch(&b, v, n, true) ? REAL(recvmmsg)(fd, v, b.n, flags, timeout) : -1;
 }
 
 /* What is left of the time is put where the time was. */

@@ -16,6 +16,7 @@
 #include "base/real.h"
 #include "files/coherent.h"
 #include "files/identity.h"
+#include "held.h"
 #include "util/sys.h"
 
 #define BOUNCE 4096
@@ -48,6 +49,11 @@ static bool was_cut(const struct transfer *t, uint32_t moves, const char *buf, s
 	return file_io_was_moved(moves, len, result) && (n < 0 || fd_is_regular(t->fd));
 }
 
+static void unpin(const struct held *pinned)
+{
+	release(pinned, 1);
+}
+
 /* *len becomes what was tried; *cut: part of it is to be tried again. Of memory that cannot be pinned, page by page, the kernel says EFAULT, or what it finds first. */
 static ssize_t piece(const struct transfer *t, char *buf, size_t *len, size_t done, bool *cut)
 {
@@ -62,10 +68,9 @@ static ssize_t piece(const struct transfer *t, char *buf, size_t *len, size_t do
 	}
 	if (err == -ENOMEM)
 		return bounce(t, buf, *len, done);
+	__attribute__((cleanup(unpin))) const struct held pinned = {.at = buf, .len = err ? 0 : *len};
 	n = t->call(t, buf, *len, done);
 	*cut = !err && was_cut(t, moves, buf, *len, n);
-	if (!err)
-		file_io_unpin(buf, *len);
 	return n;
 }
 

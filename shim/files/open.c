@@ -58,15 +58,14 @@ static int open_while_mapped(openat_fn real, const struct open_call *o)
 	int fd;
 
 	do {
-		size_t held = path_hold(o->path);
+		PATH_HERE(held, o->path);
 		struct inflight f = {.slot = NULL};
 		struct address_space *as = truncates(o->flags) ? start(o->dir, o->path, &f) : NULL;
 
 		fd = as ? open_truncated(as, o) : real(o->dir, o->path, o->flags, o->mode);
 		file_io_finish(as, &f);
 		maps_file_opened(fd, o->path);
-		more = path_was_cut(o->path, held, fd);
-		path_release(o->path, held);
+		more = path_was_cut(o->path, held.n, fd);
 	} while (more);
 	return fd;
 }

@@ -65,15 +65,13 @@ static ssize_t give(int fd, const struct iovec *iov, int n, unsigned flags)
 static ssize_t take(int fd, const struct iovec *iov, int n, unsigned flags)
 {
 	struct iovec first = {iov->iov_base, min_u64(iov->iov_len, FL_PAGE_SIZE)};
-	ssize_t result;
 
 	if (total(iov, n) > file_io_piece_limit() || iov_pin(iov, n, true)) {
 		iov = &first;
 		n = iov_pin(iov, 1, true) ? 0 : 1;
 	}
-	result = REAL(vmsplice)(fd, iov, n ? (size_t)n : 1, flags);
-	iov_unpin(iov, n);
-	return result;
+	__attribute__((cleanup(iov_end), unused)) const struct iov_pinned pinned = {iov, n};
+	return REAL(vmsplice)(fd, iov, n ? (size_t)n : 1, flags);
 }
 
 static ssize_t splice_memory(int fd, const struct iovec *iov, size_t n, unsigned flags)
