@@ -87,11 +87,11 @@ uint32_t channel_shrunk(void)
 
 struct envelope {
 	struct iovec iov;
+	struct msghdr msg;
 	union {
 		struct cmsghdr align;
 		char bytes[CMSG_SPACE(FDS_MAX * sizeof(int))];
 	} control;
-	struct msghdr msg;
 };
 
 static struct msghdr *address(struct envelope *e, struct wire_message *m, size_t control)
