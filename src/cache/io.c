@@ -11,9 +11,10 @@
  *   io_start     frames and a buffer are the request's; its pages are in the table, READING, locked, with PG_IO: the lock is the
  *                request's, not a thread's
  *   IN_FLIGHT    one thread at a time asks the kernel for events (`reaping`); others who want a page sleep on `seq`
- *   DONE         the bytes are in the buffer. A request of a stream stays so until the program comes to it: that fault is what
- *                tells that the stream goes on
- *   FINISHING    one thread puts the bytes in their frames, and unlocks the pages: the steps of a fault's own read (filemap.c)
+ *   DONE         the bytes are in the buffer; or the request is deferred: the store reads them when it is finished, as the kernel has only been told of it,
+ *                and not asked (tell_kernel). A request of a stream stays so until the program comes to it: that fault is what tells that the stream goes on
+ *   FINISHING    one thread puts the bytes in their frames, and unlocks the pages: the steps of a fault's own read (filemap.c). Who only looks whether a
+ *                deferred one has come in makes it DONE again when it has not
  *
  * Invariants:
  *   1. From CLAIMED to FREE all pages of a read are in the table, READING and locked, and nobody but the thread that finishes
