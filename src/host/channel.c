@@ -459,7 +459,7 @@ int channel_hint(struct channel_call *c)
 {
 	int slot, err;
 
-	if (channel_joined() && atomic_load_explicit(&channel.left, memory_order_relaxed) && collect_left() >= LEFT_MAX)
+	if (atomic_load_explicit(&channel.left, memory_order_relaxed) && collect_left() >= LEFT_MAX)
 		return channel_call(c);
 	err = post(c, &slot);
 	if (!err)

@@ -249,7 +249,6 @@ static void look_for_relatives(void)
 static int look_again_in(bool over)
 {
 	static int ms = END_LOOK_MS;
-
 	uint64_t longest = host.asked ? ANSWER_LOOK_MS : RELATIVES_MS;
 
 	ms = host.held || (session_count() && !host.asked) ? END_LOOK_MS : (int)min_u64((uint64_t)ms * 2, longest);
