@@ -28,6 +28,14 @@ static void start(uint64_t budget)
 	start_by(budget, reads);
 }
 
+/* Without O_DIRECT, with errors or delays in the store. */
+static void start_injected(const char *rules)
+{
+	assert_int_equal(setenv("FAULTLINE_INJECT", rules, 1), 0);
+	start_by(BUDGET, FL_DIRECT_OFF);
+	unsetenv("FAULTLINE_INJECT");
+}
+
 static void unmap(unsigned char *p)
 {
 	assert_int_equal(fl_munmap(p, PATTERN_BYTES), 0);
@@ -509,17 +517,13 @@ TEST(frames_change_while_pages_are_on_their_way)
 /* What was read ahead and failed is read again by the access, which succeeds; what fails then is the access's SIGBUS. */
 TEST(a_failed_read_ahead_is_nobodys_error)
 {
-	struct fl_options o = {.size = sizeof o, .budget = BUDGET};
 	struct fl_range r = {.length = 4 * PAGE};
 	const char *faults = getenv("FAULTLINE_FAULTS");
 	unsigned char *p;
 
-	assert_int_equal(fl_exit(), 0);
 	assert_int_equal(setenv("FAULTLINE_IO", "deferred", 1), 0);
-	assert_int_equal(setenv("FAULTLINE_INJECT", "read:eio:1,read:short:3,read:eio:5:2", 1), 0);
-	assert_int_equal(fl_init(&o), 0);
+	start_injected("read:eio:1,read:short:3,read:eio:5:2");
 	unsetenv("FAULTLINE_IO");
-	unsetenv("FAULTLINE_INJECT");
 	p = map_whole(*state, PROT_READ, MAP_SHARED);
 	r.addr = p;
 	assert_int_equal(fl_prefetch(&r, 1), 0);
@@ -540,14 +544,10 @@ TEST(a_failed_read_ahead_is_nobodys_error)
 /* The same without O_DIRECT: the read is the store's, when the page is wanted, and it is the second that reads what the first could not. */
 TEST(a_read_that_the_kernel_was_told_of_may_fail)
 {
-	struct fl_options o = {.size = sizeof o, .budget = BUDGET, .direct = FL_DIRECT_OFF};
 	struct fl_range r = {.length = 4 * PAGE};
 	unsigned char *p;
 
-	assert_int_equal(fl_exit(), 0);
-	assert_int_equal(setenv("FAULTLINE_INJECT", "read:eio:1,read:short:3", 1), 0);
-	assert_int_equal(fl_init(&o), 0);
-	unsetenv("FAULTLINE_INJECT");
+	start_injected("read:eio:1,read:short:3");
 	p = map_whole(*state, PROT_READ, MAP_SHARED);
 	r.addr = p;
 	assert_int_equal(fl_prefetch(&r, 1), 0);
@@ -564,14 +564,10 @@ TEST(a_read_that_the_kernel_was_told_of_may_fail)
 /* A disk that takes ten milliseconds: what it is asked for takes that of who looks at it, and of nobody before. */
 TEST(advice_does_not_wait_for_the_disk)
 {
-	struct fl_options o = {.size = sizeof o, .budget = BUDGET, .direct = FL_DIRECT_OFF};
 	struct fl_range r[8];
 	unsigned char *p;
 
-	assert_int_equal(fl_exit(), 0);
-	assert_int_equal(setenv("FAULTLINE_INJECT", "read:delay=10:1:0", 1), 0);
-	assert_int_equal(fl_init(&o), 0);
-	unsetenv("FAULTLINE_INJECT");
+	start_injected("read:delay=10:1:0");
 	p = map_whole(*state, PROT_READ, MAP_SHARED);
 	for (size_t i = 0; i < 8; i++)
 		r[i] = (struct fl_range){.addr = p + i * 50 * PAGE, .length = 1};
