@@ -118,6 +118,11 @@ struct address_space *file_io_start(int fd, struct inflight *f)
 	return (file_io_any() || inflight_needed()) && !sys_fstat(fd, &st) ? file_io_start_at(&st, f) : NULL;
 }
 
+static bool may_be_dirty(const struct address_space *as)
+{
+	return as_is_hosted(as) ? channel_has_dirty(as->file.dev, as->file.ino) : atomic_load(&as->nr_dirty);
+}
+
 int file_io_sync(struct address_space *as, uint64_t off, uint64_t len)
 {
 	struct sigguard g;
@@ -125,7 +130,7 @@ int file_io_sync(struct address_space *as, uint64_t off, uint64_t len)
 	uint64_t first = off >> FL_PAGE_SHIFT, last;
 	int err;
 
-	if (!len || first > PAGE_INDEX_MAX || !(atomic_load(&as->nr_dirty) || as_is_hosted(as)))
+	if (!len || first > PAGE_INDEX_MAX || !may_be_dirty(as))
 		return 0;
 	last = min_u64((end - 1) >> FL_PAGE_SHIFT, PAGE_INDEX_MAX);
 	g = sigguard_enter();

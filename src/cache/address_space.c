@@ -30,8 +30,9 @@ static struct address_space **by_id;                 /* entry set before its pag
 static uint32_t next_id;                             /* files_lock */
 static struct arena arena;
 static struct address_space *free_objects; /* files_lock; linked by next. Not given back: see invalidate_lock */
-static bool use_direct, use_pool, serves_others;
-static _Atomic uint32_t *files_shown; /* to whom files are kept for; NULL: nobody */
+static bool use_direct, use_pool;
+bool address_space_has_others;
+static _Atomic uint32_t *files_shown, *dirty_shown; /* to whom files are kept for; NULL: nobody */
 static struct address_space zero = {.zero = true, .memfd = -1};
 
 /* Also in a forked child, whose report is a new one. */
@@ -95,16 +96,25 @@ int address_space_init(bool direct)
 	by_id = p;
 	next_id = 0;
 	use_direct = direct;
-	serves_others = false;
-	files_shown = NULL;
+	address_space_has_others = false;
+	files_shown = dirty_shown = NULL;
 	init_zero();
 	return 0;
+}
+
+static bool any_is_shown_dirty(void)
+{
+	for (uint32_t i = 0; dirty_shown && i < WIRE_FILTER; i++)
+		if (atomic_load(&dirty_shown[i]))
+			return true;
+	return false;
 }
 
 void address_space_exit(void)
 {
 	if (!by_id)
 		return;
+	fl_debug_assert(files || !any_is_shown_dirty());
 	for (struct address_space *as = files; as; as = as->next)
 		if (as->label) /* the program still has it, and it ends with us */
 			as->store->ops->close(as->store);
@@ -118,16 +128,17 @@ void address_space_exit(void)
 	arena_exit(&arena);
 }
 
-void address_space_serve_others(_Atomic uint32_t *shared, _Atomic uint32_t *count)
+void address_space_serve_others(_Atomic uint32_t *shared, _Atomic uint32_t *dirty, _Atomic uint32_t *count)
 {
 	address_space_filter = shared;
+	dirty_shown = dirty;
 	files_shown = count;
-	serves_others = true;
+	address_space_has_others = true;
 }
 
-bool address_space_serves_others(void)
+void address_space_show_dirty(const struct address_space *as, int n)
 {
-	return serves_others;
+	atomic_fetch_add(&dirty_shown[wire_filter(as->file.dev, as->file.ino)], (uint32_t)n);
 }
 
 struct arena *address_space_arena(void)

@@ -115,10 +115,17 @@ int address_space_init(bool direct);
 /*
  * Files are kept for other processes as well: not all that maps them is in the reverse map. `filter`, of WIRE_FILTER counters that are 0, says
  * for each hash of an inode (wire_filter) how many files there are; it changes before a file can be had, and after it was written
- * back and is gone; `count` how many in all. Before the first file.
+ * back and is gone; `dirty`, as many, how many pages of these files are not clean: one is counted before anybody can store to it, and until the file has
+ * what was stored; `count` how many files in all. Before the first file.
  */
-void address_space_serve_others(_Atomic uint32_t *filter, _Atomic uint32_t *count);
-bool address_space_serves_others(void);
+void address_space_serve_others(_Atomic uint32_t *filter, _Atomic uint32_t *dirty, _Atomic uint32_t *count);
+extern FL_HIDDEN bool address_space_has_others;
+static inline bool address_space_serves_others(void)
+{
+	return address_space_has_others;
+}
+/* as_count_dirty() for the others. */
+void address_space_show_dirty(const struct address_space *as, int n);
 void address_space_exit(void);
 struct arena *address_space_arena(void);
 
@@ -254,6 +261,8 @@ void as_count_page(struct address_space *as, int n);
 static inline void as_count_dirty(struct address_space *as, int n)
 {
 	atomic_fetch_add_explicit(&as->nr_dirty, (uint64_t)(int64_t)n, memory_order_relaxed);
+	if (unlikely(address_space_serves_others()))
+		address_space_show_dirty(as, n);
 }
 
 #endif

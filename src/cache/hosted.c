@@ -248,7 +248,7 @@ int hosted_sync_id(struct file_id file, uint64_t first, uint64_t last)
 {
 	struct channel_call c = {.op = WIRE_SYNC_ID, .flags = WIRE_WAIT, .arg = {first, last, file.dev, file.ino}};
 
-	int err = channel_has(file.dev, file.ino) ? channel_call(&c) : 0;
+	int err = channel_has_dirty(file.dev, file.ino) ? channel_call(&c) : 0;
 
 	return err == -EHOSTDOWN ? 0 : err; /* which has been said; the file is as it is */
 }

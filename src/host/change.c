@@ -15,6 +15,7 @@
 #include "cache/truncate.h"
 #include "shared.h"
 #include "util/compiler.h"
+#include "util/spin.h"
 #include "util/sys.h"
 
 #define LOOK_NS 200000000ull /* how often the client's socket is looked at */
@@ -60,10 +61,13 @@ uint64_t change_lowest(struct handle *h)
 /* False when the client has gone instead. Who would tell of that may be waiting for a worker, so this one looks by itself. */
 static bool wait_for_resume(const struct request *r)
 {
+	static struct spin spin;
 	struct wire_slot *slot = &r->s->area->slot[r->slot];
 	uint32_t state;
 
 	while ((state = atomic_load(&slot->state)) != WIRE_RESUME) {
+		if (spin_while(&slot->state, state, &spin))
+			continue;
 		if (session_has_hung_up(r->s))
 			return false;
 		sys_futex_wait_shared(&slot->state, state, LOOK_NS);

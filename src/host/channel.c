@@ -66,6 +66,11 @@ bool channel_has(uint64_t dev, uint64_t ino)
 	return channel_has_at(wire_filter(dev, ino));
 }
 
+bool channel_has_dirty(uint64_t dev, uint64_t ino)
+{
+	return channel_has(dev, ino) && atomic_load(&channel.board->dirty[wire_filter(dev, ino)]);
+}
+
 bool channel_is_at(uint64_t addr)
 {
 	return channel_joined() && (addr == (uintptr_t)channel.area || addr == (uintptr_t)channel.board);

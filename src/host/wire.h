@@ -33,7 +33,7 @@
 
 #include "util/compiler.h"
 
-#define WIRE_VERSION 7
+#define WIRE_VERSION 8
 #define WIRE_SLOTS 64
 #define WIRE_FILTER 1024
 
@@ -150,6 +150,7 @@ struct wire_board {
 	_Atomic uint32_t pins_are_many; /* filemap_pins_are_many() of the host */
 	uint32_t pad[11];
 	_Atomic uint32_t filter[WIRE_FILTER]; /* files the host has, by wire_filter(): 0 says there is none */
+	_Atomic uint32_t dirty[WIRE_FILTER];  /* their pages that are not clean: 0 says that the files have all that was stored */
 	struct wire_inflight inflight;
 };
 
