@@ -157,14 +157,17 @@ static int hit(struct fault *f, pfn_t pfn, bool pin)
 
 /*
  * Reads the run. A failure of a run read ahead must not become a failure of the page asked for: that one is read again
- * alone.
+ * alone. With MADV_RANDOM the store is told of just that before, since of pages that happen to be neighbours it may make a stream of its own.
  */
-static int read_run(struct fill *fl)
+static int read_run(struct fill *fl, enum ra_advice advice)
 {
 	const struct store_ops *ops = fl->as->store->ops;
 	uint64_t off = fl->index << FL_PAGE_SHIFT;
-	ssize_t got = ops->read(fl->as->store, fl->buf.data, (size_t)fl->n << FL_PAGE_SHIFT, off);
+	ssize_t got;
 
+	if (advice == RA_RANDOM && ops->expect)
+		ops->expect(fl->as->store, off, (size_t)fl->n << FL_PAGE_SHIFT);
+	got = ops->read(fl->as->store, fl->buf.data, (size_t)fl->n << FL_PAGE_SHIFT, off);
 	if (got < 0 && fl->n > 1) {
 		fill_drop(fl, 1);
 		got = ops->read(fl->as->store, fl->buf.data, FL_PAGE_SIZE, off);
@@ -294,7 +297,7 @@ static int fill_locked(struct fault *f, struct fill *fl, uint32_t want)
 	fill_insert(fl, want);
 	if (!fl->n)
 		return -EAGAIN;
-	err = beyond_eof(f->as, f->index) ? zero_run(fl) : read_run(fl);
+	err = beyond_eof(f->as, f->index) ? zero_run(fl) : read_run(fl, f->advice);
 	if (err) {
 		fill_drop(fl, 0);
 		return err;
