@@ -201,8 +201,11 @@ void hosted_resident(struct address_space *as, uint64_t index, uint64_t pages, u
 int hosted_sync(struct address_space *as, uint64_t first, uint64_t last, uint32_t flags)
 {
 	struct channel_call c = {.op = WIRE_SYNC, .file = as->host_file, .flags = flags, .arg = {first, last}};
-	int err = channel_call(&c);
+	int err;
 
+	if (!(flags & WIRE_DURABLE) && channel_is_clean(as->file.dev, as->file.ino))
+		return 0;
+	err = channel_call(&c);
 	if (err != -EHOSTDOWN)
 		atomic_store(&as->wb_err, (uint32_t)c.out[0]);
 	return err;
