@@ -111,7 +111,7 @@ static void add_all(struct list *l, const struct arguments *a)
 
 static void let_go(struct arguments_held *h)
 {
-	release(h->held, h->n);
+	release_from(h->frame, h->held, h->n);
 	sys_munmap(h->held, h->size);
 	h->n = 0;
 }
@@ -132,7 +132,8 @@ void arguments_hold_slowly(const struct arguments *a, struct arguments_held *h)
 	l = (struct list){.held = h->held, .room = l.n};
 	add_all(&l, a); /* another thread may have changed what there is: the rest has no length, or no room */
 	h->n = l.room;
-	hold(h->held, h->n);
+	h->frame = h;
+	hold_from(h->frame, h->held, h->n);
 	if (!process_is_own())
 		left = *h;
 }

@@ -21,7 +21,8 @@ struct arguments {
 
 struct arguments_held {
 	struct held *held;
-	size_t n, size; /* bytes of memory for them */
+	size_t n, size;    /* bytes of memory for them */
+	const void *frame; /* from which they are held */
 };
 
 void arguments_hold_slowly(const struct arguments *a, struct arguments_held *h);

@@ -27,11 +27,24 @@ struct held {
 		(at), (len), true \
 	}
 
-/* What is not ours, or cannot be pinned, is left alone: the kernel says EFAULT. Keeps errno. */
-void hold(struct held *h, size_t n);
-void release(const struct held *h, size_t n);
+/*
+ * What is not ours, or cannot be pinned, is left alone: the kernel says EFAULT. Keeps errno. `frame` is a variable of the caller's; it may be `h` itself, but not
+ * part of a longer list of which all is released at once.
+ */
+void hold_from(const void *frame, struct held *h, size_t n);
+void release_from(const void *frame, const struct held *h, size_t n);
 
-/* Held until the end of the block, or that of the thread, which can be cancelled in a call. */
+static inline void hold(struct held *h, size_t n)
+{
+	hold_from(h, h, n);
+}
+
+static inline void release(const struct held *h, size_t n)
+{
+	release_from(h, h, n);
+}
+
+/* Held until the end of the block, or that of the thread, which can be cancelled in a call; or a handler leaves it (base/pins.h). */
 struct held_list {
 	const struct held *at;
 	size_t n;

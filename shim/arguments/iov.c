@@ -12,6 +12,7 @@
 #include "api/engine.h"
 #include "base/mapped.h"
 #include "base/peek.h"
+#include "base/pins.h"
 #include "base/real.h"
 #include "files/coherent.h"
 #include "files/identity.h"
@@ -30,25 +31,25 @@ bool iov_is_ours(const struct iovec *iov, int n)
 	return false;
 }
 
-int iov_pin(const struct iovec *iov, int n, bool write)
+int iov_pin(const struct iovec *iov, int n, bool write, const void *frame)
 {
 	for (int i = 0; i < n; i++) {
 		bool ours = file_io_is_ours(iov[i].iov_base, iov[i].iov_len);
-		int err = ours ? file_io_pin(iov[i].iov_base, iov[i].iov_len, write) : 0;
+		int err = ours ? pin(iov[i].iov_base, iov[i].iov_len, write, frame) : 0;
 
 		if (err) {
-			iov_unpin(iov, i);
+			iov_unpin(iov, i, frame);
 			return err;
 		}
 	}
 	return 0;
 }
 
-void iov_unpin(const struct iovec *iov, int n)
+void iov_unpin(const struct iovec *iov, int n, const void *frame)
 {
 	while (n-- > 0)
 		if (file_io_is_ours(iov[n].iov_base, iov[n].iov_len))
-			file_io_unpin(iov[n].iov_base, iov[n].iov_len);
+			unpin(iov[n].iov_base, iov[n].iov_len, frame);
 }
 
 static bool is_cut_in(const struct iovec *iov, ssize_t n)
@@ -228,13 +229,13 @@ static struct iovec last_used(const struct vector *v)
 static int pin_used(const struct vector *v)
 {
 	struct iovec last = last_used(v);
-	int err = iov_pin(v->iov, v->reached - 1, !v->writes);
+	int err = iov_pin(v->iov, v->reached - 1, !v->writes, v);
 
 	if (err)
 		return err;
-	err = iov_pin(&last, 1, !v->writes);
+	err = iov_pin(&last, 1, !v->writes, v);
 	if (err)
-		iov_unpin(v->iov, v->reached - 1);
+		iov_unpin(v->iov, v->reached - 1, v);
 	return err;
 }
 
@@ -243,8 +244,8 @@ static void unpin_used(const struct vector *const *pinned)
 	const struct vector *v = *pinned;
 	struct iovec last = last_used(v);
 
-	iov_unpin(&last, 1);
-	iov_unpin(v->iov, v->reached - 1);
+	iov_unpin(&last, 1, v);
+	iov_unpin(v->iov, v->reached - 1, v);
 }
 
 /* What is no file may have no more than it gave. */

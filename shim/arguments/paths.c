@@ -9,6 +9,7 @@
 #include "api/file_io.h"
 #include "base/mapped.h"
 #include "base/peek.h"
+#include "base/pins.h"
 #include "base/real.h"
 #include "held.h"
 
@@ -18,18 +19,18 @@ static size_t rest_of_page(const char *s)
 }
 
 /* What one page has of a string, its end included; 0 when it cannot be read. */
-static size_t hold_part(const char *s)
+static size_t hold_part(const char *s, const void *frame)
 {
 	size_t room = rest_of_page(s), len;
 	bool again;
 
 	do {
-		if (file_io_pin(s, room, false))
+		if (pin(s, room, false, frame))
 			return 0;
 		if (can_read(s, room))
 			break;
 		again = file_io_was_cut(s, room, -EFAULT);
-		file_io_unpin(s, room);
+		unpin(s, room, frame);
 		if (!again)
 			return 0;
 	} while (again);
@@ -37,7 +38,7 @@ static size_t hold_part(const char *s)
 	return len < room ? len + 1 : room;
 }
 
-size_t path_hold_slowly(const char *path)
+size_t path_hold_slowly(const char *path, const void *frame)
 {
 	int saved = errno;
 	size_t held = 0, part;
@@ -45,7 +46,7 @@ size_t path_hold_slowly(const char *path)
 	if (!path || !file_io_is_ours(path, 1))
 		return 0;
 	do {
-		part = hold_part(path + held);
+		part = hold_part(path + held, frame);
 		held += part;
 	} while (part && path[held - 1] && held < PATH_MAX);
 	errno = saved;
@@ -53,30 +54,27 @@ size_t path_hold_slowly(const char *path)
 }
 
 /* Page by page, as it was pinned. */
-void path_release_slowly(const char *path, size_t held)
+void path_release_slowly(const char *path, size_t held, const void *frame)
 {
 	for (size_t done = 0, part; done < held; done += part) {
 		part = min_u64(held - done, rest_of_page(path + done));
-		file_io_unpin(path + done, part);
+		unpin(path + done, part, frame);
 	}
 }
 
-#define RETURN_FILLING(path, struct_, call)                         \
-	do {                                                        \
-		struct held out_ = FILLS(struct_, sizeof *struct_); \
-		bool more_;                                         \
-		int result_;                                        \
-                                                                    \
-		do {                                                \
-			size_t path_ = path_hold(path);             \
-                                                                    \
-			hold(&out_, 1);                             \
-			result_ = call;                             \
-			more_ = path_was_cut(path, path_, result_); \
-			release(&out_, 1);                          \
-			path_release(path, path_);                  \
-		} while (more_);                                    \
-		return result_;                                     \
+#define RETURN_FILLING(path, struct_, call)                           \
+	do {                                                          \
+		struct held out_ = FILLS(struct_, sizeof *struct_);   \
+		bool more_;                                           \
+		int result_;                                          \
+                                                                      \
+		do {                                                  \
+			PATH_HERE(path_, path);                       \
+			HOLD_HERE(&out_, 1);                          \
+			result_ = call;                               \
+			more_ = path_was_cut(path, path_.n, result_); \
+		} while (more_);                                      \
+		return result_;                                       \
 	} while (0)
 
 WRAPPER int stat(const char *path, struct stat *st)
@@ -234,11 +232,10 @@ static ssize_t read_link(int dir, const char *path, char *buf, size_t len)
 	ssize_t n;
 
 	do {
-		size_t held = path_hold(path);
+		PATH_HERE(held, path);
 
 		n = REAL(readlinkat)(dir, path, text, len < sizeof text ? len : sizeof text);
-		more = path_was_cut(path, held, n);
-		path_release(path, held);
+		more = path_was_cut(path, held.n, n);
 	} while (more);
 	return give(buf, text, n);
 }

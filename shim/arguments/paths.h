@@ -10,19 +10,19 @@
 #include "held.h"
 #include "util/compiler.h"
 
-/* Bytes pinned, for path_release(), up to a page that cannot be: there the kernel says EFAULT. 0: the path is not ours. */
-size_t path_hold_slowly(const char *path);
-void path_release_slowly(const char *path, size_t held);
+/* Bytes pinned, for path_release(), as of pin(), up to a page that cannot be: there the kernel says EFAULT. 0: the path is not ours. */
+size_t path_hold_slowly(const char *path, const void *frame);
+void path_release_slowly(const char *path, size_t held, const void *frame);
 
-static inline size_t path_hold(const char *path)
+static inline size_t path_hold(const char *path, const void *frame)
 {
-	return NOTHING_MAPPED ? 0 : path_hold_slowly(path);
+	return NOTHING_MAPPED ? 0 : path_hold_slowly(path, frame);
 }
 
-static inline void path_release(const char *path, size_t held)
+static inline void path_release(const char *path, size_t held, const void *frame)
 {
 	if (unlikely(held))
-		path_release_slowly(path, held);
+		path_release_slowly(path, held, frame);
 }
 
 /* For a list of arguments that are held: as far as the string can be read. */
@@ -30,9 +30,9 @@ static inline void path_release(const char *path, size_t held)
 
 static inline size_t string_bytes(const char *path)
 {
-	size_t len = path_hold(path);
+	size_t len = path_hold(path, &path);
 
-	path_release(path, len);
+	path_release(path, len, &path);
 	return len;
 }
 
@@ -42,7 +42,7 @@ static inline bool path_was_cut(const char *path, size_t held, long result)
 	return unlikely(held) && says_efault(result) && file_io_was_cut(path, held, -EFAULT);
 }
 
-/* Held until the end of the block, or that of the thread. */
+/* Held until the end of the block, or that of the thread; or a handler leaves it. */
 struct path_held {
 	const char *path;
 	size_t n;
@@ -50,10 +50,10 @@ struct path_held {
 
 static inline void path_end(const struct path_held *p)
 {
-	path_release(p->path, p->n);
+	path_release(p->path, p->n, p);
 }
 
-#define PATH_HERE(held, path) __attribute__((cleanup(path_end))) const struct path_held held = {path, path_hold(path)}
+#define PATH_HERE(held, path) __attribute__((cleanup(path_end))) const struct path_held held = {path, path_hold(path, &held)}
 
 /* `number`, of result_: -1 where the call has failed. */
 #define RETURN_HOLDING_AS(number, path, call)                        \

@@ -10,6 +10,7 @@
 #include "api/file_io.h"
 #include "base/mapped.h"
 #include "base/peek.h"
+#include "base/pins.h"
 #include "base/real.h"
 #include "held.h"
 #include "iov.h"
@@ -73,9 +74,9 @@ static void parts_of(const struct msghdr *m, bool write, struct held parts[PARTS
 	parts[3] = (struct held){m->msg_control, m->msg_controllen, write};
 }
 
-static int pin_buffers(const struct msghdr *m, bool write)
+static int pin_buffers(const struct msghdr *m, bool write, const void *frame)
 {
-	int err = m->msg_iovlen > IOV_MAX ? 0 : iov_pin(m->msg_iov, (int)m->msg_iovlen, write);
+	int err = m->msg_iovlen > IOV_MAX ? 0 : iov_pin(m->msg_iov, (int)m->msg_iovlen, write, frame);
 
 	if (!err)
 		return 0;
@@ -83,13 +84,13 @@ static int pin_buffers(const struct msghdr *m, bool write)
 	return -1;
 }
 
-static struct iov_pinned buffers_of(const struct msghdr *m)
+static struct iov_pinned buffers_of(const struct msghdr *m, const void *frame)
 {
-	return (struct iov_pinned){m->msg_iov, m->msg_iovlen <= IOV_MAX ? (int)m->msg_iovlen : 0};
+	return (struct iov_pinned){m->msg_iov, m->msg_iovlen <= IOV_MAX ? (int)m->msg_iovlen : 0, frame};
 }
 
 /* Of a message whose buffers are pinned, until the end of the block. */
-#define BUFFERS_HERE(m) __attribute__((cleanup(iov_end), unused)) const struct iov_pinned buffers_ = buffers_of(m)
+#define BUFFERS_HERE(m, frame) __attribute__((cleanup(iov_end), unused)) const struct iov_pinned buffers_ = buffers_of(m, frame)
 
 /* Whether buffers that do not fit into memory together may go one after the other, and be filled in part. */
 static bool may_divide(int fd, const struct msghdr *m)
@@ -190,8 +191,8 @@ static ssize_t send_once(int fd, const struct msghdr *m, int flags, bool *cut)
 	*cut = false;
 	parts_of(m, false, parts);
 	HOLD_HERE(parts, PARTS);
-	if (!pin_buffers(m, false)) {
-		BUFFERS_HERE(m);
+	if (!pin_buffers(m, false, parts)) {
+		BUFFERS_HERE(m, parts);
 		n = REAL(sendmsg)(fd, m, flags);
 		*cut = was_cut(m, parts, moves, n < 0 ? -errno : n);
 	} else if (may_divide(fd, m)) {
@@ -224,8 +225,8 @@ WRAPPER ssize_t recvmsg(int fd, struct msghdr *m, int flags)
 		return REAL(recvmsg)(fd, m, flags);
 	parts_of(m, true, parts);
 	HOLD_HERE(parts, PARTS);
-	if (!pin_buffers(m, true)) {
-		BUFFERS_HERE(m);
+	if (!pin_buffers(m, true, parts)) {
+		BUFFERS_HERE(m, parts);
 		n = REAL(recvmsg)(fd, m, flags);
 	} else if (may_divide(fd, m)) {
 		n = receive_divided(fd, m, flags);
@@ -238,14 +239,14 @@ static ssize_t recv_from(int fd, void *buf, size_t len, int flags, struct sockad
 {
 	if (!file_io_is_ours(buf, len))
 		return REAL(recvfrom)(fd, buf, len, flags, from, from_len);
-	len = min_u64(len, file_io_piece_limit());
-	if (file_io_pin(buf, len, true)) {
+	struct iovec piece = {buf, min_u64(len, file_io_piece_limit())};
+
+	if (pin(buf, piece.iov_len, true, &piece)) {
 		errno = EFAULT;
 		return -1;
 	}
-	struct iovec piece = {buf, len};
-	__attribute__((cleanup(iov_end), unused)) const struct iov_pinned pinned = {&piece, 1};
-	return REAL(recvfrom)(fd, buf, len, flags, from, from_len);
+	__attribute__((cleanup(iov_end), unused)) const struct iov_pinned pinned = {&piece, 1, &piece};
+	return REAL(recvfrom)(fd, buf, piece.iov_len, flags, from, from_len);
 }
 
 WRAPPER ssize_t recvfrom(int fd, void *buf, size_t len, int flags, struct sockaddr *from, socklen_t *from_len)
@@ -293,14 +294,14 @@ static bool pin_batch(struct batch *b, const struct mmsghdr *v, unsigned n, bool
 {
 	b->v = v;
 	b->all = (struct held)FILLS(v, n * sizeof *v);
-	hold(&b->all, 1);
+	hold_from(b, &b->all, 1);
 	for (b->n = 0; b->n < n && b->n < SEVERAL; b->n++) {
 		const struct msghdr *m = &v[b->n].msg_hdr;
 
-		if (pin_buffers(m, write))
+		if (pin_buffers(m, write, b))
 			break;
 		parts_of(m, write, b->parts[b->n]);
-		hold(b->parts[b->n], PARTS);
+		hold_from(b, b->parts[b->n], PARTS);
 	}
 	return b->n;
 }
@@ -308,12 +309,12 @@ static bool pin_batch(struct batch *b, const struct mmsghdr *v, unsigned n, bool
 static void release_batch(const struct batch *b)
 {
 	for (unsigned i = 0; i < b->n; i++) {
-		struct iov_pinned buffers = buffers_of(&b->v[i].msg_hdr);
+		struct iov_pinned buffers = buffers_of(&b->v[i].msg_hdr, b);
 
 		iov_end(&buffers);
-		release(b->parts[i], PARTS);
+		release_from(b, b->parts[i], PARTS);
 	}
-	release(&b->all, 1);
+	release_from(b, &b->all, 1);
 }
 
 /* With which message to go on, of which so many have been sent: one may have gone in part. *none: it is the kernel that stopped there. */

@@ -13,6 +13,7 @@
 
 #include "api/engine.h"
 #include "base/peek.h"
+#include "base/pins.h"
 #include "base/real.h"
 #include "files/coherent.h"
 #include "files/identity.h"
@@ -49,26 +50,33 @@ static bool was_cut(const struct transfer *t, uint32_t moves, const char *buf, s
 	return file_io_was_moved(moves, len, result) && (n < 0 || fd_is_regular(t->fd));
 }
 
-static void unpin(const struct held *pinned)
+struct pinned {
+	const void *at;
+	size_t len;
+	const void *frame;
+};
+
+static void end(const struct pinned *p)
 {
-	release(pinned, 1);
+	if (p->len)
+		unpin(p->at, p->len, p->frame);
 }
 
 /* *len becomes what was tried; *cut: part of it is to be tried again. Of memory that cannot be pinned, page by page, the kernel says EFAULT, or what it finds first. */
 static ssize_t piece(const struct transfer *t, char *buf, size_t *len, size_t done, bool *cut)
 {
 	uint32_t moves = file_io_moves();
-	int err = file_io_pin(buf, *len, t->to_memory);
+	int err = pin(buf, *len, t->to_memory, &moves);
 	ssize_t n;
 
 	*cut = false;
 	if (err) {
 		*len = min_u64(*len, FL_PAGE_SIZE - ((uintptr_t)buf & FL_PAGE_MASK));
-		err = file_io_pin(buf, *len, t->to_memory);
+		err = pin(buf, *len, t->to_memory, &moves);
 	}
 	if (err == -ENOMEM)
 		return bounce(t, buf, *len, done);
-	__attribute__((cleanup(unpin))) const struct held pinned = {.at = buf, .len = err ? 0 : *len};
+	__attribute__((cleanup(end), unused)) const struct pinned pinned = {buf, err ? 0 : *len, &moves};
 	n = t->call(t, buf, *len, done);
 	*cut = !err && was_cut(t, moves, buf, *len, n);
 	return n;
@@ -86,7 +94,7 @@ bool transfer_reads_by_copy(int fd)
 
 static bool put(char *to, const char *from, size_t len)
 {
-	int err = file_io_pin(to, len, true);
+	int err = pin(to, len, true, &to);
 
 	if (err == -ENOMEM) { /* as bounce() */
 		memcpy(to, from, len);
@@ -95,7 +103,7 @@ static bool put(char *to, const char *from, size_t len)
 	if (err)
 		return false;
 	err = file_io_copy_out(to, from, len);
-	file_io_unpin(to, len);
+	unpin(to, len, &to);
 	return !err;
 }
 

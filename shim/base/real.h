@@ -14,6 +14,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdarg.h>
@@ -42,6 +43,7 @@
 #include <sys/wait.h>
 #include <threads.h>
 #include <time.h>
+#include <ucontext.h>
 #include <unistd.h>
 #include <utime.h>
 #include <wchar.h>
@@ -120,6 +122,7 @@ int __isoc99_wscanf(const wchar_t *fmt, ...);
 int __poll_chk(struct pollfd *fds, nfds_t n, int timeout, size_t room);
 int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *set, size_t room);
 int mseal(void *addr, size_t len, unsigned long flags);
+__attribute__((noreturn)) void __longjmp_chk(struct __jmp_buf_tag *env, int value);
 
 /* clang-format off */
 #define REAL_FUTEXES(X)                                                                                                              \
@@ -252,6 +255,7 @@ int mseal(void *addr, size_t len, unsigned long flags);
 	X(siginterrupt)  \
 	X(sigprocmask) X(pthread_sigmask) X(sigsuspend) X(sighold) X(sigrelse) \
 	X(pthread_attr_setsigmask_np) X(pthread_attr_getsigmask_np)
+#define REAL_JUMPS(X) X(longjmp) X(_longjmp) X(siglongjmp) X(__longjmp_chk) X(setcontext) X(swapcontext)
 #define REAL_STACKS(X) X(sigaltstack) X(pthread_attr_setstack) X(pthread_create) X(thrd_create)
 #define REAL_POLLS(X) \
 	X(poll) X(__poll_chk) X(ppoll) X(__ppoll_chk) X(select) X(pselect) X(epoll_ctl) X(epoll_wait) X(epoll_pwait) X(epoll_pwait2)
@@ -293,6 +297,7 @@ int mseal(void *addr, size_t len, unsigned long flags);
 	REAL_FDS(X)        \
 	REAL_SIGNALS(X)    \
 	REAL_STACKS(X)     \
+	REAL_JUMPS(X)      \
 	REAL_POLLS(X)      \
 	REAL_ADDRESSES(X)  \
 	REAL_STRUCTS(X)    \

@@ -54,14 +54,13 @@ static int do_truncate(truncate_fn real, const char *path, off_t len)
 	int result;
 
 	do {
-		size_t held = path_hold(path);
+		PATH_HERE(held, path);
 		struct inflight f;
 		struct address_space *as = start_path(path, &f);
 
 		result = as ? (int)coherent_change(as, 0, 0, raw_call, &call) : real(path, len);
 		file_io_finish(as, &f);
-		more = path_was_cut(path, held, result);
-		path_release(path, held);
+		more = path_was_cut(path, held.n, result);
 	} while (more);
 	return result;
 }

@@ -234,17 +234,16 @@ static void truncate_for(const char *path, const char *mode, struct inflight *f)
 	file_io_put(as);
 }
 
-static struct prepared prepare(const char *path, const char *mode)
+static void prepare(struct prepared *p, const char *path, const char *mode)
 {
-	struct prepared p = {.held = 0};
 	int saved = errno;
 
+	*p = (struct prepared){.held = 0};
 	if (NOTHING_TO_TELL || !path)
-		return p;
-	p.held = path_hold(path);
-	truncate_for(path, mode, &p.f);
+		return;
+	p->held = path_hold(path, p);
+	truncate_for(path, mode, &p->f);
 	errno = saved;
-	return p;
 }
 
 /* Whether the call can be made again: it has failed because the path was not there for a moment. */
@@ -257,7 +256,7 @@ static bool ended(const struct prepared *p, const char *path, FILE *f)
 		identity_gone(fileno_unlocked(f));
 	if (f && path)
 		maps_file_opened(fileno_unlocked(f), path);
-	path_release(path, p->held);
+	path_release(path, p->held, p);
 	return again;
 }
 
@@ -269,7 +268,7 @@ static FILE *do_fopen(fopen_fn real, const char *path, const char *mode)
 	FILE *f;
 
 	do {
-		p = prepare(path, mode);
+		prepare(&p, path, mode);
 		f = real(path, mode);
 	} while (ended(&p, path, f));
 	return f;
@@ -311,7 +310,7 @@ static FILE *do_freopen(freopen_fn real, const char *path, const char *mode, FIL
 
 	stream_flush(f);
 	identity_gone(fileno_unlocked(f));
-	p = prepare(path ? path : own_path(own, f), mode);
+	prepare(&p, path ? path : own_path(own, f), mode);
 	result = real(path, mode, f);
 	ended(&p, path, result);
 	return result;

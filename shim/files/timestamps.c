@@ -32,22 +32,19 @@ static void before_path(int dir, const char *path, int flags)
 	errno = saved;
 }
 
-#define RETURN_SETTING(path, times, size, call)                                                                           \
-	do {                                                                                                              \
-		struct held times_ = READS(times, size);                                                                  \
-		bool more_;                                                                                               \
-		int result_;                                                                                              \
-                                                                                                                          \
-		do {                                                                                                      \
-			size_t path_ = path_hold(path);                                                                   \
-                                                                                                                          \
-			hold(&times_, 1);                                                                                 \
-			result_ = call;                                                                                   \
-			more_ = path_was_cut(path, path_, result_) || (says_efault(result_) && held_was_cut(&times_, 1)); \
-			release(&times_, 1);                                                                              \
-			path_release(path, path_);                                                                        \
-		} while (more_);                                                                                          \
-		return result_;                                                                                           \
+#define RETURN_SETTING(path, times, size, call)                                                                             \
+	do {                                                                                                                \
+		struct held times_ = READS(times, size);                                                                    \
+		bool more_;                                                                                                 \
+		int result_;                                                                                                \
+                                                                                                                            \
+		do {                                                                                                        \
+			PATH_HERE(path_, path);                                                                             \
+			HOLD_HERE(&times_, 1);                                                                              \
+			result_ = call;                                                                                     \
+			more_ = path_was_cut(path, path_.n, result_) || (says_efault(result_) && held_was_cut(&times_, 1)); \
+		} while (more_);                                                                                            \
+		return result_;                                                                                             \
 	} while (0)
 
 WRAPPER int futimens(int fd, const struct timespec t[2])

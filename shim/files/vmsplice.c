@@ -65,12 +65,13 @@ static ssize_t give(int fd, const struct iovec *iov, int n, unsigned flags)
 static ssize_t take(int fd, const struct iovec *iov, int n, unsigned flags)
 {
 	struct iovec first = {iov->iov_base, min_u64(iov->iov_len, FL_PAGE_SIZE)};
+	const void *frame = &first;
 
-	if (total(iov, n) > file_io_piece_limit() || iov_pin(iov, n, true)) {
+	if (total(iov, n) > file_io_piece_limit() || iov_pin(iov, n, true, frame)) {
 		iov = &first;
-		n = iov_pin(iov, 1, true) ? 0 : 1;
+		n = iov_pin(iov, 1, true, frame) ? 0 : 1;
 	}
-	__attribute__((cleanup(iov_end), unused)) const struct iov_pinned pinned = {iov, n};
+	__attribute__((cleanup(iov_end), unused)) const struct iov_pinned pinned = {iov, n, frame};
 	return REAL(vmsplice)(fd, iov, n ? (size_t)n : 1, flags);
 }
 

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/mapped.h"
+#include "base/pins.h"
 #include "base/real.h"
 #include "files/coherent.h"
 #include "files/identity.h"
@@ -223,7 +224,7 @@ static void unpin_piece(void *piece)
 {
 	const struct piece *p = piece;
 
-	file_io_unpin(p->at, p->len);
+	unpin(p->at, p->len, p);
 }
 
 typedef size_t (*piece_fn)(const struct piece *p, FILE *f);
@@ -233,7 +234,7 @@ static size_t do_piece(piece_fn fn, const struct piece *p, bool write, FILE *f)
 {
 	size_t n;
 
-	if (file_io_pin(p->at, p->len, write)) {
+	if (pin(p->at, p->len, write, p)) {
 		errno = EFAULT;
 		return 0;
 	}

@@ -22,6 +22,7 @@
 #include "cache/readahead.h"
 #include "cache/repay.h"
 #include "cache/writeback.h"
+#include "holds.h"
 #include "host/channel.h"
 #include "mm/soft.h"
 #include "mmu/fault_signal.h"
@@ -114,6 +115,7 @@ static int init_cache(const struct engine_options *o)
 	address_space_use_pool(o->pool);
 	frames_hide_first(o->faults == FAULTS_SIGSEGV);
 	filemap_init();
+	holds_init();
 	io_init(o->io == IO_AIO && !o->direct ? IO_STORE : (enum io_mode)o->io); /* what it costs at the end is for who uses it */
 	return err;
 }

@@ -203,38 +203,13 @@ void file_change_end(struct file_change *c, uint64_t off, uint64_t len)
 	sigguard_leave(c->guard);
 }
 
-/* ---- Buffers that may be mappings of ours: pinned piece by piece ---- */
+/* ---- Buffers that may be mappings of ours: pinned piece by piece, see holds.c ---- */
 
 #define PIECE_MAX (256UL << 10)
 
 uint64_t file_io_piece_limit(void)
 {
 	return max_u64(FL_PAGE_SIZE, min_u64(PIECE_MAX, engine_options()->budget / 16));
-}
-
-int file_io_pin(const void *buf, size_t len, bool write)
-{
-	struct sigguard g = sigguard_enter();
-	struct mm *mm;
-	int err = 0, i;
-
-	for (i = 0; (mm = mm_space(i)) && !err; i++)
-		err = mm_pin(mm, (uintptr_t)buf, len, write);
-	if (err)
-		for (i -= 2; i >= 0; i--)
-			mm_unpin(mm_space(i), (uintptr_t)buf, len);
-	sigguard_leave(g);
-	return err;
-}
-
-void file_io_unpin(const void *buf, size_t len)
-{
-	struct sigguard g = sigguard_enter();
-	struct mm *mm;
-
-	for (int i = 0; (mm = mm_space(i)); i++)
-		mm_unpin(mm, (uintptr_t)buf, len);
-	sigguard_leave(g);
 }
 
 static bool was_copied(uint64_t addr)
@@ -298,17 +273,17 @@ static bool has_hole(const void *buf, size_t len)
 	return sys_mincore((void *)start, page_align_up((uintptr_t)buf + len) - start, vec) == -ENOMEM;
 }
 
-/* Pins as much as can be had from the start of the buffer, up to a hole; how many bytes that is. */
-static size_t pin_prefix(const void *buf, size_t len, bool write)
+/* As much as can be pinned from the start of the buffer, up to a hole; how many bytes that is. */
+static size_t hold_prefix(const void *buf, size_t len, bool write, const void *frame)
 {
 	size_t done = 0;
 
-	if (!has_hole(buf, len) && !file_io_pin(buf, len, write))
+	if (!has_hole(buf, len) && !file_io_hold(buf, len, write, frame))
 		return len;
 	while (done < len) {
 		size_t part = min_u64(len - done, FL_PAGE_SIZE - (((uintptr_t)buf + done) & FL_PAGE_MASK));
 
-		if (has_hole((const char *)buf + done, part) || file_io_pin((const char *)buf + done, part, write))
+		if (has_hole((const char *)buf + done, part) || file_io_hold((const char *)buf + done, part, write, frame))
 			break;
 		done += part;
 	}
@@ -319,13 +294,13 @@ static size_t pin_prefix(const void *buf, size_t len, bool write)
 static ssize_t one_piece(piece_fn fn, int fd, void *buf, size_t len, off_t off, bool write, bool *cut)
 {
 	uint32_t moves = file_io_moves();
-	size_t pinned = pin_prefix(buf, len, write);
+	size_t pinned = hold_prefix(buf, len, write, &moves);
 	ssize_t n = fn(fd, buf, pinned ? pinned : len, off);
 
 	*cut = write ? file_io_was_moved(moves, pinned, n) : file_io_was_away(moves, pinned, n) || file_io_was_cut(buf, pinned, n);
 	for (size_t done = 0, part; done < pinned; done += part) { /* page by page or all at once, as it was pinned */
 		part = pinned == len ? len : min_u64(pinned - done, FL_PAGE_SIZE - (((uintptr_t)buf + done) & FL_PAGE_MASK));
-		file_io_unpin((char *)buf + done, part);
+		file_io_let_go((char *)buf + done, part, &moves);
 	}
 	return n;
 }
@@ -503,16 +478,15 @@ int file_io_ftruncate(int fd, off_t len)
 /* The kernel copies, so that memory that is not there is an error. */
 int file_io_copy_out(void *to, const void *from, size_t len)
 {
-	int err = file_io_pin(to, len, true);
 	ssize_t n;
 
-	if (err)
+	if (file_io_hold(to, len, true, &to))
 		return -EFAULT;
 	n = sys_copy_to(to, from, len);
 	if (n == -EPERM || n == -ENOSYS) { /* forbidden here: then the copy is a plain one, and bad memory a signal */
 		memcpy(to, from, len);
 		n = (ssize_t)len;
 	}
-	file_io_unpin(to, len);
+	file_io_let_go(to, len, &to);
 	return n == (ssize_t)len ? 0 : -EFAULT;
 }

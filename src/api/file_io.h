@@ -17,6 +17,7 @@
 #include "host/channel.h"
 #include "host/inflight.h"
 #include "mm/mm.h"
+#include "util/stack.h"
 
 /*
  * The mapped file behind fd, or that st is of, with a reference; NULL: not a mapped file. Also one that only other processes have mapped,
@@ -90,6 +91,16 @@ static inline bool file_io_is_ours(const void *buf, size_t len)
 }
 int file_io_pin(const void *buf, size_t len, bool write);
 void file_io_unpin(const void *buf, size_t len);
+/*
+ * The same for a call of this thread's, which may be left without coming to its end, as by siglongjmp(3) in a signal handler. `frame` is the
+ * address of a variable that is there as long as the pins are. What has been given up by then is not unpinned again.
+ */
+int file_io_hold(const void *buf, size_t len, bool write, const void *frame);
+void file_io_let_go(const void *buf, size_t len, const void *frame);
+/* The thread goes on with its stack pointer at `sp`, for good or not: the calls that it leaves so hold nothing any more. */
+void file_io_jump(uintptr_t sp, enum stack_move move);
+/* Whatever it holds. */
+void file_io_thread_ends(void);
 /*
  * Whether a call that reads the buffer, pinned still, has stopped where another thread was storing to a page of a private mapping for the first time: for
  * a moment there is none for the kernel, while the program gets its copy. n: the call's result, bytes or -errno. The rest can be pinned and tried again, up

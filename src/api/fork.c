@@ -11,6 +11,7 @@
 #include "cache/repay.h"
 #include "engine.h"
 #include "engine_lock.h"
+#include "holds.h"
 #include "host/channel.h"
 #include "host/inflight.h"
 #include "mm/soft.h"
@@ -83,6 +84,8 @@ static int make_whole(void)
 			((page_table_bytes() + policy_bytes()) >> FL_PAGE_SHIFT) + engine_shown_pages() + pages + kept + mm_fork_pages());
 	if (!err)
 		err = mm_fork_child();
+	if (!err)
+		holds_fork_child();
 	if (!err)
 		repay_fork_child_end();
 	return err;

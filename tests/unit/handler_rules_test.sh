@@ -36,6 +36,7 @@ exceptions()
 	store_swap_store.c.o) echo 'snprintf __snprintf_chk getenv' ;;    # open_swap(): a private mapping is made
 	util_proc_stat.c.o) echo 'strchr strrchr' ;;                      # inflight_wait(): a file is mapped; the end of a thread
 	util_report.c.o) echo 'snprintf __snprintf_chk strcmp' ;;         # a slot or a note is filled: a file is mapped
+	util_stack.c.o) echo 'getauxval' ;;                               # at_start(): the start
 	util_log.c.o) echo 'vsnprintf __vsnprintf_chk' ;;                 # fl_log(); callers are checked below
 	esac
 }
