@@ -97,7 +97,7 @@ void file_io_unpin(const void *buf, size_t len);
  */
 int file_io_hold(const void *buf, size_t len, bool write, const void *frame);
 void file_io_let_go(const void *buf, size_t len, const void *frame);
-/* The thread goes on with its stack pointer at `sp`, for good or not: the calls that it leaves so hold nothing any more. */
+/* The thread goes on with its stack pointer at `sp`, for good or not: the calls that it leaves so hold nothing any more, and are no changes in flight. */
 void file_io_jump(uintptr_t sp, enum stack_move move);
 /* Whatever it holds. */
 void file_io_thread_ends(void);

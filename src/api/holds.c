@@ -170,6 +170,7 @@ void file_io_jump(uintptr_t sp, enum stack_move move)
 {
 	struct sigguard g;
 
+	inflight_leave(sp, move);
 	if (likely(!nr_own) || sigguard_off)
 		return;
 	g = sigguard_enter();

@@ -4,9 +4,9 @@
  * mostly has one to itself. There are as many slots as may be in flight at once; who finds none goes without.
  *
  * A thread that was killed leaves its mark, which the next to wait for it takes away. One that left the call otherwise (siglongjmp(3) in a signal
- * handler, as of SIGXFSZ) takes it away with its next one; until then the mark stays, and so may that of a thread in another PID namespace. Who
- * waits looks therefore, after a while, at what the thread is doing: a change of a file that takes long sleeps in the kernel where no signal
- * reaches it.
+ * handler, as of SIGXFSZ) takes it away before it goes on, if that is known (util/stack.h), else with its next one; until then the mark stays, and so may that of
+ * a thread in another PID namespace. Who waits looks therefore, after a while, at what the thread is doing: a change of a file that takes long sleeps in the
+ * kernel where no signal reaches it.
  */
 #include "inflight.h"
 
@@ -35,6 +35,7 @@ _Thread_local struct inflight_self inflight_self __attribute__((tls_model("initi
 void inflight_fork_child(void)
 {
 	inflight_self.tid = 0;
+	inflight_self.depth = 0;
 	if (atomic_load(&inflight_own.used))
 		memset((void *)&inflight_own, 0, sizeof inflight_own);
 }
@@ -64,24 +65,24 @@ static bool take(struct wire_inflight *t, uint32_t i, struct inflight *f, uint32
 	return inflight_take(t, i, f, place);
 }
 
-/* Stacks grow downwards: what is called lies below who calls. A signal handler may be on a stack of its own. */
-static bool was_left(uintptr_t frame, uintptr_t now)
+/* Another mark of this thread's in a slot is of a later call, which has left the earlier behind as well. */
+static void clear(struct wire_inflight *t, uint32_t slot)
 {
-	stack_t alt;
+	uint64_t mark = atomic_load_explicit(&t->slot[slot].mark, memory_order_relaxed);
 
-	if (sys_call(SYS_sigaltstack, 0, (long)&alt, 0, 0, 0, 0) || (alt.ss_flags & SS_ONSTACK))
-		return false;
-	return frame < now || (!(alt.ss_flags & SS_DISABLE) && frame - (uintptr_t)alt.ss_sp < alt.ss_size);
+	if (mark && mark >> INFLIGHT_TID_SHIFT == inflight_self.tid)
+		atomic_compare_exchange_strong(&t->slot[slot].mark, &mark, 0);
 }
 
-/* A mark of this thread's own: of a call that a signal handler has interrupted, and this is the handler; or of one that it has left for good. */
-static void clear_left(struct wire_inflight *t, const struct inflight *f)
+/* Of calls that are nested the inner ones are left first. */
+void inflight_leave_slowly(uintptr_t sp, enum stack_move move)
 {
-	_Atomic uint64_t *slot = &t->slot[inflight_self.slot].mark;
-	uint64_t mark = atomic_load_explicit(slot, memory_order_relaxed);
+	struct inflight_self *s = &inflight_self;
+	struct wire_inflight *t = inflight_table();
 
-	if (unlikely(mark) && mark >> INFLIGHT_TID_SHIFT == inflight_self.tid && was_left(inflight_self.frame, (uintptr_t)f))
-		atomic_compare_exchange_strong(slot, &mark, 0);
+	s->depth = s->depth < INFLIGHT_NESTED ? s->depth : INFLIGHT_NESTED;
+	for (; s->depth && stack_is_left(s->calls[s->depth - 1].frame, sp, move); s->depth--)
+		clear(t, s->calls[s->depth - 1].slot);
 }
 
 static bool is_free(struct wire_inflight *t, uint32_t i)
@@ -96,7 +97,7 @@ void inflight_find_slot(struct inflight *f, uint32_t place)
 
 	own_tid();
 	f->slot = NULL;
-	clear_left(t, f);
+	inflight_leave((uintptr_t)f + 1, STACK_FOR_GOOD); /* what was there is over */
 	for (uint32_t i = 0; i < WIRE_INFLIGHT; i++)
 		if (is_free(t, (first + i) % WIRE_INFLIGHT) && take(t, (first + i) % WIRE_INFLIGHT, f, place))
 			return;

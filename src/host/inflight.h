@@ -21,6 +21,7 @@
 
 #include "channel.h"
 #include "util/compiler.h"
+#include "util/stack.h"
 #include "wire.h"
 
 /* Cheap: false when nobody could map a file during a call of this thread's, which is alone. */
@@ -32,6 +33,7 @@ static inline bool inflight_needed(void)
 struct inflight {
 	_Atomic uint64_t *slot; /* NULL: none */
 	uint64_t mark;
+	uint32_t depth; /* how many calls of this thread's are around it */
 };
 
 /* A mark: the thread, a count of its marks, the place. */
@@ -39,11 +41,17 @@ struct inflight {
 #define INFLIGHT_COUNT_BITS 22
 #define INFLIGHT_TID_SHIFT (INFLIGHT_PLACE_BITS + INFLIGHT_COUNT_BITS)
 
+#define INFLIGHT_NESTED 4 /* handlers of signals in others; deeper, nobody sees that they have been left */
+
 /* This thread's. */
 struct inflight_self {
 	uint32_t tid; /* 0: not known yet */
 	uint32_t count, slot;
-	uintptr_t frame; /* where the call is whose mark is in that slot, if it is still there */
+	uint32_t depth; /* calls that have begun, each in a handler in the one before */
+	struct {
+		uintptr_t frame; /* where the call is */
+		uint32_t slot;   /* with its mark, if it is still there */
+	} calls[INFLIGHT_NESTED];
 };
 extern FL_HIDDEN _Thread_local struct inflight_self inflight_self __attribute__((tls_model("initial-exec")));
 extern FL_HIDDEN struct wire_inflight inflight_own; /* marks of this process, when it has no host */
@@ -62,11 +70,18 @@ static inline bool inflight_take(struct wire_inflight *t, uint32_t slot, struct 
 	uint64_t none = 0;
 
 	f->mark = (uint64_t)inflight_self.tid << INFLIGHT_TID_SHIFT | (uint64_t)count << INFLIGHT_PLACE_BITS | place;
-	if (!atomic_compare_exchange_strong(&t->slot[slot].mark, &none, f->mark))
+	f->depth = inflight_self.depth;
+	if (likely(f->depth < INFLIGHT_NESTED)) {
+		inflight_self.calls[f->depth].frame = (uintptr_t)f;
+		inflight_self.calls[f->depth].slot = slot;
+	}
+	inflight_self.depth = f->depth + 1; /* a handler may leave the call from here on */
+	if (!atomic_compare_exchange_strong(&t->slot[slot].mark, &none, f->mark)) {
+		inflight_self.depth = f->depth;
 		return false;
+	}
 	f->slot = &t->slot[slot].mark;
 	inflight_self.slot = slot;
-	inflight_self.frame = (uintptr_t)f;
 	return true;
 }
 
@@ -84,9 +99,21 @@ static inline void inflight_begin(struct inflight *f, uint32_t place)
 
 static inline void inflight_end(const struct inflight *f)
 {
+	if (!f->slot)
+		return;
 	/* What was taken away is another's perhaps. */
-	if (f->slot && atomic_load_explicit(f->slot, memory_order_relaxed) == f->mark)
+	if (atomic_load_explicit(f->slot, memory_order_relaxed) == f->mark)
 		atomic_store_explicit(f->slot, 0, memory_order_release);
+	inflight_self.depth = f->depth;
+}
+
+void inflight_leave_slowly(uintptr_t sp, enum stack_move move);
+
+/* This thread goes on with its stack pointer at `sp`: the calls that it has left so are over. */
+static inline void inflight_leave(uintptr_t sp, enum stack_move move)
+{
+	if (unlikely(inflight_self.depth))
+		inflight_leave_slowly(sp, move);
 }
 
 /*

@@ -6,8 +6,10 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/msg.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -459,9 +461,57 @@ static void contexts(void)
 	CHECK(times == 5);
 }
 
+/* ---- A change of a file that is left is no change in flight ---- */
+
+#define NAME "leaves.data"
+
+static atomic_int stage;
+
+static void *leave_a_write(void *unused)
+{
+	struct rlimit limit;
+	int fd = open(NAME, O_RDWR);
+
+	CHECK(fd >= 0 && !getrlimit(RLIMIT_FSIZE, &limit));
+	limit.rlim_cur = 4 * MIB;
+	CHECK(!setrlimit(RLIMIT_FSIZE, &limit));
+	for (volatile unsigned i = 0; i < 3; i++) /* each would have a mark of its own */
+		if (!sigsetjmp(back, 1)) {
+			pwrite(fd, "text", 4, 4 * MIB);
+			CHECK(!"the write has come to its end");
+		}
+	limit.rlim_cur = limit.rlim_max;
+	CHECK(!setrlimit(RLIMIT_FSIZE, &limit));
+	atomic_store(&stage, 1);
+	while (atomic_load(&stage) < 2)
+		usleep(1000);
+	CHECK(!close(fd));
+	return unused;
+}
+
+static void changes(void)
+{
+	struct timespec before, after;
+	pthread_t thread;
+	int fd = open(NAME, O_RDWR | O_CREAT | O_EXCL, 0600);
+
+	CHECK(fd >= 0 && !ftruncate(fd, (off_t)(4 * MIB)) && signal(SIGXFSZ, by_siglongjmp) != SIG_ERR);
+	CHECK(!pthread_create(&thread, NULL, leave_a_write, NULL));
+	while (!atomic_load(&stage))
+		usleep(1000);
+	clock_gettime(CLOCK_MONOTONIC, &before);
+	map = map_file(fd, 4 * MIB, PROT_READ | PROT_WRITE, MAP_SHARED);
+	CHECK(!map[MIB]);
+	clock_gettime(CLOCK_MONOTONIC, &after);
+	CHECK((after.tv_sec - before.tv_sec) * 1000 + (after.tv_nsec - before.tv_nsec) / 1000000 < 500);
+	atomic_store(&stage, 2);
+	CHECK(!pthread_join(thread, NULL) && !munmap(map, 4 * MIB) && !close(fd) && !unlink(NAME));
+}
+
 int main(int argc, char **argv)
 {
-	static const struct test_case cases[] = {{"calls", calls},
+	static const struct test_case cases[] = {{"changes", changes},
+						 {"calls", calls},
 						 {"small_calls", small_calls},
 						 {"ways", ways},
 						 {"in_handlers", in_handlers},

@@ -176,6 +176,48 @@ static void a_call_that_was_left_is_over_with_the_next(void **state)
 	signal(SIGXFSZ, SIG_DFL);
 }
 
+static uintptr_t program; /* what runs below it has been called by the test */
+
+static void tell_and_leave(int sig)
+{
+	(void)sig;
+	inflight_leave(program, STACK_FOR_GOOD);
+	siglongjmp(out, 1);
+}
+
+/* In a handler, in a call that is left with its own. */
+static void call_and_tell_later(int sig)
+{
+	static _Atomic uint64_t *slot;
+
+	(void)sig;
+	signal(SIGXFSZ, tell_and_leave);
+	call_and_be_interrupted(&slot);
+}
+
+static void a_jump_that_is_told_of_ends_calls_at_once(void **state)
+{
+	static void (*const handlers[])(int) = {tell_and_leave, call_and_tell_later};
+	static _Atomic uint64_t *slot;
+	struct inflight f;
+
+	(void)state;
+	inflight_begin(&f, OTHER);
+	program = (uintptr_t)&f;
+	for (volatile unsigned i = 0; i < 2; i++) {
+		sigaction(SIGXFSZ, &(struct sigaction){.sa_handler = handlers[i], .sa_flags = SA_NODEFER}, NULL);
+		if (!sigsetjmp(out, 1))
+			call_and_be_interrupted(&slot);
+		for (uint32_t s = 0; s < WIRE_INFLIGHT; s++)
+			assert_true(&inflight_own.slot[s].mark == f.slot || !atomic_load(&inflight_own.slot[s].mark));
+		assert_int_equal(atomic_load(f.slot), f.mark);
+	}
+	inflight_end(&f);
+	assert_int_equal(atomic_load(f.slot), 0);
+	assert_int_equal(inflight_self.depth, 0);
+	signal(SIGXFSZ, SIG_DFL);
+}
+
 /* A thread that sleeps, outside of the kernel's calls on files: nobody waits for it for ever. */
 static void one_that_sleeps_is_waited_for_a_while(void **state)
 {
@@ -236,6 +278,7 @@ int main(void)
 		cmocka_unit_test(ones_own_is_not),
 		cmocka_unit_test(a_dead_threads_mark_goes),
 		cmocka_unit_test(a_call_that_was_left_is_over_with_the_next),
+		cmocka_unit_test(a_jump_that_is_told_of_ends_calls_at_once),
 		cmocka_unit_test(one_that_sleeps_is_waited_for_a_while),
 		cmocka_unit_test(a_child_waits_for_no_call_of_its_parents),
 		cmocka_unit_test(more_than_there_are_slots_go_without),
