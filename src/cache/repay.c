@@ -14,6 +14,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <sys/syscall.h>
 
 #include "budget.h"
 #include "host/channel.h"
@@ -35,6 +36,7 @@
 
 static struct thread thread;
 static uint64_t always;          /* pages used at the start: constant while begun */
+static _Atomic long process;     /* of which the thread is: a child that shares its memory would not end with one of its own */
 static _Atomic bool begun, stop; /* stop: the thread is to end */
 
 static uint64_t least(void)
@@ -110,6 +112,11 @@ static void serve(void *unused)
 	channel_hear_recall(false);
 }
 
+static long own_process(void)
+{
+	return sys_call(SYS_getpid, 0, 0, 0, 0, 0, 0);
+}
+
 static bool has_to(uint64_t pages)
 {
 	return budget_overdrawn() || budget_lent() + pages > least() + WORTH_PAGES;
@@ -117,7 +124,8 @@ static bool has_to(uint64_t pages)
 
 void repay_may_have_to(uint64_t pages)
 {
-	if (atomic_load_explicit(&begun, memory_order_acquire) && !thread_runs(&thread) && has_to(pages))
+	if (atomic_load_explicit(&begun, memory_order_acquire) && !thread_runs(&thread) && has_to(pages) &&
+	    atomic_load(&process) == own_process())
 		thread_start(&thread, serve, NULL);
 }
 
@@ -131,6 +139,7 @@ void repay_begin(void)
 	if (!budget_is_borrowed())
 		return;
 	always = budget_used() - budget_metadata() - budget_spare();
+	atomic_store(&process, own_process());
 	repay_go_on();
 }
 
@@ -164,5 +173,6 @@ void repay_fork_child_begin(void)
 
 void repay_fork_child_end(void)
 {
+	atomic_store(&process, own_process());
 	repay_go_on();
 }
