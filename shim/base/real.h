@@ -256,7 +256,7 @@ __attribute__((noreturn)) void __longjmp_chk(struct __jmp_buf_tag *env, int valu
 	X(sigprocmask) X(pthread_sigmask) X(sigsuspend) X(sighold) X(sigrelse) \
 	X(pthread_attr_setsigmask_np) X(pthread_attr_getsigmask_np)
 #define REAL_JUMPS(X) X(longjmp) X(_longjmp) X(siglongjmp) X(__longjmp_chk) X(setcontext) X(swapcontext)
-#define REAL_STACKS(X) X(sigaltstack) X(pthread_attr_setstack) X(pthread_create) X(thrd_create)
+#define REAL_STACKS(X) X(makecontext) X(sigaltstack) X(pthread_attr_setstack) X(pthread_create) X(thrd_create)
 #define REAL_POLLS(X) \
 	X(poll) X(__poll_chk) X(ppoll) X(__ppoll_chk) X(select) X(pselect) X(epoll_ctl) X(epoll_wait) X(epoll_pwait) X(epoll_pwait2)
 #define REAL_ADDRESSES(X) \

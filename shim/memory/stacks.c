@@ -1,50 +1,98 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Stacks in anonymous memory of ours: the kernel puts signal frames there, also that of a fault, and cannot bring a page in.
- * Memory that is told to be a stack becomes plain memory of the kernel's, with what it holds.
+ * Stacks in anonymous memory of ours: the kernel puts signal frames there, also that of a fault, and cannot bring a page in; and who makes room must not do that on
+ * a page which may have to leave. Memory that is told to be a stack becomes plain memory of the kernel's, with what it holds.
  */
+#include "stacks.h"
+
 #include <errno.h>
-#include <string.h>
-#include <sys/syscall.h>
+#include <sys/mman.h>
+#include <ucontext.h>
 
 #include "api/engine.h"
 #include "base/mapped.h"
 #include "base/real.h"
+#include "futexes.h"
 #include "memory.h"
-#include "stacks.h"
 #include "util/own.h"
 #include "util/sys.h"
 
-/* Shared memory, and a file's, must stay what it is. */
-static bool is_private(uint64_t start, uint64_t end)
+/* ---- Parts of it. Shared memory, and a file's, must stay what it is. ---- */
+
+struct part {
+	uint64_t start, end;
+};
+
+/* Where the first of ours is from `at` on. */
+static bool find_part(uint64_t at, struct part *p)
 {
 	struct mm *mm = engine_space();
 	struct sigguard g = sigguard_enter();
-	bool yes = true;
+	const struct vma *v;
 
 	mutex_lock(&mm->mmap_lock);
-	for (struct vma *v = vma_find(&mm->index, start); v && v->start < end && yes; v = vma_find(&mm->index, v->end))
-		yes = vma_is_anonymous(v) && !(v->flags & VM_SHARED) && v->prot == (PROT_READ | PROT_WRITE);
+	v = vma_find(&mm->index, at);
+	if (v)
+		*p = (struct part){v->start, v->end};
 	mutex_unlock(&mm->mmap_lock);
 	sigguard_leave(g);
-	return yes;
+	return v;
 }
 
-/* In whole pages; what shares a page with the stack goes along. It is nobody's stack yet, so nobody stores there meanwhile. */
+/* Other threads may use what shares a page with the stack, and wait meanwhile. This one must not be running there. */
+static void part_to_kernel(const struct part *p)
+{
+	uint64_t len = p->end - p->start, here = (uintptr_t)__builtin_frame_address(0), addr;
+	struct mmap_request rq = {.addr = p->start, .len = len, .foreign = true, .keeps = true};
+	struct sigguard g;
+	void *copy;
+	int err;
+
+	if (here >= p->start && here < p->end)
+		return;
+	copy = own_map(len, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1);
+	if (sys_is_err(copy))
+		return;
+	futexes_unmapped((void *)p->start, len);
+	rq.from = (uintptr_t)copy;
+	g = sigguard_enter();
+	err = mm_mmap(engine_space(), &rq, &addr);
+	sigguard_leave(g);
+	if (err)
+		sys_munmap(copy, len);
+}
+
+static void range_to_kernel(uint64_t start, uint64_t end)
+{
+	struct part p;
+
+	for (uint64_t at = start; at < end && find_part(at, &p) && p.start < end; at = p.end) {
+		p = (struct part){max_u64(p.start, start), min_u64(p.end, end)};
+		part_to_kernel(&p);
+	}
+}
+
+/* In whole pages; what shares a page with the stack goes along. */
 void stack_to_kernel(void *stack, size_t size)
 {
 	uint64_t start = page_align_down((uintptr_t)stack), end = page_align_up((uintptr_t)stack + size);
-	void *copy;
 
-	if (NOTHING_MAPPED || !stack || !is_mapped_by_us((void *)start, end - start) || !is_private(start, end))
-		return;
-	copy = own_map(end - start, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1);
-	if (sys_is_err(copy))
-		return;
-	memcpy(copy, (void *)start, end - start);
-	if (mremap(copy, end - start, end - start, MREMAP_MAYMOVE | MREMAP_FIXED, (void *)start) == MAP_FAILED)
-		sys_munmap(copy, end - start);
+	if (!NOTHING_MAPPED && stack && start < end && is_mapped_by_us((void *)start, end - start))
+		range_to_kernel(start, end);
 }
+
+#define STACK_MAX (8UL << 20) /* threads have no larger one, mostly */
+
+void stack_below_to_kernel(void *top)
+{
+	uint64_t last = (uintptr_t)top - 1, end = page_align_up((uintptr_t)top);
+	struct part p;
+
+	if (!NOTHING_MAPPED && top && is_mapped_by_us((void *)last, 1) && find_part(last, &p) && p.start <= last)
+		range_to_kernel(end - min_u64(STACK_MAX, end - p.start), end);
+}
+
+/* ---- Who tells ---- */
 
 /* Stacks of threads, which need no alternate one then. */
 WRAPPER int pthread_attr_setstack(pthread_attr_t *attr, void *stack, size_t size)
@@ -54,4 +102,37 @@ WRAPPER int pthread_attr_setstack(pthread_attr_t *attr, void *stack, size_t size
 	stack_to_kernel(stack, size);
 	errno = saved;
 	return REAL(pthread_attr_setstack)(attr, stack, size);
+}
+
+/* Stacks of contexts. Arguments that are on the stack stay where they are. */
+__attribute__((used)) static void *before_context(const ucontext_t *c)
+{
+	int saved = errno;
+
+	stack_to_kernel(c->uc_stack.ss_sp, c->uc_stack.ss_size);
+	errno = saved;
+	return (void *)(uintptr_t)REAL(makecontext);
+}
+
+WRAPPER __attribute__((naked)) void makecontext(__attribute__((unused)) ucontext_t *c, __attribute__((unused)) void (*fn)(void),
+						__attribute__((unused)) int n, ...)
+{
+	__asm__("push %rdi\n\t"
+		"push %rsi\n\t"
+		"push %rdx\n\t"
+		"push %rcx\n\t"
+		"push %r8\n\t"
+		"push %r9\n\t"
+		"sub $8, %rsp\n\t"
+		"call before_context\n\t"
+		"add $8, %rsp\n\t"
+		"pop %r9\n\t"
+		"pop %r8\n\t"
+		"pop %rcx\n\t"
+		"pop %rdx\n\t"
+		"pop %rsi\n\t"
+		"pop %rdi\n\t"
+		"mov %rax, %r11\n\t"
+		"xor %eax, %eax\n\t" /* no vector registers */
+		"jmp *%r11");
 }

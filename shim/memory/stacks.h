@@ -6,5 +6,7 @@
 
 /* Memory that is about to be a stack is none of ours afterwards. Cheap while nothing is mapped. errno may change. */
 void stack_to_kernel(void *stack, size_t size);
+/* The same of one that begins below `top`, of a size that is not known. */
+void stack_below_to_kernel(void *top);
 
 #endif

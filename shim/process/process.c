@@ -25,6 +25,7 @@
 #include "last_thread.h"
 #include "memory/futexes.h"
 #include "memory/locked.h"
+#include "memory/stacks.h"
 #include "stdio/stream.h"
 #include "users.h"
 #include "util/fd.h"
@@ -226,6 +227,7 @@ WRAPPER int clone(int (*fn)(void *arg), void *stack, int flags, void *arg, ...)
 	for (int i = 0; i < 3; i++)
 		v[i] = va_arg(ap, void *);
 	va_end(ap);
+	stack_below_to_kernel(stack);
 	process_clones((uint64_t)flags);
 	if (flags & (CLONE_VM | CLONE_FILES))
 		return REAL(clone)(fn, stack, flags, arg, v[0], v[1], v[2]);
@@ -288,6 +290,7 @@ static long call_clone(const void *arg)
 
 long process_raw_clone(const long args[5])
 {
+	stack_below_to_kernel((void *)args[1]);
 	process_clones((uint64_t)args[0]);
 	if (args[0] == SIGCHLD && !args[1])
 		return fork();
@@ -323,6 +326,7 @@ long process_raw_clone3(const void *args, size_t size)
 		process_clones(CLONE_FILES); /* it may say so */
 		return REAL(syscall)(SYS_clone3, args, size);
 	}
+	stack_to_kernel((void *)c.stack, c.stack_size);
 	process_clones(c.flags);
 	return is_followed(c.flags, c.stack) ? fork_by(call_clone3, &c) : call_clone3(&c);
 }

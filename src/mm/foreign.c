@@ -12,6 +12,8 @@
 #include "util/own.h"
 #include "util/sys.h"
 
+#define NOT_KEPT (VM_SHARED | VM_HANDED | VM_GUARD | VM_GROWSDOWN)
+
 bool mm_begin_foreign(struct mm *mm, uint64_t addr, uint64_t len)
 {
 	read_lock(&mm->foreign_lock);
@@ -48,6 +50,44 @@ static int refuse_over_sealed(const struct mmap_request *rq)
 	return -EPERM;
 }
 
+static bool is_private_memory(struct mm *mm, uint64_t start, uint64_t end)
+{
+	const struct vma *v;
+
+	for (uint64_t at = start; at < end; at = v->end) {
+		v = vma_find(&mm->index, at);
+		if (!v || v->start > at || !vma_is_anonymous(v) || v->prot != (PROT_READ | PROT_WRITE) || (v->flags & NOT_KEPT))
+			return false;
+	}
+	return true;
+}
+
+static int copy_ours(struct mm *mm, const struct mmap_request *rq, uint64_t end)
+{
+	int err = 0;
+
+	for (struct vma *v = vma_find(&mm->index, rq->addr); v && v->start < end && !err; v = vma_find(&mm->index, v->end))
+		if (v->anon)
+			err = mm_copy_private(v, rq->from + (v->start - rq->addr));
+	return err;
+}
+
+/* VMAs are split. With them locked nothing is stored there before it has been moved. */
+static int lock_ours(struct mm *mm, const struct mmap_request *rq, uint64_t end)
+{
+	int err;
+
+	if (rq->keeps && !is_private_memory(mm, rq->addr, end))
+		return -EINVAL;
+	err = vma_lock_range_to_unmap(mm, rq->addr, end);
+	if (err || !rq->keeps)
+		return err;
+	err = copy_ours(mm, rq, end);
+	if (err)
+		vma_unlock_range(mm, rq->addr, end);
+	return err;
+}
+
 /* A mapping of somebody else's in the place of ours. A move that fails may have made room for itself before: then there is nothing, for sure. */
 int mm_mmap_foreign(struct mm *mm, const struct mmap_request *rq, uint64_t *out)
 {
@@ -65,7 +105,7 @@ int mm_mmap_foreign(struct mm *mm, const struct mmap_request *rq, uint64_t *out)
 	if (sealed && err == -EPERM)
 		mm_refuse_sealed(mm, rq->addr, end);
 	if (!err)
-		err = vma_lock_range_to_unmap(mm, rq->addr, end);
+		err = lock_ours(mm, rq, end);
 	if (!err) {
 		write_lock(&rmap_lock);
 		mm_begin_detach(mm);

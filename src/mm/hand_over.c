@@ -128,7 +128,7 @@ static int copy_swapped(struct vma *v, uint64_t aside)
 }
 
 /* The kernel reads the pages, which the program may have made unreadable. */
-static int copy_private(struct vma *v, uint64_t aside)
+int mm_copy_private(struct vma *v, uint64_t aside)
 {
 	int prot = v->prot, err = 0;
 
@@ -154,7 +154,7 @@ static int prepare_private(struct vma *v, int memfd)
 	if (sys_is_err(p))
 		return 0;
 	if (v->anon)
-		err = copy_private(v, (uint64_t)p);
+		err = mm_copy_private(v, (uint64_t)p);
 	if (!err)
 		err = sys_mprotect(p, len, v->prot);
 	if (!err && (v->flags & VM_GUARD)) /* no moment without it */

@@ -109,6 +109,7 @@ struct mmap_request {
 	int max_prot;             /* with `as`: what mprotect may ever give */
 	bool foreign;             /* MAP_FIXED takes the range over from us for a mapping that is not ours: offset, fd for the kernel */
 	uint64_t from;            /* with `foreign`: it is moved from there, or 0 */
+	bool keeps; /* with `from`, zeros: private anonymous memory, to be read and written, becomes that, with what it holds */
 };
 
 int mm_mmap(struct mm *mm, const struct mmap_request *rq, uint64_t *out);
@@ -176,6 +177,8 @@ int mm_remap_file_pages(struct mm *mm, uint64_t addr, uint64_t len, int prot, ui
  * back first. Where coherence is needed that an embedded cache cannot give: fork of a shared writable mapping. `ends`: the
  * process does; private mappings are left alone.
  */
+/* What a private mapping, whose VMA is locked for writing, holds of its own: to the memory at `to`. Who stores there waits for the VMA from here on. */
+int mm_copy_private(struct vma *v, uint64_t to);
 int mm_hand_over(struct address_space *as, const char *why, bool ends);
 /* Whether the program can store to the file by a mapping that is not the kernel's; those that have one of these flags do not count. */
 bool mm_has_writable(const struct address_space *as, unsigned without);

@@ -13,6 +13,11 @@ for how in --faults=thread "--faults=thread --host=none" --faults=inline --fault
 		fail "a malloc of the program's own, $how"
 	served own_malloc 'anonymous memory'
 done
+"$BUILD/tests/contexts" || fail "contexts fails on the kernel itself"
+for how in --host=auto --host=none --faults=thread "--faults=thread --host=none" "--faults=sigsegv --host=none"; do
+	# shellcheck disable=SC2086
+	timeout -s KILL 300 "$FAULTLINE" run --budget 16M --anon 64K $how -- "$BUILD/tests/contexts" || fail "stacks of contexts, $how"
+done
 FAULTLINE_ANON=1M "$FAULTLINE" run --budget 16M --report=json --report-file anon.json -- "$BUILD/tests/anon" 18000 || fail "by the variable"
 BUDGET=16M
 served anon 'anonymous memory'
