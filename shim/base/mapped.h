@@ -7,11 +7,23 @@
 #include "api/file_io.h"
 #include "util/compiler.h"
 
+/* Where threads serve faults in private anonymous memory: whether that is what this thread runs on is looked at in each call; see memory/stacks.c. */
+extern FL_HIDDEN _Atomic bool stacks_are_watched;
+void stacks_look(void);
+
+/* Before any lock is taken. */
+static inline void stacks_check(void)
+{
+	if (unlikely(atomic_load_explicit(&stacks_are_watched, memory_order_relaxed)))
+		stacks_look();
+}
+
 /* Files in any space, or any memory in the default one; files of other processes that the host has. */
 static inline bool anything_mapped(void)
 {
 	struct mm *mm;
 
+	stacks_check();
 	if (file_io_any())
 		return true;
 	mm = engine_space();

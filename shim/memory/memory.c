@@ -15,6 +15,7 @@
 #include "locked.h"
 #include "memory.h"
 #include "serve.h"
+#include "stacks.h"
 #include "util/sys.h"
 
 /* Where the range could be ours; NULL: nowhere. What is no range is the kernel's to refuse. */
@@ -123,6 +124,8 @@ static void *do_mmap(const struct map_call *c)
 	if (serve_mmap(c, &out)) {
 		if (out != MAP_FAILED)
 			locked_ours(out, c->len);
+		if ((c->flags & (MAP_ANONYMOUS | MAP_PRIVATE)) == (MAP_ANONYMOUS | MAP_PRIVATE))
+			stacks_watch();
 		return out;
 	}
 	out = map_kernels(c);
@@ -133,7 +136,7 @@ static void *do_mmap(const struct map_call *c)
 /* Memory without a file, while there is nothing that it could concern. */
 static bool is_plain(int fd)
 {
-	return fd < 0 && NOTHING_MAPPED && !serve_anonymous() && !atomic_load_explicit(&locked_future, memory_order_relaxed);
+	return NOTHING_MAPPED && fd < 0 && !serve_anonymous() && !atomic_load_explicit(&locked_future, memory_order_relaxed);
 }
 
 WRAPPER void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)

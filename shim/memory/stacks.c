@@ -17,6 +17,8 @@
 #include "util/own.h"
 #include "util/sys.h"
 
+#define STACK_MAX (8UL << 20) /* threads have no larger one, mostly */
+
 /* ---- Parts of it. Shared memory, and a file's, must stay what it is. ---- */
 
 struct part {
@@ -81,8 +83,6 @@ void stack_to_kernel(void *stack, size_t size)
 		range_to_kernel(start, end);
 }
 
-#define STACK_MAX (8UL << 20) /* threads have no larger one, mostly */
-
 void stack_below_to_kernel(void *top)
 {
 	uint64_t last = (uintptr_t)top - 1, end = page_align_up((uintptr_t)top);
@@ -90,6 +90,74 @@ void stack_below_to_kernel(void *top)
 
 	if (!NOTHING_MAPPED && top && is_mapped_by_us((void *)last, 1) && find_part(last, &p) && p.start <= last)
 		range_to_kernel(end - min_u64(STACK_MAX, end - p.start), end);
+}
+
+/*
+ * ---- Where nobody tells, as of coroutines of the program's own making ----
+ *
+ * With inline faults such a stack cannot be for long. With faults by threads it can, until a call runs on it that makes room, and waits for a page of it that it
+ * is about to take out of memory. So before a call does anything it is seen where it runs.
+ */
+
+#define ABOVE (64UL << 10) /* what called the call */
+#define ROOM (64UL << 10)
+
+_Atomic bool stacks_are_watched;
+/* About there a stack had to stay what it is. */
+static _Thread_local uintptr_t hopeless __attribute__((tls_model("initial-exec")));
+
+void stacks_watch(void)
+{
+	if (!engine_space()->inline_faults)
+		atomic_store(&stacks_are_watched, true);
+}
+
+/* On another stack. */
+static void around_to_kernel(void *here)
+{
+	uint64_t sp = (uintptr_t)here;
+	struct part p;
+
+	if (find_part(sp, &p) && p.start <= sp)
+		range_to_kernel(max_u64(p.start, page_align_up(sp) - STACK_MAX), min_u64(p.end, page_align_up(sp) + ABOVE));
+}
+
+__attribute__((naked, noinline)) static void call_on(__attribute__((unused)) void *top, __attribute__((unused)) void (*fn)(void *arg),
+						     __attribute__((unused)) void *arg)
+{
+	__asm__("push %rbp\n\t"
+		"mov %rsp, %rbp\n\t"
+		"mov %rdi, %rsp\n\t"
+		"mov %rdx, %rdi\n\t"
+		"call *%rsi\n\t"
+		"mov %rbp, %rsp\n\t"
+		"pop %rbp\n\t"
+		"ret");
+}
+
+/* No handler runs there. */
+static void leave_stack(void *here)
+{
+	char *room = own_map(ROOM, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1);
+	uint64_t mask;
+
+	if (sys_is_err(room))
+		return;
+	mask = sys_sigmask(SIG_SETMASK, ~0ULL);
+	call_on(room + ROOM, around_to_kernel, here);
+	sys_sigmask(SIG_SETMASK, mask);
+	sys_munmap(room, ROOM);
+}
+
+void stacks_look(void)
+{
+	uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+
+	if (likely(!engine_space() || !mm_overlaps(engine_space(), here, 1)) || hopeless - here + ABOVE < 2 * ABOVE)
+		return;
+	leave_stack((void *)here);
+	if (mm_overlaps(engine_space(), here, 1))
+		hopeless = here;
 }
 
 /* ---- Who tells ---- */

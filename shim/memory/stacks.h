@@ -8,5 +8,7 @@
 void stack_to_kernel(void *stack, size_t size);
 /* The same of one that begins below `top`, of a size that is not known. */
 void stack_below_to_kernel(void *top);
+/* Private anonymous memory is served. */
+void stacks_watch(void);
 
 #endif

@@ -201,6 +201,7 @@ static int fail_to_fork(void)
 /* The rest is done by handlers, which cannot make it fail. */
 WRAPPER pid_t fork(void)
 {
+	stacks_check();
 	return engine_can_fork() ? REAL(fork)() : fail_to_fork();
 }
 
@@ -227,6 +228,7 @@ WRAPPER int clone(int (*fn)(void *arg), void *stack, int flags, void *arg, ...)
 	for (int i = 0; i < 3; i++)
 		v[i] = va_arg(ap, void *);
 	va_end(ap);
+	stacks_check();
 	stack_below_to_kernel(stack);
 	process_clones((uint64_t)flags);
 	if (flags & (CLONE_VM | CLONE_FILES))
@@ -242,6 +244,7 @@ static long fork_by(long (*call)(const void *arg), const void *arg)
 	long pid;
 	int saved;
 
+	stacks_check();
 	if (!engine_can_fork())
 		return fail_to_fork();
 	engine_fork_prepare();

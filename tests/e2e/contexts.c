@@ -203,18 +203,63 @@ static void children(void)
 	CHECK(!munmap(stack, STACK));
 }
 
+/* ---- Coroutines of the program's own making: where its stack is it tells nobody ---- */
+
+static void *own_back, *own_there;
+
+__attribute__((naked, noinline)) static void change(__attribute__((unused)) void **from, __attribute__((unused)) void *to)
+{
+	__asm__("push %rbp\n\t"
+		"push %rbx\n\t"
+		"push %r12\n\t"
+		"push %r13\n\t"
+		"push %r14\n\t"
+		"push %r15\n\t"
+		"mov %rsp, (%rdi)\n\t"
+		"mov %rsi, %rsp\n\t"
+		"pop %r15\n\t"
+		"pop %r14\n\t"
+		"pop %r13\n\t"
+		"pop %r12\n\t"
+		"pop %rbx\n\t"
+		"pop %rbp\n\t"
+		"ret");
+}
+
+static void on_own_stack(void)
+{
+	for (;;) {
+		go_deep();
+		change(&own_there, own_back);
+	}
+}
+
+static void by_hand(void)
+{
+	char *stack = memory(STACK);
+	void **top = (void **)(stack + STACK) - 8; /* six registers, and where it begins; then the stack is as in a call */
+
+	top[6] = (void *)on_own_stack;
+	own_there = top;
+	for (int i = 0; i < 3; i++)
+		change(&own_back, own_there);
+	CHECK(!munmap(stack, STACK));
+}
+
 int main(int argc, char **argv)
 {
 	static const struct test_case cases[] = {{"each_of_its_own", each_of_its_own},
 						 {"one_behind_the_other", one_behind_the_other},
 						 {"what_is_beside_goes_on", what_is_beside_goes_on},
 						 {"children", children}};
+	static const struct test_case others[] = {{"by_hand", by_hand}};
 
-	(void)argc;
 	alarm(240);
 	data = memory(DATA);
 	filled = memory(FILLED);
 	fd = pattern_file(PIECE);
 	CHECK(signal(SIGUSR1, handle) != SIG_ERR);
+	if (argc > 1 && !strcmp(argv[1], "by_hand"))
+		return run_cases(others, ARRAY_SIZE(others), argv + 1);
 	return run_cases(cases, ARRAY_SIZE(cases), argv + 1);
 }
