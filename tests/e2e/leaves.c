@@ -345,7 +345,7 @@ static void in_threads(void)
 /* ---- Handlers that come back ---- */
 
 #define LARGE (64 * MIB) /* than which the budget is smaller */
-#define CALLS 20
+#define CALLS 3
 
 static char *large;
 static volatile unsigned came;
@@ -489,13 +489,15 @@ static void *leave_a_write(void *unused)
 	return unused;
 }
 
-static void changes(void)
+/* How long it takes to map it meanwhile, in milliseconds. */
+static long map_beside(void)
 {
 	struct timespec before, after;
 	pthread_t thread;
 	int fd = open(NAME, O_RDWR | O_CREAT | O_EXCL, 0600);
 
-	CHECK(fd >= 0 && !ftruncate(fd, (off_t)(4 * MIB)) && signal(SIGXFSZ, by_siglongjmp) != SIG_ERR);
+	CHECK(fd >= 0 && !ftruncate(fd, (off_t)(4 * MIB)));
+	atomic_store(&stage, 0);
 	CHECK(!pthread_create(&thread, NULL, leave_a_write, NULL));
 	while (!atomic_load(&stage))
 		usleep(1000);
@@ -503,9 +505,19 @@ static void changes(void)
 	map = map_file(fd, 4 * MIB, PROT_READ | PROT_WRITE, MAP_SHARED);
 	CHECK(!map[MIB]);
 	clock_gettime(CLOCK_MONOTONIC, &after);
-	CHECK((after.tv_sec - before.tv_sec) * 1000 + (after.tv_nsec - before.tv_nsec) / 1000000 < 500);
 	atomic_store(&stage, 2);
 	CHECK(!pthread_join(thread, NULL) && !munmap(map, 4 * MIB) && !close(fd) && !unlink(NAME));
+	return (after.tv_sec - before.tv_sec) * 1000 + (after.tv_nsec - before.tv_nsec) / 1000000;
+}
+
+/* Who waits for the mark waits for a second each time; a busy machine takes as long now and then. */
+static void changes(void)
+{
+	unsigned tries = 0;
+
+	CHECK(signal(SIGXFSZ, by_siglongjmp) != SIG_ERR);
+	while (map_beside() >= 500)
+		CHECK(++tries < 5);
 }
 
 int main(int argc, char **argv)
