@@ -102,19 +102,18 @@ int address_space_init(bool direct)
 	return 0;
 }
 
-static bool any_is_shown_dirty(void)
+/* Without files nothing is dirty. */
+static void check_shown(void)
 {
-	for (uint32_t i = 0; dirty_shown && i < WIRE_FILTER; i++)
-		if (atomic_load(&dirty_shown[i]))
-			return true;
-	return false;
+	for (uint32_t i = 0; dirty_shown && !files && i < WIRE_FILTER; i++)
+		fl_debug_assert(!atomic_load(&dirty_shown[i]));
 }
 
 void address_space_exit(void)
 {
 	if (!by_id)
 		return;
-	fl_debug_assert(files || !any_is_shown_dirty());
+	check_shown();
 	for (struct address_space *as = files; as; as = as->next)
 		if (as->label) /* the program still has it, and it ends with us */
 			as->store->ops->close(as->store);
