@@ -133,7 +133,7 @@ static void *do_mmap(const struct map_call *c)
 	return out;
 }
 
-/* Memory without a file, while there is nothing that it could concern. */
+/* Memory without a file, while there is nothing that it could concern. NOTHING_MAPPED comes first, as in each call: it looks at the stack (stacks_check). */
 static bool is_plain(int fd)
 {
 	return NOTHING_MAPPED && fd < 0 && !serve_anonymous() && !atomic_load_explicit(&locked_future, memory_order_relaxed);

@@ -177,9 +177,9 @@ int mm_remap_file_pages(struct mm *mm, uint64_t addr, uint64_t len, int prot, ui
  * back first. Where coherence is needed that an embedded cache cannot give: fork of a shared writable mapping. `ends`: the
  * process does; private mappings are left alone.
  */
+int mm_hand_over(struct address_space *as, const char *why, bool ends);
 /* What a private mapping, whose VMA is locked for writing, holds of its own: to the memory at `to`. Who stores there waits for the VMA from here on. */
 int mm_copy_private(struct vma *v, uint64_t to);
-int mm_hand_over(struct address_space *as, const char *why, bool ends);
 /* Whether the program can store to the file by a mapping that is not the kernel's; those that have one of these flags do not count. */
 bool mm_has_writable(const struct address_space *as, unsigned without);
 
