@@ -388,14 +388,19 @@ static void on_another_stack(void)
 	CHECK(mincore(large, PAGE, &(unsigned char){0}) == 0);
 }
 
-/* To another stack, which begins anew each time. */
+/* On another stack, which begins anew each time, and then where *next says. */
+static void make_there(void (*fn)(void), ucontext_t *next)
+{
+	CHECK(!getcontext(&there));
+	there.uc_stack = (stack_t){.ss_sp = other_stack, .ss_size = sizeof other_stack};
+	there.uc_link = next;
+	makecontext(&there, fn, 0);
+}
+
 static void change_stacks(int sig)
 {
 	(void)sig;
-	CHECK(!getcontext(&there));
-	there.uc_stack = (stack_t){.ss_sp = other_stack, .ss_size = sizeof other_stack};
-	there.uc_link = &here_again;
-	makecontext(&there, on_another_stack, 0);
+	make_there(on_another_stack, &here_again);
 	CHECK(!swapcontext(&here_again, &there));
 	answer();
 }
@@ -450,10 +455,7 @@ static void contexts(void)
 {
 	volatile unsigned times = 0;
 
-	CHECK(!getcontext(&there));
-	there.uc_stack = (stack_t){.ss_sp = other_stack, .ss_size = sizeof other_stack};
-	there.uc_link = &twice;
-	makecontext(&there, nothing, 0);
+	make_there(nothing, &twice);
 	CHECK(!swapcontext(&twice, &there));
 	use_stack();
 	if (++times < 5)
