@@ -137,11 +137,13 @@ static int look_at_file_system(struct address_space *as, int fd, mode_t mode, bo
 	if (err)
 		return err;
 	as->noexec = fs.f_flags & ST_NOEXEC;
-	as->append_only = is_append_only(fd);
 	as->kernels = !soft && is_kernels(&fs, mode);
 	atomic_store(&as->handed, as->kernels);
-	if (!soft && !as->kernels && hosted_wanted())
+	if (!soft && !as->kernels && hosted_wanted()) {
 		atomic_store(&as->frames, &hosted_frames);
+		hosted_is_coming();
+	}
+	as->append_only = is_append_only(fd);
 	return S_ISREG(mode) ? try_to_map(fd) : 0;
 }
 

@@ -16,6 +16,11 @@ bool hosted_wanted(void)
 	return channel_joined();
 }
 
+void hosted_is_coming(void)
+{
+	channel_is_coming();
+}
+
 /* ---- Files ---- */
 
 static void close_one(uint32_t file)
@@ -32,6 +37,7 @@ static int open_there(const struct address_space *as, int fd, struct wire_messag
 	int err;
 
 	*m = (struct wire_message){.kind = WIRE_OPEN, .flags = as->scratch ? WIRE_OPEN_SCRATCH : 0};
+	channel_follows(); /* what is mapped */
 	err = channel_message(m, fd, memfd);
 	if (err || *memfd >= 0)
 		return err;
@@ -105,6 +111,7 @@ int hosted_map(struct address_space *as, const struct mmu *mmu, uint64_t addr, u
 	struct channel_call c = {
 		.op = WIRE_MAP, .file = as->host_file, .flags = locked ? WIRE_LOCKED : 0, .arg = {addr, pgoff, pages, mmu->host_number}};
 
+	channel_follows(); /* a fault */
 	return channel_call(&c);
 }
 
@@ -112,6 +119,7 @@ void hosted_unmap(const struct mmu *mmu, uint64_t addr, uint64_t pages)
 {
 	struct channel_call c = {.op = WIRE_UNMAP, .arg = {addr, pages, mmu->host_number}};
 
+	channel_follows(); /* the file is closed */
 	channel_call(&c);
 }
 

@@ -13,6 +13,8 @@
 
 /* Whether files are with a host from now on. */
 bool hosted_wanted(void);
+/* A file is about to be opened: the host wakes meanwhile. */
+void hosted_is_coming(void);
 /* A new object gets its file there, by fd, and its memfd. -EOPNOTSUPP: the kernel maps it. */
 int hosted_open(struct address_space *as, int fd);
 /* The same for one that is inherited over a fork: of a host that has gone there are the frames still, which nobody maps pages of. */

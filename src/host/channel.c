@@ -21,6 +21,8 @@
 
 #define PATIENCE_NS 1000000000 /* after this a caller looks whether the host is still there */
 #define LEFT_MAX 16
+#define WOKEN_US 60
+#define MESSAGE_US 100 /* what a host does to open a file, and some more */
 #define NAME_MAX_BYTES sizeof(((struct sockaddr_un *)0)->sun_path)
 
 struct channel {
@@ -181,15 +183,24 @@ static void note_end(const char *what)
 	fl_say(what);
 }
 
+/* The host has sent its answer when it has answered by slot: nobody sleeps at the socket. */
+static int exchange(struct wire_message *m, int fd, int fds[FDS_MAX])
+{
+	struct channel_call look = {.op = WIRE_MESSAGE, .look_us = MESSAGE_US};
+	int err = atomic_load(&down) ? -EHOSTDOWN : send_message(channel.sock, m, fd);
+
+	if (!err && channel_call(&look))
+		err = -EHOSTDOWN;
+	return err ? err : receive(channel.sock, m, fds);
+}
+
 int channel_message(struct wire_message *m, int fd, int *got)
 {
 	int fds[FDS_MAX], err = own_channel();
 
 	mutex_lock(&socket_lock);
 	if (!err)
-		err = atomic_load(&down) ? -EHOSTDOWN : send_message(channel.sock, m, fd);
-	if (!err)
-		err = receive(channel.sock, m, fds);
+		err = exchange(m, fd, fds);
 	if (err == -EHOSTDOWN)
 		note_end(GONE);
 	mutex_unlock(&socket_lock);
@@ -401,27 +412,59 @@ static bool host_has_gone(void)
 	return atomic_load(&down);
 }
 
-/* The answer, or -EHOSTDOWN: the host's end ends the socket, which is looked at when the answer takes long. */
-static int wait_for_answer(struct wire_slot *s)
-{
-	static struct spin spin;
-	uint32_t state;
-
-	while ((state = atomic_load_explicit(&s->state, memory_order_acquire)) != WIRE_DONE)
-		if (!spin_while(&s->state, state, &spin) && sys_futex_wait_shared(&s->state, state, PATIENCE_NS) == -ETIMEDOUT &&
-		    host_has_gone())
-			return -EHOSTDOWN;
-	return s->result;
-}
-
-static void ring(int slot)
+/* Whether there was one. */
+static bool wake_worker(void)
 {
 	struct wire_board *b = channel.board;
 
-	atomic_fetch_or(&channel.area->pending, 1ULL << slot);
-	atomic_fetch_add(&b->bell, 1);
-	if (atomic_load(&b->sleepers))
-		sys_futex_wake_shared(&b->bell, 1);
+	return atomic_load(&b->sleepers) && sys_futex_wake_shared(&b->bell, 1) > 0;
+}
+
+static bool ring(void)
+{
+	atomic_fetch_add(&channel.board->bell, 1);
+	return !atomic_load(&channel.board->looking) && wake_worker();
+}
+
+void channel_follows(void)
+{
+	atomic_store_explicit(&channel.board->soon, 1, memory_order_relaxed);
+}
+
+void channel_is_coming(void)
+{
+	if (own_channel() || atomic_load_explicit(&down, memory_order_relaxed))
+		return;
+	channel_follows();
+	ring();
+}
+
+/* True when the state is another: it is looked at for as long as that is worth it. */
+static bool look_at(const struct wire_slot *s, uint32_t state, const struct channel_call *c)
+{
+	static struct spin spin;
+
+	if (c->look_us)
+		return spin_for(&s->state, state, c->look_us);
+	if (state == WIRE_POSTED && c->woken)
+		return spin_for(&s->state, state, WOKEN_US);
+	return spin_while(&s->state, state, &spin);
+}
+
+/* The answer, or -EHOSTDOWN: the host's end ends the socket, which is looked at when the answer takes long. */
+static int wait_for_answer(const struct wire_slot *s, struct channel_call *c)
+{
+	uint32_t state;
+
+	while ((state = atomic_load_explicit(&s->state, memory_order_acquire)) != WIRE_DONE) {
+		if (look_at(s, state, c))
+			continue;
+		if (state == WIRE_POSTED && !c->woken && wake_worker()) /* who looked at the bell has lost its processor */
+			c->woken = true;
+		else if (sys_futex_wait_shared(&s->state, state, PATIENCE_NS) == -ETIMEDOUT && host_has_gone())
+			return -EHOSTDOWN;
+	}
+	return s->result;
 }
 
 static void fill(struct wire_slot *s, const struct channel_call *c)
@@ -435,7 +478,7 @@ static void fill(struct wire_slot *s, const struct channel_call *c)
 static int take_answer(int slot, struct channel_call *c)
 {
 	struct wire_slot *s = &channel.area->slot[slot];
-	int err = wait_for_answer(s);
+	int err = wait_for_answer(s, c);
 
 	memcpy(c->out, s->out, sizeof c->out);
 	if (c->page && err >= 0)
@@ -443,14 +486,15 @@ static int take_answer(int slot, struct channel_call *c)
 	return err;
 }
 
-static int post(const struct channel_call *c, int *slot)
+static int post(struct channel_call *c, int *slot)
 {
 	if (own_channel() || atomic_load_explicit(&down, memory_order_relaxed))
 		return -EHOSTDOWN;
 	*slot = take_slot();
 	fill(&channel.area->slot[*slot], c);
 	atomic_store_explicit(&channel.area->slot[*slot].state, WIRE_POSTED, memory_order_release);
-	ring(*slot);
+	atomic_fetch_or(&channel.area->pending, 1ULL << *slot);
+	c->woken = ring();
 	return 0;
 }
 

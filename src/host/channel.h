@@ -41,10 +41,17 @@ struct channel_call {
 	uint64_t out[2];
 	void *page;       /* where the slot's page is copied to after; NULL: it is not wanted */
 	uint32_t in_page; /* so many bytes of it */
+	uint32_t look_us; /* it is looked for the answer for so long before the caller sleeps; 0: as long as that has paid lately */
+	bool woken;       /* set by the call: a worker had to be woken for it */
 };
 int channel_call(struct channel_call *c);
 /* The same, and the answer is not waited for, unless many are not there yet. */
 int channel_hint(struct channel_call *c);
+
+/* Cheap: a worker of the host that serves the caller's next request, or has served it, is awake for the one after. */
+void channel_follows(void);
+/* A call comes soon: a worker wakes meanwhile. */
+void channel_is_coming(void);
 
 /* A call in two steps (WIRE_CHANGE). After a begin that answered 0 comes the end, from any thread; out and result are those of each. */
 struct channel_pair {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One thread waits: for clients, for what they say by socket, for signals, and for the end of who holds the host. It does nothing that could
+ * One thread waits: for clients, their greetings and their ends, for signals, and for the end of who holds the host. It does nothing that could
  * take long; what does is queued for the workers. A socket is armed for one event; who has served it arms it again.
  */
 #include "host.h"
@@ -56,9 +56,11 @@ static void let_go(struct session *s)
 
 static int arm(struct session *s, int op)
 {
-	struct epoll_event e = {.events = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT, .data.ptr = s};
+	struct epoll_event e = {.events = EPOLLRDHUP | EPOLLONESHOT, .data.ptr = s};
 	int sock = s->sock; /* the last look at it: once it is armed, another worker may have it, and give it up */
 
+	if (!atomic_load(&s->greeted))
+		e.events |= EPOLLIN;
 	atomic_fetch_add(&s->turns, 1); /* the kernel orders the two sides as well, which checkers of races do not see */
 	return (int)sys_call(SYS_epoll_ctl, host.epoll_fd, op, sock, (long)&e, 0, 0);
 }

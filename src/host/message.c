@@ -124,10 +124,12 @@ static int create_area(struct session *s)
 }
 
 /* The area is looked at from before the answer on: the client may be quick. */
-static int greet(struct session *s, const struct packet *in, struct packet *out)
+static int greet(struct session *s, struct packet *in, struct packet *out)
 {
 	int fd;
 
+	if (in->m.kind != WIRE_HELLO)
+		return -EINVAL;
 	if (in->m.value != WIRE_VERSION)
 		return -EPROTONOSUPPORT;
 	fd = create_area(s);
@@ -260,11 +262,7 @@ static int add_child(const struct session *s, struct packet *out)
 
 static int serve(struct session *s, struct packet *in, struct packet *out)
 {
-	if ((in->m.kind == WIRE_HELLO) == atomic_load(&s->greeted))
-		return -EINVAL; /* once, and first */
 	switch (in->m.kind) {
-	case WIRE_HELLO:
-		return greet(s, in, out);
 	case WIRE_ADD_MMU:
 		return add_mmu(s, in, out);
 	case WIRE_DROP_MMU:
@@ -285,22 +283,36 @@ static void close_answered(struct packet *out)
 			sys_close(out->fd[i]);
 }
 
-bool message_serve(struct session *s)
+/* What has come, and its answer by `serve_it`; *result: of that. */
+static int exchange(struct session *s, int (*serve_it)(struct session *s, struct packet *in, struct packet *out), int *result)
 {
 	struct packet in = {.nfds = 0}, out = {.nfds = 0};
 	int err = receive(s->sock, &in);
-	bool ok;
 
-	if (err == -EAGAIN)
-		return true;
 	if (err == -EPROTO)
 		fl_log(LOG_WARN, "process %d does not speak as clients do: it is let go", (int)s->pid);
 	if (err)
-		return false;
+		return err;
 	out.m.kind = in.m.kind;
-	out.m.result = serve(s, &in, &out);
-	ok = answer(s->sock, &out) && !(in.m.kind == WIRE_HELLO && out.m.result);
+	*result = out.m.result = serve_it(s, &in, &out);
+	err = answer(s->sock, &out) ? 0 : -ECONNRESET;
 	close_descriptors(&in);
 	close_answered(&out);
-	return ok;
+	return err;
+}
+
+bool message_greet(struct session *s)
+{
+	int result = 0, err = exchange(s, greet, &result);
+
+	return err == -EAGAIN || (!err && !result);
+}
+
+int message_serve(struct session *s)
+{
+	int result, err = exchange(s, serve, &result);
+
+	if (err && err != -EAGAIN)
+		sys_call(SYS_shutdown, s->sock, SHUT_RDWR, 0, 0, 0, 0); /* seen as if it had hung up */
+	return err;
 }

@@ -9,7 +9,9 @@
 void message_set_board(int fd);
 /* Who takes in the client at the other end of a socket, and owns that. */
 void message_set_adopt(void (*adopt)(int sock, pid_t pid));
-/* Receives one message, if there is one, and answers it. False when the client has gone, or does not keep to the protocol. May take I/O. */
-bool message_serve(struct session *s);
+/* Receives a greeting, if there is one, and answers it. False when the client has gone, or does not keep to the protocol. */
+bool message_greet(struct session *s);
+/* The same for what comes after it. 0; -EAGAIN, -EPROTO, -ECONNRESET. May take I/O. */
+int message_serve(struct session *s);
 
 #endif

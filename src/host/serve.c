@@ -17,6 +17,7 @@
 #include "change.h"
 #include "leave.h"
 #include "mappings.h"
+#include "message.h"
 #include "pins.h"
 #include "shared.h"
 #include "util/compiler.h"
@@ -350,6 +351,11 @@ static int serve_settle(struct request *r)
 	return session_settle(r->s);
 }
 
+static int serve_message(struct request *r)
+{
+	return message_serve(r->s);
+}
+
 static const struct {
 	int (*serve)(struct request *r);
 	bool has_file;
@@ -360,7 +366,7 @@ static const struct {
 	[WIRE_PREFETCH] = {serve_prefetch, true}, [WIRE_RESIDENT] = {serve_resident, true},  [WIRE_COOL] = {serve_cool, true},
 	[WIRE_REMOVE] = {serve_remove, true},     [WIRE_CLOSE] = {serve_close, false},       [WIRE_BORROW] = {serve_borrow, false},
 	[WIRE_RETURN] = {serve_return, false},    [WIRE_SHRUNK] = {serve_shrunk, true},      [WIRE_LEAVE] = {serve_leave, false},
-	[WIRE_SETTLE] = {serve_settle, false},    [WIRE_SYNC_ALL] = {serve_sync_all, false},
+	[WIRE_SETTLE] = {serve_settle, false},    [WIRE_SYNC_ALL] = {serve_sync_all, false}, [WIRE_MESSAGE] = {serve_message, false},
 };
 
 static int serve(struct request *r)

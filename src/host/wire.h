@@ -11,7 +11,7 @@
  * A request by slot:
  *
  *   client  takes a free slot (known to the client alone), fills it, state = POSTED, sets its bit in area.pending,
- *           adds one to board.bell, wakes a worker if board.sleepers is not 0
+ *           adds one to board.bell, wakes a worker if board.looking is 0 and board.sleepers is not
  *   host    a worker that finds the bit clears it (whose clearing it was serves it), state = TAKEN, serves it, fills result and out,
  *           state = DONE, wakes whoever waits for the state
  *   client  reads the answer, state = FREE; or, where it wanted none, finds some time or other that the slot is DONE
@@ -33,7 +33,7 @@
 
 #include "util/compiler.h"
 
-#define WIRE_VERSION 8
+#define WIRE_VERSION 9
 #define WIRE_SLOTS 64
 #define WIRE_FILTER 1024
 
@@ -75,6 +75,7 @@ enum wire_op {
 	WIRE_LEAVE, /* arg: dev, ino: the kernel maps the file for good. -EBUSY: the host has it, and the client is to map it by the host as well */
 	WIRE_SETTLE,   /* 0 when the host has given up what clients had that have ended: their files are open here until then */
 	WIRE_SYNC_ALL, /* what is dirty of all files, whoever has them, is written */
+	WIRE_MESSAGE,  /* takes what has been sent by the socket: when this is answered, so is that. -EAGAIN: nothing has; -EPROTO: it was no message */
 	WIRE_OPS
 };
 
@@ -148,7 +149,9 @@ struct wire_board {
 	_Atomic uint32_t files;         /* how many the host has */
 	_Atomic uint32_t shrunk;        /* counts files that became shorter: who has private mappings asks (WIRE_SHRUNK) */
 	_Atomic uint32_t pins_are_many; /* filemap_pins_are_many() of the host */
-	uint32_t pad[11];
+	_Atomic uint32_t soon;          /* not 0: somebody is about to ask. A worker that would sleep looks at the bell for a while first */
+	_Atomic uint32_t looking;       /* 1: a worker looks at the bell, and none need be woken */
+	uint32_t pad[9];
 	_Atomic uint32_t filter[WIRE_FILTER]; /* files the host has, by wire_filter(): 0 says there is none */
 	_Atomic uint32_t dirty[WIRE_FILTER];  /* their pages that are not clean: 0 says that the files have all that was stored */
 	struct wire_inflight inflight;
@@ -159,7 +162,7 @@ static inline uint32_t wire_filter(uint64_t dev, uint64_t ino)
 	return (uint32_t)((ino ^ dev * 31) * 0x9e3779b97f4a7c15ull >> 54);
 }
 
-/* ---- By socket ---- */
+/* ---- By socket: but for the greeting, the host looks at it when it is asked to (WIRE_MESSAGE) ---- */
 
 enum wire_message_kind {
 	WIRE_HELLO = 1, /* value: WIRE_VERSION. Answer: descriptors of area and board; value: budget of the host in bytes */

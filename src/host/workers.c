@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Workers look for messages in the queue, and for requests in the areas of all clients, and sleep at the bell when there is nothing.
+ * Workers look for greetings and ends of clients in the queue, and for requests in the areas of all clients, and sleep at the bell when there is nothing.
  *
- * No ring is lost. Who wants something makes it known (a bit in area.pending, the queue), rings (adds to bell), and then looks at sleepers. A
+ * No ring is lost. Who wants something makes it known (a bit in area.pending, the queue), rings (adds to bell), and then looks at looking and at sleepers. A
  * worker reads bell, looks for work, adds itself to sleepers, and has the kernel compare bell with what it has read as it goes to sleep. Take a wish
  * that the worker's look has missed: it was made known after the look, so its ring comes after the worker's reading of bell. Either the ring
  * comes before the comparison, which fails: the worker looks again. Or it comes after; then so does the look at sleepers, which finds the worker
  * counted, and wakes it, or another who sleeps and will look. All of these are sequentially consistent, or the kernel's under its lock of the
  * futex. A sleep that ends by time has not used up a wake-up, so a worker may leave then. What a client writes over the board's words can
  * delay others for as long as a sleep lasts.
+ *
+ * One worker at a time looks at the bell before it sleeps, and while it does (looking is 1) who rings wakes nobody: to wake one costs who asks more than
+ * a whole request otherwise. Who has seen 1 has rung before the worker set it to 0, and the worker looks at the bell after that. Either it finds it changed
+ * since it last looked for work, and looks again; or it had read the bell after the ring, and has looked since. Where more than one has rung it wakes another, since it
+ * takes one request only. What is left is a worker that loses its processor as it looks, or that takes what was made known by one who has not rung yet:
+ * who waits for an answer, and finds its request not taken after a while, wakes one more.
  *
  * Somebody always looks: `idle` counts workers that serve nothing. The one that makes it 0 starts another before it serves, since it may be
  * blocked for long; and nobody leaves who would make it less than a few.
@@ -31,6 +37,7 @@
 #define WORKERS_IDLE 4
 #define SLEEP_NS 5000000000ull
 #define STACK_BYTES (256UL << 10)
+#define SOON_US 50 /* what a client does before it asks, and what it takes to wake one that has waited for the answer to its last request */
 
 static struct wire_board *board;
 static void (*when_done)(struct session *s, bool alive);
@@ -136,7 +143,7 @@ static bool serve_one(void)
 	if (atomic_fetch_sub(&idle, 1) == 1)
 		start_one();
 	if (by_message) {
-		when_done(s, !atomic_load(&s->ended) && message_serve(s));
+		when_done(s, !atomic_load(&s->ended) && message_greet(s));
 	} else {
 		serve_slot(s, slot);
 		session_put(s);
@@ -166,18 +173,27 @@ static bool sleep_at_bell(uint32_t seen)
 	return err == -ETIMEDOUT;
 }
 
+/* Who rang more than once may have been several, and has woken nobody. */
+static void pass_on(uint32_t seen)
+{
+	if (atomic_load(&board->bell) - seen > 1 && atomic_load(&board->sleepers))
+		sys_futex_wake_shared(&board->bell, 1);
+}
+
 /* One at a time: the next request is for whoever looks. True when it has rung. */
 static bool look_at_bell(uint32_t seen)
 {
 	static struct spin spin;
-	static _Atomic bool looking;
-	bool rung;
 
-	if (atomic_exchange(&looking, true))
+	if (atomic_exchange(&board->looking, 1))
 		return false;
-	rung = spin_while(&board->bell, seen, &spin);
-	atomic_store(&looking, false);
-	return rung;
+	if (atomic_load_explicit(&board->soon, memory_order_relaxed) && atomic_exchange(&board->soon, 0))
+		spin_for(&board->bell, seen, SOON_US);
+	else
+		spin_while(&board->bell, seen, &spin);
+	atomic_store(&board->looking, 0);
+	pass_on(seen);
+	return atomic_load(&board->bell) != seen;
 }
 
 static void *work(void *unused)

@@ -36,9 +36,9 @@ static bool one_processor(void)
 	return n == 1;
 }
 
-static bool look(const _Atomic uint32_t *word, uint32_t old)
+static bool look(const _Atomic uint32_t *word, uint32_t old, uint64_t ns)
 {
-	uint64_t end = now_ns() + LOOK_NS;
+	uint64_t end = now_ns() + ns;
 
 	do {
 		for (int i = 0; i < PAUSES; i++) {
@@ -62,11 +62,16 @@ bool spin_while(const _Atomic uint32_t *word, uint32_t old, struct spin *s)
 		atomic_store_explicit(&s->luck, luck + 1, memory_order_relaxed);
 		return false;
 	}
-	came = look(word, old);
+	came = look(word, old, LOOK_NS);
 	if (came)
 		luck = luck < LUCK_MAX ? luck + 1 : luck;
 	else
 		luck = luck ? luck - 1 : -REST;
 	atomic_store_explicit(&s->luck, luck, memory_order_relaxed);
 	return came;
+}
+
+bool spin_for(const _Atomic uint32_t *word, uint32_t old, unsigned us)
+{
+	return !one_processor() && look(word, old, us * 1000ull);
 }

@@ -17,5 +17,7 @@ struct spin {
 
 /* True when *word is not `old` any more; false: sleep. Never looks where there is one processor. */
 bool spin_while(const _Atomic uint32_t *word, uint32_t old, struct spin *s);
+/* The same for who knows that the change is about to come: looks for `us` whatever came of it before, which does not count either. */
+bool spin_for(const _Atomic uint32_t *word, uint32_t old, unsigned us);
 
 #endif

@@ -201,9 +201,9 @@ int sys_futex_wait_shared(const void *word, uint32_t expected, uint64_t ns)
 	return (int)CALL4(SYS_futex, word, FUTEX_WAIT, expected, &t);
 }
 
-void sys_futex_wake_shared(const void *word, int how_many)
+int sys_futex_wake_shared(const void *word, int how_many)
 {
-	CALL3(SYS_futex, word, FUTEX_WAKE, how_many);
+	return (int)CALL3(SYS_futex, word, FUTEX_WAKE, how_many);
 }
 
 uint64_t sys_sigmask(int how, uint64_t mask)

@@ -57,7 +57,8 @@ int sys_futex_wait_timeout(const void *word, uint32_t expected, const struct tim
 void sys_futex_wake(const void *word, int how_many);
 /* The same for words that several processes see; for ns at most: -ETIMEDOUT. */
 int sys_futex_wait_shared(const void *word, uint32_t expected, uint64_t ns);
-void sys_futex_wake_shared(const void *word, int how_many);
+/* How many were. */
+int sys_futex_wake_shared(const void *word, int how_many);
 
 /* rt_sigaction(2) with a return trampoline of our own: sigaction() of libc may be the shim's. */
 int sys_sigaction(int sig, const struct sigaction *act, struct sigaction *old);

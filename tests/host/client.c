@@ -140,7 +140,7 @@ static int receive(int sock, struct wire_message *m, int got[2])
 	return n;
 }
 
-int client_say(int sock, struct wire_message *m, int fd, int got[2])
+static void send_to(int sock, struct wire_message *m, int fd)
 {
 	char control[CMSG_SPACE(sizeof(int))] = {0};
 	struct iovec iov = {.iov_base = m, .iov_len = sizeof *m};
@@ -154,9 +154,22 @@ int client_say(int sock, struct wire_message *m, int fd, int got[2])
 		*c = (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))};
 		memcpy(CMSG_DATA(c), &fd, sizeof fd);
 	}
-	if (sendmsg(sock, &h, MSG_NOSIGNAL) != sizeof *m)
-		return -1;
+	assert_int_equal(sendmsg(sock, &h, MSG_NOSIGNAL), sizeof *m);
+}
+
+int client_greet(int sock, struct wire_message *m, int fd, int got[2])
+{
+	send_to(sock, m, fd);
 	return receive(sock, m, got);
+}
+
+int client_say(struct client *c, struct wire_message *m, int fd, int got[2])
+{
+	struct wire_slot look = {.op = WIRE_MESSAGE};
+
+	send_to(c->sock, m, fd);
+	assert_int_equal(client_ask_by(c, MESSAGE_SLOT, &look), 0);
+	return receive(c->sock, m, got);
 }
 
 static void *map_shared(int fd, size_t bytes)
@@ -175,7 +188,7 @@ void client_attach(struct client *c, const struct test_host *h)
 	int got[2];
 
 	c->sock = client_dial(h);
-	assert_int_equal(client_say(c->sock, &m, -1, got), 2);
+	assert_int_equal(client_greet(c->sock, &m, -1, got), 2);
 	assert_int_equal(m.result, 0);
 	assert_int_equal(m.value, h->budget);
 	c->area = map_shared(got[0], sizeof *c->area);
@@ -183,7 +196,7 @@ void client_attach(struct client *c, const struct test_host *h)
 	c->uffd = uffd_open(false, true, &user_mode_only);
 	assert_true(c->uffd >= 0);
 	m = (struct wire_message){.kind = WIRE_ADD_MMU};
-	assert_int_equal(client_say(c->sock, &m, c->uffd, got), 0);
+	assert_int_equal(client_say(c, &m, c->uffd, got), 0);
 	assert_int_equal(m.result, 0);
 	c->mmu = (uint32_t)m.value;
 }
@@ -208,7 +221,7 @@ static void futex(_Atomic uint32_t *word, int op, uint32_t value)
 void client_ring(struct client *c)
 {
 	atomic_fetch_add(&c->board->bell, 1);
-	if (atomic_load(&c->board->sleepers))
+	if (!atomic_load(&c->board->looking) && atomic_load(&c->board->sleepers))
 		futex(&c->board->bell, FUTEX_WAKE, 1);
 }
 
@@ -295,12 +308,20 @@ uint64_t file_word(const struct file *f, uint64_t page)
 	return word;
 }
 
+struct wire_slot file_change(const struct file *f)
+{
+	struct stat st;
+
+	assert_int_equal(fstat(f->fd, &st), 0);
+	return (struct wire_slot){.op = WIRE_CHANGE, .arg = {st.st_dev, st.st_ino}};
+}
+
 int client_open(struct client *c, struct file *f, uint32_t flags, bool writable)
 {
 	struct wire_message m = {.kind = WIRE_OPEN, .flags = flags};
 	int fd = writable ? dup(f->fd) : open(f->path, O_RDONLY), got[2], n;
 
-	n = client_say(c->sock, &m, fd, got);
+	n = client_say(c, &m, fd, got);
 	close(fd);
 	assert_int_equal(n, m.result ? 0 : 1);
 	if (m.result)

@@ -50,7 +50,10 @@ struct client {
 /* The socket alone. */
 int client_dial(const struct test_host *h);
 /* A message and its answer; fd: one to pass, or -1; got: descriptors that came, which the caller closes. The number of them, or -1. */
-int client_say(int sock, struct wire_message *m, int fd, int got[2]);
+int client_greet(int sock, struct wire_message *m, int fd, int got[2]);
+/* The same after the greeting, with the slot that is kept for it. */
+int client_say(struct client *c, struct wire_message *m, int fd, int got[2]);
+#define MESSAGE_SLOT (WIRE_SLOTS - 1)
 /* With a userfaultfd of this process. */
 void client_attach(struct client *c, const struct test_host *h);
 void client_detach(struct client *c);
@@ -67,6 +70,8 @@ struct file {
 void file_create(struct file *f, uint64_t pages);
 void file_remove(struct file *f);
 uint64_t file_word(const struct file *f, uint64_t page);
+/* A request to begin a change of it; see client_resume(). */
+struct wire_slot file_change(const struct file *f);
 /* What the host answers. */
 int client_open(struct client *c, struct file *f, uint32_t flags, bool writable);
 

@@ -58,7 +58,7 @@ static void another_version_is_refused(void **state)
 	struct wire_message m = {.kind = WIRE_HELLO, .value = WIRE_VERSION + 1};
 	int sock = client_dial(&x->host), got[2];
 
-	assert_int_equal(client_say(sock, &m, -1, got), 0);
+	assert_int_equal(client_greet(sock, &m, -1, got), 0);
 	assert_int_equal(m.result, -EPROTONOSUPPORT);
 	assert_int_equal(recv(sock, &m, sizeof m, 0), 0);
 	close(sock);
@@ -70,7 +70,7 @@ static void nothing_is_served_before_the_greeting(void **state)
 	struct wire_message m = {.kind = WIRE_OPEN};
 	int sock = client_dial(&x->host), got[2];
 
-	assert_int_equal(client_say(sock, &m, x->file.fd, got), 0);
+	assert_int_equal(client_greet(sock, &m, x->file.fd, got), 0);
 	assert_int_equal(m.result, -EINVAL);
 	close(sock);
 }
@@ -86,6 +86,21 @@ static void what_is_no_message_ends_the_client(void **state)
 	close(sock);
 }
 
+static void what_is_no_message_ends_who_has_greeted(void **state)
+{
+	struct fixture *x = *state;
+	struct wire_slot look = {.op = WIRE_MESSAGE};
+	struct client c;
+	char byte;
+
+	client_attach(&c, &x->host);
+	assert_int_equal(client_ask_by(&c, MESSAGE_SLOT, &look), -EAGAIN);
+	assert_int_equal(send(c.sock, "x", 1, 0), 1);
+	assert_int_equal(client_ask_by(&c, MESSAGE_SLOT, &look), -EPROTO);
+	assert_int_equal(recv(c.sock, &byte, 1, 0), 0);
+	client_detach(&c);
+}
+
 static void descriptors_that_do_not_fit_are_refused(void **state)
 {
 	struct fixture *x = *state;
@@ -97,19 +112,19 @@ static void descriptors_that_do_not_fit_are_refused(void **state)
 	assert_int_equal(pipe(ends), 0);
 	path = open(x->file.path, O_PATH);
 	memory = memfd_create("memory", 0);
-	assert_int_equal(client_say(c.sock, &m, ends[0], got), 0);
+	assert_int_equal(client_say(&c, &m, ends[0], got), 0);
 	assert_int_equal(m.result, -EINVAL);
 	m = (struct wire_message){.kind = WIRE_OPEN};
-	assert_int_equal(client_say(c.sock, &m, -1, got), 0);
+	assert_int_equal(client_say(&c, &m, -1, got), 0);
 	assert_int_equal(m.result, -EINVAL);
-	assert_int_equal(client_say(c.sock, &m, ends[0], got), 0);
+	assert_int_equal(client_say(&c, &m, ends[0], got), 0);
 	assert_int_equal(m.result, -EOPNOTSUPP);
-	assert_int_equal(client_say(c.sock, &m, path, got), 0);
+	assert_int_equal(client_say(&c, &m, path, got), 0);
 	assert_int_equal(m.result, -EBADF);
-	assert_int_equal(client_say(c.sock, &m, memory, got), 0);
+	assert_int_equal(client_say(&c, &m, memory, got), 0);
 	assert_int_equal(m.result, -EOPNOTSUPP);
 	m = (struct wire_message){.kind = WIRE_DROP_MMU, .value = 1000};
-	assert_int_equal(client_say(c.sock, &m, -1, got), 0);
+	assert_int_equal(client_say(&c, &m, -1, got), 0);
 	assert_int_equal(m.result, -EINVAL);
 	close(ends[0]);
 	close(ends[1]);
@@ -224,7 +239,7 @@ static void a_client_that_stops_in_a_change_holds_its_file_only(void **state)
 	r.arg[1] = st.st_ino;
 	client_post(&d, 0, &r);
 	assert_int_equal(client_wait(&d, 0, &r), 0);
-	for (uint32_t i = 1; i < WIRE_SLOTS; i++) { /* they all wait */
+	for (uint32_t i = 1; i < MESSAGE_SLOT; i++) { /* they all wait */
 		fault = (struct wire_slot){.op = i % 8 ? WIRE_FAULT : WIRE_SYNC, .file = x->file.number};
 		fault.arg[0] = i;
 		fault.arg[1] = (uintptr_t)map_word(&m, i);
@@ -239,7 +254,7 @@ static void a_client_that_stops_in_a_change_holds_its_file_only(void **state)
 		assert_int_equal(map_fault(&o, i, WIRE_WRITE), 0);
 	client_resume(&d, 0, 0, 0);
 	assert_int_equal(client_wait(&d, 0, &r), 0);
-	for (uint32_t i = 1; i < WIRE_SLOTS; i++)
+	for (uint32_t i = 1; i < MESSAGE_SLOT; i++)
 		assert_int_equal(client_wait(&c, i, &fault), 0);
 	client_detach(&c);
 	client_detach(&d);
@@ -256,6 +271,7 @@ int main(void)
 		with(another_version_is_refused),
 		with(nothing_is_served_before_the_greeting),
 		with(what_is_no_message_ends_the_client),
+		with(what_is_no_message_ends_who_has_greeted),
 		with(descriptors_that_do_not_fit_are_refused),
 		with(requests_that_make_no_sense_are_refused),
 		with(an_area_may_hold_anything),

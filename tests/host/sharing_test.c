@@ -259,14 +259,6 @@ static void half_of_the_budget_can_be_locked(void **state)
 
 /* ---- Changes ---- */
 
-static struct wire_slot change_of(const struct file *f)
-{
-	struct stat st;
-
-	assert_int_equal(fstat(f->fd, &st), 0);
-	return (struct wire_slot){.op = WIRE_CHANGE, .arg = {st.st_dev, st.st_ino}};
-}
-
 static void write_word(struct file *f, uint64_t page, uint64_t word)
 {
 	assert_int_equal(pwrite(f->fd, &word, sizeof word, (off_t)(page * FL_PAGE_SIZE)), sizeof word);
@@ -275,7 +267,7 @@ static void write_word(struct file *f, uint64_t page, uint64_t word)
 static void a_change_is_seen_in_mappings(void **state)
 {
 	struct two_clients *x = *state;
-	struct wire_slot r = change_of(&x->file), nothing = {0};
+	struct wire_slot r = file_change(&x->file), nothing = {0};
 	struct map m;
 
 	assert_int_equal(client_ask(&x->b, &r), -ENOENT);
@@ -298,7 +290,7 @@ static void a_change_is_seen_in_mappings(void **state)
 static void all_are_told_that_a_file_has_shrunk(void **state)
 {
 	struct two_clients *x = *state;
-	struct wire_slot r = change_of(&x->file), shrunk = {.op = WIRE_SHRUNK}, nothing = {0};
+	struct wire_slot r = file_change(&x->file), shrunk = {.op = WIRE_SHRUNK}, nothing = {0};
 	uint32_t before = atomic_load(&x->a.board->shrunk);
 	struct map m;
 
@@ -346,7 +338,7 @@ static void stores_of_a_client_that_is_killed_are_in_the_file(void **state)
 
 static void begin_a_change(struct two_clients *x, struct client *c, struct file *f)
 {
-	struct wire_slot r = change_of(f);
+	struct wire_slot r = file_change(f);
 
 	(void)x;
 	client_post(c, 0, &r);
