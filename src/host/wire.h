@@ -75,7 +75,7 @@ enum wire_op {
 	WIRE_LEAVE, /* arg: dev, ino: the kernel maps the file for good. -EBUSY: the host has it, and the client is to map it by the host as well */
 	WIRE_SETTLE,   /* 0 when the host has given up what clients had that have ended: their files are open here until then */
 	WIRE_SYNC_ALL, /* what is dirty of all files, whoever has them, is written */
-	WIRE_MESSAGE,  /* takes what has been sent by the socket: when this is answered, so is that. -EAGAIN: nothing has; -EPROTO: it was no message */
+	WIRE_MESSAGE, /* takes what has been sent by the socket: when this is answered, so is that. -EAGAIN: nothing has; -EPROTO: it was no message */
 	WIRE_OPS
 };
 
