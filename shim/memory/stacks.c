@@ -83,13 +83,19 @@ void stack_to_kernel(void *stack, size_t size)
 		range_to_kernel(start, end);
 }
 
+/* Of the part, as far below `end` as a stack may go; less may lie below it than that. */
+static uint64_t lowest(const struct part *p, uint64_t end)
+{
+	return end - min_u64(STACK_MAX, end - p->start);
+}
+
 void stack_below_to_kernel(void *top)
 {
 	uint64_t last = (uintptr_t)top - 1, end = page_align_up((uintptr_t)top);
 	struct part p;
 
 	if (!NOTHING_MAPPED && top && is_mapped_by_us((void *)last, 1) && find_part(last, &p) && p.start <= last)
-		range_to_kernel(end - min_u64(STACK_MAX, end - p.start), end);
+		range_to_kernel(lowest(&p, end), end);
 }
 
 /*
@@ -115,11 +121,11 @@ void stacks_watch(void)
 /* On another stack. */
 static void around_to_kernel(void *here)
 {
-	uint64_t sp = (uintptr_t)here;
+	uint64_t sp = (uintptr_t)here, end = page_align_up(sp);
 	struct part p;
 
 	if (find_part(sp, &p) && p.start <= sp)
-		range_to_kernel(max_u64(p.start, page_align_up(sp) - STACK_MAX), min_u64(p.end, page_align_up(sp) + ABOVE));
+		range_to_kernel(lowest(&p, end), min_u64(p.end, end + ABOVE));
 }
 
 __attribute__((naked, noinline)) static void call_on(__attribute__((unused)) void *top, __attribute__((unused)) void (*fn)(void *arg),

@@ -19,7 +19,7 @@ for how in --host=auto --host=none --faults=thread "--faults=thread --host=none"
 	timeout -s KILL 300 "$FAULTLINE" run --budget 16M --anon 64K $how -- "$BUILD/tests/contexts" || fail "stacks of contexts, $how"
 done
 for how in --host=auto --host=none; do
-	timeout -s KILL 300 "$FAULTLINE" run --budget 16M --anon 64K --faults=thread $how -- "$BUILD/tests/contexts" by_hand || fail "a coroutine's stack, $how"
+	timeout -s KILL 300 "$FAULTLINE" run --budget 16M --anon 64K --faults=thread $how -- "$BUILD/tests/contexts" by_hand by_hand_low || fail "a coroutine's stack, $how"
 done
 FAULTLINE_ANON=1M "$FAULTLINE" run --budget 16M --report=json --report-file anon.json -- "$BUILD/tests/anon" 18000 || fail "by the variable"
 BUDGET=16M
