@@ -206,6 +206,8 @@ void hosted_resident(struct address_space *as, uint64_t index, uint64_t pages, u
 	}
 }
 
+#define SYNC_WAITED 16 /* pages that are written sooner than two workers would be done with the request and the next */
+
 int hosted_sync(struct address_space *as, uint64_t first, uint64_t last, uint32_t flags)
 {
 	struct channel_call c = {.op = WIRE_SYNC, .file = as->host_file, .flags = flags, .arg = {first, last}};
@@ -213,6 +215,9 @@ int hosted_sync(struct address_space *as, uint64_t first, uint64_t last, uint32_
 
 	if (!(flags & WIRE_DURABLE) && channel_is_clean(as->file.dev, as->file.ino))
 		return 0;
+	if (!(flags & (WIRE_WAIT | WIRE_DURABLE)) &&
+	    channel_dirty(as->file.dev, as->file.ino) > SYNC_WAITED) /* it outlives this process already */
+		return channel_hint(&c);
 	err = channel_call(&c);
 	if (err != -EHOSTDOWN)
 		atomic_store(&as->wb_err, (uint32_t)c.out[0]);

@@ -68,19 +68,24 @@ bool channel_has(uint64_t dev, uint64_t ino)
 	return channel_has_at(wire_filter(dev, ino));
 }
 
-static bool is_dirty_at(uint32_t place)
+static uint32_t dirty_at(uint32_t place)
 {
 	return atomic_load(&channel.board->dirty[place]);
 }
 
+uint32_t channel_dirty(uint64_t dev, uint64_t ino)
+{
+	return channel_has(dev, ino) ? dirty_at(wire_filter(dev, ino)) : 0;
+}
+
 bool channel_has_dirty(uint64_t dev, uint64_t ino)
 {
-	return channel_has(dev, ino) && is_dirty_at(wire_filter(dev, ino));
+	return channel_dirty(dev, ino);
 }
 
 bool channel_is_clean(uint64_t dev, uint64_t ino)
 {
-	return channel_has(dev, ino) && !is_dirty_at(wire_filter(dev, ino));
+	return channel_has(dev, ino) && !dirty_at(wire_filter(dev, ino));
 }
 
 bool channel_is_at(uint64_t addr)

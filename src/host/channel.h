@@ -74,6 +74,8 @@ static inline bool channel_has_at(uint32_t place)
 bool channel_has_any(void);
 /* Cheap: whether anything that was stored to this file by its mappings may not be in it yet. */
 bool channel_has_dirty(uint64_t dev, uint64_t ino);
+/* How many pages may be so, and those of other files at its place of the filter. */
+uint32_t channel_dirty(uint64_t dev, uint64_t ino);
 /* The host has the file, and nothing may. */
 bool channel_is_clean(uint64_t dev, uint64_t ino);
 /* Where changes in flight are marked; NULL: no host. */
