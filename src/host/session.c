@@ -381,7 +381,8 @@ void session_end(struct session *s)
 	if (!atomic_load(&s->greeted))
 		return;
 	for (uint32_t i = 0; i < WIRE_SLOTS; i++) /* who waits for the client to go on */
-		sys_futex_wake_shared(&s->area->slot[i].state, INT_MAX);
+		if (atomic_load(&s->area->slot[i].state) != WIRE_FREE)
+			sys_futex_wake_shared(&s->area->slot[i].state, INT_MAX);
 }
 
 static bool has_living_mmu(const struct session *s)
