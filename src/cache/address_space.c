@@ -22,7 +22,8 @@
 #define ARENA_RESERVE (1UL << 30)
 
 static struct mutex files_lock = MUTEX_INIT(RANK_FILES);
-static struct address_space *files; /* files_lock; objects with a file, not anon */
+static struct address_space *files;              /* files_lock; objects with a file, not anon */
+static struct address_space *alike[WIRE_FILTER]; /* files_lock; the same by wire_filter() */
 _Atomic uint64_t address_space_files;
 static _Atomic uint32_t own_filter[WIRE_FILTER];
 _Atomic uint32_t *address_space_filter = own_filter; /* files in `files` by a hash of their inode: 0 says there is none */
@@ -120,6 +121,7 @@ void address_space_exit(void)
 	sys_munmap(by_id, IDS * sizeof *by_id);
 	by_id = NULL;
 	files = free_objects = NULL;
+	memset(alike, 0, sizeof alike);
 	atomic_store(&address_space_files, 0);
 	address_space_filter = own_filter;
 	memset((void *)own_filter, 0, sizeof own_filter);
@@ -277,7 +279,7 @@ static struct address_space *lookup(struct file_id file)
 {
 	struct address_space *as;
 
-	for (as = files; as; as = as->next)
+	for (as = alike[wire_filter(file.dev, file.ino)]; as; as = as->next_alike)
 		if (as->file.ino == file.ino && as->file.dev == file.dev)
 			return as;
 	return NULL;
@@ -304,6 +306,38 @@ static void look_at_size(struct address_space *as)
 		address_space_stat(as);
 }
 
+/* Caller holds files_lock. */
+static void link_file(struct address_space *as)
+{
+	struct address_space **head = &alike[wire_filter(as->file.dev, as->file.ino)];
+
+	as->next = files;
+	as->link = &files;
+	if (files)
+		files->link = &as->next;
+	files = as;
+	as->next_alike = *head;
+	as->link_alike = head;
+	if (*head)
+		(*head)->link_alike = &as->next_alike;
+	*head = as;
+	atomic_fetch_add(&address_space_files, 1);
+	show_file(as->file, 1);
+}
+
+static void unlink_file(struct address_space *as)
+{
+	*as->link = as->next;
+	if (as->next)
+		as->next->link = as->link;
+	*as->link_alike = as->next_alike;
+	if (as->next_alike)
+		as->next_alike->link_alike = as->link_alike;
+	atomic_fetch_sub(&address_space_files, 1);
+	show_file(as->file, -1);
+	__atomic_store_n(&by_id[as->id], NULL, __ATOMIC_RELEASE);
+}
+
 /* Takes over `fresh` when the file is not known. Caller holds files_lock. */
 static int get_or_add(int fd, bool soft, struct file_id file, struct address_space *fresh, struct address_space **out)
 {
@@ -318,10 +352,7 @@ static int get_or_add(int fd, bool soft, struct file_id file, struct address_spa
 	err = id_alloc(fresh);
 	if (err)
 		return err;
-	fresh->next = files;
-	files = fresh;
-	atomic_fetch_add(&address_space_files, 1);
-	show_file(file, 1);
+	link_file(fresh);
 	look_at_size(fresh);
 	*out = fresh;
 	return 0;
@@ -428,18 +459,6 @@ void address_space_hold(struct address_space *as)
 	mutex_lock(&files_lock);
 	as->refs++;
 	mutex_unlock(&files_lock);
-}
-
-static void unlink_file(struct address_space *as)
-{
-	struct address_space **link = &files;
-
-	while (*link != as)
-		link = &(*link)->next;
-	*link = as->next;
-	atomic_fetch_sub(&address_space_files, 1);
-	show_file(as->file, -1);
-	__atomic_store_n(&by_id[as->id], NULL, __ATOMIC_RELEASE);
 }
 
 /* Whether there is anything in it that must not be lost. */
@@ -620,17 +639,10 @@ static void count_again(void)
 /* What soft spaces map stays with the parent, as they do. */
 static void forget_soft(void)
 {
-	for (struct address_space **link = &files; *link;) {
-		struct address_space *as = *link;
-
-		if (!as_is_ram(as)) {
-			link = &as->next;
-			continue;
-		}
-		*link = as->next;
-		atomic_fetch_sub(&address_space_files, 1);
-		show_file(as->file, -1);
-		by_id[as->id] = NULL;
+	for (struct address_space *as = files, *next; as; as = next) {
+		next = as->next;
+		if (as_is_ram(as))
+			unlink_file(as);
 	}
 	for (uint32_t id = 0; id < IDS; id++)
 		if (by_id[id] && as_is_slots(by_id[id]))
