@@ -327,6 +327,7 @@ static void link_file(struct address_space *as)
 
 static void unlink_file(struct address_space *as)
 {
+	fl_debug_assert(*as->link == as && *as->link_alike == as);
 	*as->link = as->next;
 	if (as->next)
 		as->next->link = as->link;

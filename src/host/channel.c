@@ -21,8 +21,9 @@
 
 #define PATIENCE_NS 1000000000 /* after this a caller looks whether the host is still there */
 #define LEFT_MAX 16
-#define WOKEN_US 60
-#define MESSAGE_US 100 /* what a host does to open a file, and some more */
+#define WOKEN_US 60     /* what it takes a worker to wake, and some more */
+#define AWAKE_NS 100000 /* one that looks has seen it by then */
+#define MESSAGE_US 100  /* what a host does to open a file, and some more */
 #define NAME_MAX_BYTES sizeof(((struct sockaddr_un *)0)->sun_path)
 
 struct channel {
@@ -174,6 +175,7 @@ static int receive(int sock, struct wire_message *m, int fds[FDS_MAX])
 }
 
 static int own_channel(void);
+static int ask_by(struct channel_call *c, int slot);
 
 #define GONE "the host has gone: files that it had cannot be reached by their mappings any more, and what was not synced is lost"
 #define NOT_OURS "the host serves another user than this process has become: what it maps is not served, and not in the budget"
@@ -194,7 +196,7 @@ static int exchange(struct wire_message *m, int fd, int fds[FDS_MAX])
 	struct channel_call look = {.op = WIRE_MESSAGE, .look_us = MESSAGE_US};
 	int err = atomic_load(&down) ? -EHOSTDOWN : send_message(channel.sock, m, fd);
 
-	if (!err && channel_call(&look))
+	if (!err && ask_by(&look, WIRE_MESSAGE_SLOT))
 		err = -EHOSTDOWN;
 	return err ? err : receive(channel.sock, m, fds);
 }
@@ -275,6 +277,7 @@ static int greet(struct channel *c)
 	c->area = map_shared(fds[0], sizeof *c->area);
 	c->board = map_shared(fds[1], sizeof *c->board);
 	c->budget = m.value;
+	atomic_store(&c->used, 1ULL << WIRE_MESSAGE_SLOT);
 	return c->area && c->board ? 0 : -ENOMEM;
 }
 
@@ -456,6 +459,15 @@ static bool look_at(const struct wire_slot *s, uint32_t state, const struct chan
 	return spin_while(&s->state, state, &spin);
 }
 
+/* Who looked at the bell may have lost its processor, and who was woken have taken what somebody else had posted and not rung for. */
+static void wake_again(const struct wire_slot *s, struct channel_call *c)
+{
+	if (sys_futex_wait_shared(&s->state, WIRE_POSTED, AWAKE_NS) != -ETIMEDOUT)
+		return;
+	wake_worker();
+	c->woken = true; /* or all are at work, and will look */
+}
+
 /* The answer, or -EHOSTDOWN: the host's end ends the socket, which is looked at when the answer takes long. */
 static int wait_for_answer(const struct wire_slot *s, struct channel_call *c)
 {
@@ -464,10 +476,15 @@ static int wait_for_answer(const struct wire_slot *s, struct channel_call *c)
 	while ((state = atomic_load_explicit(&s->state, memory_order_acquire)) != WIRE_DONE) {
 		if (look_at(s, state, c))
 			continue;
-		if (state == WIRE_POSTED && !c->woken && wake_worker()) /* who looked at the bell has lost its processor */
-			c->woken = true;
-		else if (sys_futex_wait_shared(&s->state, state, PATIENCE_NS) == -ETIMEDOUT && host_has_gone())
+		if (state == WIRE_POSTED && !c->woken) {
+			wake_again(s, c);
+			continue;
+		}
+		if (sys_futex_wait_shared(&s->state, state, PATIENCE_NS) != -ETIMEDOUT)
+			continue;
+		if (host_has_gone())
 			return -EHOSTDOWN;
+		c->woken = false;
 	}
 	return s->result;
 }
@@ -491,16 +508,34 @@ static int take_answer(int slot, struct channel_call *c)
 	return err;
 }
 
+static void post_by(struct channel_call *c, int slot)
+{
+	struct wire_slot *s = &channel.area->slot[slot];
+
+	fill(s, c);
+	atomic_store_explicit(&s->state, WIRE_POSTED, memory_order_release);
+	atomic_fetch_or(&channel.area->pending, 1ULL << slot);
+	c->woken = ring();
+}
+
 static int post(struct channel_call *c, int *slot)
 {
 	if (own_channel() || atomic_load_explicit(&down, memory_order_relaxed))
 		return -EHOSTDOWN;
 	*slot = take_slot();
-	fill(&channel.area->slot[*slot], c);
-	atomic_store_explicit(&channel.area->slot[*slot].state, WIRE_POSTED, memory_order_release);
-	atomic_fetch_or(&channel.area->pending, 1ULL << *slot);
-	c->woken = ring();
+	post_by(c, *slot);
 	return 0;
+}
+
+/* Caller has the slot, and keeps it. */
+static int ask_by(struct channel_call *c, int slot)
+{
+	int err;
+
+	post_by(c, slot);
+	err = take_answer(slot, c);
+	atomic_store(&channel.area->slot[slot].state, WIRE_FREE);
+	return err;
 }
 
 static int ask(struct channel_call *c, int *slot)

@@ -74,13 +74,13 @@ static int receive(int sock, struct packet *p)
 	do
 		n = sys_call(SYS_recvmsg, sock, (long)&h, MSG_DONTWAIT | MSG_CMSG_CLOEXEC, 0, 0, 0);
 	while (n == -EINTR);
-	if (n <= 0)
+	if (n < 0)
 		return n == -EAGAIN ? -EAGAIN : -ECONNRESET;
 	take_descriptors(&h, p);
 	if (n == sizeof p->m && !(h.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
 		return 0;
-	close_descriptors(p);
-	return -EPROTO;
+	close_descriptors(p); /* also of a message without bytes, which looks like the end */
+	return n ? -EPROTO : -ECONNRESET;
 }
 
 /* Without waiting: a client that does not read its answers is none. */

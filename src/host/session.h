@@ -64,7 +64,7 @@ struct session {
 	_Atomic bool greeted;   /* area can be looked at */
 	_Atomic bool ended;     /* only ever set: nothing more is served */
 	_Atomic uint32_t refs;
-	_Atomic uint32_t turns;      /* messages served: what was done before an event is seen after it */
+	_Atomic uint32_t turns;      /* how often the socket was armed: what was done before an event is seen after it */
 	_Atomic uint64_t pages_paid; /* a bit for each page of area that the budget has paid for */
 	struct rwlock lock;
 	struct table files;                   /* lock: struct handle * by number less one; NULL where closed */

@@ -14,6 +14,7 @@
  *           adds one to board.bell, wakes a worker if board.looking is 0 and board.sleepers is not
  *   host    a worker that finds the bit clears it (whose clearing it was serves it), state = TAKEN, serves it, fills result and out,
  *           state = DONE, wakes whoever waits for the state
+ *           (who finds its request POSTED still, after a while, wakes a worker, and after a second one more)
  *   client  reads the answer, state = FREE; or, where it wanted none, finds some time or other that the slot is DONE
  *
  * A change of a file by other means than its mappings has two steps (WIRE_CHANGE): the first DONE says that nothing of the file is
@@ -35,6 +36,7 @@
 
 #define WIRE_VERSION 9
 #define WIRE_SLOTS 64
+#define WIRE_MESSAGE_SLOT (WIRE_SLOTS - 1) /* for WIRE_MESSAGE alone: what waits in all others keeps no file from being opened */
 #define WIRE_FILTER 1024
 
 /* ---- By slot. Results are 0 or -errno unless said otherwise. Pages are of FL_PAGE_SIZE ---- */

@@ -12,9 +12,10 @@
  *
  * One worker at a time looks at the bell before it sleeps, and while it does (looking is 1) who rings wakes nobody: to wake one costs who asks more than
  * a whole request otherwise. Who has seen 1 has rung before the worker set it to 0, and the worker looks at the bell after that. Either it finds it changed
- * since it last looked for work, and looks again; or it had read the bell after the ring, and has looked since. Where more than one has rung it wakes another, since it
- * takes one request only. What is left is a worker that loses its processor as it looks, or that takes what was made known by one who has not rung yet:
- * who waits for an answer, and finds its request not taken after a while, wakes one more.
+ * since it last looked for work, and looks again; or it had read the bell after the ring, and has looked since. It takes one request only, so for each other ring
+ * it wakes another. What is left is a worker that loses its processor as it looks, or that takes what was made known by one who has not rung yet:
+ * who waits for an answer, and finds its request not taken after a while, wakes one more, and another each second. Who waits for none (a hint) is
+ * served when somebody rings again, or a sleep ends.
  *
  * Somebody always looks: `idle` counts workers that serve nothing. The one that makes it 0 starts another before it serves, since it may be
  * blocked for long; and nobody leaves who would make it less than a few.
@@ -173,25 +174,30 @@ static bool sleep_at_bell(uint32_t seen)
 	return err == -ETIMEDOUT;
 }
 
-/* Who rang more than once may have been several, and has woken nobody. */
+/* Each ring may have been for another request, and has woken nobody: the caller takes one. */
 static void pass_on(uint32_t seen)
 {
-	if (atomic_load(&board->bell) - seen > 1 && atomic_load(&board->sleepers))
-		sys_futex_wake_shared(&board->bell, 1);
+	uint32_t rings = atomic_load(&board->bell) - seen;
+
+	if (rings > 1 && atomic_load(&board->sleepers))
+		sys_futex_wake_shared(&board->bell, (int)min_u64(rings - 1, INT_MAX));
 }
 
 /* One at a time: the next request is for whoever looks. True when it has rung. */
 static bool look_at_bell(uint32_t seen)
 {
 	static struct spin spin;
+	static _Atomic bool looking;
 
-	if (atomic_exchange(&board->looking, 1))
+	if (atomic_exchange(&looking, true))
 		return false;
+	atomic_store(&board->looking, 1);
 	if (atomic_load_explicit(&board->soon, memory_order_relaxed) && atomic_exchange(&board->soon, 0))
 		spin_for(&board->bell, seen, SOON_US);
 	else
 		spin_while(&board->bell, seen, &spin);
 	atomic_store(&board->looking, 0);
+	atomic_store(&looking, false);
 	pass_on(seen);
 	return atomic_load(&board->bell) != seen;
 }

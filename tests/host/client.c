@@ -140,10 +140,10 @@ static int receive(int sock, struct wire_message *m, int got[2])
 	return n;
 }
 
-static void send_to(int sock, struct wire_message *m, int fd)
+void client_send(int sock, const void *bytes, size_t len, int fd)
 {
 	char control[CMSG_SPACE(sizeof(int))] = {0};
-	struct iovec iov = {.iov_base = m, .iov_len = sizeof *m};
+	struct iovec iov = {.iov_base = (void *)bytes, .iov_len = len};
 	struct msghdr h = {.msg_iov = &iov, .msg_iovlen = 1};
 
 	if (fd >= 0) {
@@ -154,12 +154,12 @@ static void send_to(int sock, struct wire_message *m, int fd)
 		*c = (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))};
 		memcpy(CMSG_DATA(c), &fd, sizeof fd);
 	}
-	assert_int_equal(sendmsg(sock, &h, MSG_NOSIGNAL), sizeof *m);
+	assert_int_equal(sendmsg(sock, &h, MSG_NOSIGNAL), len);
 }
 
 int client_greet(int sock, struct wire_message *m, int fd, int got[2])
 {
-	send_to(sock, m, fd);
+	client_send(sock, m, sizeof *m, fd);
 	return receive(sock, m, got);
 }
 
@@ -167,8 +167,8 @@ int client_say(struct client *c, struct wire_message *m, int fd, int got[2])
 {
 	struct wire_slot look = {.op = WIRE_MESSAGE};
 
-	send_to(c->sock, m, fd);
-	assert_int_equal(client_ask_by(c, MESSAGE_SLOT, &look), 0);
+	client_send(c->sock, m, sizeof *m, fd);
+	assert_int_equal(client_ask_by(c, WIRE_MESSAGE_SLOT, &look), 0);
 	return receive(c->sock, m, got);
 }
 

@@ -49,11 +49,12 @@ struct client {
 
 /* The socket alone. */
 int client_dial(const struct test_host *h);
+/* Bytes, and a descriptor or none (-1). */
+void client_send(int sock, const void *bytes, size_t len, int fd);
 /* A message and its answer; fd: one to pass, or -1; got: descriptors that came, which the caller closes. The number of them, or -1. */
 int client_greet(int sock, struct wire_message *m, int fd, int got[2]);
 /* The same after the greeting, with the slot that is kept for it. */
 int client_say(struct client *c, struct wire_message *m, int fd, int got[2]);
-#define MESSAGE_SLOT (WIRE_SLOTS - 1)
 /* With a userfaultfd of this process. */
 void client_attach(struct client *c, const struct test_host *h);
 void client_detach(struct client *c);

@@ -94,11 +94,29 @@ static void what_is_no_message_ends_who_has_greeted(void **state)
 	char byte;
 
 	client_attach(&c, &x->host);
-	assert_int_equal(client_ask_by(&c, MESSAGE_SLOT, &look), -EAGAIN);
+	assert_int_equal(client_ask_by(&c, WIRE_MESSAGE_SLOT, &look), -EAGAIN);
 	assert_int_equal(send(c.sock, "x", 1, 0), 1);
-	assert_int_equal(client_ask_by(&c, MESSAGE_SLOT, &look), -EPROTO);
+	assert_int_equal(client_ask_by(&c, WIRE_MESSAGE_SLOT, &look), -EPROTO);
 	assert_int_equal(recv(c.sock, &byte, 1, 0), 0);
 	client_detach(&c);
+}
+
+/* A message without bytes looks like the end of the socket. */
+static void descriptors_without_a_message_are_closed(void **state)
+{
+	struct fixture *x = *state;
+	int sock = client_dial(&x->host), ends[2];
+	char byte;
+
+	assert_int_equal(pipe(ends), 0);
+	client_send(sock, NULL, 0, ends[1]);
+	close(ends[1]);
+	assert_int_equal(recv(sock, &byte, 1, 0), 0);
+	alarm(30);
+	assert_int_equal(read(ends[0], &byte, 1), 0); /* nobody has the other end */
+	alarm(0);
+	close(ends[0]);
+	close(sock);
 }
 
 static void descriptors_that_do_not_fit_are_refused(void **state)
@@ -239,7 +257,7 @@ static void a_client_that_stops_in_a_change_holds_its_file_only(void **state)
 	r.arg[1] = st.st_ino;
 	client_post(&d, 0, &r);
 	assert_int_equal(client_wait(&d, 0, &r), 0);
-	for (uint32_t i = 1; i < MESSAGE_SLOT; i++) { /* they all wait */
+	for (uint32_t i = 1; i < WIRE_MESSAGE_SLOT; i++) { /* they all wait */
 		fault = (struct wire_slot){.op = i % 8 ? WIRE_FAULT : WIRE_SYNC, .file = x->file.number};
 		fault.arg[0] = i;
 		fault.arg[1] = (uintptr_t)map_word(&m, i);
@@ -254,7 +272,7 @@ static void a_client_that_stops_in_a_change_holds_its_file_only(void **state)
 		assert_int_equal(map_fault(&o, i, WIRE_WRITE), 0);
 	client_resume(&d, 0, 0, 0);
 	assert_int_equal(client_wait(&d, 0, &r), 0);
-	for (uint32_t i = 1; i < MESSAGE_SLOT; i++)
+	for (uint32_t i = 1; i < WIRE_MESSAGE_SLOT; i++)
 		assert_int_equal(client_wait(&c, i, &fault), 0);
 	client_detach(&c);
 	client_detach(&d);
@@ -272,6 +290,7 @@ int main(void)
 		with(nothing_is_served_before_the_greeting),
 		with(what_is_no_message_ends_the_client),
 		with(what_is_no_message_ends_who_has_greeted),
+		with(descriptors_without_a_message_are_closed),
 		with(descriptors_that_do_not_fit_are_refused),
 		with(requests_that_make_no_sense_are_refused),
 		with(an_area_may_hold_anything),

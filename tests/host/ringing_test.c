@@ -26,27 +26,30 @@ static void have_a_worker_look(struct client *c, const struct file *f)
 	struct wire_slot r = {.op = WIRE_SHRUNK, .file = f->number};
 
 	atomic_store(&c->board->soon, 1);
-	assert_int_equal(client_ask_by(c, 3, &r), 0);
+	assert_int_equal(client_ask_by(c, 0, &r), 0);
 }
 
-/* `first` waits for a change of its file, `second` for nothing. */
-static void ask_for_both(struct two_clients *x, uint32_t number, uint64_t page)
+#define WAIT 2 /* requests that wait, in slots 1 and on */
+
+/* These wait for a change of their file, the last for nothing. */
+static void ask_for_all(struct two_clients *x, uint32_t number, uint64_t page)
 {
-	struct wire_slot first = {.op = WIRE_SYNC, .file = number, .arg = {page, page}};
-	struct wire_slot second = {.op = WIRE_SHRUNK, .file = x->file.number};
+	struct wire_slot waits = {.op = WIRE_SYNC, .file = number, .arg = {page, page}};
+	struct wire_slot last = {.op = WIRE_SHRUNK, .file = x->file.number};
 	uint64_t start = now();
 
-	client_post(&x->a, 1, &first);
-	client_post(&x->a, 2, &second);
-	assert_int_equal(client_wait(&x->a, 2, &second), 0);
+	for (uint32_t i = 1; i <= WAIT; i++)
+		client_post(&x->a, i, &waits);
+	client_post(&x->a, WAIT + 1, &last);
+	assert_int_equal(client_wait(&x->a, WAIT + 1, &last), 0);
 	assert_true(now() - start < LOST_NS);
-	atomic_store(&x->a.area->slot[2].state, WIRE_FREE);
+	atomic_store(&x->a.area->slot[WAIT + 1].state, WIRE_FREE);
 }
 
-static void who_comes_with_one_that_waits_is_served(void **state)
+static void who_comes_with_those_that_wait_is_served(void **state)
 {
 	struct two_clients *x = *state;
-	struct wire_slot change, first;
+	struct wire_slot change, waited;
 	struct file other;
 	struct map m;
 
@@ -62,11 +65,13 @@ static void who_comes_with_one_that_waits_is_served(void **state)
 		client_post(&x->b, 0, &change);
 		assert_int_equal(client_wait(&x->b, 0, &change), 0);
 		have_a_worker_look(&x->a, &x->file);
-		ask_for_both(x, other.number, page);
+		ask_for_all(x, other.number, page);
 		client_resume(&x->b, 0, 0, 0);
 		assert_int_equal(client_wait(&x->b, 0, &change), 0);
-		assert_int_equal(client_wait(&x->a, 1, &first), 0);
-		atomic_store(&x->a.area->slot[1].state, WIRE_FREE);
+		for (uint32_t s = 1; s <= WAIT; s++) {
+			assert_int_equal(client_wait(&x->a, s, &waited), 0);
+			atomic_store(&x->a.area->slot[s].state, WIRE_FREE);
+		}
 	}
 	file_remove(&other);
 }
@@ -122,7 +127,7 @@ static void no_ring_is_lost(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		with(who_comes_with_one_that_waits_is_served),
+		with(who_comes_with_those_that_wait_is_served),
 		with(no_ring_is_lost),
 	};
 
