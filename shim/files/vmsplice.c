@@ -45,20 +45,28 @@ static size_t gather(char *to, size_t room, const struct iovec *iov, int n)
 	return done;
 }
 
+struct copy {
+	void *bytes;
+	size_t room;
+};
+
+static void unmap_copy(const struct copy *copy)
+{
+	if (!sys_is_err(copy->bytes))
+		sys_munmap(copy->bytes, copy->room);
+}
+
 /* Unmapped at once: the pages are the pipe's, and may be a gift. What cannot be copied is the kernel's to refuse. */
 static ssize_t give(int fd, const struct iovec *iov, int n, unsigned flags)
 {
-	size_t room = total(iov, n);
-	struct iovec copy = {.iov_len = room};
-	ssize_t result;
+	size_t len = total(iov, n), room = page_align_up(len);
+	__attribute__((cleanup(unmap_copy))) const struct copy copy = {own_map(room, MAP_PRIVATE | MAP_ANONYMOUS, -1), room};
+	struct iovec given = {.iov_base = copy.bytes};
 
-	copy.iov_base = own_map(page_align_up(room), MAP_PRIVATE | MAP_ANONYMOUS, -1);
-	if (sys_is_err(copy.iov_base))
+	if (sys_is_err(copy.bytes))
 		return shim_result(-ENOMEM);
-	copy.iov_len = gather(copy.iov_base, room, iov, n);
-	result = copy.iov_len ? REAL(vmsplice)(fd, &copy, 1, flags) : REAL(vmsplice)(fd, iov, (size_t)n, flags);
-	sys_munmap(copy.iov_base, page_align_up(room));
-	return result;
+	given.iov_len = gather(copy.bytes, len, iov, n);
+	return given.iov_len ? REAL(vmsplice)(fd, &given, 1, flags) : REAL(vmsplice)(fd, iov, (size_t)n, flags);
 }
 
 /* Less than asked for where that is more than can be pinned. */

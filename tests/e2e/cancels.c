@@ -112,6 +112,39 @@ out:
 	CHECK(!msgctl(queue, IPC_RMID, NULL) && !munmap(map, MAPPED) && !close(fd) && !close(pair[0]) && !close(pair[1]));
 }
 
+static void by_vmsplice(char *bytes)
+{
+	struct iovec iov = {bytes, MIB};
+
+	vmsplice(from, &iov, 1, 0);
+}
+
+static size_t mapped_bytes(void)
+{
+	FILE *f = fopen("/proc/self/statm", "r");
+	size_t pages = 0;
+
+	CHECK(f && fscanf(f, "%zu", &pages) == 1 && !fclose(f));
+	return pages * PAGE;
+}
+
+/* What a pipe is given is a copy, which goes when the call is cancelled. */
+static void copies(void)
+{
+	int fd = pattern_file(PAGE), ends[2];
+	size_t before;
+
+	CHECK(!ftruncate(fd, (off_t)MAPPED) && !pipe(ends));
+	map = map_file(fd, MAPPED, PROT_READ | PROT_WRITE, MAP_SHARED);
+	from = ends[1];
+	by_vmsplice(map); /* as much as there is room for */
+	before = mapped_bytes();
+	for (size_t i = 0; i < MAPPED; i += MIB)
+		cancel_in(by_vmsplice, map + i);
+	CHECK(mapped_bytes() < before + MAPPED / 2);
+	CHECK(!munmap(map, MAPPED) && !close(fd) && !close(ends[0]) && !close(ends[1]));
+}
+
 /* As cancelled, by the thread's own handler. */
 static void leave(int sig)
 {
@@ -143,7 +176,7 @@ static void left_by_a_handler(void)
 
 int main(int argc, char **argv)
 {
-	static const struct test_case cases[] = {{"calls", calls}, {"left_by_a_handler", left_by_a_handler}};
+	static const struct test_case cases[] = {{"calls", calls}, {"copies", copies}, {"left_by_a_handler", left_by_a_handler}};
 
 	(void)argc;
 	alarm(120);
