@@ -71,6 +71,27 @@ static void say_no_room(void)
 		fl_say("no room in the host's budget for one more process: as long as there is none, what it maps is not in the budget");
 }
 
+#define ENGINE_RESERVES (2UL << 30) /* what it reserves, and some more */
+
+/* Whether the process could not have the address space that the engine needs. */
+static bool is_limited(void)
+{
+	void *p = own_reserve(ENGINE_RESERVES);
+
+	if (!sys_is_err(p))
+		sys_munmap(p, ENGINE_RESERVES);
+	return sys_is_err(p);
+}
+
+static void say_limited(void)
+{
+	static _Atomic bool said;
+
+	if (!atomic_exchange(&said, true))
+		fl_say("the limit of this process's address space (ulimit -v, or -d) is too low for Faultline: what it maps is not in the "
+		       "budget; 2 GiB more are enough");
+}
+
 static bool start_engine(void)
 {
 	int err = engine_start_default();
@@ -78,6 +99,12 @@ static bool start_engine(void)
 	if (!err) {
 		left_report_early();
 		return true;
+	}
+	if (err == -ENOMEM && is_limited()) {
+		if (!channel_joined())
+			atomic_store(&state, OFF);
+		say_limited();
+		return false;
 	}
 	if (err == -ENOMEM && channel_joined()) { /* the host has lent all that it can: some of it may come back */
 		say_no_room();

@@ -11,3 +11,10 @@ for how in --host=auto --host=none --direct "--anon 64K" "--anon 64K --host=none
 	# shellcheck disable=SC2086
 	timeout -s KILL 300 "$FAULTLINE" run --budget 32M $how -- "$BUILD/tests/users" || fail "users, $how"
 done
+
+# Who may not have the address space that the engine takes is told which limit it is, once.
+for how in --host=auto --host=none; do
+	# shellcheck disable=SC2016
+	"$FAULTLINE" run --budget 32M $how -- sh -c 'ulimit -v 1000000; exec "$0" copies' "$BUILD/tests/cancels" 2>said || fail "cancels with little address space, $how: $(cat said)"
+	[ "$(grep -c 'limit of this process.s address space' said)" -eq 1 ] || fail "the limit is not named, $how: $(cat said)"
+done
