@@ -81,25 +81,25 @@ struct address_space {
 	struct report_file *report;             /* constant */
 	struct address_space *next, **link;     /* all files: files_lock */
 	struct address_space *next_alike;       /* those of the same hash: files_lock */
-	struct address_space **link_alike;
-	uint32_t refs;                        /* files_lock; mappings and operations that use it */
-	_Atomic uint64_t size;                /* of the file in bytes, as last seen; changes under invalidate_lock */
-	struct rmap *rmaps;                   /* rmap_lock */
-	_Atomic uint64_t nr_pages;            /* in the table */
-	_Atomic uint64_t nr_dirty;            /* of those, not CLEAN */
-	_Atomic bool handed;                  /* its shared mappings are the kernel's; only ever set, under every mmap_lock */
-	bool kernels;                         /* constant: all its mappings are: a file in memory, a device. No frames */
-	bool append_only;                     /* constant: an attribute of the inode (chattr +a) */
-	bool noexec;                          /* constant: on a file system mounted so */
-	_Atomic bool converting;              /* from pool to shmem frames: no page leaves */
-	_Atomic uint32_t huge_failures;       /* huge pages that could not be moved to where they belong */
-	_Atomic uint32_t locked;              /* mappings that are locked: changes under rmap_lock */
-	_Atomic bool failing;                 /* the last write-back failed: reclaim looks for room elsewhere */
-	_Atomic uint32_t wb_err;              /* errseq: error << 16 | count of errors, 0 when none yet */
-	_Atomic uint32_t in_flight;           /* requests of io.c; started under invalidate_lock (read) */
-	_Atomic uint32_t writes_tail;         /* futex: the end of the file is being written by the kernel's page cache (writeback.c) */
-	_Atomic uint32_t direct_writes;       /* futex: threads that write past it, and are not in flight */
-	_Atomic uint64_t streams[RA_STREAMS]; /* read-ahead: next index << 16 | window */
+	struct address_space **link_alike;      /* of that list: files_lock */
+	uint32_t refs;                          /* files_lock; mappings and operations that use it */
+	_Atomic uint64_t size;                  /* of the file in bytes, as last seen; changes under invalidate_lock */
+	struct rmap *rmaps;                     /* rmap_lock */
+	_Atomic uint64_t nr_pages;              /* in the table */
+	_Atomic uint64_t nr_dirty;              /* of those, not CLEAN */
+	_Atomic bool handed;                    /* its shared mappings are the kernel's; only ever set, under every mmap_lock */
+	bool kernels;                           /* constant: all its mappings are: a file in memory, a device. No frames */
+	bool append_only;                       /* constant: an attribute of the inode (chattr +a) */
+	bool noexec;                            /* constant: on a file system mounted so */
+	_Atomic bool converting;                /* from pool to shmem frames: no page leaves */
+	_Atomic uint32_t huge_failures;         /* huge pages that could not be moved to where they belong */
+	_Atomic uint32_t locked;                /* mappings that are locked: changes under rmap_lock */
+	_Atomic bool failing;                   /* the last write-back failed: reclaim looks for room elsewhere */
+	_Atomic uint32_t wb_err;                /* errseq: error << 16 | count of errors, 0 when none yet */
+	_Atomic uint32_t in_flight;             /* requests of io.c; started under invalidate_lock (read) */
+	_Atomic uint32_t writes_tail;           /* futex: the end of the file is being written by the kernel's page cache (writeback.c) */
+	_Atomic uint32_t direct_writes;         /* futex: threads that write past it, and are not in flight */
+	_Atomic uint64_t streams[RA_STREAMS];   /* read-ahead: next index << 16 | window */
 	_Atomic uint32_t stream_turn;
 	struct ra_track tracks[RA_STREAMS];
 	_Atomic uint32_t track_turn;

@@ -37,7 +37,7 @@ static int open_there(const struct address_space *as, int fd, struct wire_messag
 	int err;
 
 	*m = (struct wire_message){.kind = WIRE_OPEN, .flags = as->scratch ? WIRE_OPEN_SCRATCH : 0};
-	channel_follows(); /* what is mapped */
+	channel_follows(); /* it is opened to be mapped */
 	err = channel_message(m, fd, memfd);
 	if (err || *memfd >= 0)
 		return err;
@@ -111,7 +111,7 @@ int hosted_map(struct address_space *as, const struct mmu *mmu, uint64_t addr, u
 	struct channel_call c = {
 		.op = WIRE_MAP, .file = as->host_file, .flags = locked ? WIRE_LOCKED : 0, .arg = {addr, pgoff, pages, mmu->host_number}};
 
-	channel_follows(); /* a fault */
+	channel_follows(); /* it is mapped to be looked at */
 	return channel_call(&c);
 }
 
@@ -119,7 +119,7 @@ void hosted_unmap(const struct mmu *mmu, uint64_t addr, uint64_t pages)
 {
 	struct channel_call c = {.op = WIRE_UNMAP, .arg = {addr, pages, mmu->host_number}};
 
-	channel_follows(); /* the file is closed */
+	channel_follows(); /* mostly the file is closed */
 	channel_call(&c);
 }
 
@@ -208,6 +208,12 @@ void hosted_resident(struct address_space *as, uint64_t index, uint64_t pages, u
 
 #define SYNC_WAITED 16 /* pages that are written sooner than two workers would be done with the request and the next */
 
+/* What was stored outlives this process already. */
+static bool is_waited_for(const struct address_space *as, uint32_t flags)
+{
+	return (flags & (WIRE_WAIT | WIRE_DURABLE)) || channel_dirty(as->file.dev, as->file.ino) <= SYNC_WAITED;
+}
+
 int hosted_sync(struct address_space *as, uint64_t first, uint64_t last, uint32_t flags)
 {
 	struct channel_call c = {.op = WIRE_SYNC, .file = as->host_file, .flags = flags, .arg = {first, last}};
@@ -215,8 +221,7 @@ int hosted_sync(struct address_space *as, uint64_t first, uint64_t last, uint32_
 
 	if (!(flags & WIRE_DURABLE) && channel_is_clean(as->file.dev, as->file.ino))
 		return 0;
-	if (!(flags & (WIRE_WAIT | WIRE_DURABLE)) &&
-	    channel_dirty(as->file.dev, as->file.ino) > SYNC_WAITED) /* it outlives this process already */
+	if (!is_waited_for(as, flags))
 		return channel_hint(&c);
 	err = channel_call(&c);
 	if (err != -EHOSTDOWN)

@@ -59,7 +59,7 @@ static int arm(struct session *s, int op)
 	struct epoll_event e = {.events = EPOLLRDHUP | EPOLLONESHOT, .data.ptr = s};
 	int sock = s->sock; /* the last look at it: once it is armed, another worker may have it, and give it up */
 
-	if (!atomic_load(&s->greeted))
+	if (!atomic_load(&s->greeted)) /* what comes later is looked at by who serves WIRE_MESSAGE */
 		e.events |= EPOLLIN;
 	atomic_fetch_add(&s->turns, 1); /* the kernel orders the two sides as well, which checkers of races do not see */
 	return (int)sys_call(SYS_epoll_ctl, host.epoll_fd, op, sock, (long)&e, 0, 0);

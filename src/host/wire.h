@@ -11,10 +11,10 @@
  * A request by slot:
  *
  *   client  takes a free slot (known to the client alone), fills it, state = POSTED, sets its bit in area.pending,
- *           adds one to board.bell, wakes a worker if board.looking is 0 and board.sleepers is not
+ *           adds one to board.bell, wakes a worker if board.looking is 0 and board.sleepers is not; finds it POSTED still
+ *           after a while: wakes a worker, and after a second one more
  *   host    a worker that finds the bit clears it (whose clearing it was serves it), state = TAKEN, serves it, fills result and out,
  *           state = DONE, wakes whoever waits for the state
- *           (who finds its request POSTED still, after a while, wakes a worker, and after a second one more)
  *   client  reads the answer, state = FREE; or, where it wanted none, finds some time or other that the slot is DONE
  *
  * A change of a file by other means than its mappings has two steps (WIRE_CHANGE): the first DONE says that nothing of the file is
