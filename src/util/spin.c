@@ -2,8 +2,8 @@
 #include "spin.h"
 
 #include <sys/syscall.h>
-#include <time.h>
 
+#include "clock.h"
 #include "compiler.h"
 #include "sys.h"
 
@@ -11,14 +11,6 @@
 #define LUCK_MAX 4
 #define REST 16 /* sleeps after looks in vain */
 #define PAUSES 30
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 static bool one_processor(void)
 {

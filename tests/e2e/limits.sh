@@ -13,8 +13,10 @@ for how in --host=auto --host=none --direct "--anon 64K" "--anon 64K --host=none
 done
 
 # Who may not have the address space that the engine takes is told which limit it is, once.
-for how in --host=auto --host=none; do
-	# shellcheck disable=SC2016
-	"$FAULTLINE" run --budget 32M $how -- sh -c 'ulimit -v 1000000; exec "$0" copies' "$BUILD/tests/cancels" 2>said || fail "cancels with little address space, $how: $(cat said)"
-	[ "$(grep -c 'limit of this process.s address space' said)" -eq 1 ] || fail "the limit is not named, $how: $(cat said)"
+for limit in "-v 1000000" "-d 500000"; do
+	for how in --host=auto --host=none; do
+		# shellcheck disable=SC2016
+		"$FAULTLINE" run --budget 32M $how -- sh -c 'ulimit $1; exec "$0" copies' "$BUILD/tests/cancels" "$limit" 2>said || fail "cancels within $limit, $how: $(cat said)"
+		[ "$(grep -c 'limit of this process.s address space' said)" -eq 1 ] || fail "the limit is not named, $limit, $how: $(cat said)"
+	done
 done

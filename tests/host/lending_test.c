@@ -2,7 +2,7 @@
 /* Memory that clients borrow of a host's budget: who gets some, who is asked for some, and when. */
 #include "client.h"
 
-#include <time.h>
+#include "util/clock.h"
 
 #define HALF (TEST_BUDGET / FL_PAGE_SIZE / 2)
 
@@ -51,10 +51,7 @@ static int give_back(struct client *c, uint64_t pages, uint64_t refused)
 
 static uint64_t now_ms(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+	return now_ns() / 1000000;
 }
 
 static struct wire_recall *listen_to(struct client *c)
