@@ -72,6 +72,7 @@ struct address_space {
 	struct mmu *pool_mmu;                   /* pool frames: of the one space that maps it; rmap_lock */
 	_Atomic uint32_t host_file;             /* hosted: its handle; changes when it is opened for writing too, and over a fork */
 	uint32_t host_file_before;              /* hosted: the handle from before that; 0: none */
+	bool host_direct;                       /* hosted: the kernel's page cache has nothing to do with it; constant */
 	_Atomic uint32_t host_shrunk;           /* hosted: what channel_shrunk() said when it was last looked at */
 	const char *label;                      /* constant: of a store that is no file, its name; NULL for files */
 	bool device;                            /* constant: a store that shows memory of its own; no pages here */
@@ -115,12 +116,13 @@ struct arena;
 
 int address_space_init(bool direct);
 /*
- * Files are kept for other processes as well: not all that maps them is in the reverse map. `filter`, of WIRE_FILTER counters that are 0, says
+ * Files are kept for other processes as well: not all that maps them is in the reverse map. Of the board, which is 0 all over, `filter` says
  * for each hash of an inode (wire_filter) how many files there are; it changes before a file can be had, and after it was written
  * back and is gone; `dirty`, as many, how many pages of these files are not clean: one is counted before anybody can store to it, and until the file has
- * what was stored; `count` how many files in all. Before the first file.
+ * what was stored; `files` how many files in all; `accessed` which pages others have mapped by themselves. Before the first file. 0 or -errno.
  */
-void address_space_serve_others(_Atomic uint32_t *filter, _Atomic uint32_t *dirty, _Atomic uint32_t *count);
+struct wire_board;
+int address_space_serve_others(struct wire_board *b);
 extern FL_HIDDEN bool address_space_has_others;
 static inline bool address_space_serves_others(void)
 {
@@ -128,6 +130,8 @@ static inline bool address_space_serves_others(void)
 }
 /* as_count_dirty() for the others. */
 void address_space_show_dirty(const struct address_space *as, int n);
+/* Whether others have mapped the page by themselves since this was last asked. */
+bool address_space_was_accessed(const struct address_space *as, uint64_t index);
 void address_space_exit(void);
 struct arena *address_space_arena(void);
 
@@ -219,8 +223,10 @@ void frames_zap_add(struct frames_zap *z, struct address_space *as, uint64_t ind
 void frames_zap_add_mapped(struct frames_zap *z, struct address_space *as, uint64_t index, uint64_t n);
 void frames_zap_end(struct frames_zap *z);
 
-/* Frames of a file. */
+/* Frames of a file: of pages that are there; */
 int frame_write(struct address_space *as, uint64_t off, const void *buf, uint64_t len);
+/* of n pages that are not yet, or of which nobody knows. The bytes lie on a page. */
+int frame_fill(struct address_space *as, uint64_t index, const void *bytes, uint64_t n);
 int frame_read(struct address_space *as, uint64_t off, void *buf, uint64_t len);
 /* On shmem frames: whether all of these pages are in the memfd. False where the kernel does not tell (before Linux 6.5), as frames_can_tell() then says. */
 bool frames_hold(struct address_space *as, uint64_t index, uint64_t n);

@@ -5,9 +5,11 @@
 #include <string.h>
 
 #include "budget.h"
+#include "fault.h"
 #include "frames.h"
 #include "host/channel.h"
 #include "repay.h"
+#include "util/clock.h"
 #include "util/compiler.h"
 #include "util/fd.h"
 
@@ -55,6 +57,7 @@ int hosted_open(struct address_space *as, int fd)
 	if (as->memfd >= 0)
 		fd_close(as->memfd);
 	as->memfd = memfd;
+	as->host_direct = m.flags & WIRE_OPEN_DIRECT;
 	as->host_file_before = 0;
 	atomic_store(&as->host_file, m.file);
 	atomic_store(&as->size, m.value);
@@ -132,16 +135,102 @@ int hosted_lock(const struct mmu *mmu, uint64_t addr, uint64_t pages, bool locke
 
 /* ---- Pages ---- */
 
+/* What is there of the pages around, as far as it goes without a gap. */
+static void map_around(const struct fault *f)
+{
+	uint64_t in_window = f->index % FAULT_AROUND, before = min_u64(f->before, in_window);
+	uint64_t after = min_u64(f->room, FAULT_AROUND - in_window) - 1;
+	const struct mmu_ops *ops = f->mmu->ops;
+
+	if (after)
+		ops->map(f->mmu, f->addr + FL_PAGE_SIZE, after << FL_PAGE_SHIFT, MMU_WP);
+	if (before)
+		ops->map(f->mmu, f->addr - (before << FL_PAGE_SHIFT), before << FL_PAGE_SHIFT, MMU_WP);
+}
+
+/*
+ * What is in the memfd is what the file has: pages come into it whole (frame_pipe.h, UFFDIO_COPY), are changed where they are, and when they leave it
+ * they leave all mappings with it. A store needs the host, which has to know that the page is dirty.
+ */
+bool hosted_map_what_is_there(const struct fault *f)
+{
+	if (f->write || f->present || channel_is_down())
+		return false;
+	if (f->mmu->ops->map(f->mmu, f->addr, FL_PAGE_SIZE, MMU_WP))
+		return false;
+	channel_note_access(f->as->file.dev, f->as->file.ino, f->index);
+	if (!f->alone)
+		map_around(f);
+	return true;
+}
+
+/*
+ * A page that the disk has costs the disk's time and then, one after the other, the time it takes the host to wake and ours. So where that is how it goes,
+ * the read is started here, in the kernel's page cache, before the host is asked, and both wait for it at the same time: what is left to wait for after
+ * is what the host does with the page.
+ */
+#define SLOW_NS 40000 /* as a disk is */
+#define SLOW_TURNS 4  /* so long it is thought to go on */
+#define READY_US 100  /* what it takes the host to wake beside us, and to map the page */
+
+static _Atomic int slow_turns;
+
+struct disk_page {
+	struct store *store;
+	uint64_t off;
+};
+
+static void wait_for_disk(void *with)
+{
+	const struct disk_page *p = with;
+	char byte;
+
+	p->store->ops->peek(p->store, &byte, 1, p->off);
+}
+
+static bool is_on_disk(struct address_space *as, uint64_t index)
+{
+	return atomic_load_explicit(&slow_turns, memory_order_relaxed) > 0 && !as->host_direct && as->store->ops->expect &&
+	       frames_can_tell() && !frames_hold(as, index, 1);
+}
+
+/* Of a call for which something was read in, and which took so long. */
+static void learn(uint64_t ns)
+{
+	int turns = atomic_load_explicit(&slow_turns, memory_order_relaxed);
+
+	turns = ns > SLOW_NS ? SLOW_TURNS : turns - (turns > 0);
+	atomic_store_explicit(&slow_turns, turns, memory_order_relaxed);
+}
+
+/* A call that needs one page of the file. */
+static int call_for_page(struct address_space *as, uint64_t index, struct channel_call *c)
+{
+	struct disk_page p = {.store = as->store, .off = index << FL_PAGE_SHIFT};
+
+	if (is_on_disk(as, index)) {
+		p.store->ops->expect(p.store, p.off, FL_PAGE_SIZE);
+		c->meanwhile = wait_for_disk;
+		c->with = &p;
+		c->look_us = READY_US;
+	}
+	return channel_call(c);
+}
+
 /* `flags` besides, and `pages` in all; *done: of these. */
 static int fault_there(struct fault *f, uint32_t flags, uint64_t pages, uint64_t *done)
 {
 	struct channel_call c = {
 		.op = WIRE_FAULT, .file = f->as->host_file, .arg = {f->index, f->addr, f->room, f->before, f->advice, f->mmu->host_number}};
+	uint64_t began;
 	int err;
 
 	c.flags = flags | (uint32_t)(pages - 1) * WIRE_MORE | (f->write ? WIRE_WRITE : 0) | (f->present ? WIRE_PRESENT : 0);
 	c.flags |= (f->anon ? WIRE_PRIVATE : 0) | (f->alone ? WIRE_ALONE : 0);
-	err = channel_call(&c);
+	began = now_ns();
+	err = pages == 1 && !f->present ? call_for_page(f->as, f->index, &c) : channel_call(&c);
+	if (c.out[0] & WIRE_MISSED)
+		learn(now_ns() - began);
 	f->missed |= c.out[0] & WIRE_MISSED;
 	*done = err ? 0 : c.out[1];
 	return err;
@@ -183,7 +272,7 @@ int hosted_read(struct address_space *as, uint64_t index, void *page)
 {
 	struct channel_call c = {.op = WIRE_READ, .file = as->host_file, .arg = {index}, .page = page, .in_page = FL_PAGE_SIZE};
 
-	return channel_call(&c);
+	return call_for_page(as, index, &c);
 }
 
 int hosted_prefetch(struct address_space *as, uint64_t index, uint64_t pages)

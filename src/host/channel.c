@@ -89,6 +89,20 @@ bool channel_is_clean(uint64_t dev, uint64_t ino)
 	return channel_has(dev, ino) && !dirty_at(wire_filter(dev, ino));
 }
 
+void channel_note_access(uint64_t dev, uint64_t ino, uint64_t index)
+{
+	uint32_t at = wire_accessed(dev, ino, index);
+	_Atomic uint64_t *word = &channel.board->accessed[at / 64];
+
+	if (!(atomic_load_explicit(word, memory_order_relaxed) & 1ull << at % 64))
+		atomic_fetch_or(word, 1ull << at % 64);
+}
+
+bool channel_is_down(void)
+{
+	return atomic_load_explicit(&down, memory_order_relaxed);
+}
+
 bool channel_is_at(uint64_t addr)
 {
 	return channel_joined() && (addr == (uintptr_t)channel.area || addr == (uintptr_t)channel.board);
@@ -542,7 +556,11 @@ static int ask(struct channel_call *c, int *slot)
 {
 	int err = post(c, slot);
 
-	return err ? err : take_answer(*slot, c);
+	if (err)
+		return err;
+	if (c->meanwhile)
+		c->meanwhile(c->with);
+	return take_answer(*slot, c);
 }
 
 int channel_call(struct channel_call *c)

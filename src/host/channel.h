@@ -43,6 +43,9 @@ struct channel_call {
 	uint32_t in_page; /* so many bytes of it */
 	uint32_t look_us; /* it is looked for the answer for so long before the caller sleeps; 0: as long as that has paid lately */
 	bool woken;       /* set by the call: a worker had to be woken for it */
+	/* What the caller does while the host is at it; NULL: nothing. channel_call() alone. */
+	void (*meanwhile)(void *with);
+	void *with;
 };
 int channel_call(struct channel_call *c);
 /* The same, and the answer is not waited for, unless many are not there yet. */
@@ -76,6 +79,9 @@ bool channel_has_any(void);
 bool channel_has_dirty(uint64_t dev, uint64_t ino);
 /* How many pages may be so, and those of other files at its place of the filter. */
 uint32_t channel_dirty(uint64_t dev, uint64_t ino);
+/* Cheap: the page at `index` has been mapped without asking; the host has gone, and who asks will hear so. */
+void channel_note_access(uint64_t dev, uint64_t ino, uint64_t index);
+bool channel_is_down(void);
 /* The host has the file, and nothing may. */
 bool channel_is_clean(uint64_t dev, uint64_t ino);
 /* Where changes in flight are marked; NULL: no host. */

@@ -201,6 +201,13 @@ static int find_file(int fd, const struct stat *st, uint32_t flags, struct addre
 	return err;
 }
 
+static bool reads_direct(struct address_space *as)
+{
+	const struct store_ops *ops = as->store->ops;
+
+	return ops->direct_fd && ops->direct_fd(as->store, false) >= 0;
+}
+
 /* The size is read when the handle is there: it is told of every change that comes after. */
 static void describe(struct session *s, uint32_t number, struct packet *out)
 {
@@ -208,6 +215,7 @@ static void describe(struct session *s, uint32_t number, struct packet *out)
 
 	if (!h)
 		return; /* closed again, by a client that cannot know its number */
+	out->m.flags = reads_direct(h->as) ? WIRE_OPEN_DIRECT : 0;
 	out->m.file = number;
 	out->m.value = atomic_load(&h->as->size);
 	out->m.wb_err = wb_err_sample(h->as);

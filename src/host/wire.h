@@ -34,10 +34,11 @@
 
 #include "util/compiler.h"
 
-#define WIRE_VERSION 9
+#define WIRE_VERSION 10
 #define WIRE_SLOTS 64
 #define WIRE_MESSAGE_SLOT (WIRE_SLOTS - 1) /* for WIRE_MESSAGE alone: what waits in all others keeps no file from being opened */
 #define WIRE_FILTER 1024
+#define WIRE_ACCESSED (1u << 19)
 
 /* ---- By slot. Results are 0 or -errno unless said otherwise. Pages are of FL_PAGE_SIZE ---- */
 
@@ -156,12 +157,22 @@ struct wire_board {
 	uint32_t pad[9];
 	_Atomic uint32_t filter[WIRE_FILTER]; /* files the host has, by wire_filter(): 0 says there is none */
 	_Atomic uint32_t dirty[WIRE_FILTER];  /* their pages that are not clean: 0 says that the files have all that was stored */
+	/*
+	 * A bit for each page, by wire_accessed(), of which some share one: a client has mapped the page, which it found in the memfd, without asking. The
+	 * host takes it away when it looks whether the page is used.
+	 */
+	_Atomic uint64_t accessed[WIRE_ACCESSED / 64];
 	struct wire_inflight inflight;
 };
 
 static inline uint32_t wire_filter(uint64_t dev, uint64_t ino)
 {
 	return (uint32_t)((ino ^ dev * 31) * 0x9e3779b97f4a7c15ull >> 54);
+}
+
+static inline uint32_t wire_accessed(uint64_t dev, uint64_t ino, uint64_t index)
+{
+	return (uint32_t)((index + wire_filter(dev, ino) * 0x100003ull) * 0x9e3779b97f4a7c15ull >> 32) % WIRE_ACCESSED;
 }
 
 /* ---- By socket: but for the greeting, the host looks at it when it is asked to (WIRE_MESSAGE) ---- */
@@ -171,7 +182,7 @@ enum wire_message_kind {
 	WIRE_ADD_MMU,   /* with a userfaultfd. Answer: value: its number */
 	WIRE_DROP_MMU,  /* value: its number. What is mapped by it is not any more */
 	/*
-	 * With a descriptor of the file, by which the host reads and writes it. flags: WIRE_OPEN_*. Answer: file: handle, never 0; value: size of the file; wb_err;
+	 * With a descriptor of the file, by which the host reads and writes it. flags: WIRE_OPEN_*. Answer: flags; file: handle, never 0; value: size of the file; wb_err;
 	 * and the memfd that holds its pages. -EOPNOTSUPP: the kernel's, or left to it (WIRE_LEAVE); and what file_store_open() answers.
 	 */
 	WIRE_OPEN,
@@ -184,6 +195,7 @@ enum wire_message_kind {
 
 enum wire_open_flag {
 	WIRE_OPEN_SCRATCH = 1, /* shared anonymous memory: its bytes die with its last mapping */
+	WIRE_OPEN_DIRECT = 2,  /* in the answer: the host reads it past the kernel's page cache */
 };
 
 struct wire_message {
