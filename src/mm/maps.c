@@ -270,10 +270,11 @@ int mm_smaps(struct mm *mm, int fd)
 {
 	struct out o = {.fd = fd, .err = check_writable(fd)};
 	struct kernel_smaps k = {.fd = -1};
+	struct smaps_window hosted = {0};
 	struct area a;
 
 	for (uint64_t at = 0; !o.err; at = a.end) {
-		struct smaps s = {0};
+		struct smaps s = {.hosted = &hosted};
 
 		if (!next_area(mm, at, &a, &s))
 			break;

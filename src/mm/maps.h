@@ -46,7 +46,16 @@ enum smaps_field {
 /* A page shared by n mappings counts for 1/n in Pss: sums are kept in this fraction of a byte. */
 #define PSS_SHIFT 12
 
+/* What a host has said of a run of pages, which is asked for once where mappings lie side by side in the file. Starts as {0}. */
+#define SMAPS_WINDOW 1024
+struct smaps_window {
+	const struct address_space *as; /* by its place alone: it may be gone */
+	uint64_t index, pages;
+	unsigned char state[SMAPS_WINDOW];
+};
+
 struct smaps {
+	struct smaps_window *hosted;
 	uint64_t sum[SMAPS_FIELDS]; /* bytes << PSS_SHIFT */
 	uint64_t thp_eligible;
 	char vm_flags[128]; /* the kernel's, of what it maps itself; else "" */

@@ -136,21 +136,27 @@ static uint32_t mappings_of(const struct vma *v, uint64_t index)
 	return n;
 }
 
+/* What the host says of the page: WIRE_IN_MEMORY, WIRE_DIRTY or 0. */
+static unsigned char hosted_state(struct smaps_window *w, struct address_space *as, uint64_t index)
+{
+	if (w->as != as || index < w->index || index - w->index >= w->pages) {
+		*w = (struct smaps_window){.as = as, .index = index, .pages = min_u64(SMAPS_WINDOW, PAGE_INDEX_MAX + 1 - index)};
+		hosted_resident(as, index, w->pages, w->state);
+	}
+	return w->state[index - w->index];
+}
+
 /* What a host has in memory; of mappings in other processes nothing is known here. */
 static void count_hosted(const struct count *c)
 {
-	uint64_t pages = vma_pages(c->v), n;
-	unsigned char vec[1024];
+	const struct vma *v = c->v;
 
-	for (uint64_t done = 0; done < pages; done += n) {
-		n = min_u64(pages - done, sizeof vec);
-		hosted_resident(c->v->as, c->v->pgoff + done, n, vec);
-		for (uint64_t i = 0; i < n; i++) {
-			uint32_t mappings = vec[i] ? mappings_of(c->v, c->v->pgoff + done + i) : 0;
+	for (uint64_t index = v->pgoff; index < v->pgoff + vma_pages(v); index++) {
+		unsigned char state = hosted_state(c->s->hosted, v->as, index);
+		uint32_t mappings = state ? mappings_of(v, index) : 0;
 
-			if (mappings)
-				add_one(c->s, vec[i] == WIRE_DIRTY, mappings);
-		}
+		if (mappings)
+			add_one(c->s, state == WIRE_DIRTY, mappings);
 	}
 }
 
