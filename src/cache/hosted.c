@@ -175,17 +175,12 @@ bool hosted_map_what_is_there(const struct fault *f)
 
 static _Atomic int slow_turns;
 
-struct disk_page {
-	struct store *store;
-	uint64_t off;
-};
-
-static void wait_for_disk(void *with)
+static void wait_for_disk(const struct channel_call *c)
 {
-	const struct disk_page *p = with;
+	struct store *s = c->with;
 	char byte;
 
-	p->store->ops->peek(p->store, &byte, 1, p->off);
+	s->ops->peek(s, &byte, 1, c->arg[0] << FL_PAGE_SHIFT);
 }
 
 static bool is_on_disk(struct address_space *as, uint64_t index)
@@ -203,15 +198,13 @@ static void learn(uint64_t ns)
 	atomic_store_explicit(&slow_turns, turns, memory_order_relaxed);
 }
 
-/* A call that needs one page of the file. */
-static int call_for_page(struct address_space *as, uint64_t index, struct channel_call *c)
+/* A call that needs one page of the file, the one at arg[0]. */
+static int call_for_page(struct address_space *as, struct channel_call *c)
 {
-	struct disk_page p = {.store = as->store, .off = index << FL_PAGE_SHIFT};
-
-	if (is_on_disk(as, index)) {
-		p.store->ops->expect(p.store, p.off, FL_PAGE_SIZE);
+	if (is_on_disk(as, c->arg[0])) {
+		as->store->ops->expect(as->store, c->arg[0] << FL_PAGE_SHIFT, FL_PAGE_SIZE);
 		c->meanwhile = wait_for_disk;
-		c->with = &p;
+		c->with = as->store;
 		c->look_us = READY_US;
 	}
 	return channel_call(c);
@@ -228,7 +221,7 @@ static int fault_there(struct fault *f, uint32_t flags, uint64_t pages, uint64_t
 	c.flags = flags | (uint32_t)(pages - 1) * WIRE_MORE | (f->write ? WIRE_WRITE : 0) | (f->present ? WIRE_PRESENT : 0);
 	c.flags |= (f->anon ? WIRE_PRIVATE : 0) | (f->alone ? WIRE_ALONE : 0);
 	began = now_ns();
-	err = pages == 1 && !f->present ? call_for_page(f->as, f->index, &c) : channel_call(&c);
+	err = pages == 1 && !f->present ? call_for_page(f->as, &c) : channel_call(&c);
 	if (c.out[0] & WIRE_MISSED)
 		learn(now_ns() - began);
 	f->missed |= c.out[0] & WIRE_MISSED;
@@ -272,7 +265,7 @@ int hosted_read(struct address_space *as, uint64_t index, void *page)
 {
 	struct channel_call c = {.op = WIRE_READ, .file = as->host_file, .arg = {index}, .page = page, .in_page = FL_PAGE_SIZE};
 
-	return call_for_page(as, index, &c);
+	return call_for_page(as, &c);
 }
 
 int hosted_prefetch(struct address_space *as, uint64_t index, uint64_t pages)

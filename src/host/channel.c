@@ -559,7 +559,7 @@ static int ask(struct channel_call *c, int *slot)
 	if (err)
 		return err;
 	if (c->meanwhile)
-		c->meanwhile(c->with);
+		c->meanwhile(c);
 	return take_answer(*slot, c);
 }
 

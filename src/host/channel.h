@@ -44,7 +44,7 @@ struct channel_call {
 	uint32_t look_us; /* it is looked for the answer for so long before the caller sleeps; 0: as long as that has paid lately */
 	bool woken;       /* set by the call: a worker had to be woken for it */
 	/* What the caller does while the host is at it; NULL: nothing. channel_call() alone. */
-	void (*meanwhile)(void *with);
+	void (*meanwhile)(const struct channel_call *c);
 	void *with;
 };
 int channel_call(struct channel_call *c);
