@@ -6,7 +6,6 @@
 
 #include "budget.h"
 #include "file_object.h"
-#include "frame_pipe.h"
 #include "frames.h"
 #include "host/wire.h"
 #include "hosted.h"
@@ -35,7 +34,6 @@ static struct address_space *free_objects; /* files_lock; linked by next. Not gi
 static bool use_direct, use_pool;
 bool address_space_has_others;
 static _Atomic uint32_t *files_shown, *dirty_shown; /* to whom files are kept for; NULL: nobody */
-static _Atomic uint64_t *accessed_shown;
 static struct address_space zero = {.zero = true, .memfd = -1};
 
 /* Also in a forked child, whose report is a new one. */
@@ -125,35 +123,23 @@ void address_space_exit(void)
 	files = free_objects = NULL;
 	memset(alike, 0, sizeof alike);
 	atomic_store(&address_space_files, 0);
-	frame_pipe_exit();
 	address_space_filter = own_filter;
 	memset((void *)own_filter, 0, sizeof own_filter);
 	budget_release_metadata(arena_used(&arena) >> FL_PAGE_SHIFT);
 	arena_exit(&arena);
 }
 
-int address_space_serve_others(struct wire_board *b)
+void address_space_serve_others(_Atomic uint32_t *shared, _Atomic uint32_t *dirty, _Atomic uint32_t *count)
 {
-	address_space_filter = b->filter;
-	dirty_shown = b->dirty;
-	files_shown = &b->files;
-	accessed_shown = b->accessed;
+	address_space_filter = shared;
+	dirty_shown = dirty;
+	files_shown = count;
 	address_space_has_others = true;
-	return frame_pipe_init();
 }
 
 void address_space_show_dirty(const struct address_space *as, int n)
 {
 	atomic_fetch_add(&dirty_shown[wire_filter(as->file.dev, as->file.ino)], (uint32_t)n);
-}
-
-bool address_space_was_accessed(const struct address_space *as, uint64_t index)
-{
-	uint32_t at = wire_accessed(as->file.dev, as->file.ino, index);
-	_Atomic uint64_t *word = &accessed_shown[at / 64];
-	uint64_t bit = 1ull << at % 64;
-
-	return (atomic_load_explicit(word, memory_order_relaxed) & bit) && (atomic_fetch_and(word, ~bit) & bit);
 }
 
 struct arena *address_space_arena(void)

@@ -116,13 +116,12 @@ struct arena;
 
 int address_space_init(bool direct);
 /*
- * Files are kept for other processes as well: not all that maps them is in the reverse map. Of the board, which is 0 all over, `filter` says
+ * Files are kept for other processes as well: not all that maps them is in the reverse map. `filter`, of WIRE_FILTER counters that are 0, says
  * for each hash of an inode (wire_filter) how many files there are; it changes before a file can be had, and after it was written
  * back and is gone; `dirty`, as many, how many pages of these files are not clean: one is counted before anybody can store to it, and until the file has
- * what was stored; `files` how many files in all; `accessed` which pages others have mapped by themselves. Before the first file. 0 or -errno.
+ * what was stored; `count` how many files in all. Before the first file.
  */
-struct wire_board;
-int address_space_serve_others(struct wire_board *b);
+void address_space_serve_others(_Atomic uint32_t *filter, _Atomic uint32_t *dirty, _Atomic uint32_t *count);
 extern FL_HIDDEN bool address_space_has_others;
 static inline bool address_space_serves_others(void)
 {
@@ -130,8 +129,6 @@ static inline bool address_space_serves_others(void)
 }
 /* as_count_dirty() for the others. */
 void address_space_show_dirty(const struct address_space *as, int n);
-/* Whether others have mapped the page by themselves since this was last asked. */
-bool address_space_was_accessed(const struct address_space *as, uint64_t index);
 void address_space_exit(void);
 struct arena *address_space_arena(void);
 
@@ -223,10 +220,8 @@ void frames_zap_add(struct frames_zap *z, struct address_space *as, uint64_t ind
 void frames_zap_add_mapped(struct frames_zap *z, struct address_space *as, uint64_t index, uint64_t n);
 void frames_zap_end(struct frames_zap *z);
 
-/* Frames of a file: of pages that are there; */
+/* Frames of a file. */
 int frame_write(struct address_space *as, uint64_t off, const void *buf, uint64_t len);
-/* of n pages that are not yet, or of which nobody knows. The bytes lie on a page. */
-int frame_fill(struct address_space *as, uint64_t index, const void *bytes, uint64_t n);
 int frame_read(struct address_space *as, uint64_t off, void *buf, uint64_t len);
 /* On shmem frames: whether all of these pages are in the memfd. False where the kernel does not tell (before Linux 6.5), as frames_can_tell() then says. */
 bool frames_hold(struct address_space *as, uint64_t index, uint64_t n);

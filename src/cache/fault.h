@@ -7,8 +7,6 @@
 #include "page.h"
 #include "util/compiler.h"
 
-#define FAULT_AROUND 16 /* pages that are mapped with one that is in memory, as on the kernel */
-
 static inline struct page_key file_key(const struct fault *f)
 {
 	return (struct page_key){.as = f->as->id, .index = f->index};

@@ -29,6 +29,7 @@
 #include "util/compiler.h"
 #include "writeback.h"
 
+#define FAULT_AROUND 16 /* pages, as on the kernel */
 #define STREAM_PAGES 16 /* a window from which on the page that was asked for is the stream's as the others are, and leaves with them */
 
 /* The first 4 KiB of the page of the space in which f->index lies. */
@@ -215,7 +216,7 @@ static uint32_t install_private(struct fault *f, struct fill *fl, int *err)
 {
 	uint32_t n = 0;
 
-	*err = frame_fill(fl->as, fl->index, fl->buf.data, fl->n);
+	*err = frame_write(fl->as, fl->index << FL_PAGE_SHIFT, fl->buf.data, (uint64_t)fl->n << FL_PAGE_SHIFT);
 	if (*err) {
 		fl->as->frames->discard(fl->as, fl->index, fl->n);
 		return 0;
@@ -235,7 +236,7 @@ static uint32_t copy_remote(struct fault *f, struct fill *fl)
 {
 	uint64_t done = 0;
 
-	if (!f->mmu->remote || f->write || f->view || f->alone || !frames_can_tell())
+	if (!f->mmu->remote || fl->n == 1 || f->write || f->view || f->alone || !frames_can_tell())
 		return 0;
 	f->mmu->ops->copy(f->mmu, f->addr, fl->buf.data, (uint64_t)fl->n << FL_PAGE_SHIFT, MMU_WP, &done);
 	done >>= FL_PAGE_SHIFT;
@@ -254,7 +255,7 @@ static uint32_t install_in_frames(struct fault *f, struct fill *fl, int *err)
 	*err = 0;
 	if (copy_remote(f, fl) == fl->n)
 		return fl->n;
-	*err = frame_fill(fl->as, fl->index, fl->buf.data, fl->n);
+	*err = frame_write(fl->as, fl->index << FL_PAGE_SHIFT, fl->buf.data, (uint64_t)fl->n << FL_PAGE_SHIFT);
 	if (*err) {
 		fl->as->frames->discard(fl->as, fl->index, fl->n);
 		return 0;
@@ -484,7 +485,7 @@ int fault_file(struct fault *f, pfn_t *locked)
 /* Nothing of it is looked up here. */
 int fault_hosted(struct fault *f, bool pin)
 {
-	int err = !pin && hosted_map_what_is_there(f) ? 0 : hosted_fault(f, pin);
+	int err = hosted_fault(f, pin);
 
 	if (err)
 		return err;

@@ -11,7 +11,6 @@
 #include <sys/syscall.h>
 
 #include "budget.h"
-#include "frame_pipe.h"
 #include "ram.h"
 #include "util/compiler.h"
 #include "util/fd.h"
@@ -79,13 +78,6 @@ int frame_write(struct address_space *as, uint64_t off, const void *buf, uint64_
 	ssize_t n = sys_pwrite(as->memfd, buf, len, (off_t)off);
 
 	return n == (ssize_t)len ? 0 : n < 0 ? (int)n : -ENOMEM;
-}
-
-int frame_fill(struct address_space *as, uint64_t index, const void *bytes, uint64_t n)
-{
-	if (address_space_serves_others())
-		return frame_pipe_write(as->memfd, index << FL_PAGE_SHIFT, bytes, n << FL_PAGE_SHIFT);
-	return frame_write(as, index << FL_PAGE_SHIFT, bytes, n << FL_PAGE_SHIFT);
 }
 
 int frame_read(struct address_space *as, uint64_t off, void *buf, uint64_t len)
@@ -210,7 +202,7 @@ void frame_empty(struct address_space *as, uint64_t index)
 /* Into the memfd alone: mappings show it when they are asked for it. */
 static uint32_t shmem_install(struct address_space *as, uint64_t index, uint32_t n, const void *data)
 {
-	if (!frame_fill(as, index, data, n))
+	if (!frame_write(as, index << FL_PAGE_SHIFT, data, (uint64_t)n << FL_PAGE_SHIFT))
 		return n;
 	punch(as, index, n);
 	return 0;
@@ -514,12 +506,13 @@ void frames_zap_add(struct frames_zap *z, struct address_space *as, uint64_t ind
  */
 static bool take_out_and_put_back(struct address_space *as, uint64_t index, uint64_t n)
 {
-	_Alignas(FL_PAGE_SIZE) char bytes[UNMAP_PAGES << FL_PAGE_SHIFT];
+	char bytes[UNMAP_PAGES << FL_PAGE_SHIFT];
+	uint64_t off = index << FL_PAGE_SHIFT, len = n << FL_PAGE_SHIFT;
 
-	if (frame_read(as, index << FL_PAGE_SHIFT, bytes, n << FL_PAGE_SHIFT))
+	if (frame_read(as, off, bytes, len))
 		return false;
 	punch(as, index, n);
-	while (frame_fill(as, index, bytes, n)) /* its memory was just given back */
+	while (frame_write(as, off, bytes, len)) /* its memory was just given back */
 		sys_nanosleep(1000000);
 	return true;
 }

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "budget.h"
-#include "fault.h"
 #include "frames.h"
 #include "host/channel.h"
 #include "repay.h"
@@ -135,35 +134,6 @@ int hosted_lock(const struct mmu *mmu, uint64_t addr, uint64_t pages, bool locke
 
 /* ---- Pages ---- */
 
-/* What is there of the pages around, as far as it goes without a gap. */
-static void map_around(const struct fault *f)
-{
-	uint64_t in_window = f->index % FAULT_AROUND, before = min_u64(f->before, in_window);
-	uint64_t after = min_u64(f->room, FAULT_AROUND - in_window) - 1;
-	const struct mmu_ops *ops = f->mmu->ops;
-
-	if (after)
-		ops->map(f->mmu, f->addr + FL_PAGE_SIZE, after << FL_PAGE_SHIFT, MMU_WP);
-	if (before)
-		ops->map(f->mmu, f->addr - (before << FL_PAGE_SHIFT), before << FL_PAGE_SHIFT, MMU_WP);
-}
-
-/*
- * What is in the memfd is what the file has: pages come into it whole (frame_pipe.h, UFFDIO_COPY), are changed where they are, and when they leave it
- * they leave all mappings with it. A store needs the host, which has to know that the page is dirty.
- */
-bool hosted_map_what_is_there(const struct fault *f)
-{
-	if (f->write || f->present || channel_is_down())
-		return false;
-	if (f->mmu->ops->map(f->mmu, f->addr, FL_PAGE_SIZE, MMU_WP))
-		return false;
-	channel_note_access(f->as->file.dev, f->as->file.ino, f->index);
-	if (!f->alone)
-		map_around(f);
-	return true;
-}
-
 /*
  * A page that the disk has costs the disk's time and then, one after the other, the time it takes the host to wake and ours. So where that is how it goes,
  * the read is started here, in the kernel's page cache, before the host is asked, and both wait for it at the same time: what is left to wait for after
@@ -185,7 +155,7 @@ static void wait_for_disk(const struct channel_call *c)
 
 static bool is_on_disk(struct address_space *as, uint64_t index)
 {
-	return atomic_load_explicit(&slow_turns, memory_order_relaxed) > 0 && !as->host_direct && as->store->ops->expect &&
+	return atomic_load_explicit(&slow_turns, memory_order_relaxed) > 0 && !as->host_direct && !as->scratch && as->store->ops->expect &&
 	       frames_can_tell() && !frames_hold(as, index, 1);
 }
 

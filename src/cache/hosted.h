@@ -32,8 +32,6 @@ int hosted_lock(const struct mmu *mmu, uint64_t addr, uint64_t pages, bool locke
 int hosted_add_mmu(struct mmu *mmu, int fd);
 void hosted_drop_mmu(struct mmu *mmu);
 
-/* Whether the page was in the memfd, and is mapped now, without asking anybody. Not for a fault that stores. */
-bool hosted_map_what_is_there(const struct fault *f);
 /* As filemap_fault(), for the file's page; `pin`: as filemap_pin(). */
 int hosted_fault(struct fault *f, bool pin);
 /* The same for so many pages, WIRE_POPULATE_MAX at most, from the fault's on; *done: so many are mapped, which is fewer where one cannot be. An error is the first one's. */

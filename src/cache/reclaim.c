@@ -76,14 +76,11 @@ static enum policy_sight sight_of(pfn_t pfn)
 	return !as_lives_mapped(as) && rmap_can_unmap(as, key.index) ? POLICY_SOFT_FAULT : POLICY_BLIND;
 }
 
-/* By a fault, or by another process without one here; or, where entries are ours, as they tell. Not from a signal handler on top of an access, which waits for nobody. */
+/* By a fault; or, where entries are ours, as they tell. Not from a signal handler on top of an access, which waits for nobody. */
 static bool was_used(pfn_t pfn, enum policy_sight sight)
 {
 	bool young = sight == POLICY_ACCESSED && !soft_in_access() && ram_page_young(pfn);
-	struct page_key key = page_key(pfn);
 
-	if (address_space_serves_others() && address_space_was_accessed(address_space_of(key), key.index))
-		young = true;
 	return (page_word(pfn) & PG_REFERENCED) || young;
 }
 

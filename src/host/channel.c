@@ -89,20 +89,6 @@ bool channel_is_clean(uint64_t dev, uint64_t ino)
 	return channel_has(dev, ino) && !dirty_at(wire_filter(dev, ino));
 }
 
-void channel_note_access(uint64_t dev, uint64_t ino, uint64_t index)
-{
-	uint32_t at = wire_accessed(dev, ino, index);
-	_Atomic uint64_t *word = &channel.board->accessed[at / 64];
-
-	if (!(atomic_load_explicit(word, memory_order_relaxed) & 1ull << at % 64))
-		atomic_fetch_or(word, 1ull << at % 64);
-}
-
-bool channel_is_down(void)
-{
-	return atomic_load_explicit(&down, memory_order_relaxed);
-}
-
 bool channel_is_at(uint64_t addr)
 {
 	return channel_joined() && (addr == (uintptr_t)channel.area || addr == (uintptr_t)channel.board);

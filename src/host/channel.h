@@ -79,9 +79,6 @@ bool channel_has_any(void);
 bool channel_has_dirty(uint64_t dev, uint64_t ino);
 /* How many pages may be so, and those of other files at its place of the filter. */
 uint32_t channel_dirty(uint64_t dev, uint64_t ino);
-/* Cheap: the page at `index` has been mapped without asking; the host has gone, and who asks will hear so. */
-void channel_note_access(uint64_t dev, uint64_t ino, uint64_t index);
-bool channel_is_down(void);
 /* The host has the file, and nothing may. */
 bool channel_is_clean(uint64_t dev, uint64_t ino);
 /* Where changes in flight are marked; NULL: no host. */

@@ -353,11 +353,7 @@ static int start_engine(const struct host_options *o)
 	err = engine_start(&e);
 	if (err)
 		return err;
-	err = address_space_serve_others(host.board);
-	if (err) {
-		engine_stop();
-		return err;
-	}
+	address_space_serve_others(host.board->filter, host.board->dirty, &host.board->files);
 	message_set_board(host.board_fd);
 	message_set_adopt(add_client);
 	change_set_counter(&host.board->shrunk);

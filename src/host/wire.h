@@ -38,7 +38,6 @@
 #define WIRE_SLOTS 64
 #define WIRE_MESSAGE_SLOT (WIRE_SLOTS - 1) /* for WIRE_MESSAGE alone: what waits in all others keeps no file from being opened */
 #define WIRE_FILTER 1024
-#define WIRE_ACCESSED (1u << 19)
 
 /* ---- By slot. Results are 0 or -errno unless said otherwise. Pages are of FL_PAGE_SIZE ---- */
 
@@ -157,22 +156,12 @@ struct wire_board {
 	uint32_t pad[9];
 	_Atomic uint32_t filter[WIRE_FILTER]; /* files the host has, by wire_filter(): 0 says there is none */
 	_Atomic uint32_t dirty[WIRE_FILTER];  /* their pages that are not clean: 0 says that the files have all that was stored */
-	/*
-	 * A bit for each page, by wire_accessed(), of which some share one: a client has mapped the page, which it found in the memfd, without asking. The
-	 * host takes it away when it looks whether the page is used.
-	 */
-	_Atomic uint64_t accessed[WIRE_ACCESSED / 64];
 	struct wire_inflight inflight;
 };
 
 static inline uint32_t wire_filter(uint64_t dev, uint64_t ino)
 {
 	return (uint32_t)((ino ^ dev * 31) * 0x9e3779b97f4a7c15ull >> 54);
-}
-
-static inline uint32_t wire_accessed(uint64_t dev, uint64_t ino, uint64_t index)
-{
-	return (uint32_t)((index + wire_filter(dev, ino) * 0x100003ull) * 0x9e3779b97f4a7c15ull >> 32) % WIRE_ACCESSED;
 }
 
 /* ---- By socket: but for the greeting, the host looks at it when it is asked to (WIRE_MESSAGE) ---- */

@@ -384,27 +384,12 @@ uint64_t *map_word(struct map *m, uint64_t page)
 
 static struct map *served;
 
-/* Of every other page: without asking, as the library does where the page is in the memfd. */
-static bool map_unasked(uint64_t page)
-{
-	struct uffdio_continue c = {
-		.range = {.start = (uintptr_t)served->addr + page * FL_PAGE_SIZE, .len = FL_PAGE_SIZE},
-		.mode = UFFDIO_CONTINUE_MODE_WP,
-	};
-
-	return page % 2 && ioctl(served->client->uffd, UFFDIO_CONTINUE, &c) == 0;
-}
-
 static void on_bus(int sig, siginfo_t *info, void *context)
 {
 	unsigned long code = (unsigned long)((ucontext_t *)context)->uc_mcontext.gregs[REG_ERR];
 	uint64_t page = ((uintptr_t)info->si_addr - (uintptr_t)served->addr) / FL_PAGE_SIZE;
 	int saved = errno;
 
-	if (served && page < served->pages && !(code & 3) && map_unasked(page)) {
-		errno = saved;
-		return;
-	}
 	if (!served || page >= served->pages ||
 	    map_fault_by(served, client_slot, page, (code & 2 ? WIRE_WRITE : 0) | (code & 1 ? WIRE_PRESENT : 0)))
 		signal(sig, SIG_DFL);

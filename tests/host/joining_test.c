@@ -279,52 +279,6 @@ static void stores_of_others_are_seen_at_once(void **state)
 	assert_int_equal(file_word(&x->file, 1), 102);
 }
 
-/* Has all in memory, and stays until it is told to go. */
-static void have_all(struct fixture *x, int sock)
-{
-	volatile uint64_t *m = join_and_map(x);
-
-	for (uint64_t i = 0; i < PAGES; i++)
-		EXPECT(m[i * WORDS] == i + 1);
-	say(sock, 'd');
-	hear(sock);
-	fl_exit();
-}
-
-static void stop_host(const struct fixture *x)
-{
-	int status;
-
-	assert_int_equal(kill(x->host.pid, SIGSTOP), 0);
-	assert_int_equal(waitpid(x->host.pid, &status, WUNTRACED), x->host.pid);
-	assert_true(WIFSTOPPED(status));
-}
-
-static void what_others_have_in_memory_is_mapped_without_the_host(void **state)
-{
-	struct fixture *x = *state;
-	volatile uint64_t *m;
-	struct other o;
-
-	other_start(&o, x, have_all);
-	assert_int_equal(hear(o.sock), 'd');
-	join(x);
-	m = map_it(x->file.fd, PROT_READ | PROT_WRITE);
-	stop_host(x);
-	alarm(30); /* who asks the host waits for ever */
-	for (uint64_t i = PAGES; i-- > 0;)
-		assert_int_equal(m[i * WORDS], i + 1);
-	alarm(0);
-	assert_int_equal(kill(x->host.pid, SIGCONT), 0);
-	for (uint64_t i = 0; i < PAGES; i++) /* which the host must hear of: */
-		m[i * WORDS] += 7;
-	assert_int_equal(fl_msync((void *)m, LEN, MS_SYNC), 0);
-	for (uint64_t i = 0; i < PAGES; i++)
-		assert_int_equal(file_word(&x->file, i), i + 8);
-	say(o.sock, 'g');
-	other_end(&o);
-}
-
 static char *map_much(void)
 {
 	return fl_mmap(NULL, TEST_BUDGET, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -462,7 +416,6 @@ int main(void)
 		TEST(another_users_is_not_joined),
 		TEST(one_of_another_version_is_not_joined),
 		TEST(stores_of_others_are_seen_at_once),
-		TEST(what_others_have_in_memory_is_mapped_without_the_host),
 		TEST(what_is_locked_counts_for_all),
 		TEST(pins_outlive_that_a_file_is_opened_for_writing),
 		cmocka_unit_test_setup_teardown(a_sync_that_fails_is_told_to_each_once, setup_failing, teardown),
