@@ -31,6 +31,7 @@ struct fault {
 	struct io_batch *batch;    /* reads of its range that are started are sent with others; NULL: each by itself */
 	bool view;                 /* a private mapping of another process: what is mapped is protected. Never with write */
 	bool alone;                /* the page alone is mapped: its neighbours may be private copies, of which only that process knows */
+	bool had_none;             /* hosted, private: it had no private pages when this was looked at, by which `alone` was said */
 	bool foretold;             /* nobody has asked for the page yet: that it is read is no miss of a stream */
 	bool missed;               /* out: the page was not in memory */
 	bool touched;              /* it was in flight */

@@ -448,8 +448,10 @@ static int private_hosted(struct fault *f, pfn_t *locked)
 
 	if (!anon)
 		return show_blindly(f, locked, &err) ? err : -EAGAIN;
-	if (!f->write && !anon_is_swapped(anon, f->anon_index))
+	if (!f->write && !anon_is_swapped(anon, f->anon_index)) {
+		f->alone |= f->had_none; /* it has some by now, or is about to */
 		return show_hosted(f, locked);
+	}
 	wait_for_blind(f);
 	return anon_miss(f, locked);
 }

@@ -206,11 +206,9 @@ bool mm_any_sealed(struct mm *mm, uint64_t start, uint64_t end)
 
 /* ---- Faults ---- */
 
-/* Whether pages of a private mapping may be copies of its own, or become so while its VMA is locked for reading. */
-static bool may_have_copies(const struct vma *v)
+/* Whether pages of a private mapping may be copies of its own, or become so while its VMA is locked for reading and it has this for them. */
+static bool may_have_copies(const struct vma *v, const struct address_space *anon)
 {
-	const struct address_space *anon = atomic_load(&v->anon);
-
 	return anon && ((v->prot & PROT_WRITE) || atomic_load(&anon->nr_pages) || atomic_load(&anon->nr_swapped));
 }
 
@@ -238,7 +236,10 @@ void vma_describe(struct vma *v, uint64_t addr, struct fault *f)
 		.huge = may_have_huge(v) ? &v->rmap : NULL,
 	};
 	if (as_is_hosted(v->as) && f->anon) {
-		f->alone = may_have_copies(v);
+		const struct address_space *anon = atomic_load(&v->anon);
+
+		f->alone = may_have_copies(v, anon);
+		f->had_none = !anon;
 		f->blind = &v->blind;
 	}
 }

@@ -4,8 +4,11 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "api/engine.h"
+#include "cache/filemap.h"
 #include "client.h"
 #include "faultline.h"
+#include "mm/mm.h"
 
 #define PAGES 64
 #define LEN (PAGES * FL_PAGE_SIZE)
@@ -360,6 +363,43 @@ static void pins_outlive_that_a_file_is_opened_for_writing(void **state)
 	close(reader);
 }
 
+/* A fault as it is when it has looked at its mapping, and no further. */
+static void look_at_mapping(volatile uint64_t *at, struct fault *f)
+{
+	struct vma *v = mm_lock_vma(engine_space(), (uintptr_t)at);
+
+	assert_non_null(v);
+	assert_int_equal(vma_fault(v, (uintptr_t)at, false, false, f), 0);
+	vma_unlock_read(v);
+}
+
+#define NEXT (5 * WORDS)
+
+/* The first copy of the mapping's own is made, and goes to swap, while another thread is about to map the page beside it. */
+static void a_copy_in_swap_is_not_hidden_by_the_files_page(void **state)
+{
+	struct fixture *x = *state;
+	volatile uint64_t *shared, *m;
+	unsigned char there = 1;
+	struct fault f;
+
+	join(x);
+	shared = map_it(x->file.fd, PROT_READ);
+	m = fl_mmap(NULL, LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE, x->file.fd, 0);
+	assert_ptr_not_equal(m, MAP_FAILED);
+	for (uint64_t i = 0; i < PAGES; i++) /* the host has them all */
+		assert_int_equal(shared[i * WORDS], i + 1);
+	look_at_mapping(m + NEXT - WORDS, &f);
+	m[NEXT] = 200;
+	assert_int_equal(fl_madvise((void *)(m + NEXT), FL_PAGE_SIZE, MADV_PAGEOUT), 0);
+	assert_int_equal(fl_mincore((void *)(m + NEXT), FL_PAGE_SIZE, &there), 0);
+	assert_int_equal(there & 1, 0);
+	assert_int_equal(shared[NEXT], 6); /* the file's went with it, and is back */
+	assert_int_equal(filemap_fault(&f), 0);
+	assert_int_equal(m[NEXT - WORDS], 5);
+	assert_int_equal(m[NEXT], 200);
+}
+
 /* ---- Errors, of a host that cannot sync ---- */
 
 static int setup_failing(void **state)
@@ -418,6 +458,7 @@ int main(void)
 		TEST(stores_of_others_are_seen_at_once),
 		TEST(what_is_locked_counts_for_all),
 		TEST(pins_outlive_that_a_file_is_opened_for_writing),
+		TEST(a_copy_in_swap_is_not_hidden_by_the_files_page),
 		cmocka_unit_test_setup_teardown(a_sync_that_fails_is_told_to_each_once, setup_failing, teardown),
 	};
 
