@@ -3,8 +3,8 @@
  * exit() is covered by the engine's destructor; here are the ends and new beginnings that run none.
  *
  * A child of vfork(2) runs on its parent's memory: its exit or exec ends nothing of ours, and handing mappings over
- * there would be the parent's loss. It is told by its process id. (A child made by an instruction, or by clone(2) with the parent's descriptors
- * and memory of its own, looks the same, and has no mappings of ours that work.)
+ * there would be the parent's loss. It is told by its process id. (A child made by an instruction looks the same, and has no mappings of ours that work; one of
+ * clone(2) with the parent's descriptors and memory of its own has none at all.)
  */
 #include "process.h"
 
@@ -219,6 +219,32 @@ static int clone_followed(struct start *s, void *stack, int flags, void *const v
 	return pid;
 }
 
+static bool is_apart(uint64_t flags)
+{
+	return (flags & (CLONE_VM | CLONE_FILES)) == CLONE_FILES;
+}
+
+static int start_apart(void *arg)
+{
+	struct start s = *(const struct start *)arg;
+
+	engine_clone_child();
+	return s.fn(s.arg);
+}
+
+/* A child with memory of its own, and these descriptors. */
+static int clone_apart(struct start *s, void *stack, int flags, void *const v[3])
+{
+	int pid, saved;
+
+	engine_clone_prepare();
+	pid = REAL(clone)(start_apart, stack, flags, s, v[0], v[1], v[2]);
+	saved = errno;
+	engine_clone_parent();
+	errno = saved;
+	return pid;
+}
+
 WRAPPER int clone(int (*fn)(void *arg), void *stack, int flags, void *arg, ...)
 {
 	va_list ap;
@@ -231,7 +257,9 @@ WRAPPER int clone(int (*fn)(void *arg), void *stack, int flags, void *arg, ...)
 	stacks_check();
 	stack_below_to_kernel(stack);
 	process_clones((uint64_t)flags);
-	if (flags & (CLONE_VM | CLONE_FILES))
+	if (is_apart((uint64_t)flags))
+		return clone_apart(&(struct start){fn, arg}, stack, flags, v);
+	if (flags & CLONE_VM)
 		return REAL(clone)(fn, stack, flags, arg, v[0], v[1], v[2]);
 	if (!engine_can_fork())
 		return fail_to_fork();
@@ -276,12 +304,32 @@ WRAPPER pid_t _Fork(void)
 	return (pid_t)fork_by(call_fork, NULL);
 }
 
+/* The same for a child with these descriptors. */
+static long clone_apart_by(long (*call)(const void *arg), const void *arg)
+{
+	long pid;
+	int saved;
+
+	stacks_check();
+	engine_clone_prepare();
+	pid = call(arg);
+	saved = errno;
+	if (pid)
+		engine_clone_parent();
+	else
+		engine_clone_child();
+	errno = saved;
+	return pid;
+}
+
 /* ---- By number ---- */
 
 /* On a stack of its own a child does not return from a function. */
-static bool is_followed(uint64_t flags, uint64_t stack)
+static long clone_by(uint64_t flags, uint64_t stack, long (*call)(const void *arg), const void *arg)
 {
-	return !(flags & (CLONE_VM | CLONE_FILES)) && !stack;
+	if ((flags & CLONE_VM) || stack)
+		return call(arg);
+	return is_apart(flags) ? clone_apart_by(call, arg) : fork_by(call, arg);
 }
 
 static long call_clone(const void *arg)
@@ -297,7 +345,7 @@ long process_raw_clone(const long args[5])
 	process_clones((uint64_t)args[0]);
 	if (args[0] == SIGCHLD && !args[1])
 		return fork();
-	return is_followed((uint64_t)args[0], (uint64_t)args[1]) ? fork_by(call_clone, args) : call_clone(args);
+	return clone_by((uint64_t)args[0], (uint64_t)args[1], call_clone, args);
 }
 
 /* The kernel's struct clone_args as it was at first. What came later is behind it, and more than there is on the stack is left to the kernel. */
@@ -331,7 +379,7 @@ long process_raw_clone3(const void *args, size_t size)
 	}
 	stack_to_kernel((void *)c.stack, c.stack_size);
 	process_clones(c.flags);
-	return is_followed(c.flags, c.stack) ? fork_by(call_clone3, &c) : call_clone3(&c);
+	return clone_by(c.flags, c.stack, call_clone3, &c);
 }
 
 void process_clones(uint64_t flags)

@@ -518,11 +518,22 @@ int engine_flush(enum flush how)
 	return err;
 }
 
-void engine_give_up(void)
+static void end_here(void)
 {
 	given_up = true;
 	atomic_store(&started, false);
+}
+
+void engine_give_up(void)
+{
+	end_here();
 	mm_fork_give_up();
+}
+
+void engine_forsake(void)
+{
+	end_here();
+	mm_clone_child();
 }
 
 int engine_stop(void)

@@ -79,6 +79,8 @@ void engine_exec_failed(void);
 int engine_stop(void);
 /* In a forked child that cannot have what is mapped: from now on nothing of it can be accessed, and there is no engine. */
 void engine_give_up(void);
+/* The same in one that has its parent's descriptors. */
+void engine_forsake(void);
 /* What is kept of pages that can be accessed, where that is kept book of: pages of the budget. */
 uint64_t engine_shown_pages(void);
 /* A space more, with its own way of serving faults (AUTO: that of the default space); and its end. */
@@ -97,5 +99,12 @@ bool engine_can_fork(void);
 void engine_fork_prepare(void);
 void engine_fork_parent(void);
 void engine_fork_child(void);
+/*
+ * The same for a child with memory of its own and the descriptors of its parent. It can have none for itself, and so nothing of what is mapped: accesses there
+ * are SIGSEGV, and to the rest of the program there is no engine.
+ */
+void engine_clone_prepare(void);
+void engine_clone_parent(void);
+void engine_clone_child(void);
 
 #endif

@@ -91,6 +91,38 @@ static int make_whole(void)
 	return err;
 }
 
+void engine_clone_prepare(void)
+{
+	struct sigguard g = sigguard_enter();
+
+	mutex_lock(&engine_lock);
+	guard = g;
+	if (engine_started())
+		mm_clone_prepare();
+}
+
+void engine_clone_parent(void)
+{
+	struct sigguard g = guard;
+
+	if (engine_started())
+		mm_clone_parent();
+	mutex_unlock(&engine_lock);
+	sigguard_leave(g);
+}
+
+/* Nothing is closed: that would be the parent's loss. */
+void engine_clone_child(void)
+{
+	struct sigguard g = guard;
+
+	channel_forsake();
+	if (engine_started())
+		engine_forsake();
+	mutex_unlock(&engine_lock);
+	sigguard_leave(g);
+}
+
 /* A child whose mappings cannot be made whole would read zeros: it must not reach them. Most children only start another program. */
 void engine_fork_child(void)
 {

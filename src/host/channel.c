@@ -682,3 +682,11 @@ void channel_fork_child(bool needed)
 	}
 	show_board(channel.board);
 }
+
+void channel_forsake(void)
+{
+	if (!channel_joined())
+		return;
+	atomic_store(&down, true);
+	show_board(channel.board);
+}

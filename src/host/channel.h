@@ -114,5 +114,7 @@ uint32_t channel_shrunk(void);
 void channel_fork_prepare(bool needed);
 void channel_fork_parent(void);
 void channel_fork_child(bool needed);
+/* In a child that has its parent's descriptors: the channel stays the parent's, and to the child the host has gone. */
+void channel_forsake(void);
 
 #endif

@@ -380,7 +380,7 @@ int mm_fork_child(void)
 	return err;
 }
 
-void mm_fork_give_up(void)
+static void cut_off(void)
 {
 	struct mm *mm;
 
@@ -389,6 +389,33 @@ void mm_fork_give_up(void)
 			if (!(v->flags & (VM_HANDED | VM_DONTFORK)))
 				sys_mprotect((void *)v->start, v->end - v->start, PROT_NONE);
 	mm_forget_spaces();
+}
+
+void mm_clone_prepare(void)
+{
+	struct mm *mm;
+
+	for (int i = 0; (mm = mm_space(i)); i++)
+		mutex_lock(&mm->mmap_lock);
+}
+
+void mm_clone_parent(void)
+{
+	struct mm *mm;
+
+	for (int i = 0; (mm = mm_space(i)); i++)
+		mutex_unlock(&mm->mmap_lock);
+}
+
+void mm_clone_child(void)
+{
+	mm_clone_parent();
+	cut_off();
+}
+
+void mm_fork_give_up(void)
+{
+	cut_off();
 	swap_fork_end();
 	handshake_tell(&mapped);
 }

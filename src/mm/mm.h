@@ -193,6 +193,10 @@ void mm_fork_child_begin(void); /* lets go of what the parent had locked */
 int mm_fork_child(void);
 /* In a child that cannot be made whole: what it has of ours cannot be accessed, and there are no spaces. */
 void mm_fork_give_up(void);
+/* The same of a child that has the descriptors of its parent: before, in the parent after, and in the child. */
+void mm_clone_prepare(void);
+void mm_clone_parent(void);
+void mm_clone_child(void);
 uint64_t mm_fork_pages(void);
 
 /* ---- Inside mm ---- */

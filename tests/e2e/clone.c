@@ -98,10 +98,64 @@ static void by_fork_without_handlers(void)
 	is_done(child, 16);
 }
 
+#define FIRST (SIZE / 2 + 64 * PAGE) /* of pages that nobody has looked at */
+#define LOOKS 8
+
+/* It reads what the file has, or cannot read. */
+static int look(void *arg)
+{
+	int files = *(int *)arg;
+
+	if (pwrite(files, "x", 1, 0) != 1)
+		return 2;
+	for (uint64_t at = FIRST; at < FIRST + LOOKS * PAGE; at += PAGE)
+		if ((uint8_t)shared[at + 7] != pattern(at + 7))
+			return 1;
+	return 0;
+}
+
+static void has_looked(pid_t child)
+{
+	int status;
+
+	CHECK(child > 0 && waitpid(child, &status, 0) == child);
+	CHECK(WIFEXITED(status) ? WEXITSTATUS(status) == 0 : WTERMSIG(status) == SIGSEGV);
+	for (uint64_t at = FIRST; at < FIRST + LOOKS * PAGE; at += PAGE)
+		CHECK((uint8_t)shared[at + 7] == pattern(at + 7));
+	CHECK(!madvise(shared + FIRST, LOOKS * PAGE, MADV_PAGEOUT));
+}
+
+/* With the parent's descriptors: what it maps by itself would be in the parent's hands. */
+static void with_these_descriptors(void)
+{
+	struct clone_args args = {.exit_signal = SIGCHLD, .flags = CLONE_FILES};
+	int files = pattern_file(PAGE);
+	long child;
+
+	CHECK(!madvise(shared + FIRST, LOOKS * PAGE, MADV_PAGEOUT));
+	has_looked(clone(look, stack + sizeof stack, SIGCHLD | CLONE_FILES, &files));
+	child = syscall(SYS_clone, SIGCHLD | CLONE_FILES, 0, 0, 0, 0);
+	if (!child)
+		_exit(look(&files));
+	has_looked((pid_t)child);
+	child = syscall(SYS_clone3, &args, sizeof args);
+	if (!child)
+		_exit(look(&files));
+	CHECK(child > 0 || errno == ENOSYS);
+	if (child > 0)
+		has_looked((pid_t)child);
+	close(files);
+	shared[4 * PAGE] = 6;
+	CHECK(shared[4 * PAGE] == 6);
+}
+
 int main(int argc, char **argv)
 {
-	static const struct test_case cases[] = {
-		{"clone", by_clone}, {"number", by_number}, {"flags", by_number_with_flags}, {"_Fork", by_fork_without_handlers}};
+	static const struct test_case cases[] = {{"clone", by_clone},
+						 {"number", by_number},
+						 {"flags", by_number_with_flags},
+						 {"_Fork", by_fork_without_handlers},
+						 {"descriptors", with_these_descriptors}};
 
 	(void)argc;
 	fd = pattern_file(SIZE);
