@@ -2,7 +2,8 @@
 /*
  * Alternate signal stacks. Faults of ours are served on them, if the thread has one, in many threads at once and on any page; those of a program
  * may be made for less. One that another thread has too is enough for signals that end the program; one may be smaller than the kernel's frame and
- * our handler. A thread that sets such a stack is given one of ours by the kernel, and told that it has what it has set.
+ * our handler; one may lie in shared memory that is served, where the kernel finds no page to write its frame to. A thread that sets such a stack is given one
+ * of ours by the kernel, and told that it has what it has set.
  *
  * What the kernel has counts: the end of a handler takes back what was set in it.
  */
@@ -13,6 +14,7 @@
 #include "arguments/held.h"
 #include "base/peek.h"
 #include "base/real.h"
+#include "memory/memory.h"
 #include "memory/stacks.h"
 #include "util/lock.h"
 #include "util/own.h"
@@ -83,13 +85,13 @@ static bool claim(const stack_t *s)
 {
 	uintptr_t start = (uintptr_t)s->ss_sp;
 	struct sigguard g = sigguard_enter();
+	bool can = s->ss_size >= enough() && !is_mapped_by_us(s->ss_sp, s->ss_size);
 	int tid = sys_gettid();
-	bool can;
 
 	mutex_lock(&lock);
 	if (nr_entries == ENTRIES)
 		sweep();
-	can = !find_others(tid, start, start + s->ss_size) && nr_entries < ENTRIES && s->ss_size >= enough();
+	can = !find_others(tid, start, start + s->ss_size) && nr_entries < ENTRIES && can;
 	if (can)
 		entries[nr_entries++] = (struct entry){.tid = tid, .start = start, .end = start + s->ss_size};
 	mutex_unlock(&lock);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Alternate signal stacks, while mappings are read and stored to: one for all threads, which is enough for a program that ends with the signal; one that is
- * hardly larger than the kernel needs it; and what a thread is told of the one that it has.
+ * hardly larger than the kernel needs it; one in a file; and what a thread is told of the one that it has.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -64,8 +64,8 @@ static void new_map(void)
 
 /* ---- One for all ---- */
 
-static _Thread_local int handled;
-static _Thread_local bool was_on_stack;
+static _Thread_local volatile int handled;
+static _Thread_local volatile bool was_on_stack;
 
 static void on_usr1(int sig)
 {
@@ -168,9 +168,33 @@ static void of_its_own(void)
 	no_stack();
 }
 
+/* ---- In a file, as where a program has all of its memory in one: its pages may leave ---- */
+
+static void in_a_file(void)
+{
+	struct sigaction act = {.sa_handler = on_usr1, .sa_flags = SA_ONSTACK};
+	int fd = pattern_file(PAGES * PAGE);
+	char *file = map_file(fd, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED), *private = stack;
+
+	close(fd);
+	new_map();
+	CHECK(!sigaction(SIGUSR1, &act, NULL));
+	stack = file + PAGES / 2 * PAGE;
+	set_stack(stack, STACK);
+	use_map(0, 2);
+	has_stack(stack, STACK);
+	handled = 0;
+	raise(SIGUSR1);
+	CHECK(handled == 1 && was_on_stack);
+	no_stack();
+	stack = private;
+	CHECK(!munmap(map, PAGES * PAGE) && !munmap(file, PAGES * PAGE));
+}
+
 int main(int argc, char **argv)
 {
-	static const struct test_case cases[] = {{"of_its_own", of_its_own}, {"small", small}, {"shared", shared}};
+	static const struct test_case cases[] = {
+		{"of_its_own", of_its_own}, {"small", small}, {"shared", shared}, {"in_a_file", in_a_file}};
 
 	(void)argc;
 	stack = mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
