@@ -140,12 +140,9 @@ __attribute__((noreturn)) void __longjmp_chk(struct __jmp_buf_tag *env, int valu
 	X(pthread_rwlock_timedrdlock)                                                                                                \
 	X(pthread_rwlock_timedwrlock) X(pthread_cond_clockwait) X(sem_wait) X(sem_timedwait) X(sem_clockwait) X(pthread_barrier_wait)
 #define REAL_MEMORY(X)   \
-	X(mmap)          \
-	X(mmap64)        \
-	X(munmap)        \
 	X(mprotect)      \
 	X(pkey_mprotect) \
-	X(mremap) X(msync) X(madvise) X(mincore) X(mlock) X(mlock2) X(munlock) X(mlockall) X(munlockall) X(remap_file_pages)
+	X(msync) X(madvise) X(mincore) X(mlock) X(mlock2) X(munlock) X(mlockall) X(munlockall) X(remap_file_pages)
 #define REAL_IO(X)    \
 	X(read)       \
 	X(pread)      \

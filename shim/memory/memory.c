@@ -78,6 +78,12 @@ static void *pointer_result(int err, uint64_t addr)
 
 /* ---- mmap ---- */
 
+/* Not by the function that comes next, as with munmap and mremap: it may be another library's (tcmalloc's), which makes the call by number, and so comes back here. */
+static void *kernel_mmap(const struct map_call *c)
+{
+	return (void *)shim_result((long)sys_mmap(c->addr, c->len, c->prot, c->flags, c->fd, c->off));
+}
+
 /* A mapping of the kernel's in the place of ours. */
 static void *replace_ours(const struct map_call *c)
 {
@@ -110,7 +116,7 @@ static void *map_kernels(const struct map_call *c)
 
 	if (replaces(c) && !kernels_begin(&k, c->addr, c->len))
 		return replace_ours(c);
-	out = REAL(mmap)(c->addr, c->len, c->prot, c->flags, c->fd, c->off);
+	out = kernel_mmap(c);
 	kernels_end(&k);
 	return out;
 }
@@ -144,7 +150,7 @@ WRAPPER void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t of
 	struct map_call c = {.addr = addr, .len = len, .prot = prot, .flags = flags, .fd = fd, .off = off};
 
 	if (likely(is_plain(fd)))
-		return REAL(mmap)(addr, len, prot, flags, fd, off);
+		return kernel_mmap(&c);
 	return do_mmap(&c);
 }
 
@@ -153,7 +159,7 @@ WRAPPER void *mmap64(void *addr, size_t len, int prot, int flags, int fd, off64_
 	struct map_call c = {.addr = addr, .len = len, .prot = prot, .flags = flags, .fd = fd, .off = off};
 
 	if (likely(is_plain(fd)))
-		return REAL(mmap64)(addr, len, prot, flags, fd, off);
+		return kernel_mmap(&c);
 	return do_mmap(&c);
 }
 
@@ -166,9 +172,9 @@ WRAPPER int munmap(void *addr, size_t len)
 	int err;
 
 	if (likely(kernels_begin(&k, addr, len))) {
-		err = REAL(munmap)(addr, len);
+		err = sys_munmap(addr, len);
 		kernels_end(&k);
-		return err;
+		return (int)shim_result(err);
 	}
 	futexes_unmapped(addr, len);
 	g = sigguard_enter();

@@ -241,6 +241,11 @@ static bool begin_move(struct kernels *k, void *old, size_t old_len, void *to, s
 	return false;
 }
 
+static void *kernel_mremap(void *old, size_t old_len, size_t new_len, int flags, void *to)
+{
+	return (void *)shim_result((long)sys_mremap(old, old_len, new_len, flags, to));
+}
+
 WRAPPER void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
 {
 	void *to = NULL, *p;
@@ -255,7 +260,7 @@ WRAPPER void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
 		va_end(ap);
 	}
 	if (NOTHING_MAPPED || !args_ok(old, old_len, new_len, flags))
-		return REAL(mremap)(old, old_len, new_len, flags, to);
+		return kernel_mremap(old, old_len, new_len, flags, to);
 	if (!page_align_up(old_len)) /* one that wraps is none */
 		old_len = 0;
 	places = (flags & MREMAP_FIXED) && is_target(old, old_len, new_len, to);
@@ -267,7 +272,7 @@ WRAPPER void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
 		if (places && is_ours_now(to, new_len))
 			return remap_onto_ours(old, old_len, new_len, flags, to);
 	} while (!begin_move(&k, old, old_len, places ? to : NULL, new_len));
-	p = REAL(mremap)(old, old_len, new_len, flags, to);
+	p = kernel_mremap(old, old_len, new_len, flags, to);
 	kernels_end(&k);
 	return p;
 }

@@ -5,7 +5,7 @@
 # programs that are started.
 . "$(dirname "$0")/common.sh"
 
-for program in aio atfork buffers cancels clone cuts deepbind descriptors exec_locks faults held hints immutable lasting leaves maps masks messages mixed names pending random_advice raw spawn stream_buffers stream_cancels stream_errors streams submit timestamps wide; do
+for program in aio atfork buffers cancels clone cuts deepbind descriptors exec_locks faults held hints hooks immutable lasting leaves maps masks messages mixed names pending random_advice raw spawn stream_buffers stream_cancels stream_errors streams submit timestamps wide; do
 	"$BUILD/tests/$program" || fail "$program fails on the kernel itself"
 	"$FAULTLINE" run --budget 32M -- "$BUILD/tests/$program" || fail "$program"
 	"$FAULTLINE" run --budget 32M --host=none -- "$BUILD/tests/$program" || fail "$program, --host=none"
