@@ -30,13 +30,16 @@ static long raw_open(const void *call)
 	return sys_openat(o->dir, o->path, o->flags, (int)o->mode);
 }
 
-/* As file_io_start(), of a file that is there. */
+/* As file_io_start(), of a file that is there. An open that makes the file leaves errno as it was. */
 static struct address_space *start(int dir, const char *path, struct inflight *f)
 {
+	int saved = errno, err;
 	struct stat st;
 
 	f->slot = NULL;
-	return REAL(fstatat)(dir, path, &st, 0) ? NULL : file_io_start_at(&st, f);
+	err = REAL(fstatat)(dir, path, &st, 0);
+	errno = saved;
+	return err ? NULL : file_io_start_at(&st, f);
 }
 
 static int open_truncated(struct address_space *as, const struct open_call *o)

@@ -339,10 +339,33 @@ static void locked_and_mapped_again_and_again(void)
 	CHECK(!munmap(p, SIZE) && !close(fd) && !unlink(path));
 }
 
+static bool leaves_errno(int fd)
+{
+	return errno == 0 && fd >= 0 && !close(fd) && !unlink(THIRD);
+}
+
+/* It is looked for first, as one that may be mapped. What makes it says nothing of that: some programs ask errno whether a call has failed. */
+static void a_file_that_was_not_there(void)
+{
+	const int flags = O_RDWR | O_CREAT | O_TRUNC;
+	FILE *f;
+
+	CHECK(!unlink(THIRD));
+	errno = 0;
+	CHECK(leaves_errno(open(THIRD, flags, 0600)));
+	CHECK(leaves_errno(openat(AT_FDCWD, THIRD, flags, 0600)));
+	CHECK(leaves_errno(creat(THIRD, 0600)));
+	CHECK(leaves_errno((int)syscall(SYS_open, THIRD, flags, 0600)));
+	f = fopen(THIRD, "w");
+	CHECK(f && leaves_errno(dup(fileno(f))) && !fclose(f));
+	close(make_file(THIRD));
+}
+
 int main(int argc, char **argv)
 {
 	static const struct test_case cases[] = {
 		{"opened", opened},
+		{"made", a_file_that_was_not_there},
 		{"duplicated", duplicated},
 		{"range", closed_in_a_range},
 		{"stream", closed_with_a_stream},
