@@ -135,37 +135,44 @@ int hosted_lock(const struct mmu *mmu, uint64_t addr, uint64_t pages, bool locke
 /* ---- Pages ---- */
 
 /*
- * A page that the disk has costs the disk's time and then, one after the other, the time it takes the host to wake and ours. So where that is how it goes,
+ * A page that the disk has costs the disk's time and then, one after the other, the time it takes the host to wake and ours. So where pages come from there,
  * the read is started here, in the kernel's page cache, before the host is asked, and both wait for it at the same time: what is left to wait for after
  * is what the host does with the page.
  */
-#define SLOW_NS 40000 /* as a disk is */
-#define SLOW_TURNS 4  /* so long it is thought to go on */
+#define SLOW_NS 40000 /* an answer: it may be the disk, or the host had to wake */
+#define DISK_NS 15000 /* a read of the page cache: it was not there */
+#define DISK_TURNS 4  /* so many pages more are thought to be on disk */
 #define READY_US 100  /* what it takes the host to wake beside us, and to map the page */
 
-static _Atomic int slow_turns;
+static _Atomic int disk_turns;
+
+static void set_turns(int turns)
+{
+	atomic_store_explicit(&disk_turns, turns, memory_order_relaxed);
+}
 
 static void wait_for_disk(const struct channel_call *c)
 {
 	struct store *s = c->with;
+	uint64_t began = now_ns();
+	int turns = atomic_load_explicit(&disk_turns, memory_order_relaxed);
 	char byte;
 
 	s->ops->peek(s, &byte, 1, c->arg[0] << FL_PAGE_SHIFT);
+	set_turns(now_ns() - began > DISK_NS ? DISK_TURNS : turns - (turns > 0));
 }
 
 static bool is_on_disk(struct address_space *as, uint64_t index)
 {
-	return atomic_load_explicit(&slow_turns, memory_order_relaxed) > 0 && !as->host_direct && !as->scratch && as->store->ops->expect &&
+	return atomic_load_explicit(&disk_turns, memory_order_relaxed) > 0 && !as->host_direct && !as->scratch && as->store->ops->expect &&
 	       frames_can_tell() && !frames_hold(as, index, 1);
 }
 
-/* Of a call for which something was read in, and which took so long. */
-static void learn(uint64_t ns)
+/* Of a call for which something was read in, and which took so long: the next one will tell. */
+static void learn(const struct channel_call *c, uint64_t ns)
 {
-	int turns = atomic_load_explicit(&slow_turns, memory_order_relaxed);
-
-	turns = ns > SLOW_NS ? SLOW_TURNS : turns - (turns > 0);
-	atomic_store_explicit(&slow_turns, turns, memory_order_relaxed);
+	if (!c->meanwhile && ns > SLOW_NS && !atomic_load_explicit(&disk_turns, memory_order_relaxed))
+		set_turns(1);
 }
 
 /* A call that needs one page of the file, the one at arg[0]. */
@@ -193,7 +200,7 @@ static int fault_there(struct fault *f, uint32_t flags, uint64_t pages, uint64_t
 	began = now_ns();
 	err = pages == 1 && !f->present ? call_for_page(f->as, &c) : channel_call(&c);
 	if (c.out[0] & WIRE_MISSED)
-		learn(now_ns() - began);
+		learn(&c, now_ns() - began);
 	f->missed |= c.out[0] & WIRE_MISSED;
 	*done = err ? 0 : c.out[1];
 	return err;
