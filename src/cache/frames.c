@@ -12,6 +12,7 @@
 
 #include "budget.h"
 #include "ram.h"
+#include "shmem_small.h"
 #include "util/compiler.h"
 #include "util/fd.h"
 #include "util/own.h"
@@ -46,6 +47,7 @@ int shmem_frames_create(const char *name)
 		fd_close(fd);
 		return err;
 	}
+	shmem_small_look(fd);
 	return fd;
 }
 
@@ -74,6 +76,8 @@ int frame_write(struct address_space *as, uint64_t off, const void *buf, uint64_
 		return pool_write(as, off, buf, len);
 	if (as_is_ram(as))
 		return ram_write(as, off, buf, len);
+
+	shmem_small_prepare(as->memfd, off, len);
 
 	ssize_t n = sys_pwrite(as->memfd, buf, len, (off_t)off);
 

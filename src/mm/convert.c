@@ -21,6 +21,7 @@
 #include "cache/frames.h"
 #include "cache/huge.h"
 #include "cache/io.h"
+#include "cache/shmem_small.h"
 #include "cache/truncate.h"
 #include "mm.h"
 #include "util/clock.h"
@@ -271,6 +272,7 @@ static bool move_page(struct address_space *as, pfn_t pfn, void *arg)
 	from = v->aside + in_vma;
 	if (m->probe && mm_may_be_stored_to(pfn))
 		from = let_go_aside(m, from);
+	shmem_small_prepare(m->memfd, index << FL_PAGE_SHIFT, FL_PAGE_SIZE);
 	n = sys_pwrite(m->memfd, (void *)from, FL_PAGE_SIZE, (off_t)(index << FL_PAGE_SHIFT));
 	fl_assert(n == (ssize_t)FL_PAGE_SIZE);
 	sys_madvise((void *)from, FL_PAGE_SIZE, MADV_DONTNEED);
