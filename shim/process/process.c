@@ -172,19 +172,44 @@ WRAPPER void quick_exit(int status)
 
 /* ---- clone, and fork with and without its handlers ---- */
 
+/* What is done about a child with memory of its own: in the parent before and after, and in the child. */
+struct way {
+	void (*prepare)(void), (*parent)(void), (*child)(void);
+};
+
+static void parent_goes_on(void)
+{
+	engine_fork_parent();
+	after_fork_parent();
+}
+
+static void child_begins(void)
+{
+	engine_fork_child();
+	after_fork_child();
+}
+
+static const struct way followed = {engine_fork_prepare, parent_goes_on, child_begins};
+static const struct way apart = {engine_clone_prepare, engine_clone_parent, engine_clone_child}; /* with its parent's descriptors */
+
+static bool is_apart(uint64_t flags)
+{
+	return (flags & (CLONE_VM | CLONE_FILES)) == CLONE_FILES;
+}
+
 struct start {
 	int (*fn)(void *arg);
 	void *arg;
+	const struct way *way;
 };
 
 /* Its end is that of the process, also where threads of ours serve faults. */
-static int start_followed(void *arg)
+static int start_child(void *arg)
 {
 	struct start s = *(const struct start *)arg;
 	int status;
 
-	engine_fork_child();
-	after_fork_child();
+	s.way->child();
 	status = s.fn(s.arg);
 	process_ends();
 	REAL(_exit)(status);
@@ -205,42 +230,14 @@ WRAPPER pid_t fork(void)
 	return engine_can_fork() ? REAL(fork)() : fail_to_fork();
 }
 
-/* A child with memory and descriptors of its own, as by fork(2). */
-static int clone_followed(struct start *s, void *stack, int flags, void *const v[3])
+static int clone_child(struct start *s, void *stack, int flags, void *const v[3])
 {
 	int pid, saved;
 
-	engine_fork_prepare();
-	pid = REAL(clone)(start_followed, stack, flags, s, v[0], v[1], v[2]);
+	s->way->prepare();
+	pid = REAL(clone)(start_child, stack, flags, s, v[0], v[1], v[2]);
 	saved = errno;
-	engine_fork_parent();
-	after_fork_parent();
-	errno = saved;
-	return pid;
-}
-
-static bool is_apart(uint64_t flags)
-{
-	return (flags & (CLONE_VM | CLONE_FILES)) == CLONE_FILES;
-}
-
-static int start_apart(void *arg)
-{
-	struct start s = *(const struct start *)arg;
-
-	engine_clone_child();
-	return s.fn(s.arg);
-}
-
-/* A child with memory of its own, and these descriptors. */
-static int clone_apart(struct start *s, void *stack, int flags, void *const v[3])
-{
-	int pid, saved;
-
-	engine_clone_prepare();
-	pid = REAL(clone)(start_apart, stack, flags, s, v[0], v[1], v[2]);
-	saved = errno;
-	engine_clone_parent();
+	s->way->parent();
 	errno = saved;
 	return pid;
 }
@@ -257,36 +254,34 @@ WRAPPER int clone(int (*fn)(void *arg), void *stack, int flags, void *arg, ...)
 	stacks_check();
 	stack_below_to_kernel(stack);
 	process_clones((uint64_t)flags);
-	if (is_apart((uint64_t)flags))
-		return clone_apart(&(struct start){fn, arg}, stack, flags, v);
 	if (flags & CLONE_VM)
 		return REAL(clone)(fn, stack, flags, arg, v[0], v[1], v[2]);
-	if (!engine_can_fork())
-		return fail_to_fork();
-	return clone_followed(&(struct start){fn, arg}, stack, flags, v);
+	if (is_apart((uint64_t)flags))
+		return clone_child(&(struct start){fn, arg, &apart}, stack, flags, v);
+	return engine_can_fork() ? clone_child(&(struct start){fn, arg, &followed}, stack, flags, v) : fail_to_fork();
 }
 
 /* A call that returns twice, and runs no handlers. */
-static long fork_by(long (*call)(const void *arg), const void *arg)
+static long call_twice(const struct way *way, long (*call)(const void *arg), const void *arg)
 {
 	long pid;
 	int saved;
 
 	stacks_check();
-	if (!engine_can_fork())
-		return fail_to_fork();
-	engine_fork_prepare();
+	way->prepare();
 	pid = call(arg);
 	saved = errno;
-	if (pid) {
-		engine_fork_parent();
-		after_fork_parent();
-	} else {
-		engine_fork_child();
-		after_fork_child();
-	}
+	if (pid)
+		way->parent();
+	else
+		way->child();
 	errno = saved;
 	return pid;
+}
+
+static long fork_by(long (*call)(const void *arg), const void *arg)
+{
+	return engine_can_fork() ? call_twice(&followed, call, arg) : fail_to_fork();
 }
 
 static long call_fork(const void *arg)
@@ -304,24 +299,6 @@ WRAPPER pid_t _Fork(void)
 	return (pid_t)fork_by(call_fork, NULL);
 }
 
-/* The same for a child with these descriptors. */
-static long clone_apart_by(long (*call)(const void *arg), const void *arg)
-{
-	long pid;
-	int saved;
-
-	stacks_check();
-	engine_clone_prepare();
-	pid = call(arg);
-	saved = errno;
-	if (pid)
-		engine_clone_parent();
-	else
-		engine_clone_child();
-	errno = saved;
-	return pid;
-}
-
 /* ---- By number ---- */
 
 /* On a stack of its own a child does not return from a function. */
@@ -329,7 +306,7 @@ static long clone_by(uint64_t flags, uint64_t stack, long (*call)(const void *ar
 {
 	if ((flags & CLONE_VM) || stack)
 		return call(arg);
-	return is_apart(flags) ? clone_apart_by(call, arg) : fork_by(call, arg);
+	return is_apart(flags) ? call_twice(&apart, call, arg) : fork_by(call, arg);
 }
 
 static long call_clone(const void *arg)
