@@ -187,20 +187,26 @@ static int call_for_page(struct address_space *as, struct channel_call *c)
 	return channel_call(c);
 }
 
+static int fault_for_page(struct address_space *as, struct channel_call *c)
+{
+	uint64_t began = now_ns();
+	int err = call_for_page(as, c);
+
+	if (c->out[0] & WIRE_MISSED)
+		learn(c, now_ns() - began);
+	return err;
+}
+
 /* `flags` besides, and `pages` in all; *done: of these. */
 static int fault_there(struct fault *f, uint32_t flags, uint64_t pages, uint64_t *done)
 {
 	struct channel_call c = {
 		.op = WIRE_FAULT, .file = f->as->host_file, .arg = {f->index, f->addr, f->room, f->before, f->advice, f->mmu->host_number}};
-	uint64_t began;
 	int err;
 
 	c.flags = flags | (uint32_t)(pages - 1) * WIRE_MORE | (f->write ? WIRE_WRITE : 0) | (f->present ? WIRE_PRESENT : 0);
 	c.flags |= (f->anon ? WIRE_PRIVATE : 0) | (f->alone ? WIRE_ALONE : 0);
-	began = now_ns();
-	err = pages == 1 && !f->present ? call_for_page(f->as, &c) : channel_call(&c);
-	if (c.out[0] & WIRE_MISSED)
-		learn(&c, now_ns() - began);
+	err = pages == 1 && !f->present ? fault_for_page(f->as, &c) : channel_call(&c);
 	f->missed |= c.out[0] & WIRE_MISSED;
 	*done = err ? 0 : c.out[1];
 	return err;
